@@ -1,0 +1,6 @@
+//! hotspot-exporter
+pub mod formula;
+pub mod hotspot;
+pub mod metric;
+pub mod perfdata;
+pub mod snapshot;

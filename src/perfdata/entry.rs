@@ -1,0 +1,162 @@
+//! One counter of a region, and the bounded walk over all of them.
+
+use super::prologue::{PROLOGUE_LENGTH, Prologue};
+use super::types::{DataType, Units, Variability};
+use super::{DecodeError, DecodeErrorKind};
+
+/// Length of an entry header, in bytes (`PerfDataEntry`, perfMemory.hpp, JDK 8 to 27).
+pub const ENTRY_HEADER_LENGTH: usize = 20;
+
+/// Smallest legal entry: header, a name of one byte with its NUL, padded to 8.
+const ENTRY_MINIMUM: usize = 24;
+
+/// Bit 0 of the flags: the name starts with `java.` or `com.sun.` (`PerfData::F_Supported`).
+const FLAG_SUPPORTED: u8 = 1;
+
+/// A counter: immutable once it is complete, so it is decoded once and only its value is read again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Dotted name; invalid UTF-8 is replaced.
+    pub name: Box<str>,
+    /// Element type.
+    pub data_type: DataType,
+    /// Flag bits as found.
+    pub flags: u8,
+    /// What the value counts, by HotSpot's label.
+    pub units: Units,
+    /// How the value may change, by HotSpot's label.
+    pub variability: Variability,
+    /// Offset of the value in the region, in bytes; `offset + size` is inside the region.
+    pub offset: u32,
+    /// Elements of a vector; 0 for a scalar.
+    pub vector_length: u32,
+}
+
+impl Entry {
+    /// Whether this is a number that one aligned 8-byte load reads untorn.
+    pub fn is_word(&self) -> bool {
+        self.data_type == DataType::Long && self.vector_length == 0 && self.offset.is_multiple_of(8)
+    }
+
+    /// Whether this is a string.
+    pub fn is_text(&self) -> bool {
+        self.data_type == DataType::Byte && self.vector_length > 0
+    }
+
+    /// Whether HotSpot calls the counter a supported interface.
+    pub fn is_supported(&self) -> bool {
+        self.flags & FLAG_SUPPORTED != 0
+    }
+}
+
+/// The complete entries of a region, and whether the walk saw all that the prologue promises.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entries {
+    /// In the order of the region.
+    pub list: Vec<Entry>,
+    /// What ended the walk before the prologue's last entry: an entry still being written, or damage. The entries
+    /// before it are good, and a later walk may see more.
+    pub stopped: Option<DecodeError>,
+}
+
+/// Walks the entries of `bytes`, which start with `prologue`.
+///
+/// The walk ends at the first entry that is not wholly written or not legal: HotSpot publishes the count before the
+/// bytes (perfData.cpp, `create_entry`), so an incomplete entry is a normal sight and not an error. It visits at most
+/// `bytes.len() / 24` entries and never panics.
+pub fn walk(prologue: &Prologue, bytes: &[u8]) -> Entries {
+    let mut entries = Entries::default();
+    let published = usize::try_from(prologue.num_entries).unwrap_or(0).min(bytes.len() / ENTRY_MINIMUM);
+    let used = usize::try_from(prologue.used).unwrap_or(0).min(bytes.len());
+    let mut at = match usize::try_from(prologue.entry_offset) {
+        Ok(offset) if offset >= PROLOGUE_LENGTH && offset.is_multiple_of(4) => offset,
+        _ => {
+            let found = prologue.entry_offset;
+            entries.stopped = Some(DecodeErrorKind::EntryOffset { found }.at(24));
+            return entries;
+        }
+    };
+    while entries.list.len() < published {
+        match decode(prologue, bytes.get(..used).unwrap_or_default(), at) {
+            Ok((entry, next)) => {
+                entries.list.push(entry);
+                at = next;
+            }
+            Err(kind) => {
+                entries.stopped = Some(kind.at(at));
+                break;
+            }
+        }
+    }
+    entries
+}
+
+/// Decodes the entry at `at` and gives the offset of the next one, which is always larger.
+fn decode(prologue: &Prologue, bytes: &[u8], at: usize) -> Result<(Entry, usize), DecodeErrorKind> {
+    let order = prologue.byte_order;
+    let rest = bytes.get(at..).unwrap_or_default();
+    let header: &[u8; ENTRY_HEADER_LENGTH] = rest.first_chunk().ok_or(DecodeErrorKind::Unfinished)?;
+    let [
+        l0, l1, l2, l3, n0, n1, n2, n3, v0, v1, v2, v3,
+        data_type, flags, units, variability,
+        d0, d1, d2, d3,
+    ] = *header;
+    let entry_length = order.i32([l0, l1, l2, l3]);
+    if entry_length == 0 {
+        return Err(DecodeErrorKind::Unfinished);
+    }
+    let length = usize::try_from(entry_length)
+        .ok()
+        .filter(|length| *length >= ENTRY_MINIMUM && length.is_multiple_of(4) && *length <= rest.len())
+        .ok_or(DecodeErrorKind::EntryLength { found: entry_length, limit: rest.len() })?;
+    let next = at.checked_add(length).ok_or(DecodeErrorKind::EntryLength { found: entry_length, limit: rest.len() })?;
+    let body = rest.get(..length).unwrap_or_default();
+
+    let name_offset = order.i32([n0, n1, n2, n3]);
+    let data_offset = order.i32([d0, d1, d2, d3]);
+    if name_offset == 0 || data_offset == 0 || data_type == 0 {
+        return Err(DecodeErrorKind::Unfinished);
+    }
+    let name_field = usize::try_from(name_offset)
+        .ok()
+        .filter(|offset| *offset >= ENTRY_HEADER_LENGTH)
+        .zip(usize::try_from(data_offset).ok())
+        .and_then(|(from, to)| body.get(from..to))
+        .ok_or(DecodeErrorKind::NameOffset { name: name_offset, data: data_offset })?;
+    let name_length = name_field
+        .iter()
+        .position(|byte| *byte == 0)
+        .ok_or(DecodeErrorKind::NameUnterminated)?;
+    let name = name_field.get(..name_length).unwrap_or_default();
+    if name.is_empty() {
+        return Err(DecodeErrorKind::Unfinished);
+    }
+
+    let vector_length = order.i32([v0, v1, v2, v3]);
+    let data_type = DataType::from_code(data_type);
+    let elements = u32::try_from(vector_length)
+        .map_err(|_| DecodeErrorKind::VectorLength { found: vector_length, limit: length })?;
+    let size = match data_type {
+        DataType::Long => 8_usize.checked_mul(elements.max(1) as usize),
+        DataType::Byte | DataType::Unknown(_) => Some(elements.max(1) as usize),
+    };
+    let data = usize::try_from(data_offset).unwrap_or(usize::MAX);
+    size.and_then(|size| data.checked_add(size))
+        .filter(|end| *end <= length)
+        .ok_or(DecodeErrorKind::VectorLength { found: vector_length, limit: length })?;
+    let offset = at
+        .checked_add(data)
+        .and_then(|offset| u32::try_from(offset).ok())
+        .ok_or(DecodeErrorKind::NameOffset { name: name_offset, data: data_offset })?;
+
+    let entry = Entry {
+        name: String::from_utf8_lossy(name).into(),
+        data_type,
+        flags,
+        units: Units::from_code(units),
+        variability: Variability::from_code(variability),
+        offset,
+        vector_length: elements,
+    };
+    Ok((entry, next))
+}

@@ -1,0 +1,99 @@
+//! A private copy of a region, decoded.
+
+use std::borrow::Cow;
+
+use super::entry::{Entries, Entry, walk};
+use super::prologue::Prologue;
+use super::{DecodeError, Region, RegionError};
+
+/// A copy of one region at one moment. Values in it do not change; values of different counters may be microseconds
+/// apart, since HotSpot orders nothing between counters.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// The header.
+    pub prologue: Prologue,
+    /// The complete entries.
+    pub entries: Entries,
+    bytes: Vec<u8>,
+    by_name: Vec<u32>,
+}
+
+/// A counter's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// A scalar.
+    Long(i64),
+    /// A string, up to its NUL; invalid UTF-8 is replaced.
+    Text(Cow<'a, str>),
+    /// Bytes of a type that HotSpot does not write.
+    Opaque(&'a [u8]),
+}
+
+impl Image {
+    /// Decodes bytes read from a file or a region.
+    ///
+    /// # Errors
+    /// See [`Prologue::decode`]. Damage behind the prologue is not an error: see [`Entries::stopped`].
+    pub fn decode(bytes: Vec<u8>) -> Result<Self, DecodeError> {
+        let prologue = Prologue::decode(&bytes)?;
+        let entries = walk(&prologue, &bytes);
+        let mut by_name: Vec<u32> = (0..u32::try_from(entries.list.len()).unwrap_or(0)).collect();
+        let name = |at: &u32| entries.list.get(*at as usize).map(|entry| &entry.name);
+        by_name.sort_by(|a, b| name(a).cmp(&name(b)));
+        Ok(Self { prologue, entries, bytes, by_name })
+    }
+
+    /// Copies and decodes a live region.
+    ///
+    /// # Errors
+    /// The region vanished or shrank under the copy, or is none.
+    pub fn read(region: &Region) -> Result<Self, RegionError> {
+        let mut bytes = Vec::new();
+        region.copy(&mut bytes)?;
+        Ok(Self::decode(bytes)?)
+    }
+
+    /// The entry of that exact name; of several, the first in the region.
+    pub fn entry(&self, name: &str) -> Option<&Entry> {
+        let key = |at: &u32| self.entries.list.get(*at as usize);
+        let from = self.by_name.partition_point(|at| key(at).is_some_and(|entry| *entry.name < *name));
+        self.by_name.get(from).and_then(key).filter(|entry| *entry.name == *name)
+    }
+
+    /// The number of that name; `None` where it is absent or not a scalar.
+    pub fn word(&self, name: &str) -> Option<i64> {
+        match self.value(self.entry(name)?) {
+            Value::Long(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The string of that name; `None` where it is absent or not a string. An empty string may mean "not written yet".
+    pub fn text(&self, name: &str) -> Option<Cow<'_, str>> {
+        match self.value(self.entry(name)?) {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The value of an entry of this image.
+    pub fn value(&self, entry: &Entry) -> Value<'_> {
+        let data = self.bytes.get(entry.offset as usize..).unwrap_or_default();
+        if entry.is_text() {
+            let field = data.get(..entry.vector_length as usize).unwrap_or(data);
+            let text = field.split(|byte| *byte == 0).next().unwrap_or_default();
+            return Value::Text(String::from_utf8_lossy(text));
+        }
+        match (entry.data_type, data.first_chunk()) {
+            (super::DataType::Long, Some(word)) if entry.vector_length == 0 => {
+                Value::Long(self.prologue.byte_order.i64(*word))
+            }
+            _ => Value::Opaque(data.get(..entry.vector_length.max(1) as usize).unwrap_or(data)),
+        }
+    }
+
+    /// The raw bytes of the region.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}

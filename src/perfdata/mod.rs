@@ -1,0 +1,118 @@
+//! PerfData: HotSpot's counters in shared memory.
+//!
+//! A [`Region`] is the foreign memory; nothing but [`region`] touches it, and only whole words or a private copy leave
+//! it. An [`Image`] is such a copy, decoded: a [`Prologue`] and its [`Entry`] list.
+//!
+//! # Promise
+//! Any bytes are legal input. Decoding never panics, visits at most one entry per 24 bytes, and needs memory
+//! proportional to the input. A region is at most [`REGION_MAXIMUM`] bytes.
+
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::panic
+)]
+
+mod entry;
+mod image;
+mod prologue;
+pub mod region;
+mod types;
+
+use std::fmt;
+
+pub use entry::{ENTRY_HEADER_LENGTH, Entries, Entry, walk};
+pub use image::{Image, Value};
+pub use prologue::{MAGIC, PROLOGUE_LENGTH, Prologue};
+pub use region::{Access, Freshness, Region, RegionError, Seal, Writer};
+pub use types::{ByteOrder, DataType, Units, Variability};
+
+/// Smallest file that can hold a prologue, in bytes.
+pub const REGION_MINIMUM: u64 = 32;
+
+/// Largest file that is read, in bytes. `PerfDataMemorySize` is at most 2 MiB (JDK 11+ globals.hpp, range
+/// 128 to 32*64*K); it is rounded up to the page size.
+pub const REGION_MAXIMUM: u64 = 4 << 20;
+
+/// Why bytes are not a region, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("at byte {offset}: {kind}")]
+pub struct DecodeError {
+    /// Offset in the region, in bytes.
+    pub offset: usize,
+    kind: DecodeErrorKind,
+}
+
+impl DecodeError {
+    /// The region's magic number is still zero: its JVM has made the file and not yet written to it.
+    pub fn is_blank(&self) -> bool {
+        matches!(self.kind, DecodeErrorKind::Magic { found: [0, 0, 0, 0] })
+    }
+
+    /// The entry at the offset is not wholly written yet, as opposed to damaged.
+    pub fn is_unfinished(&self) -> bool {
+        matches!(self.kind, DecodeErrorKind::Unfinished)
+    }
+
+    /// The format version is not one that this reader knows.
+    pub fn is_version(&self) -> bool {
+        matches!(self.kind, DecodeErrorKind::Version { .. })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum DecodeErrorKind {
+    Short { found: usize },
+    Magic { found: [u8; 4] },
+    Version { major: u8, minor: u8 },
+    EntryOffset { found: i32 },
+    EntryLength { found: i32, limit: usize },
+    NameOffset { name: i32, data: i32 },
+    NameUnterminated,
+    VectorLength { found: i32, limit: usize },
+    Unfinished,
+}
+
+impl DecodeErrorKind {
+    fn at(self, offset: usize) -> DecodeError {
+        DecodeError { offset, kind: self }
+    }
+}
+
+impl fmt::Display for DecodeErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Short { found } => {
+                write!(f, "a prologue has {PROLOGUE_LENGTH} bytes, found {found}; not a PerfData file, or its JVM is still making it")
+            }
+            Self::Magic { found: [0, 0, 0, 0] } => {
+                f.write_str("the magic number is still zero; the JVM has not yet written its prologue")
+            }
+            Self::Magic { found: [a, b, c, d] } => {
+                write!(f, "expected magic cafec0c0, found {a:02x}{b:02x}{c:02x}{d:02x}; not a PerfData file")
+            }
+            Self::Version { major, minor } => {
+                write!(f, "expected PerfData version 2, found {major}.{minor}; only JDK 5 and later are read")
+            }
+            Self::EntryOffset { found } => {
+                write!(f, "the first entry must be at {PROLOGUE_LENGTH} or beyond, a multiple of 4; found {found}")
+            }
+            Self::EntryLength { found, limit } => {
+                write!(f, "an entry takes 24 to {limit} bytes here, a multiple of 4; found {found}")
+            }
+            Self::NameOffset { name, data } => {
+                write!(f, "the name at {name} and the value at {data} do not fit into the entry")
+            }
+            Self::NameUnterminated => f.write_str("the name does not end before the value"),
+            Self::VectorLength { found, limit } => {
+                write!(f, "a value of {found} elements does not fit into an entry of {limit} bytes")
+            }
+            Self::Unfinished => f.write_str("the entry is not fully written yet"),
+        }
+    }
+}

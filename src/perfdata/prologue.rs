@@ -1,0 +1,76 @@
+//! The first 32 bytes of a region (`PerfDataPrologue`, perfMemory.hpp, unchanged from JDK 8 to 27).
+
+use super::types::ByteOrder;
+use super::{DecodeError, DecodeErrorKind};
+
+/// Bytes at offset 0 in every byte order.
+pub const MAGIC: [u8; 4] = [0xca, 0xfe, 0xc0, 0xc0];
+
+/// Length of a version 2 prologue, in bytes; also the offset of the first entry in every known JDK.
+pub const PROLOGUE_LENGTH: usize = 32;
+
+/// Byte offset of `accessible` in a region.
+pub(super) const ACCESSIBLE_OFFSET: usize = 7;
+
+/// The header of a region.
+///
+/// Every number is carried as found, negative ones too: a hostile writer may put anything here, and `dump` shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prologue {
+    /// Order of every number that follows.
+    pub byte_order: ByteOrder,
+    /// Format version; 2 since Java 5.
+    pub major: u8,
+    /// 0 in every JDK.
+    pub minor: u8,
+    /// True once the JVM has finished the first part of its start; never reset, not even at exit.
+    pub accessible: bool,
+    /// Bytes in use, prologue included; the offset at which the next entry will be written.
+    pub used: i32,
+    /// Bytes of entries that did not fit and live on the JVM's heap, unseen.
+    pub overflow: i32,
+    /// Ticks since JVM start at which the last entry was *created*; updates of values do not move it.
+    pub mod_time_stamp: i64,
+    /// Offset of the first entry.
+    pub entry_offset: i32,
+    /// Entries published, the last of which may not be fully written yet.
+    pub num_entries: i32,
+}
+
+impl Prologue {
+    /// Reads a prologue from the start of `bytes`.
+    ///
+    /// # Errors
+    /// Fewer than 32 bytes, another magic number (0 while the JVM is still preparing the file), or a major version
+    /// other than 2.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let found = bytes.len();
+        let head: &[u8; PROLOGUE_LENGTH] =
+            bytes.first_chunk().ok_or_else(|| DecodeErrorKind::Short { found }.at(0))?;
+        let [
+            m0, m1, m2, m3, order, major, minor, accessible,
+            u0, u1, u2, u3, o0, o1, o2, o3,
+            t0, t1, t2, t3, t4, t5, t6, t7,
+            e0, e1, e2, e3, n0, n1, n2, n3,
+        ] = *head;
+        let magic = [m0, m1, m2, m3];
+        if magic != MAGIC {
+            return Err(DecodeErrorKind::Magic { found: magic }.at(0));
+        }
+        if major != 2 {
+            return Err(DecodeErrorKind::Version { major, minor }.at(5));
+        }
+        let order = if order == 0 { ByteOrder::Big } else { ByteOrder::Little };
+        Ok(Self {
+            byte_order: order,
+            major,
+            minor,
+            accessible: accessible != 0,
+            used: order.i32([u0, u1, u2, u3]),
+            overflow: order.i32([o0, o1, o2, o3]),
+            mod_time_stamp: order.i64([t0, t1, t2, t3, t4, t5, t6, t7]),
+            entry_offset: order.i32([e0, e1, e2, e3]),
+            num_entries: order.i32([n0, n1, n2, n3]),
+        })
+    }
+}

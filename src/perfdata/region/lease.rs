@@ -1,0 +1,62 @@
+//! Is anybody holding this file open for writing? (hotspot.md 2.1)
+//!
+//! A JVM's mapping keeps its read-write file description open for life, and the kernel grants a read lease only while
+//! nobody has the file open for writing. The answer crosses pid namespaces and needs no capability where the exporter
+//! has the file's uid. Measured right on JDK 8 to 27 over ext4, tmpfs, xfs and btrfs, and harmless to a JVM that
+//! starts meanwhile; a held `flock`, in contrast, would cost that JVM its counters.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::Once;
+
+/// What a probe found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writer {
+    /// Some process has the file open for writing: the JVM lives.
+    Present,
+    /// None has: the JVM is dead.
+    Absent,
+    /// The probe cannot tell: another owner and no `CAP_LEASE`, or a file system on which leases are not known to
+    /// tell the truth (overlayfs grants one on a living JVM's file).
+    Unknown,
+}
+
+/// `f_type` of the file systems on which the probe was measured to be right (statfs(2)).
+const TRUSTED: [u64; 4] = [
+    0xef53,      // ext2, ext3, ext4
+    0x0102_1994, // tmpfs
+    0x5846_5342, // xfs
+    0x9123_683e, // btrfs
+];
+
+/// Asks the kernel. `file` must be open for reading only, or it would be its own writer.
+pub(super) fn probe(file: BorrowedFd<'_>) -> Writer {
+    let trusted = rustix::fs::fstatfs(file).is_ok_and(|fs| u64::try_from(fs.f_type).is_ok_and(|f| TRUSTED.contains(&f)));
+    if !trusted {
+        return Writer::Unknown;
+    }
+    ignore_sigio();
+    match set_lease(file, libc::F_RDLCK) {
+        Ok(()) => {
+            // Given back at once: a JVM that opens the file meanwhile waits for it. Closing the file would do it too.
+            let _ = set_lease(file, libc::F_UNLCK);
+            Writer::Absent
+        }
+        Err(libc::EAGAIN) => Writer::Present,
+        Err(_) => Writer::Unknown,
+    }
+}
+
+fn set_lease(file: BorrowedFd<'_>, kind: libc::c_int) -> Result<(), libc::c_int> {
+    // SAFETY: F_SETLEASE takes an int and no pointer; the descriptor is open for the length of the call.
+    let result = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, kind) };
+    if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EINVAL)) }
+}
+
+/// A lease that is broken while we hold it sends SIGIO, whose default action is death.
+fn ignore_sigio() {
+    static IGNORED: Once = Once::new();
+    // SAFETY: SIG_IGN is a valid disposition, and nothing else in this program uses SIGIO.
+    IGNORED.call_once(|| unsafe {
+        libc::signal(libc::SIGIO, libc::SIG_IGN);
+    });
+}
