@@ -140,13 +140,13 @@ impl Formula {
             Self::Sum(terms, scale) => {
                 Self::Sum(terms.iter().map(|term| Term { word: rename(term.word), ..*term }).collect(), *scale)
             }
-            Self::FirstNonZero(words, scale) => Self::FirstNonZero(words.iter().map(|word| rename(*word)).collect(), *scale),
+            Self::FirstNonZero(words, scale) => {
+                Self::FirstNonZero(words.iter().map(|word| rename(*word)).collect(), *scale)
+            }
             Self::Occupied(pairs, scale) => {
                 Self::Occupied(pairs.iter().map(|(test, value)| (rename(*test), rename(*value))).collect(), *scale)
             }
-            Self::Summary(parts) => {
-                Self::Summary(Box::new((parts.0.map_words(rename), parts.1.map_words(rename))))
-            }
+            Self::Summary(parts) => Self::Summary(Box::new((parts.0.map_words(rename), parts.1.map_words(rename)))),
             Self::Cell(id) => Self::Cell(*id),
         }
     }
@@ -170,4 +170,3 @@ impl Formula {
 pub fn sum_of(words: impl IntoIterator<Item = u32>) -> Formula {
     Formula::Sum(words.into_iter().map(|word| Term { word, negative: false }).collect(), Scale::One)
 }
-

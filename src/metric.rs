@@ -64,7 +64,10 @@ impl Family {
             ("1", _) => String::new(),
             (unit, _) => unit_word(unit),
         };
-        if !unit.is_empty() && self.kind != Kind::Info && !(name.ends_with(&unit) && name[..name.len() - unit.len()].ends_with('_')) {
+        if !unit.is_empty()
+            && self.kind != Kind::Info
+            && !(name.ends_with(&unit) && name[..name.len() - unit.len()].ends_with('_'))
+        {
             name.push('_');
             name.push_str(&unit);
         }

@@ -96,11 +96,8 @@ fn decode(prologue: &Prologue, bytes: &[u8], at: usize) -> Result<(Entry, usize)
     let order = prologue.byte_order;
     let rest = bytes.get(at..).unwrap_or_default();
     let header: &[u8; ENTRY_HEADER_LENGTH] = rest.first_chunk().ok_or(DecodeErrorKind::Unfinished)?;
-    let [
-        l0, l1, l2, l3, n0, n1, n2, n3, v0, v1, v2, v3,
-        data_type, flags, units, variability,
-        d0, d1, d2, d3,
-    ] = *header;
+    let [l0, l1, l2, l3, n0, n1, n2, n3, v0, v1, v2, v3, data_type, flags, units, variability, d0, d1, d2, d3] =
+        *header;
     let entry_length = order.i32([l0, l1, l2, l3]);
     if entry_length == 0 {
         return Err(DecodeErrorKind::Unfinished);
@@ -123,10 +120,7 @@ fn decode(prologue: &Prologue, bytes: &[u8], at: usize) -> Result<(Entry, usize)
         .zip(usize::try_from(data_offset).ok())
         .and_then(|(from, to)| body.get(from..to))
         .ok_or(DecodeErrorKind::NameOffset { name: name_offset, data: data_offset })?;
-    let name_length = name_field
-        .iter()
-        .position(|byte| *byte == 0)
-        .ok_or(DecodeErrorKind::NameUnterminated)?;
+    let name_length = name_field.iter().position(|byte| *byte == 0).ok_or(DecodeErrorKind::NameUnterminated)?;
     let name = name_field.get(..name_length).unwrap_or_default();
     if name.is_empty() {
         return Err(DecodeErrorKind::Unfinished);

@@ -88,7 +88,10 @@ impl fmt::Display for DecodeErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Short { found } => {
-                write!(f, "a prologue has {PROLOGUE_LENGTH} bytes, found {found}; not a PerfData file, or its JVM is still making it")
+                write!(
+                    f,
+                    "a prologue has {PROLOGUE_LENGTH} bytes, found {found}; not a PerfData file, or its JVM is still making it"
+                )
             }
             Self::Magic { found: [0, 0, 0, 0] } => {
                 f.write_str("the magic number is still zero; the JVM has not yet written its prologue")

@@ -45,13 +45,40 @@ impl Prologue {
     /// other than 2.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let found = bytes.len();
-        let head: &[u8; PROLOGUE_LENGTH] =
-            bytes.first_chunk().ok_or_else(|| DecodeErrorKind::Short { found }.at(0))?;
+        let head: &[u8; PROLOGUE_LENGTH] = bytes.first_chunk().ok_or_else(|| DecodeErrorKind::Short { found }.at(0))?;
         let [
-            m0, m1, m2, m3, order, major, minor, accessible,
-            u0, u1, u2, u3, o0, o1, o2, o3,
-            t0, t1, t2, t3, t4, t5, t6, t7,
-            e0, e1, e2, e3, n0, n1, n2, n3,
+            m0,
+            m1,
+            m2,
+            m3,
+            order,
+            major,
+            minor,
+            accessible,
+            u0,
+            u1,
+            u2,
+            u3,
+            o0,
+            o1,
+            o2,
+            o3,
+            t0,
+            t1,
+            t2,
+            t3,
+            t4,
+            t5,
+            t6,
+            t7,
+            e0,
+            e1,
+            e2,
+            e3,
+            n0,
+            n1,
+            n2,
+            n3,
         ] = *head;
         let magic = [m0, m1, m2, m3];
         if magic != MAGIC {

@@ -17,9 +17,9 @@ struct Slot {
     faulted: AtomicBool,
 }
 
-static SLOTS: [Slot; CAPACITY] = [const {
-    Slot { start: AtomicUsize::new(0), end: AtomicUsize::new(0), faulted: AtomicBool::new(false) }
-}; CAPACITY];
+static SLOTS: [Slot; CAPACITY] =
+    [const { Slot { start: AtomicUsize::new(0), end: AtomicUsize::new(0), faulted: AtomicBool::new(false) } };
+        CAPACITY];
 
 /// A guarded range; dropped, the range is guarded no more.
 #[derive(Debug)]
@@ -32,9 +32,9 @@ pub(super) fn register(start: usize, length: usize) -> Option<Registration> {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(install);
     let end = start.checked_add(length)?;
-    let slot = SLOTS.iter().position(|slot| {
-        slot.start.compare_exchange(0, start, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-    })?;
+    let slot = SLOTS
+        .iter()
+        .position(|slot| slot.start.compare_exchange(0, start, Ordering::AcqRel, Ordering::Relaxed).is_ok())?;
     let entry = SLOTS.get(slot)?;
     entry.faulted.store(false, Ordering::Relaxed);
     entry.end.store(end, Ordering::Release);

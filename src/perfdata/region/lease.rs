@@ -30,7 +30,8 @@ const TRUSTED: [u64; 4] = [
 
 /// Asks the kernel. `file` must be open for reading only, or it would be its own writer.
 pub(super) fn probe(file: BorrowedFd<'_>) -> Writer {
-    let trusted = rustix::fs::fstatfs(file).is_ok_and(|fs| u64::try_from(fs.f_type).is_ok_and(|f| TRUSTED.contains(&f)));
+    let trusted =
+        rustix::fs::fstatfs(file).is_ok_and(|fs| u64::try_from(fs.f_type).is_ok_and(|f| TRUSTED.contains(&f)));
     if !trusted {
         return Writer::Unknown;
     }
