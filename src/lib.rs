@@ -1,4 +1,5 @@
 //! hotspot-exporter
+pub mod exposition;
 pub mod formula;
 pub mod hotspot;
 pub mod metric;
