@@ -160,10 +160,7 @@ fn both_byte_orders_read_the_same() {
 
 #[test]
 fn unknown_codes_are_carried() {
-    let bytes = Builder::new(ByteOrder::Little)
-        .entry("odd", [b'Q', 2, 9, 77], 3, b"abc")
-        .number("after", 5)
-        .build();
+    let bytes = Builder::new(ByteOrder::Little).entry("odd", [b'Q', 2, 9, 77], 3, b"abc").number("after", 5).build();
     let image = Image::decode(bytes).unwrap();
     let odd = image.entry("odd").unwrap();
     assert_eq!((odd.units, odd.variability), (Units::Unknown(9), Variability::Unknown(77)));

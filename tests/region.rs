@@ -15,8 +15,7 @@ fn fixture() -> (Vec<u8>, Vec<u32>, u32) {
     let bytes = fs::read(path).unwrap();
     let image = Image::decode(bytes.clone()).unwrap();
     let birth = image.entry("sun.rt.createVmBeginTime").unwrap().offset;
-    let words =
-        image.entries.list.iter().filter(|entry| entry.is_word()).map(|entry| entry.offset).collect::<Vec<_>>();
+    let words = image.entries.list.iter().filter(|entry| entry.is_word()).map(|entry| entry.offset).collect::<Vec<_>>();
     assert!(words.len() > 100);
     (bytes, words, birth)
 }
@@ -196,7 +195,9 @@ fn offsets_outside_the_region_are_refused() {
 #[test]
 fn sizes_that_no_jvm_makes_are_refused() {
     let folder = tempfile::tempdir().unwrap();
-    for (name, size, fits) in [("0", 0, false), ("31", 31, false), ("32", 32, true), ("odd", 4099, true), ("4g", 4 << 30, false)] {
+    for (name, size, fits) in
+        [("0", 0, false), ("31", 31, false), ("32", 32, true), ("odd", 4099, true), ("4g", 4 << 30, false)]
+    {
         let path = folder.path().join(name);
         File::create(&path).unwrap().set_len(size).unwrap();
         let opened = open(&path, Access::Mapped);

@@ -33,7 +33,8 @@ pub fn write_page<'s, S: Source + 's>(
         for row in &page.rows[block.rows.clone()] {
             let prefix = &page.text[start..row.end as usize];
             start = row.end as usize;
-            if let Some(value) = row.formula.evaluate(source(row.target)) {
+            let value = row.formula.evaluate(source(row.target));
+            if let Some(value) = value.filter(|value| fits(block.family.kind, value)) {
                 if !headed {
                     writer.header(&block.family, &block.name);
                     headed = true;
@@ -49,7 +50,8 @@ pub fn write_page<'s, S: Source + 's>(
 pub fn write_families(families: &[(Family, Vec<(Labels, Value)>)], format: Format, out: &mut Vec<u8>) -> usize {
     let mut writer = Writer::new(format, out);
     for (family, series) in families {
-        let formulas: Vec<_> = series.iter().map(|(_, value)| crate::formula::Formula::Constant(value.clone())).collect();
+        let formulas: Vec<_> =
+            series.iter().map(|(_, value)| crate::formula::Formula::Constant(value.clone())).collect();
         let family = Arc::new(family.clone());
         let none = Labels::default();
         let entries = series.iter().zip(&formulas).map(|((labels, _), formula)| (&family, (0, &none, labels, formula)));
@@ -62,6 +64,15 @@ pub fn write_families(families: &[(Family, Vec<(Labels, Value)>)], format: Forma
 pub fn finish(format: Format, out: &mut Vec<u8>) {
     if format == Format::OpenMetrics {
         out.extend_from_slice(b"# EOF\n");
+    }
+}
+
+/// Whether a value can be written as what its family says it is.
+fn fits(kind: Kind, value: &Value) -> bool {
+    match value {
+        Value::Int(_) | Value::Float(_) => !matches!(kind, Kind::Histogram | Kind::Summary),
+        Value::Summary { .. } => kind == Kind::Summary,
+        Value::Histogram(_) => kind == Kind::Histogram,
     }
 }
 
