@@ -3,28 +3,13 @@
 //! The module turns an [`Image`](crate::perfdata::Image) into [`Fact`]s, the only place that knows HotSpot's traps.
 //! Names, labels and units of the metrics made from facts are YAML's business.
 
+mod source;
 pub mod units;
 
 use crate::formula::Formula;
 use crate::metric::Kind;
 
-/// A kind of fact, for checking rules before any JVM is seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SourceInfo {
-    /// [`Fact::source`].
-    pub name: &'static str,
-    /// Every label that such a fact may have.
-    pub labels: &'static [&'static str],
-    /// One sentence.
-    pub help: &'static str,
-}
-
-/// Every kind of fact there is.
-pub const SOURCES: &[SourceInfo] = &[
-    SourceInfo { name: "up", labels: &[], help: "Whether the region of the JVM can be read." },
-    SourceInfo { name: "pool.used", labels: &["type", "pool"], help: "Used memory of the pool." },
-    SourceInfo { name: "thread.count", labels: &["daemon"], help: "Live platform threads." },
-];
+pub use source::{SOURCES, SourceInfo, source};
 
 /// Something true of a JVM that a rule may turn into a metric (`source:` in YAML).
 #[derive(Clone, Debug, PartialEq)]
