@@ -87,11 +87,11 @@ impl Exposition {
 }
 
 fn belongs(sample: &str, family: &str, kind: &str) -> bool {
-    match (sample.strip_prefix(family), kind) {
-        (Some(""), "counter" | "gauge" | "summary" | "untyped") => true,
-        (Some("_sum" | "_count"), "histogram" | "summary") => true,
-        (Some("_bucket"), "histogram") => true,
-        _ => false,
+    let Some(suffix) = sample.strip_prefix(family) else { return false };
+    match kind {
+        "histogram" => ["_bucket", "_sum", "_count"].contains(&suffix),
+        "summary" => ["", "_sum", "_count"].contains(&suffix),
+        _ => suffix.is_empty(),
     }
 }
 
