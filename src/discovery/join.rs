@@ -56,9 +56,10 @@ fn find(survey: &mut Survey<'_>, procfs: &mut Procfs, process: &Arc<Process>, ma
         return;
     }
     let mut place = Place::look(survey, procfs, process, mapped.as_ref());
-    // Another file lies under its name, so what is remembered of its map may be out of date.
-    let looked_again = place.file.is_some() || place.obstacle.is_some();
-    let mapped = if looked_again && !place.is_its_own(mapped.as_ref()) {
+    // Its file is not where it was, or another lies there: what is remembered of its map may be out of date.
+    let doubtful =
+        place.file.is_some() || place.obstacle.is_some() || mapped.as_ref().is_some_and(|mapped| !mapped.deleted);
+    let mapped = if doubtful && !place.is_its_own(mapped.as_ref()) {
         match procfs.look_again(process) {
             Some(Evidence::Jvm(mapped)) => mapped,
             Some(_) => mapped,
