@@ -20,6 +20,8 @@ pub enum Formula {
     FirstNonZero(Box<[u32]>, Scale),
     /// `value` of the first pair whose `test` word is not 0, else of the last pair: the occupied one of two survivors.
     Occupied(Box<[(u32, u32)]>, Scale),
+    /// The formula, absent while that word is 0: what HotSpot fills in late, together with the word.
+    Once(u32, Box<Formula>),
     /// The sum of the parts; absent while one of them is.
     Total(Box<[Formula]>),
     /// A count and a sum, for summaries.
@@ -124,6 +126,7 @@ impl Formula {
                 let (_, value) = occupied.or(pairs.last())?;
                 Some(scale.apply(from.word(*value)?))
             }
+            Self::Once(word, formula) => (from.word(*word)? != 0).then(|| formula.evaluate(from)).flatten(),
             Self::Total(parts) => {
                 let mut sum = Value::Int(0);
                 for part in parts {
@@ -158,6 +161,7 @@ impl Formula {
             Self::Occupied(pairs, scale) => {
                 Self::Occupied(pairs.iter().map(|(test, value)| (rename(*test), rename(*value))).collect(), *scale)
             }
+            Self::Once(word, formula) => Self::Once(rename(*word), Box::new(formula.map_words(rename))),
             Self::Total(parts) => Self::Total(parts.iter().map(|part| part.map_words(rename)).collect()),
             Self::Summary(parts) => Self::Summary(Box::new((parts.0.map_words(rename), parts.1.map_words(rename)))),
             Self::Cell(id) => Self::Cell(*id),
@@ -171,6 +175,7 @@ impl Formula {
             Self::Sum(terms, scale) => Self::Sum(terms, scale.times(factor)),
             Self::FirstNonZero(words, scale) => Self::FirstNonZero(words, scale.times(factor)),
             Self::Occupied(pairs, scale) => Self::Occupied(pairs, scale.times(factor)),
+            Self::Once(word, formula) => Self::Once(word, Box::new(formula.scaled(factor))),
             Self::Total(parts) => Self::Total(parts.into_iter().map(|part| part.scaled(factor)).collect()),
             Self::Summary(parts) => Self::Summary(Box::new((parts.0, parts.1.scaled(factor)))),
             Self::Constant(Value::Int(value)) if factor != 1.0 => Self::Constant(Value::Float(value as f64 * factor)),

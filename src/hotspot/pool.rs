@@ -44,7 +44,7 @@ struct Pool {
 /// `pool.*`, `area.*` and `metaspace.*`
 pub(super) fn facts(jvm: &Jvm, counters: &Counters<'_>, into: &mut Vec<Fact>) {
     let heap = heap(jvm, counters);
-    area(&heap, heap_limit(jvm, counters), into);
+    area(&heap, heap_limit(jvm, counters), heap_init(jvm, &heap), into);
     for pool in heap {
         publish(pool, "heap", into);
     }
@@ -71,21 +71,33 @@ fn publish(pool: Pool, kind: &'static str, into: &mut Vec<Fact>) {
     }
 }
 
-/// The heap as one: the sums of what every one of its pools tells, and its own limit.
-fn area(heap: &[Pool], limit: Option<Formula>, into: &mut Vec<Fact>) {
-    let total = |of: fn(&Pool) -> &Option<Formula>| -> Option<Formula> {
-        let parts: Box<[Formula]> = heap.iter().map(|pool| of(pool).clone()).collect::<Option<_>>()?;
-        (!parts.is_empty()).then_some(Formula::Total(parts))
-    };
+/// The heap as one: the sums of what every one of its pools tells, and its own limit and start.
+fn area(heap: &[Pool], limit: Option<Formula>, init: Option<Formula>, into: &mut Vec<Fact>) {
     let facts = [
-        ("area.used", total(|pool| &pool.used)),
-        ("area.committed", total(|pool| &pool.committed)),
+        ("area.used", total(heap, |pool| &pool.used)),
+        ("area.committed", total(heap, |pool| &pool.committed)),
         ("area.limit", limit),
-        ("area.init", total(|pool| &pool.init)),
+        ("area.init", init),
     ];
     for (source, formula) in facts {
         into.extend(Fact::of(source, vec![("area", "heap".into())], formula));
     }
+}
+
+/// The sum over all pools; nothing where one of them does not tell.
+fn total(heap: &[Pool], of: fn(&Pool) -> &Option<Formula>) -> Option<Formula> {
+    let parts: Box<[Formula]> = heap.iter().map(|pool| of(pool).clone()).collect::<Option<_>>()?;
+    (!parts.is_empty()).then_some(Formula::Total(parts))
+}
+
+/// `InitialHeapSize`, where the pools sum up to it. ZGC without generations tells `MinHeapSize` (its bean too).
+fn heap_init(jvm: &Jvm, heap: &[Pool]) -> Option<Formula> {
+    let is_sum = match jvm.collector? {
+        Collector::G1 | Collector::Shenandoah => true,
+        Collector::Zgc => heap.len() > 1,
+        Collector::Serial | Collector::Parallel | Collector::Cms | Collector::Epsilon => false,
+    };
+    if is_sum { total(heap, |pool| &pool.init) } else { None }
 }
 
 /// The heap's own limit, which is never the sum of the pools'.
@@ -115,7 +127,11 @@ fn heap(jvm: &Jvm, counters: &Counters<'_>) -> Vec<Pool> {
         Some(Collector::Parallel) => parallel(counters),
         Some(Collector::G1) => g1(counters),
         Some(Collector::Zgc) => zgc(counters),
-        Some(Collector::Shenandoah) => vec![whole("Shenandoah", counters)],
+        Some(Collector::Shenandoah) => {
+            let init = counters.word("sun.gc.generation.1.minCapacity");
+            vec![Pool { init, ..whole("Shenandoah", counters) }]
+        }
+        // Epsilon's minCapacity is 0 whatever it started with (JDK 25, measured).
         Some(Collector::Epsilon) if jvm.native_image => vec![whole("epsilon heap", counters)],
         Some(Collector::Epsilon) => vec![whole("Epsilon Heap", counters)],
         None => Vec::new(),
@@ -239,12 +255,17 @@ fn g1(counters: &Counters<'_>) -> Vec<Pool> {
     ]
 }
 
+/// ZGC writes its sizes in pauses, together with those of metaspace; before the first, they are 0 or a minimum.
 fn zgc(counters: &Counters<'_>) -> Vec<Pool> {
+    let measured = |name: String| {
+        let size = counters.word(&name)?;
+        Some(Formula::Once(counters.offset("sun.gc.metaspace.used")?, Box::new(size)))
+    };
     let pool = |name, generation: u32, init: &str| Pool {
         name,
         freshness: Freshness::Collection,
-        used: counters.word(&format!("sun.gc.generation.{generation}.space.0.used")),
-        committed: counters.word(&format!("sun.gc.generation.{generation}.space.0.capacity")),
+        used: measured(format!("sun.gc.generation.{generation}.space.0.used")),
+        committed: measured(format!("sun.gc.generation.{generation}.space.0.capacity")),
         limit: counters.word(&format!("sun.gc.generation.{generation}.space.0.maxCapacity")),
         init: counters.word(&format!("sun.gc.generation.{generation}.{init}")),
     };
@@ -267,7 +288,7 @@ fn whole(name: &'static str, counters: &Counters<'_>) -> Pool {
         used: counters.word("sun.gc.generation.1.space.0.used"),
         committed: counters.word("sun.gc.generation.1.capacity"),
         limit: counters.word("sun.gc.generation.1.maxCapacity"),
-        init: counters.word("sun.gc.generation.1.minCapacity"),
+        init: None,
     }
 }
 
