@@ -42,7 +42,8 @@ fn start_time(counters: &Counters<'_>) -> Option<Formula> {
     (!words.is_empty()).then_some(Formula::FirstNonZero(words, Scale::Ratio(1.0, 1000.0)))
 }
 
-/// Classes out of the CDS archive are counted apart, and are most of them since JDK 12. A native image has one constant.
+/// Classes out of the CDS archive are counted apart, and are most of them since JDK 12. A native image has no such
+/// counts but one constant.
 fn classes(counters: &Counters<'_>, into: &mut Vec<Fact>) {
     const LOADED: [&str; 2] = ["java.cls.loadedClasses", "java.cls.sharedLoadedClasses"];
     const UNLOADED: [&str; 2] = ["java.cls.unloadedClasses", "java.cls.sharedUnloadedClasses"];

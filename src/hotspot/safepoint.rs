@@ -3,9 +3,9 @@
 use super::counters::Counters;
 use super::{Fact, Jvm};
 
-/// First release whose `sun.rt.safepointTime` begins when all threads have stopped. Before it (8 and 11 measured) the
-/// time begins with the wish to stop and includes `safepointSyncTime`. JDK-8219436, fixed in 13, brought
-/// `SafepointTracing`, whose `end()` records the time since the end of the synchronisation.
+/// First release whose `sun.rt.safepointTime` begins when all threads have stopped, as measured on 17 and later. On 8
+/// and 11 it begins with the wish to stop and includes `safepointSyncTime`. Between them lies JDK-8219436 of early
+/// 2019, the time of JDK 13: it brought `SafepointTracing`, whose `end()` records the time since all had stopped.
 const EXCLUDES_SYNC: u32 = 13;
 
 /// `safepoint.*`
