@@ -229,6 +229,8 @@ impl<'a> Sheet<'a> {
 fn is_scalable(formula: &Formula) -> bool {
     match formula {
         Formula::Word(..) | Formula::Sum(..) | Formula::FirstNonZero(..) | Formula::Occupied(..) => true,
+        Formula::Once(_, formula) => is_scalable(formula),
+        Formula::Total(parts) => parts.iter().all(is_scalable),
         Formula::Summary(parts) => is_scalable(&parts.1),
         Formula::Constant(value) => matches!(value, Value::Int(_) | Value::Float(_)),
         Formula::Up | Formula::Cell(_) => false,
