@@ -382,8 +382,18 @@ mod tests {
     #[test]
     fn what_happened_is_counted() {
         let metrics = metrics();
-        metrics.scanned(Duration::from_millis(250), &Counts::from([("mapped", 3), ("waiting", 1)]), &Counts::new(), &Counts::new());
-        metrics.scanned(Duration::from_millis(500), &Counts::from([("mapped", 2)]), &Counts::from([("new_word", 1)]), &Counts::new());
+        metrics.scanned(
+            Duration::from_millis(250),
+            &Counts::from([("mapped", 3), ("waiting", 1)]),
+            &Counts::new(),
+            &Counts::new(),
+        );
+        metrics.scanned(
+            Duration::from_millis(500),
+            &Counts::from([("mapped", 2)]),
+            &Counts::from([("new_word", 1)]),
+            &Counts::new(),
+        );
         metrics.scraped("otel", 200);
         metrics.exposed("otel", Duration::from_micros(300));
         metrics.exposed("otel", Duration::from_secs(11));
