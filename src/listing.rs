@@ -100,7 +100,7 @@ pub const NOTHING_FOUND: [(&str, &str); 4] = [
     ),
     (
         "JVM flags",
-        "-XX:+PerfDisableSharedMem and -XX:-UsePerfData hide a JVM, and so does a user id without a passwd entry. Start it with -XX:-PerfDisableSharedMem -XX:+UsePerfData.",
+        "-XX:+PerfDisableSharedMem or -XX:-UsePerfData hides a JVM; start it without. So does a user id that has no passwd entry.",
     ),
     (
         "Containers",

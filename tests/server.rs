@@ -385,7 +385,9 @@ async fn slow_and_half_requests_are_closed() {
 #[tokio::test]
 async fn garbage_is_answered_with_an_error_or_closed() {
     let server = start(Options::default()).await;
-    for garbage in ["\0\0\0\0\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "\u{16}\u{3}\u{1}\u{2}\r\n"] {
+    for garbage in
+        ["\0\0\0\0\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "\u{16}\u{3}\u{1}\u{2}\r\n"]
+    {
         let answer = server.raw(garbage).await;
         assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"), "{:?}", String::from_utf8_lossy(&answer));
     }

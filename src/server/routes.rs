@@ -108,8 +108,8 @@ impl Routes {
             return text(StatusCode::NOT_FOUND, "No such profile; / lists those there are.\n");
         };
         let answer = match self.admit() {
-            Err(refusal) => refusal,
-            Ok(_work) => self.scrape(profile.clone(), headers).await,
+            None => self.too_many(),
+            Some(_work) => self.scrape(profile.clone(), headers).await,
         };
         self.telemetry.scraped(&profile, answer.status().as_u16());
         answer
@@ -174,10 +174,7 @@ impl Routes {
         media: &'static str,
         make: impl FnOnce(&dyn Site) -> String + Send + 'static,
     ) -> Answer {
-        let work = match self.admit() {
-            Ok(work) => work,
-            Err(refusal) => return refusal,
-        };
+        let Some(work) = self.admit() else { return self.too_many() };
         let (site, encoding) = (self.site.clone(), accepted_encoding(headers));
         let made = tokio::task::spawn_blocking(move || {
             let _work = work;
@@ -207,17 +204,18 @@ impl Routes {
         }
     }
 
-    /// A place among the requests in flight, or the answer to one too many.
-    fn admit(&self) -> Result<Work, Answer> {
+    /// A place among the requests in flight, if one is free.
+    fn admit(&self) -> Option<Work> {
         let permit = match &self.slots {
             None => None,
-            Some(slots) => Some(slots.clone().try_acquire_owned().map_err(|_| {
-                let reason =
-                    format!("Limit of {} requests at a time (--web.max-requests).\n", self.options.max_requests);
-                self.busy(Refusal::MaxRequests, reason)
-            })?),
+            Some(slots) => Some(slots.clone().try_acquire_owned().ok()?),
         };
-        Ok(Work { _permit: permit, _counted: self.telemetry.request() })
+        Some(Work { _permit: permit, _counted: self.telemetry.request() })
+    }
+
+    fn too_many(&self) -> Answer {
+        let reason = format!("Limit of {} requests at a time (--web.max-requests).\n", self.options.max_requests);
+        self.busy(Refusal::MaxRequests, reason)
     }
 
     fn busy(&self, refusal: Refusal, reason: impl Into<Bytes>) -> Answer {

@@ -91,12 +91,11 @@ impl Scrapes {
     /// The exposition, made or shared.
     pub(super) async fn body(self: &Arc<Self>, wish: Wish, patience: Patience) -> Outcome {
         let mut result = self.join(wish, patience);
-        let outcome = match tokio::time::timeout(patience.timeout, result.wait_for(Option::is_some)).await {
+        match tokio::time::timeout(patience.timeout, result.wait_for(Option::is_some)).await {
             Err(_) => Err(Failure::Late),
             Ok(Err(_)) => Err(Failure::Broken),
             Ok(Ok(outcome)) => outcome.clone().unwrap_or(Err(Failure::Broken)),
-        };
-        outcome
+        }
     }
 
     fn join(self: &Arc<Self>, wish: Wish, patience: Patience) -> watch::Receiver<Option<Outcome>> {
