@@ -336,7 +336,10 @@ async fn the_scrapers_timeout_is_kept() {
     server.fake.shut();
     let answer = server.ask("GET", "/metrics", &["X-Prometheus-Scrape-Timeout-Seconds: 0.05"]).await;
     assert_eq!((answer.status, server.refused("deadline")), (503, 1.0));
+    let in_flight = || server.metric("hotspot_exporter_requests_in_flight", "");
+    assert_eq!(in_flight(), 1.0, "the run that nobody waits for still counts");
     server.fake.open();
+    eventually("none in flight", || in_flight() == 0.0).await;
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ mod scrape;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use address::{BindError, Bound, ListenAddress, bind};
+pub use address::{BindError, Bound, ListenAddress, ListenAddressError, bind};
 pub use connections::serve;
 
 pub use crate::exposition::negotiate::Format;

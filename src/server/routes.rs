@@ -109,18 +109,19 @@ impl Routes {
         };
         let answer = match self.admit() {
             None => self.too_many(),
-            Some(_work) => self.scrape(profile.clone(), headers).await,
+            Some(work) => self.scrape(profile.clone(), headers, work).await,
         };
         self.telemetry.scraped(&profile, answer.status().as_u16());
         answer
     }
 
-    async fn scrape(&self, profile: String, headers: &HeaderMap) -> Answer {
+    async fn scrape(&self, profile: String, headers: &HeaderMap, work: Work) -> Answer {
         let representation = negotiate::representation(values(headers, &header::ACCEPT));
         let encoding = accepted_encoding(headers);
         let patience = Patience::of(headers.get(SCRAPE_TIMEOUT).map(HeaderValue::as_bytes));
-        let wish = Wish { profile, format: representation.format, encoding };
-        match self.scrapes.body(wish, patience).await {
+        let wish = Wish { profile, format: representation.format, encoding, patience };
+        let work = Arc::new(work);
+        match self.scrapes.body(wish, work.clone()).await {
             Ok(packed) => {
                 let mut answer = packed_answer(packed, &representation.to_string());
                 answer.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
