@@ -67,7 +67,9 @@ fn run(command: &Command, source: ConfigSource, config: Config) -> anyhow::Resul
             let image = inspect::image(subject, &config)?;
             match format {
                 OutputFormat::Table => print(&inspect::dump_table(&image)),
-                OutputFormat::Json => print(&format!("{}\n", serde_json::to_string_pretty(&inspect::dump_json(&image))?)),
+                OutputFormat::Json => {
+                    print(&format!("{}\n", serde_json::to_string_pretty(&inspect::dump_json(&image))?))
+                }
             }
         }
         Command::Explain { subject } => print(&inspect::explain(&inspect::image(subject, &config)?, &config)),
@@ -97,7 +99,11 @@ fn print(text: &str) -> anyhow::Result<()> {
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("cannot start the runtime")
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
 }
 
 fn serve(flags: &Flags, source: ConfigSource, config: Config) -> anyhow::Result<()> {

@@ -195,7 +195,7 @@ fn facts_become_series_and_explain_names_their_counters() {
         fact(&[("pool", "Old")], Kind::UpDownCounter, Formula::Word(word("b"), Scale::One)),
         fact(&[("pool", "New")], Kind::Gauge, Formula::Word(word("b"), Scale::One)),
         fact(&[("pool", "Up")], Kind::UpDownCounter, Formula::Up),
-        Fact { source: "up", labels: Vec::new(), kind: Kind::Gauge, unit: "", formula: Formula::Up },
+        Fact { source: "target.up", labels: Vec::new(), kind: Kind::Gauge, unit: "", formula: Formula::Up },
     ];
     let (series, dropped) = planned(rules, &image, &heap);
     assert_eq!(
@@ -222,7 +222,7 @@ pool.used of ["a"]; test.yaml:3 rules[0]; m_used_bytes
 pool.used of ["b"]; test.yaml:3 rules[0]; duplicate: the series exists already
 pool.used of ["b"]; test.yaml:3 rules[0]; conflict: the metric exists with another type or unit
 pool.used of []; test.yaml:3 rules[0]; unsuitable: it cannot take the rule's type or scale
-up of []; -; no_rule: no rule takes it
+target.up of []; -; no_rule: no rule takes it
 sun.os.hrt.frequency; -; no_rule: no rule takes it
 a; test.yaml:4 rules[1]; dropped: dropped by the rule
 b; -; no_rule: no rule takes it
@@ -266,7 +266,7 @@ fn problems_name_place_and_remedy() {
     assert_snapshot!(problems(
         r#"
   - {metric: lonely}
-  - {counter: a, source: up, metric: both}
+  - {counter: a, source: target.up, metric: both}
   - {counter: a, metrik: typo, metric: a}
   - {counter: "x.*", metric: "x.$2", labels: {a: "$name", "b c": x, le: x, pod: x, __b: x, a.d: x, a_d: x, f: $}}
   - {counter: "x.{a", metric: y}
@@ -274,7 +274,7 @@ fn problems_name_place_and_remedy() {
   - {counter: b}
   - {source: pool.usd, metric: y}
   - {source: pool.used, metric: y, labels: {a: $poool}}
-  - {source: up, action: derive}
+  - {source: target.up, action: derive}
   - {counter: c, action: drop, labels: {a: b}}
   - {counter: c, action: dorp}
   - {counter: c, metric: hotspot_exporter.x}
@@ -303,8 +303,8 @@ test.yaml:8:15: rules[4].counter: `{` without `}`
 test.yaml:9:15: rules[5].counter: the regular expression does not compile: unclosed group
 test.yaml:10:5: rules[6]: the rule does not say which metric it makes; add `metric: NAME`, or `action: drop`
 test.yaml:11:14: rules[7].source: this source is not known; did you mean `pool.used`?
-test.yaml:12:48: rules[8].labels.a: the source pool.used has no label `poool`; it has $type, $pool
-test.yaml:13:26: rules[9].action: only counters have a name to derive a metric from; describe the metric with `metric`
+test.yaml:12:48: rules[8].labels.a: the source pool.used has no label `poool`; it has $pool, $type
+test.yaml:13:33: rules[9].action: only counters have a name to derive a metric from; describe the metric with `metric`
 test.yaml:14:40: rules[10].labels: a rule with an action describes no metric; remove this key, or `action`
 test.yaml:15:26: rules[11].action: expected one of drop, derive, found `dorp`
 test.yaml:16:26: rules[12].metric: names that start with `hotspot_exporter_` are the exporter's own
@@ -335,8 +335,8 @@ fn contradicting_rules_are_refused() {
   - {counter: "f.*", metric: m, labels: {x: "$1"}}
   - {counter: a.b, metric: hidden}
   - {counter: "a.*", metric: hidden}
-  - {source: up, metric: up}
-  - {source: up, metric: up2}
+  - {source: target.up, metric: up}
+  - {source: target.up, metric: up2}
   - {counter: "*", action: drop}
   - {counter: z, metric: z}
 "#
@@ -361,6 +361,22 @@ fn corpus() -> Vec<(String, Image)> {
         .collect();
     regions.sort_by(|a, b| a.0.cmp(&b.0));
     regions
+}
+
+#[test]
+fn shipped_profiles_plan_every_real_region_without_loss() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("config/profiles");
+    for name in ["otel", "client_java", "raw"] {
+        let text = std::fs::read_to_string(folder.join(format!("{name}.yaml"))).unwrap();
+        let profile = Profile::parse(name, &text, &[]).unwrap_or_else(|problems| panic!("{problems}"));
+        for (file, image) in &corpus() {
+            let facts = crate::hotspot::facts(image);
+            let plan = profile.plan(image, &facts, &Limits::default(), &mut Words::default());
+            assert_eq!(plan.dropped, Dropped::default(), "{name} of {file}");
+            assert!(!plan.series.is_empty(), "{name} of {file}");
+            assert_legal(&plan);
+        }
+    }
 }
 
 #[test]
