@@ -229,13 +229,15 @@ impl<'a> Sheet<'a> {
     }
 }
 
-/// Whether [`Formula::scaled`] can change the value: what is published beside the region comes as it is.
+/// Whether [`Formula::scaled`] changes the value: what is published beside the region comes as it is.
 fn is_scalable(formula: &Formula) -> bool {
     match formula {
+        Formula::Word(..) | Formula::Sum(..) | Formula::FirstNonZero(..) | Formula::Occupied(..) => true,
+        Formula::Once(_, formula) => is_scalable(formula),
+        Formula::Total(parts) => parts.iter().all(is_scalable),
         Formula::Summary(parts) => is_scalable(&parts.1),
         Formula::Constant(value) => matches!(value, Value::Int(_) | Value::Float(_)),
         Formula::Up | Formula::Cell(_) => false,
-        _ => true,
     }
 }
 
