@@ -71,8 +71,8 @@ fn bad_configurations_are_refused_with_their_place() {
         ("rules:\n- {counter: a.b, metric: 'bad name'}\n", &["exporter.yaml:2:", "rules[0].metric", "found ' '"]),
         ("rules:\n- {counter: 're:(', metric: a}\n", &["exporter.yaml:2:", "rules[0].counter"]),
         ("rules:\n- {counter: a, metric: b, labels: {'1x': y}}\n", &["exporter.yaml:2:", "rules[0].labels", "1x"]),
-        ("rules:\n- {source: pool.usde, metric: a.b}\n", &["rules[0].source", "pool.usde", "pool.used"]),
-        ("profiles: [otle]\n", &["exporter.yaml:1:12", "profiles[0]", "otle", "otel"]),
+        ("rules:\n- {source: pool.usde, metric: a.b}\n", &["exporter.yaml:2:", "rules[0].source", "pool.used"]),
+        ("profiles: [otle]\n", &["exporter.yaml:1:12", "profiles[0]", "otel"]),
         ("limits: {max_jvms: many}\nnmt: {mode: loud}\n", &[":1:20", "limits.max_jvms", ":2:13", "nmt.mode", "loud"]),
     ] {
         let (_directory, path) = config(text);

@@ -66,8 +66,18 @@ fn promtool_finds_nothing_to_complain_about() {
     let (exporter, _writers) = exporter_of_everything(&root);
     for path in PROFILES {
         let page = exporter.request("GET", path, &[TEXT]);
-        assert_pleased(path, &feed(Command::new(&promtool).args(["check", "metrics"]), &page.body));
+        let output = feed(Command::new(&promtool).args(["check", "metrics"]), &page.body);
+        let said = String::from_utf8_lossy(&output.stderr);
+        let complaints: Vec<&str> = said.lines().filter(|line| !is_about_a_standard_name(line)).collect();
+        // 3 says that there are remarks on names; anything else above 0, that the page is not legal.
+        assert!(matches!(output.status.code(), Some(0 | 3)) && complaints.is_empty(), "{path}: {said}");
     }
+}
+
+/// OpenTelemetry's semantic conventions use a suffix that Prometheus keeps for histograms and summaries.
+fn is_about_a_standard_name(remark: &str) -> bool {
+    ["jvm_class_count ", "jvm_thread_count ", "jvm_cpu_count "].iter().any(|name| remark.starts_with(name))
+        && remark.contains("\"_count\" suffix")
 }
 
 #[test]

@@ -45,8 +45,8 @@ impl Collector {
     pub fn options(self) -> Vec<String> {
         let mut options = vec!["-XX:+UnlockExperimentalVMOptions".to_owned()];
         match self {
-            // It frees nothing, so everything that a test allocates has to fit.
-            Self::Epsilon => options.extend(["-XX:+UseEpsilonGC".to_owned(), "-Xmx512m".to_owned()]),
+            // It frees nothing, so everything that a test allocates has to fit; and it gives advice on standard output.
+            Self::Epsilon => options.extend(["-XX:+UseEpsilonGC", "-Xmx512m", "-Xlog:disable"].map(str::to_owned)),
             Self::GenerationalZ => options.extend(["-XX:+UseZGC".to_owned(), "-XX:+ZGenerational".to_owned()]),
             other => options.push(format!("-XX:+Use{other:?}GC")),
         }
