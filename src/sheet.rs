@@ -4,39 +4,27 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::formula::{BoardId, CellId, Formula};
-use crate::hotspot::Fact;
-use crate::metric::{Kind, Value};
+use crate::hotspot::{Fact, SourceInfo};
+use crate::metric::Value;
 use crate::snapshot::Reading;
 
-/// What a publisher may say: the declaration behind a `source:` name of the rules.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Source {
-    /// The name that rules use.
-    pub name: &'static str,
-    /// Names of the labels, in the order in which [`Sheet::set`] takes their values.
-    pub labels: &'static [&'static str],
-    /// What the value is.
-    pub kind: Kind,
-    /// UCUM unit.
-    pub unit: &'static str,
-    /// One sentence.
-    pub help: &'static str,
-}
+/// A source's name and the values of its labels.
+type Key = (&'static str, Box<[Box<str>]>);
 
 /// Facts and their current values. A fact stays once it is there, so the set changes only when it grows; a value that
 /// is not known now is absent.
 #[derive(Debug)]
 pub struct Sheet {
     board: BoardId,
-    sources: &'static [Source],
-    index: HashMap<(&'static str, Box<[Box<str>]>), usize>,
+    sources: &'static [SourceInfo],
+    index: HashMap<Key, usize>,
     facts: Arc<[Fact]>,
     values: Vec<Option<Value>>,
 }
 
 impl Sheet {
     /// An empty sheet for values of these sources.
-    pub fn new(board: BoardId, sources: &'static [Source]) -> Self {
+    pub fn new(board: BoardId, sources: &'static [SourceInfo]) -> Self {
         Self { board, sources, index: HashMap::new(), facts: Arc::new([]), values: Vec::new() }
     }
 
@@ -73,7 +61,7 @@ impl Sheet {
         (Arc::clone(&self.facts), self.values.clone())
     }
 
-    fn add(&mut self, source: &'static Source, key: (&'static str, Box<[Box<str>]>), value: Value) {
+    fn add(&mut self, source: &'static SourceInfo, key: Key, value: Value) {
         let at = self.values.len();
         let Ok(cell) = u32::try_from(at) else { return };
         let fact = Fact {
@@ -92,10 +80,11 @@ impl Sheet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metric::Kind;
 
-    const SOURCES: &[Source] = &[
-        Source { name: "a.sum", labels: &["category"], kind: Kind::Gauge, unit: "By", help: "A sum." },
-        Source { name: "a.peak", labels: &[], kind: Kind::Gauge, unit: "By", help: "A peak." },
+    const SOURCES: &[SourceInfo] = &[
+        SourceInfo { name: "a.sum", labels: &["category"], kind: Kind::Gauge, unit: "By", help: "A sum." },
+        SourceInfo { name: "a.peak", labels: &[], kind: Kind::Gauge, unit: "By", help: "A peak." },
     ];
 
     #[test]

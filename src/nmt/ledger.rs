@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::summary::{Answer, Blocks, Category, Mapped, Metaspace, Summary};
-use super::{AttachError, SOURCES, Setting, Target};
+use super::{AttachError, NmtSetting, SOURCES, Target};
 use crate::formula::BoardId;
 use crate::metric::Value;
 use crate::sheet::Sheet;
@@ -72,11 +72,11 @@ impl Ledger {
     /// What the region says, which grows while the JVM starts. What the JVM said itself weighs more.
     pub(super) fn learn(&mut self, target: &Target) {
         match (target.setting, target.attach_supported) {
-            (Setting::Off, _) => self.disable(State::NotEnabled),
+            (NmtSetting::Off, _) => self.disable(State::NotEnabled),
             (_, Some(false)) if self.state == State::Waiting => self.state = State::NotAttachable,
             _ => {}
         }
-        if target.setting == Setting::On && !self.state.is_final() {
+        if target.setting == NmtSetting::On && !self.state.is_final() {
             self.sheet.set("nmt.enabled", &[], Value::Int(1));
         }
     }

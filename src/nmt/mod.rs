@@ -35,6 +35,7 @@ mod table;
 use std::os::fd::OwnedFd;
 
 use crate::config::{Nmt, NmtMode};
+use crate::hotspot::NmtSetting;
 
 pub use attach::AttachError;
 pub use ledger::State;
@@ -60,8 +61,8 @@ pub struct Target {
     pub gid: u32,
     /// Feature release of the JDK (8, 17, 25), if it is known.
     pub feature: Option<u32>,
-    /// Whether tracking is on.
-    pub setting: Setting,
+    /// Whether tracking was asked for. Where that is not known, the JVM is asked once.
+    pub setting: NmtSetting,
     /// The first of `sun.rt.jvmCapabilities`: whether the JVM can be attached to. `None` while it is not known.
     pub attach_supported: Option<bool>,
     /// The region says that the JVM is ready for readers.
@@ -78,15 +79,4 @@ pub struct Process {
     pub directory: OwnedFd,
     /// Field 22 of `stat` when it was found, in clock ticks since boot.
     pub start_time: u64,
-}
-
-/// `-XX:NativeMemoryTracking`, read from `java.rt.vmArgs`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Setting {
-    /// Off, the default.
-    Off,
-    /// `summary` or `detail`.
-    On,
-    /// `vmArgs` is cut off (at 1,024 bytes) or not written yet: asked once.
-    Unknown,
 }

@@ -1,22 +1,22 @@
 //! The facts that Native Memory Tracking gives, as rules name them.
 
+use crate::hotspot::SourceInfo;
 use crate::metric::Kind;
-use crate::sheet::Source;
 
-const fn bytes(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Source {
-    Source { name, labels, kind: Kind::UpDownCounter, unit: "By", help }
+const fn bytes(name: &'static str, labels: &'static [&'static str], help: &'static str) -> SourceInfo {
+    SourceInfo { name, labels, kind: Kind::UpDownCounter, unit: "By", help }
 }
 
-const fn blocks(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Source {
-    Source { name, labels, kind: Kind::UpDownCounter, unit: "{block}", help }
+const fn blocks(name: &'static str, labels: &'static [&'static str], help: &'static str) -> SourceInfo {
+    SourceInfo { name, labels, kind: Kind::UpDownCounter, unit: "{block}", help }
 }
 
-const fn peak(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Source {
-    Source { name, labels, kind: Kind::Gauge, unit: "By", help }
+const fn peak(name: &'static str, labels: &'static [&'static str], help: &'static str) -> SourceInfo {
+    SourceInfo { name, labels, kind: Kind::Gauge, unit: "By", help }
 }
 
-const fn gauge(name: &'static str, unit: &'static str, help: &'static str) -> Source {
-    Source { name, labels: &[], kind: Kind::Gauge, unit, help }
+const fn gauge(name: &'static str, unit: &'static str, help: &'static str) -> SourceInfo {
+    SourceInfo { name, labels: &[], kind: Kind::Gauge, unit, help }
 }
 
 const CATEGORY: &[&str] = &["category"];
@@ -24,7 +24,7 @@ const PART: &[&str] = &["part"];
 
 /// Everything that the NMT board may publish. `category` is HotSpot's own word and differs between releases; `part` is
 /// `metadata` or `class_space`; `type` is `instance` or `array`.
-pub const SOURCES: &[Source] = &[
+pub const SOURCES: &[SourceInfo] = &[
     bytes("nmt.reserved", CATEGORY, "Address space reserved, by category; malloc counts as reserved."),
     bytes("nmt.committed", CATEGORY, "Memory committed, by category; malloc counts as committed."),
     bytes("nmt.malloc", CATEGORY, "Memory from malloc, by category."),
@@ -55,7 +55,7 @@ pub const SOURCES: &[Source] = &[
     ),
     bytes("nmt.total_mmap_reserved", &[], "Address space reserved with mmap in all categories (17.0.6 and later)."),
     bytes("nmt.total_mmap_committed", &[], "Memory committed with mmap in all categories (17.0.6 and later)."),
-    Source {
+    SourceInfo {
         name: "nmt.threads",
         labels: &[],
         kind: Kind::UpDownCounter,
@@ -65,7 +65,7 @@ pub const SOURCES: &[Source] = &[
     bytes("nmt.stack_reserved", &[], "Address space of thread stacks."),
     bytes("nmt.stack_committed", &[], "Resident part of thread stacks (11 and later; JDK 8 repeats what is reserved)."),
     peak("nmt.stack_peak", &[], "Most memory of thread stacks since the JVM started (21 and later)."),
-    Source {
+    SourceInfo {
         name: "nmt.classes",
         labels: &["type"],
         kind: Kind::UpDownCounter,

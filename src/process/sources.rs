@@ -1,10 +1,10 @@
 //! The facts that the kernel gives about a process, as rules name them.
 
+use crate::hotspot::SourceInfo;
 use crate::metric::Kind;
-use crate::sheet::Source;
 
-const fn source(name: &'static str, kind: Kind, unit: &'static str, help: &'static str) -> Source {
-    Source { name, labels: &[], kind, unit, help }
+const fn source(name: &'static str, kind: Kind, unit: &'static str, help: &'static str) -> SourceInfo {
+    SourceInfo { name, labels: &[], kind, unit, help }
 }
 
 const fn labelled(
@@ -13,12 +13,12 @@ const fn labelled(
     kind: Kind,
     unit: &'static str,
     help: &'static str,
-) -> Source {
-    Source { name, labels, kind, unit, help }
+) -> SourceInfo {
+    SourceInfo { name, labels, kind, unit, help }
 }
 
 /// Everything that the process board may publish.
-pub const SOURCES: &[Source] = &[
+pub const SOURCES: &[SourceInfo] = &[
     source("proc.cpu_time", Kind::Counter, "s", "CPU time of the process."),
     labelled("proc.cpu_time_by_mode", &["mode"], Kind::Counter, "s", "CPU time of the process, user or system."),
     source(

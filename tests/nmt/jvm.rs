@@ -8,7 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hotspot_exporter::nmt::{Process, Setting, Target};
+use hotspot_exporter::hotspot::NmtSetting;
+use hotspot_exporter::nmt::{Process, Target};
 use hotspot_exporter::perfdata::Image;
 use hotspot_exporter::process::procfs::Stat;
 use rustix::fs::{CWD, Mode, OFlags};
@@ -179,7 +180,7 @@ pub(crate) fn plain_target(tmp: &Path, vpid: i32, uid: u32) -> Target {
         uid,
         gid: uid,
         feature: None,
-        setting: Setting::Unknown,
+        setting: NmtSetting::Unknown,
         attach_supported: Some(true),
         accessible: true,
     }

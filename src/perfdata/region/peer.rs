@@ -23,7 +23,7 @@ pub struct Peer {
 /// What getsockopt(2) says, for instance about a descriptor that is no socket.
 pub fn peer(socket: BorrowedFd<'_>) -> io::Result<Peer> {
     let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
-    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+    let mut length = libc::socklen_t::try_from(size_of::<libc::ucred>()).unwrap_or_default();
     // SAFETY: both pointers are to live locals of the type that SO_PEERCRED writes, `length` says how much may be
     // written, and every bit pattern is a valid `ucred`. The descriptor is open for the length of the call.
     let result = unsafe {
