@@ -73,10 +73,13 @@ fn bench(c: &mut Criterion) {
     region.gather(&Seal::of(&image), words.offsets(), &mut row.0).unwrap();
     let mut group = c.benchmark_group("write");
     for jvms in [1_u32, 100, 1000] {
-        let identities: Vec<_> = (0..jvms).map(|slot| Labels::new([("app", "orders".to_owned()), ("slot", slot.to_string())])).collect();
+        let identities: Vec<_> =
+            (0..jvms).map(|slot| Labels::new([("app", "orders".to_owned()), ("slot", slot.to_string())])).collect();
         let plan = Arc::new(plan.clone());
         let page = Page::new((0..jvms).zip(&identities).flat_map(|(index, identity)| {
-            plan.series.iter().map(move |planned| (&planned.family, (index, identity, &*planned.labels, &planned.formula)))
+            plan.series
+                .iter()
+                .map(move |planned| (&planned.family, (index, identity, &*planned.labels, &planned.formula)))
         }));
         group.throughput(Throughput::Elements(page.len() as u64));
         let mut out = Vec::new();

@@ -168,9 +168,8 @@ impl App {
         }
         complaints.retain(|subject| roster.refusals.iter().any(|refusal| refusal.subject() == *subject));
         let before = self.roster.load();
-        let is_in = |list: &[Arc<Target>], target: &Target| {
-            list.iter().any(|other| other.incarnation == target.incarnation)
-        };
+        let is_in =
+            |list: &[Arc<Target>], target: &Target| list.iter().any(|other| other.incarnation == target.incarnation);
         for target in roster.targets.iter().filter(|target| !is_in(&before.targets, target)) {
             let (app, slot, path) = (&*target.app, target.slot, target.path.display());
             tracing::info!(app, slot, %path, state = target.state.as_str(), "JVM found");

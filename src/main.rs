@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
@@ -16,6 +17,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// `EX_USAGE` of sysexits.h.
 const USAGE: u8 = 64;
+
+/// How long `healthcheck` waits for an answer.
+const HEALTHCHECK: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -67,12 +71,14 @@ fn run(command: &Command, source: ConfigSource, config: Config) -> anyhow::Resul
             let image = inspect::image(subject, &config)?;
             match format {
                 OutputFormat::Table => print(&inspect::dump_table(&image)),
-                OutputFormat::Json => print(&format!("{}\n", serde_json::to_string_pretty(&inspect::dump_json(&image))?)),
+                OutputFormat::Json => {
+                    print(&format!("{}\n", serde_json::to_string_pretty(&inspect::dump_json(&image))?))
+                }
             }
         }
         Command::Explain { subject } => print(&inspect::explain(&inspect::image(subject, &config)?, &config)),
         Command::Healthcheck { url } => {
-            runtime()?.block_on(server::healthcheck(url))?;
+            runtime()?.block_on(healthcheck::healthcheck(url, HEALTHCHECK))?;
             Ok(())
         }
     }
@@ -97,7 +103,11 @@ fn print(text: &str) -> anyhow::Result<()> {
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("cannot start the runtime")
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
 }
 
 fn serve(flags: &Flags, source: ConfigSource, config: Config) -> anyhow::Result<()> {

@@ -87,9 +87,9 @@ fn is_root() -> bool {
 
 fn scanner() -> Scanner {
     Scanner::new(&Discovery {
-        interval: Duration::from_secs(5),
         roots: vec![RootPattern { pattern: "/tmp".into() }],
         procfs: Procfs { enabled: Enabled::Yes, path: "/proc".into() },
+        ..Discovery::default()
     })
 }
 

@@ -78,8 +78,19 @@ impl Reason {
         Self::IoError,
     ];
 
+    /// The label values of all, in the same order.
+    pub const NAMES: [&'static str; 21] = {
+        let mut names = [""; 21];
+        let mut at = 0;
+        while at < 21 {
+            names[at] = Self::ALL[at].as_str();
+            at += 1;
+        }
+        names
+    };
+
     /// The label value.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::OtherOwner => "other_owner",
             Self::InsecureDirectory => "insecure_directory",
@@ -126,6 +137,14 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// The path, else `pid 4711`.
+    pub fn subject(&self) -> String {
+        match (&self.path, self.pid) {
+            (Some(path), _) => path.display().to_string(),
+            (None, pid) => format!("pid {}", pid.unwrap_or_default()),
+        }
+    }
+
     /// A file or directory that is not read.
     pub fn of_path(path: &Path, reason: Reason, detail: impl Into<String>) -> Self {
         Self { path: Some(path.to_owned()), pid: None, reason, detail: detail.into() }

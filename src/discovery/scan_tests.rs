@@ -11,9 +11,9 @@ use crate::config::{Procfs as ProcfsConfig, RootPattern};
 
 fn scanner(patterns: &[String]) -> Scanner {
     Scanner::new(&Discovery {
-        interval: Duration::from_secs(5),
         roots: patterns.iter().map(|pattern| RootPattern { pattern: pattern.clone() }).collect(),
         procfs: ProcfsConfig { enabled: Enabled::No, path: "/proc".into() },
+        ..Discovery::default()
     })
 }
 

@@ -8,6 +8,6 @@ pub mod negotiate;
 mod page;
 mod text;
 
-pub use page::{Page, Row};
 pub use negotiate::Format;
+pub use page::{Page, Row};
 pub use text::{finish, write_families, write_page};

@@ -95,11 +95,15 @@ impl Memory {
     }
 }
 
+/// [`Fact::labels`].
+type FactLabels = Vec<(&'static str, Box<str>)>;
+
 /// The choices made so far.
 #[derive(Debug, Default)]
 struct Choices {
     counters: FxHashMap<Box<str>, (Header, Choice)>,
-    facts: FxHashMap<(&'static str, Kind, &'static str), FxHashMap<Vec<(&'static str, Box<str>)>, Choice>>,
+    /// By source, kind and unit, then by labels.
+    facts: FxHashMap<(&'static str, Kind, &'static str), FxHashMap<FactLabels, Choice>>,
     /// How many there are of both.
     count: usize,
     /// Bytes of a label value that they were made with.
@@ -229,6 +233,8 @@ impl<'a> Sheet<'a> {
 fn is_scalable(formula: &Formula) -> bool {
     match formula {
         Formula::Word(..) | Formula::Sum(..) | Formula::FirstNonZero(..) | Formula::Occupied(..) => true,
+        Formula::Once(_, formula) => is_scalable(formula),
+        Formula::Total(parts) => parts.iter().all(is_scalable),
         Formula::Summary(parts) => is_scalable(&parts.1),
         Formula::Constant(value) => matches!(value, Value::Int(_) | Value::Float(_)),
         Formula::Up | Formula::Cell(_) => false,

@@ -132,23 +132,20 @@ impl SelfMetrics {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A scan ended: its duration, the targets by state and the refusals by reason. Words that are not given are 0.
-    pub fn scanned(&self, took: Duration, targets: &Counts, refused: &Counts) {
+    /// A scan ended: its duration, the targets by state, the refusals by reason, and the series that rules ask for and
+    /// that are not served, by reason. Words that are not given are 0.
+    pub fn scanned(&self, took: Duration, targets: &Counts, refused: &Counts, series_dropped: &Counts) {
         self.scans.fetch_add(1, Relaxed);
         self.scan_nanoseconds.store(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Relaxed);
         let mut tables = self.tables();
         replace(&mut tables.targets, targets);
         replace(&mut tables.refused, refused);
+        replace(&mut tables.series_dropped, series_dropped);
     }
 
     /// A JVM's memory could not be read.
     pub fn read_failed(&self, reason: &'static str) {
         *self.tables().read_failures.entry(reason).or_default() += 1;
-    }
-
-    /// Series were not written.
-    pub fn series_dropped(&self, reason: &'static str, count: u64) {
-        *self.tables().series_dropped.entry(reason).or_default() += count;
     }
 
     /// An exposition of that profile had so many samples.
@@ -252,7 +249,13 @@ impl Tables {
                 "Reads of a JVM's memory that failed.",
                 &self.read_failures,
             ),
-            ("series_dropped_total", Kind::Counter, "reason", "Series that were not written.", &self.series_dropped),
+            (
+                "series_dropped",
+                Kind::Gauge,
+                "reason",
+                "Series that rules ask for and that are not served.",
+                &self.series_dropped,
+            ),
             ("config_reloads_total", Kind::Counter, "outcome", "Loads of the configuration.", &self.reloads),
         ] {
             let series = counts.iter().map(|(word, count)| (Labels::new([(label, *word)]), int(*count))).collect();
@@ -366,7 +369,7 @@ mod tests {
             "hotspot_exporter_targets{state=waiting} 0",
             "hotspot_exporter_refused{reason=other_owner} 0",
             "hotspot_exporter_read_failures_total{reason=truncated} 0",
-            "hotspot_exporter_series_dropped_total{reason=limit} 0",
+            "hotspot_exporter_series_dropped{reason=limit} 0",
             "hotspot_exporter_requests_refused_total{reason=max_requests} 0",
             "hotspot_exporter_config_reloads_total{outcome=failure} 0",
             "hotspot_exporter_requests_in_flight{} 0",
@@ -379,8 +382,18 @@ mod tests {
     #[test]
     fn what_happened_is_counted() {
         let metrics = metrics();
-        metrics.scanned(Duration::from_millis(250), &Counts::from([("mapped", 3), ("waiting", 1)]), &Counts::new());
-        metrics.scanned(Duration::from_millis(500), &Counts::from([("mapped", 2)]), &Counts::from([("new_word", 1)]));
+        metrics.scanned(
+            Duration::from_millis(250),
+            &Counts::from([("mapped", 3), ("waiting", 1)]),
+            &Counts::new(),
+            &Counts::new(),
+        );
+        metrics.scanned(
+            Duration::from_millis(500),
+            &Counts::from([("mapped", 2)]),
+            &Counts::from([("new_word", 1)]),
+            &Counts::new(),
+        );
         metrics.scraped("otel", 200);
         metrics.exposed("otel", Duration::from_micros(300));
         metrics.exposed("otel", Duration::from_secs(11));
