@@ -4,8 +4,9 @@ use std::fmt;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::summary::{Answer, Blocks, Category, Mapped, Metaspace, Summary};
-use super::{AttachError, NmtSetting, SOURCES, Target};
+use super::{AttachError, SOURCES, Target};
 use crate::formula::BoardId;
+use crate::hotspot::NmtSetting;
 use crate::metric::Value;
 use crate::sheet::Sheet;
 use crate::snapshot::Reading;

@@ -31,11 +31,9 @@ mod socket;
 mod sources;
 pub mod summary;
 mod table;
-
-use std::os::fd::OwnedFd;
+mod target;
 
 use crate::config::{Nmt, NmtMode};
-use crate::hotspot::NmtSetting;
 
 pub use attach::AttachError;
 pub use ledger::State;
@@ -43,40 +41,4 @@ pub use poller::{Poller, Watch};
 pub use sources::SOURCES;
 pub use summary::{Answer, Summary, parse};
 pub use table::table;
-
-/// A JVM that may be asked.
-#[derive(Debug)]
-pub struct Target {
-    /// The same for one incarnation of a JVM, different for any other.
-    pub id: u64,
-    /// The directory that the JVM sees as `/tmp`, opened with `O_PATH`.
-    pub tmp: OwnedFd,
-    /// The pid that the JVM sees as its own: the name of its region file.
-    pub vpid: i32,
-    /// The process, where it is visible.
-    pub process: Option<Process>,
-    /// Effective user id: the owner of the region file.
-    pub uid: u32,
-    /// Effective group id: from the process where it is visible, else the group of the region file.
-    pub gid: u32,
-    /// Feature release of the JDK (8, 17, 25), if it is known.
-    pub feature: Option<u32>,
-    /// Whether tracking was asked for. Where that is not known, the JVM is asked once.
-    pub setting: NmtSetting,
-    /// The first of `sun.rt.jvmCapabilities`: whether the JVM can be attached to. `None` while it is not known.
-    pub attach_supported: Option<bool>,
-    /// The region says that the JVM is ready for readers.
-    pub accessible: bool,
-}
-
-/// A visible process.
-#[derive(Debug)]
-pub struct Process {
-    /// Its pid in our pid namespace.
-    pub pid: i32,
-    /// Its directory in the proc file system, opened with `O_PATH`. It names this process for ever: once the process
-    /// is gone, it is empty.
-    pub directory: OwnedFd,
-    /// Field 22 of `stat` when it was found, in clock ticks since boot.
-    pub start_time: u64,
-}
+pub use target::{Process, Target, tmp_of};
