@@ -37,4 +37,5 @@ pub mod roster;
 pub mod server;
 pub mod sheet;
 pub mod snapshot;
+pub mod surroundings;
 pub mod telemetry;

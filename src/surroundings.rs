@@ -1,0 +1,67 @@
+//! What is known of a JVM beside its region: its own account of its memory, and the kernel's of its process.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::formula::BoardId;
+use crate::nmt::{self, Poller};
+use crate::process::Observer;
+use crate::roster::{Boards, Target};
+use crate::snapshot::Board;
+
+/// Asks JVMs for their native memory, and the kernel for their processes.
+#[derive(Debug)]
+pub struct Surroundings {
+    poller: Arc<Poller>,
+    observer: Observer,
+    procfs: Option<PathBuf>,
+    /// JVMs so far: each incarnation is another one.
+    count: u64,
+}
+
+impl Surroundings {
+    /// Of JVMs yet to be found. The poller is shared with who reconfigures it and counts its failures; `procfs` is
+    /// where the proc file system is, if processes may be looked at.
+    pub fn new(poller: Arc<Poller>, procfs: Option<PathBuf>) -> Self {
+        Self { poller, observer: Observer::new(), procfs, count: 0 }
+    }
+}
+
+impl Boards for Surroundings {
+    fn attach(&mut self, target: &Target) -> Vec<(BoardId, Arc<dyn Board>)> {
+        let mut boards: Vec<(BoardId, Arc<dyn Board>)> = Vec::new();
+        if let Some(process) = self.process(target) {
+            boards.push((BoardId::Process, self.observer.observe(process.directory)));
+        }
+        match self.question(target) {
+            Ok(question) => boards.push((BoardId::Nmt, self.poller.watch(question))),
+            Err(error) => tracing::debug!(path = %target.path.display(), %error, "native memory is not asked for"),
+        }
+        boards
+    }
+}
+
+impl Surroundings {
+    fn process(&self, target: &Target) -> Option<nmt::Process> {
+        let process = target.process.as_ref()?;
+        nmt::Process::open(self.procfs.as_deref()?, process.pid, process.start_ticks).ok()
+    }
+
+    fn question(&mut self, target: &Target) -> std::io::Result<nmt::Target> {
+        let file = target.region.file().metadata()?;
+        self.count = self.count.wrapping_add(1);
+        Ok(nmt::Target {
+            id: self.count,
+            tmp: nmt::tmp_of(&target.path, file.dev(), file.ino())?,
+            vpid: target.vpid,
+            process: self.process(target),
+            uid: file.uid(),
+            gid: target.process.as_ref().map_or(file.gid(), |process| process.gid),
+            feature: target.jvm.feature,
+            setting: target.jvm.nmt,
+            attach_supported: target.jvm.attach_supported,
+            accessible: true,
+        })
+    }
+}
