@@ -13,6 +13,7 @@
 
 mod guard;
 mod lease;
+mod peer;
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -25,6 +26,7 @@ use super::prologue::{ACCESSIBLE_OFFSET, PROLOGUE_LENGTH};
 use super::{ByteOrder, DecodeError, Image, REGION_MAXIMUM, REGION_MINIMUM};
 
 pub use lease::Writer;
+pub use peer::{Peer, peer};
 
 /// How a region is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,0 +1,71 @@
+//! What is known of a JVM beside its region: its own account of its memory, and the kernel's of its process.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::formula::BoardId;
+use crate::nmt::{self, Poller};
+use crate::perfdata::Image;
+use crate::process::Observer;
+use crate::roster::{Boards, Target};
+use crate::snapshot::Board;
+
+/// Asks JVMs for their native memory, and the kernel for their processes.
+#[derive(Debug)]
+pub struct Surroundings {
+    poller: Arc<Poller>,
+    observer: Observer,
+    procfs: Option<PathBuf>,
+    /// JVMs so far: each incarnation is another one.
+    count: u64,
+}
+
+impl Surroundings {
+    /// Of JVMs yet to be found. The poller is shared with who reconfigures it and counts its failures; `procfs` is
+    /// where the proc file system is, if processes may be looked at.
+    pub fn new(poller: Arc<Poller>, procfs: Option<PathBuf>) -> Self {
+        Self { poller, observer: Observer::new(), procfs, count: 0 }
+    }
+}
+
+impl Boards for Surroundings {
+    fn attach(&mut self, target: &Target, _image: &Image) -> Vec<(BoardId, Arc<dyn Board>)> {
+        let mut boards: Vec<(BoardId, Arc<dyn Board>)> = Vec::new();
+        if let Some(process) = process(target, self.procfs.as_deref()) {
+            boards.push((BoardId::Process, self.observer.observe(process.directory)));
+        }
+        self.count = self.count.wrapping_add(1);
+        match askable(target, self.procfs.as_deref(), self.count) {
+            Ok(askable) => boards.push((BoardId::Nmt, self.poller.watch(askable))),
+            Err(error) => tracing::debug!(path = %target.path.display(), %error, "native memory is not asked for"),
+        }
+        boards
+    }
+}
+
+/// The JVM as one that may be asked for its native memory, under that id.
+///
+/// # Errors
+/// Its region file is gone from where it was found, and with it the way to its attach socket.
+pub fn askable(target: &Target, procfs: Option<&Path>, id: u64) -> io::Result<nmt::Target> {
+    let file = target.region.file().metadata()?;
+    Ok(nmt::Target {
+        id,
+        tmp: nmt::tmp_of(&target.path, file.dev(), file.ino())?,
+        vpid: target.vpid,
+        process: process(target, procfs),
+        uid: file.uid(),
+        gid: target.process.as_ref().map_or(file.gid(), |process| process.gid),
+        feature: target.jvm.feature,
+        setting: target.jvm.nmt,
+        attach_supported: target.jvm.attach_supported,
+        accessible: true,
+    })
+}
+
+fn process(target: &Target, procfs: Option<&Path>) -> Option<nmt::Process> {
+    let process = target.process.as_ref()?;
+    nmt::Process::open(procfs?, process.pid, process.start_ticks).ok()
+}
