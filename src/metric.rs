@@ -54,19 +54,13 @@ impl Family {
     /// unit is appended unless the name ends with it already.
     pub fn prometheus(&self) -> String {
         let mut name = metric_name(&self.name);
-        if self.kind == Kind::Counter {
-            if let Some(stem) = name.strip_suffix("_total") {
-                name.truncate(stem.len());
-            }
+        if self.kind == Kind::Counter
+            && let Some(stem) = name.strip_suffix("_total")
+        {
+            name.truncate(stem.len());
         }
-        let unit = match (&*self.unit, self.kind) {
-            ("1", Kind::Gauge) => "ratio".to_owned(),
-            ("1", _) => String::new(),
-            (unit, _) => unit_word(unit),
-        };
-        if !unit.is_empty()
-            && self.kind != Kind::Info
-            && !(name.ends_with(&unit) && name[..name.len() - unit.len()].ends_with('_'))
+        if let Some(unit) = self.unit_suffix()
+            && !name.strip_suffix(&*unit).is_some_and(|stem| stem.ends_with('_'))
         {
             name.push('_');
             name.push_str(&unit);
@@ -75,6 +69,16 @@ impl Family {
             name.push_str("_info");
         }
         name
+    }
+
+    /// The unit as the Prometheus name's last part; `None` where it adds nothing. The unit `1` of a gauge is a ratio.
+    pub fn unit_suffix(&self) -> Option<String> {
+        let word = match (&*self.unit, self.kind) {
+            (_, Kind::Info) => return None,
+            ("1", Kind::Gauge) => "ratio".to_owned(),
+            (unit, _) => unit_word(unit),
+        };
+        (!word.is_empty()).then_some(word)
     }
 }
 

@@ -1,26 +1,37 @@
 //! The configuration: YAML to checked types. What a value of these types says has been checked; nothing behind this
 //! module looks at YAML again.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+mod problem;
+
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use problem::{Problem, Problems};
+
 use crate::mapping::Profile;
+use crate::perfdata::Access;
 
 /// Everything the program can be told.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where JVMs are looked for.
     pub discovery: Discovery,
+    /// What names an app.
+    pub identity: Identity,
     /// How often counters are looked at between scrapes.
     pub sampling: Sampling,
     /// Native Memory Tracking.
     pub nmt: Nmt,
     /// The mappings, the default one first; never empty.
     pub profiles: Vec<Arc<Profile>>,
+    /// Pushing over OTLP.
+    pub otlp: Otlp,
     /// Bounds on what one exporter may hold and print.
     pub limits: Limits,
+    /// The files that were read, the configuration first: what to watch for a reload. Empty for the embedded defaults.
+    pub files: Vec<PathBuf>,
 }
 
 /// `discovery:`
@@ -32,6 +43,32 @@ pub struct Discovery {
     pub roots: Vec<RootPattern>,
     /// The proc file system to look for processes in.
     pub procfs: Procfs,
+    /// How regions are read.
+    pub access: Access,
+}
+
+impl Default for Discovery {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(5),
+            roots: ["/tmp", "/hsperf/{container}"].map(|path| RootPattern { pattern: path.to_owned() }).into(),
+            procfs: Procfs::default(),
+            access: Access::default(),
+        }
+    }
+}
+
+/// `identity:`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Names of `-D` properties whose value names the app; the first that is set counts.
+    pub properties: Vec<String>,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self { properties: ["otel.service.name", "spring.application.name"].map(str::to_owned).into() }
+    }
 }
 
 /// `discovery.roots[]`: a path whose components may hold globs and `{name}` captures.
@@ -48,6 +85,12 @@ pub struct Procfs {
     pub enabled: Enabled,
     /// Mount point.
     pub path: PathBuf,
+}
+
+impl Default for Procfs {
+    fn default() -> Self {
+        Self { enabled: Enabled::Auto, path: PathBuf::from("/proc") }
+    }
 }
 
 /// A switch that may decide by itself.
@@ -70,6 +113,12 @@ pub struct Sampling {
     pub idle_interval: Duration,
 }
 
+impl Default for Sampling {
+    fn default() -> Self {
+        Self { interval: Duration::from_millis(10), idle_interval: Duration::from_millis(100) }
+    }
+}
+
 /// `nmt:`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Nmt {
@@ -79,6 +128,12 @@ pub struct Nmt {
     pub interval: Duration,
     /// Deadline of one answer.
     pub timeout: Duration,
+}
+
+impl Default for Nmt {
+    fn default() -> Self {
+        Self { mode: NmtMode::Passive, interval: Duration::from_secs(30), timeout: Duration::from_secs(5) }
+    }
 }
 
 /// `nmt.mode`
@@ -92,6 +147,39 @@ pub enum NmtMode {
     Active,
 }
 
+/// `otlp:`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Otlp {
+    /// Whether metrics are pushed. This version refuses `true`.
+    pub enabled: bool,
+    /// `http://` or `https://` address of a collector.
+    pub endpoint: String,
+    /// Transport.
+    pub protocol: OtlpProtocol,
+    /// Time between two pushes.
+    pub interval: Duration,
+}
+
+impl Default for Otlp {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            endpoint: "http://localhost:4317".to_owned(),
+            protocol: OtlpProtocol::Grpc,
+            interval: Duration::from_secs(15),
+        }
+    }
+}
+
+/// `otlp.protocol`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OtlpProtocol {
+    /// gRPC.
+    Grpc,
+    /// Protobuf over HTTP.
+    HttpProtobuf,
+}
+
 /// `limits:`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -101,6 +189,12 @@ pub struct Limits {
     pub max_series_per_jvm: usize,
     /// Bytes of a label value; longer ones are cut at a character.
     pub max_label_value_length: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_jvms: 1000, max_series_per_jvm: 1000, max_label_value_length: 128 }
+    }
 }
 
 /// Flags of the command line that replace parts of the file.
@@ -114,5 +208,16 @@ pub struct Overrides {
     pub nmt_mode: Option<NmtMode>,
 }
 
-/// Text of files by the name that `profiles:` uses; tests pass a map, the program the file system.
-pub type Files = BTreeMap<PathBuf, String>;
+/// Reads the configuration: the file, or the embedded defaults where there is none, then the command line over it.
+/// `read` gives the text of `file` and of the profiles that it names.
+///
+/// # Errors
+/// Every problem of every file.
+pub fn load(
+    file: Option<&Path>,
+    overrides: &Overrides,
+    read: &dyn Fn(&Path) -> io::Result<String>,
+) -> Result<Config, Problems> {
+    let _ = (file, overrides, read);
+    Err(Problems::default())
+}

@@ -3,8 +3,13 @@
 //! The module turns an [`Image`](crate::perfdata::Image) into [`Fact`]s, the only place that knows HotSpot's traps.
 //! Names, labels and units of the metrics made from facts are YAML's business.
 
+mod source;
+pub mod units;
+
 use crate::formula::Formula;
 use crate::metric::Kind;
+
+pub use source::{SOURCES, SourceInfo, source};
 
 /// Something true of a JVM that a rule may turn into a metric (`source:` in YAML).
 #[derive(Clone, Debug, PartialEq)]

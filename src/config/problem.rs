@@ -1,0 +1,93 @@
+//! What is wrong with a configuration, and where.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Problems that are kept; a file with more is not the one that was meant.
+const MAXIMUM: usize = 100;
+
+/// One thing that is wrong, printed as `file:line:column: path: message; hint`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The file, or `command line`.
+    pub file: Arc<str>,
+    /// From 1; 0 where there are no lines.
+    pub line: u32,
+    /// From 1, in characters.
+    pub column: u32,
+    /// Where in the document: `rules[2].labels.queue`. Empty for the document itself.
+    pub path: String,
+    /// What is wrong: what was expected, what was found.
+    pub message: String,
+    /// What to do about it; may be empty.
+    pub hint: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if self.line > 0 {
+            write!(f, ":{}:{}", self.line, self.column)?;
+        }
+        if !self.path.is_empty() {
+            write!(f, ": {}", self.path)?;
+        }
+        write!(f, ": {}", self.message)?;
+        if !self.hint.is_empty() {
+            write!(f, "; {}", self.hint)?;
+        }
+        Ok(())
+    }
+}
+
+/// Every problem of a configuration, in the order of the files and of the lines in them. One line each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Problems {
+    /// The problems; at most 100.
+    pub list: Vec<Problem>,
+    /// Further ones that were found and not kept.
+    pub further: usize,
+}
+
+impl Problems {
+    /// Keeps a problem.
+    pub(crate) fn push(&mut self, problem: Problem) {
+        if self.list.len() < MAXIMUM {
+            self.list.push(problem);
+        } else {
+            self.further += 1;
+        }
+    }
+
+    /// Whether nothing is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Problems in the order in which a reader of each file meets them; files stay in the order of their first problem.
+    pub(crate) fn sorted(mut self) -> Self {
+        let mut files: Vec<Arc<str>> = Vec::new();
+        for problem in &self.list {
+            if !files.contains(&problem.file) {
+                files.push(Arc::clone(&problem.file));
+            }
+        }
+        let rank = |file: &Arc<str>| files.iter().position(|other| other == file);
+        self.list.sort_by_key(|problem| (rank(&problem.file), problem.line, problem.column));
+        self
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.list.iter().enumerate() {
+            write!(f, "{}{problem}", if index > 0 { "\n" } else { "" })?;
+        }
+        if self.further > 0 {
+            write!(f, "\nand {} more", self.further)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}

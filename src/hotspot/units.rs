@@ -1,0 +1,148 @@
+//! What counters really count, where HotSpot's unit label is wrong or says too little.
+
+use crate::formula::Scale;
+use crate::perfdata::Units;
+
+/// What a counter counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unit {
+    /// Bytes.
+    Bytes,
+    /// Words of the heap, 8 bytes each on 64 bits.
+    HeapWords,
+    /// Ticks of `sun.os.hrt.frequency`.
+    Ticks,
+    /// Nanoseconds.
+    Nanoseconds,
+    /// Milliseconds since 1970.
+    EpochMilliseconds,
+    /// Milliseconds of duration.
+    Milliseconds,
+    /// Hundredths.
+    Percent,
+    /// Number of things or events.
+    Count,
+    /// Ticks per second.
+    Hertz,
+    /// A string.
+    Text,
+    /// A number of which HotSpot does not say what it counts.
+    Plain,
+}
+
+impl Unit {
+    /// The unit of the metric, UCUM; empty for plain numbers and text.
+    pub fn ucum(self) -> &'static str {
+        match self {
+            Self::Bytes | Self::HeapWords => "By",
+            Self::Ticks | Self::Nanoseconds | Self::EpochMilliseconds | Self::Milliseconds => "s",
+            Self::Percent => "1",
+            Self::Hertz => "Hz",
+            Self::Count | Self::Text | Self::Plain => "",
+        }
+    }
+
+    /// From the counter's word to [`Self::ucum`]. `frequency` is the JVM's `sun.os.hrt.frequency`, above 0; only ticks
+    /// need it.
+    pub fn scale(self, frequency: f64) -> Scale {
+        match self {
+            Self::HeapWords => Scale::Ratio(8.0, 1.0),
+            Self::Ticks => Scale::Ratio(1.0, frequency),
+            Self::Nanoseconds => Scale::Ratio(1.0, 1e9),
+            Self::EpochMilliseconds | Self::Milliseconds => Scale::Ratio(1.0, 1e3),
+            Self::Percent => Scale::Ratio(1.0, 1e2),
+            Self::Bytes | Self::Count | Self::Hertz | Self::Text | Self::Plain => Scale::One,
+        }
+    }
+
+    /// Whether it is known what the number counts, so that a metric may carry the unit without a person having looked.
+    pub fn is_trustworthy(self) -> bool {
+        self != Self::Plain
+    }
+}
+
+/// What the counter of that name counts, `units` being HotSpot's label.
+///
+/// A correction applies only to the label known to be wrong: a JDK that mends the label is believed.
+pub fn correct(name: &str, units: Units) -> Unit {
+    match units {
+        Units::Bytes => match name {
+            // compileBroker.cpp creates the number of compiler threads with U_Bytes, JDK 8 to 25.
+            "sun.ci.threads" => Unit::Count,
+            _ if is_tlab_waste(name) => Unit::HeapWords,
+            _ => Unit::Bytes,
+        },
+        Units::Ticks => match name {
+            // classLoader.cpp: an event counter with U_Ticks, JDK 8 to 25.
+            "sun.cls.defineAppClasses" => Unit::Count,
+            "sun.threads.total_gc_cpu_time" => Unit::Nanoseconds,
+            _ if name.starts_with("sun.threads.cpu_time.") => Unit::Nanoseconds,
+            _ => name.strip_prefix("sun.gc.policy.").map_or(Unit::Ticks, policy),
+        },
+        Units::None => match name {
+            "sun.rt.createVmBeginTime" | "sun.rt.createVmEndTime" | "sun.rt.vmInitDoneTime" => Unit::EpochMilliseconds,
+            _ if is_java_time(name) => Unit::Nanoseconds,
+            _ => Unit::Plain,
+        },
+        Units::Events => Unit::Count,
+        Units::String => Unit::Text,
+        Units::Hertz => Unit::Hertz,
+        Units::Unknown(_) => Unit::Plain,
+    }
+}
+
+/// `threadLocalAllocBuffer.cpp`, `publish`, stores HeapWords unscaled and labels them bytes, JDK 8 to 25; the other
+/// members of the family are labelled as the counts they are.
+fn is_tlab_waste(name: &str) -> bool {
+    name.strip_prefix("sun.gc.tlab.").is_some_and(|part| part == "alloc" || part.ends_with("Waste"))
+}
+
+/// `jdk.internal.perf.PerfCounter` (`sun.misc.PerfCounter` in 8) knows only "none"; its times are `System.nanoTime`
+/// differences.
+fn is_java_time(name: &str) -> bool {
+    let java = ["sun.classloader.", "sun.urlClassLoader.", "sun.zip.", "jdk.module."];
+    name.ends_with("Time") && java.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// `gcAdaptivePolicyCounters.cpp` and `psGCAdaptivePolicyCounters.cpp`, JDK 8 to 25: all of these are labelled ticks
+/// and none is.
+fn policy(name: &str) -> Unit {
+    if name.ends_with("PauseTime") || name.ends_with("IntervalTime") || name == "minorPauseTime" {
+        Unit::Milliseconds
+    } else if name.ends_with("GcCost") && !name.contains("Threshold") || name == "mutatorCost" {
+        Unit::Percent
+    } else {
+        Unit::Plain
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_that_lie_are_corrected_and_others_believed() {
+        for (name, units, expected) in [
+            ("sun.gc.tlab.alloc", Units::Bytes, Unit::HeapWords),
+            ("sun.gc.tlab.maxRefillWaste", Units::Bytes, Unit::HeapWords),
+            ("sun.gc.tlab.fills", Units::None, Unit::Plain),
+            ("sun.ci.threads", Units::Bytes, Unit::Count),
+            ("sun.ci.threads", Units::None, Unit::Plain),
+            ("sun.cls.defineAppClasses", Units::Ticks, Unit::Count),
+            ("sun.cls.time", Units::Ticks, Unit::Ticks),
+            ("sun.rt.vmInitDoneTime", Units::None, Unit::EpochMilliseconds),
+            ("sun.zip.zipFile.openTime", Units::None, Unit::Nanoseconds),
+            ("sun.classloader.findClasses", Units::None, Unit::Plain),
+            ("sun.classloader.findClassTime", Units::None, Unit::Nanoseconds),
+            ("sun.gc.policy.avgMinorPauseTime", Units::Ticks, Unit::Milliseconds),
+            ("sun.gc.policy.minorGcCost", Units::Ticks, Unit::Percent),
+            ("sun.gc.policy.decrementTenuringThresholdForGcCost", Units::Ticks, Unit::Plain),
+            ("sun.gc.policy.avgOldLive", Units::Bytes, Unit::Bytes),
+            ("sun.gc.collector.0.lastEntryTime", Units::Ticks, Unit::Ticks),
+            ("sun.os.hrt.frequency", Units::Hertz, Unit::Hertz),
+            ("anything", Units::Unknown(9), Unit::Plain),
+        ] {
+            assert_eq!(correct(name, units), expected, "{name} labelled {units}");
+        }
+    }
+}
