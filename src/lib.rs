@@ -6,4 +6,5 @@ pub mod hotspot;
 pub mod mapping;
 pub mod metric;
 pub mod perfdata;
+pub mod sampler;
 pub mod snapshot;

@@ -77,7 +77,11 @@ mod tests {
     fn each_rule_adds_what_a_collection_published() {
         let look = |tlab, young, full| Interval { tlab, young, full, disturbed: young + full > 0, old: None };
         for (rule, looks, expected) in [
-            (Rule::EachCollection, vec![look(10, 1, 0), look(10, 1, 0), look(10, 0, 0), look(12, 2, 0)], (10 + 10 + 24) * 8),
+            (
+                Rule::EachCollection,
+                vec![look(10, 1, 0), look(10, 1, 0), look(10, 0, 0), look(12, 2, 0)],
+                (10 + 10 + 24) * 8,
+            ),
             (Rule::EachCollection, vec![look(10, 1, 1), look(10, 0, 1), look(4, 0, 1)], 14 * 8),
             (Rule::EachChange, vec![look(0, 0, 0), look(10, 0, 0), look(10, 3, 0), look(7, 0, 0)], 17 * 8),
             (Rule::EachCollection, vec![look(i64::MIN, 9, 0), look(-4, 1, 0)], 0),

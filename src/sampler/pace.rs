@@ -42,6 +42,11 @@ impl Tempo {
         Self { pace: Pace::Busy, interval, began: now, looks: 0, crowded: 0, pauses: 0, stirred: false, quiet: 0 }
     }
 
+    /// The pace now.
+    pub(super) fn pace(&self) -> Pace {
+        self.pace
+    }
+
     /// Takes a look in: pauses completed since the one before in the busiest collector, and whether the collector
     /// does anything now.
     pub(super) fn look(&mut self, now: u64, pauses: u64, stirring: bool) -> Pace {

@@ -47,6 +47,13 @@ impl Completed {
         (self.count.saturating_sub(last), self.time.saturating_sub(self.last.unwrap_or(0)))
     }
 
+    /// The longest of them, in ticks, as far as known: of several others their mean.
+    pub(super) fn longest(&self) -> i64 {
+        let (count, time) = self.others();
+        let mean = i64::try_from(count).ok().and_then(|count| time.checked_div(count)).unwrap_or(0);
+        mean.max(self.last.unwrap_or(0))
+    }
+
     /// How many lengths are means rather than measured.
     pub(super) fn interpolated(&self) -> u64 {
         match self.others().0 {

@@ -28,8 +28,12 @@ impl Windows {
         Self { open: [None; WINDOWS], whole: [false; WINDOWS] }
     }
 
-    /// Moves on to the windows with these ordinals (time since the epoch divided by the window's length).
-    pub(super) fn turn(&mut self, ordinals: [i64; WINDOWS]) -> [Turn; WINDOWS] {
+    /// Moves on to the windows with these ordinals (time since the epoch divided by the window's length). `None`: all
+    /// go on.
+    pub(super) fn turn(&mut self, ordinals: [i64; WINDOWS]) -> Option<[Turn; WINDOWS]> {
+        if self.open == ordinals.map(Some) {
+            return None;
+        }
         let mut turns = [Turn::Stays; WINDOWS];
         for (((turn, open), whole), ordinal) in turns.iter_mut().zip(&mut self.open).zip(&mut self.whole).zip(ordinals)
         {
@@ -41,7 +45,7 @@ impl Windows {
             *whole = follows;
             *open = Some(ordinal);
         }
-        turns
+        Some(turns)
     }
 }
 
@@ -89,7 +93,9 @@ mod tests {
     fn only_windows_watched_from_start_to_end_are_told() {
         let (mut windows, mut peak) = (Windows::new(), Peak::new());
         let mut look = |ordinals, value| {
-            peak.turn(windows.turn(ordinals));
+            if let Some(turns) = windows.turn(ordinals) {
+                peak.turn(turns);
+            }
             peak.see(value);
             [peak.last(0), peak.last(1)]
         };

@@ -9,7 +9,7 @@ use super::facts::{self, Cell};
 use super::pace::{Pace, Tempo};
 use super::pause::{Completed, Look, Pauses, steady};
 use super::peak::{Peak, WINDOWS, Windows};
-use super::watchlist::{NO_GC, NO_GC_BYTES, PauseSource, Role, Survivors, Watchlist};
+use super::watchlist::{NO_GC, NO_GC_BYTES, Role, Survivors, Watchlist};
 use super::{Settings, Subject};
 use crate::hotspot::Fact;
 use crate::metric::Value;
@@ -18,6 +18,9 @@ use crate::snapshot::Reading;
 
 /// Distinct causes told apart per JVM; HotSpot has about 33, in free text.
 const CAUSES: usize = 40;
+
+/// The cause of a pause that was not the last one, or one cause too many.
+const UNKNOWN: &str = "unknown";
 
 /// The moment of a look, taken once for all JVMs of a tick.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +87,8 @@ struct Pausing {
     most: u64,
     /// A pause runs, or its words changed.
     disturbed: bool,
+    /// By collector, where causes are told apart.
+    completed: Vec<(usize, Completed)>,
 }
 
 impl Track {
@@ -140,44 +145,27 @@ impl Track {
         self.region.peek(&self.seal, &self.offsets, words)?;
         self.turn_windows(now);
 
-        let mut rest: &[i64] = words;
-        let mut take = |count: usize| {
-            let (taken, left) = rest.split_at_checked(count).unwrap_or_default();
-            rest = left;
-            taken
-        };
-        let pausing = self.look_at_pauses(take(self.list.pauses.len().saturating_mul(4)), again);
+        let mut words = Words(words);
+        let pausing = self.look_at_pauses(words.take(self.list.pauses.len().saturating_mul(4)), again);
         let mut running = false;
         let mut collected = self.list.survivors == Some(Survivors::AfterPause) && pausing.young.max(pausing.full) > 0;
         if let Some((_, cause)) = &self.list.cycles {
-            running = !cause.is(take(cause.words(NO_GC_BYTES).count()), NO_GC);
+            running = !cause.is(words.take(cause.words(NO_GC_BYTES).count()), NO_GC);
             let ended = self.cycles.look(running, now.steady);
             collected |= ended && self.list.survivors == Some(Survivors::AfterCycle);
         }
-        let used = self.list.pools.iter().map(|pool| sum(take(pool.used.len())));
-        if collected {
-            self.survived = Some(used.collect());
-            if let (true, Some(pools)) = (self.list.heap_peak, &self.survived) {
-                self.heap.see(sum(pools));
-            }
-        } else {
-            let heap = used.fold(0_i64, i64::saturating_add);
-            if self.list.heap_peak {
-                self.heap.see(heap);
-            }
-        }
-        if let (Some(_), [live]) = (self.list.threads, take(usize::from(self.list.threads.is_some()))) {
-            self.threads.see(*live);
+        self.look_at_pools(&mut words, collected);
+        if self.list.threads.is_some() {
+            self.threads.see(sum(words.take(1)));
         }
         if self.list.classes.is_some() {
-            if let [loaded, shared, unloaded, shared_unloaded] = take(4) {
-                self.classes.see(sum(&[*loaded, *shared]).saturating_sub(sum(&[*unloaded, *shared_unloaded])));
-            }
+            let loaded = sum(words.take(2));
+            self.classes.see(loaded.saturating_sub(sum(words.take(2))));
         }
         if let Some(source) = self.list.allocation {
             let interval = Interval {
-                tlab: take(1).first().copied().unwrap_or(0),
-                old: source.old.and_then(|_| take(1).first().copied()),
+                tlab: sum(words.take(1)),
+                old: source.old.map(|_| sum(words.take(1))),
                 young: pausing.young,
                 full: pausing.full,
                 disturbed: pausing.disturbed,
@@ -185,7 +173,25 @@ impl Track {
             self.allocation.get_or_insert_with(|| Allocation::new(source.rule, interval)).look(interval);
         }
         self.tempo.look(now.steady, pausing.most, running || pausing.disturbed);
+        if !pausing.completed.is_empty() {
+            self.attribute(&pausing.completed, again);
+        }
         Ok(())
+    }
+
+    fn look_at_pools(&mut self, words: &mut Words<'_>, collected: bool) {
+        let used = self.list.pools.iter().map(|pool| sum(words.take(pool.used.len())));
+        let heap = if collected {
+            let survived: Box<[i64]> = used.collect();
+            let heap = sum(&survived);
+            self.survived = Some(survived);
+            heap
+        } else {
+            used.fold(0, i64::saturating_add)
+        };
+        if self.list.heap_peak {
+            self.heap.see(heap);
+        }
     }
 
     fn turn_windows(&mut self, now: Moment) {
@@ -234,8 +240,107 @@ impl Track {
                 }
                 collector.interpolated = collector.interpolated.saturating_add(completed.interpolated());
                 collector.lengths.add(&completed);
+                if self.settings.causes {
+                    pausing.completed.push((number, completed));
+                }
             }
         }
         pausing
     }
+
+    /// Adds pauses to the histograms of their causes. Only the last one's cause can be known.
+    fn attribute(&mut self, completed: &[(usize, Completed)], words: &mut Vec<i64>) {
+        let Some(text) = self.list.last_cause else { return };
+        let offsets: Vec<u32> = text.words(text.length()).collect();
+        if self.region.peek(&self.seal, &offsets, words).is_err() {
+            return;
+        }
+        let cause = text.decode(words);
+        // While the next collection runs, it reads "No GC".
+        let cause = if cause.is_empty() || cause == NO_GC { UNKNOWN } else { &cause };
+        for (collector, pauses) in completed {
+            let (others, time) = pauses.others();
+            if let Some(last) = pauses.last {
+                self.lengths_of(*collector, cause).add(&Completed { count: 1, time: last, last: Some(last) });
+            }
+            if others > 0 || time > 0 {
+                self.lengths_of(*collector, UNKNOWN).add(&Completed { count: others, time, last: None });
+            }
+        }
+    }
+
+    fn lengths_of(&mut self, collector: usize, cause: &str) -> &mut Distribution {
+        let find = |causes: &[CauseTrack], cause: &str| {
+            causes.iter().position(|known| known.collector == collector && &*known.cause == cause)
+        };
+        let cause = if self.causes.len() < CAUSES || find(&self.causes, cause).is_some() { cause } else { UNKNOWN };
+        let at = find(&self.causes, cause).unwrap_or_else(|| {
+            let lengths = Distribution::new(&self.settings.bounds, self.list.frequency, self.created);
+            self.causes.push(CauseTrack { collector, cause: cause.into(), lengths });
+            let at = self.causes.len().saturating_sub(1);
+            self.cells.push(Cell::PausesByCause(at));
+            let causes: Vec<_> = self.causes.iter().map(|known| (known.collector, &*known.cause)).collect();
+            self.facts = facts::facts(&self.cells, &self.list, &self.settings, &causes);
+            at
+        });
+        #[allow(clippy::indexing_slicing, reason = "`at` was just found or pushed")]
+        &mut self.causes[at].lengths
+    }
+
+    /// What the board shows at `now`, seconds since the epoch.
+    pub(super) fn read(&self, now: f64) -> Reading {
+        let values = self.cells.iter().map(|cell| if self.lost { None } else { self.value(*cell, now) });
+        (Arc::clone(&self.facts), values.collect())
+    }
+
+    fn value(&self, cell: Cell, now: f64) -> Option<Value> {
+        let collector = |number: usize| self.collectors.get(number);
+        let count = |count: u64| Value::Int(i64::try_from(count).unwrap_or(i64::MAX));
+        Some(match cell {
+            Cell::Pauses(number) => Value::Histogram(collector(number)?.lengths.histogram()),
+            Cell::PausesByCause(at) => Value::Histogram(self.causes.get(at)?.lengths.histogram()),
+            Cell::Interpolated(number) => count(collector(number)?.interpolated),
+            Cell::LongestPause(number, window) => {
+                Value::Float(collector(number)?.longest.last(window)? as f64 / self.list.frequency)
+            }
+            Cell::InProgress => Value::Int(self.running_since().is_some().into()),
+            Cell::PauseAge => {
+                let since = self.list.begin as f64 / 1e3 + self.running_since()? as f64 / self.list.frequency;
+                Value::Float((now - since).max(0.0))
+            }
+            Cell::Cycles => count(self.cycles.count),
+            Cell::CycleTime => Value::Float(self.cycles.nanoseconds as f64 / 1e9),
+            Cell::PoolSurvivors(pool) => Value::Int(*self.survived.as_ref()?.get(pool)?),
+            Cell::LiveSet => Value::Int(sum(self.survived.as_ref()?)),
+            Cell::HeapPeak(window) => Value::Int(self.heap.last(window)?),
+            Cell::ThreadPeak(window) => Value::Int(self.threads.last(window)?),
+            Cell::ClassPeak(window) => Value::Int(self.classes.last(window)?),
+            Cell::Allocated => Value::Int(self.allocation.as_ref()?.bytes()),
+        })
+    }
+
+    /// When the oldest running pause began, in ticks.
+    fn running_since(&self) -> Option<i64> {
+        self.collectors.iter().filter_map(|collector| collector.pauses?.running_since()).min()
+    }
+}
+
+/// The words of a look that were not taken yet, in the order of [`Watchlist::offsets`].
+struct Words<'a>(&'a [i64]);
+
+impl<'a> Words<'a> {
+    fn take(&mut self, count: usize) -> &'a [i64] {
+        let (taken, rest) = self.0.split_at_checked(count).unwrap_or_default();
+        self.0 = rest;
+        taken
+    }
+}
+
+fn look_of(words: &[i64]) -> Option<Look> {
+    let [invocations, time, entry, exit] = *words else { return None };
+    Some(Look { invocations, time, entry, exit })
+}
+
+fn sum(words: &[i64]) -> i64 {
+    words.iter().copied().fold(0, i64::saturating_add)
 }
