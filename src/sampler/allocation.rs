@@ -10,7 +10,8 @@ const HEAP_WORD: i64 = 8;
 /// How collections tell themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// Serial, Parallel, G1: once for every collection that completed, since equal edens give equal words.
+    /// Serial, Parallel, G1: for every young collection that completed, since equal edens give equal words; a full
+    /// collection tells itself by changing the word, for Parallel's follow a young one that has told already.
     EachCollection,
     /// ZGC: whenever the word changes, since its pauses are not collections.
     EachChange,
@@ -25,8 +26,6 @@ pub(super) struct Interval {
     pub(super) old: Option<i64>,
     /// Young collections completed since the look before.
     pub(super) young: u64,
-    /// Full collections completed since.
-    pub(super) full: u64,
     /// Whether a pause runs, or ended since the look before, so that `old` may hold promoted objects.
     pub(super) disturbed: bool,
 }
@@ -36,13 +35,15 @@ pub(super) struct Interval {
 pub(super) struct Allocation {
     rule: Rule,
     last: Interval,
+    /// Collections whose word was added when it changed, before they completed.
+    ahead: u64,
     bytes: i64,
 }
 
 impl Allocation {
     /// Starts at zero.
     pub(super) fn new(rule: Rule, first: Interval) -> Self {
-        Self { rule, last: first, bytes: 0 }
+        Self { rule, last: first, ahead: 0, bytes: 0 }
     }
 
     /// Bytes allocated since.
@@ -52,13 +53,12 @@ impl Allocation {
 
     /// Takes the interval up to this look in.
     pub(super) fn look(&mut self, now: Interval) {
-        let changed = now.tlab != self.last.tlab;
-        let times = match self.rule {
-            Rule::EachChange => u64::from(changed),
-            // A full collection right behind a young one (Parallel's System.gc) has no interval of its own.
-            Rule::EachCollection if now.young > 0 => now.young,
-            Rule::EachCollection => now.full.min(u64::from(changed)),
-        };
+        let mut times = u64::from(now.tlab != self.last.tlab);
+        if self.rule == Rule::EachCollection {
+            self.ahead = self.ahead.saturating_add(times);
+            times = times.saturating_add(now.young.saturating_sub(self.ahead));
+            self.ahead = if now.disturbed { self.ahead.saturating_sub(now.young) } else { 0 };
+        }
         let in_tlabs = now.tlab.max(0).saturating_mul(HEAP_WORD).saturating_mul(i64::try_from(times).unwrap_or(0));
         let humongous = match (self.last.old, now.old) {
             (Some(before), Some(after)) if !now.disturbed => after.saturating_sub(before).max(0),
@@ -71,24 +71,38 @@ impl Allocation {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::arithmetic_side_effects)]
     use super::*;
 
     #[test]
     fn each_rule_adds_what_a_collection_published() {
-        let look = |tlab, young, full| Interval { tlab, young, full, disturbed: young + full > 0, old: None };
-        for (rule, looks, expected) in [
+        use Rule::{EachChange, EachCollection};
+        // Word, young collections completed, whether a pause runs or ended.
+        for (rule, looks, words, why) in [
             (
-                Rule::EachCollection,
-                vec![look(10, 1, 0), look(10, 1, 0), look(10, 0, 0), look(12, 2, 0)],
-                (10 + 10 + 24) * 8,
+                EachCollection,
+                vec![(10, 1, true), (10, 1, true), (10, 0, false), (12, 2, true)],
+                44,
+                "equal words count",
             ),
-            (Rule::EachCollection, vec![look(10, 1, 1), look(10, 0, 1), look(4, 0, 1)], 14 * 8),
-            (Rule::EachChange, vec![look(0, 0, 0), look(10, 0, 0), look(10, 3, 0), look(7, 0, 0)], 17 * 8),
-            (Rule::EachCollection, vec![look(i64::MIN, 9, 0), look(-4, 1, 0)], 0),
+            (
+                EachCollection,
+                vec![(10, 0, true), (10, 1, true), (10, 1, true)],
+                20,
+                "seen within the pause, counted once",
+            ),
+            (EachCollection, vec![(10, 8, true), (11, 0, true), (12, 6, true)], 80 + 11 + 60, "ahead of a crowd"),
+            (EachCollection, vec![(10, 1, true), (4, 0, true), (4, 0, true)], 14, "a full collection by its change"),
+            (EachCollection, vec![(10, 1, true), (10, 0, true)], 10, "one that publishes nothing adds nothing"),
+            (EachCollection, vec![(4, 0, true), (4, 0, false), (9, 1, true)], 13, "nothing stays ahead at rest"),
+            (EachChange, vec![(0, 0, false), (10, 0, false), (10, 3, true), (7, 0, false)], 17, "changes only"),
+            (EachCollection, vec![(i64::MIN, 9, true), (-4, 1, true)], 0, "nonsense"),
         ] {
             let mut allocation = Allocation::new(rule, Interval::default());
-            looks.iter().for_each(|look| allocation.look(*look));
-            assert_eq!(allocation.bytes(), expected, "{rule:?} {looks:?}");
+            for (tlab, young, disturbed) in looks {
+                allocation.look(Interval { tlab, young, disturbed, old: None });
+            }
+            assert_eq!(allocation.bytes(), words * 8, "{why}");
         }
     }
 

@@ -167,7 +167,6 @@ impl Track {
                 tlab: sum(words.take(1)),
                 old: source.old.map(|_| sum(words.take(1))),
                 young: pausing.young,
-                full: pausing.full,
                 disturbed: pausing.disturbed,
             };
             self.allocation.get_or_insert_with(|| Allocation::new(source.rule, interval)).look(interval);
