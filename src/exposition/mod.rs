@@ -5,6 +5,7 @@
 //! numbers; this is what keeps a scrape near the cost of copying its bytes.
 
 mod page;
+pub mod protobuf;
 mod text;
 
 pub use page::{Page, Row};

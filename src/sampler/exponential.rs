@@ -7,8 +7,8 @@ use crate::metric::Exponential;
 /// Finest resolution: each bucket is 2.2 % wide.
 pub(super) const SCHEMA: i32 = 5;
 
-/// Most buckets that one histogram may have; a wider range halves the resolution. 160 cover a factor of 32 at
-/// schema 5, and a factor of 1024 at schema 4.
+/// Most buckets that one histogram may have; a wider range halves the resolution. 160 cover five powers of two at
+/// schema 5, ten at schema 4.
 const BUCKETS: usize = 160;
 
 /// The coarsest schema that Prometheus knows.
@@ -141,7 +141,7 @@ mod tests {
         for value in values.iter().rev().chain(&values) {
             record(&mut buckets, *value, 1);
         }
-        assert!(buckets.counts.len() <= BUCKETS && buckets.schema == 1, "{buckets:?}");
+        assert!(buckets.counts.len() <= BUCKETS && buckets.schema == 2, "{buckets:?}");
         assert_eq!(buckets.counts.iter().sum::<u64>(), 80);
         for value in values {
             let at = (0..).find(|at| value <= bound(buckets.offset + at, buckets.schema)).unwrap();
