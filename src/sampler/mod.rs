@@ -2,7 +2,8 @@
 //!
 //! One thread looks at a few words of every JVM, usually every 10 ms. A look costs a fraction of a microsecond, so the
 //! wake-up is what it costs; where nothing is collected it happens every 100 ms, and where pauses come faster than
-//! looks, every 2 ms. What a look adds up to is a [`Board`], read under a lock that is held for one look or one read.
+//! looks, every 2 ms. Threads, classes and what only moves with a collection are looked at every 100 ms, and whenever
+//! a collector did something. What a look adds up to is a [`Board`], read under a lock that is held for one look or one read.
 //!
 //! # Promise
 //! The count and sum of [`SOURCES`]' `gc.pause` always equal the change of HotSpot's own counters since the JVM was

@@ -108,6 +108,11 @@ impl Pauses {
         self.running_since
     }
 
+    /// Pauses begun, as far as taken in.
+    pub(super) fn invocations(&self) -> i64 {
+        self.invocations
+    }
+
     /// Whether `look` says something new, and so wants to be read again ([`steady`]).
     pub(super) fn is_news(&self, look: &Look) -> bool {
         look.invocations != self.invocations || look.time != self.time

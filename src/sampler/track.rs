@@ -43,6 +43,7 @@ pub(super) struct Scratch {
 pub(super) struct Track {
     region: Arc<Region>,
     seal: Seal,
+    quick: Quick,
     list: Watchlist,
     settings: Arc<Settings>,
     offsets: Box<[u32]>,
@@ -61,6 +62,20 @@ pub(super) struct Track {
     cells: Vec<Cell>,
     facts: Arc<[Fact]>,
     lost: bool,
+}
+
+/// What a look needs that finds nothing new. Most do, so it stays within a few cache lines.
+#[derive(Debug)]
+struct Quick {
+    offsets: Box<[u32]>,
+    /// `invocations` as last taken in.
+    invocations: Box<[i64]>,
+    /// Words of the cause, and of the pools whose peak is kept.
+    cause: usize,
+    /// Nothing runs, and nothing is in doubt.
+    rests: bool,
+    /// When a whole look is due, nanoseconds of the steady clock.
+    whole_at: u64,
 }
 
 #[derive(Debug)]
@@ -108,6 +123,13 @@ impl Track {
             facts: facts::facts(&cells, &list, &settings, &[]),
             cells,
             offsets: list.offsets().into(),
+            quick: Quick {
+                offsets: list.quick_offsets().into(),
+                invocations: vec![0; list.pauses.len()].into(),
+                cause: list.cycles.map_or(0, |(_, cause)| cause.words(NO_GC_BYTES).count()),
+                rests: false,
+                whole_at: 0,
+            },
             tempo: Tempo::new(settings.nanoseconds(), steady),
             region,
             seal,
@@ -135,12 +157,39 @@ impl Track {
     /// Looks once. `None`: the region is not this JVM's any more, and there is nothing left to watch.
     pub(super) fn look(&mut self, now: Moment, scratch: &mut Scratch) -> Option<Pace> {
         if !self.lost {
-            self.lost = self.try_look(now, scratch).is_err();
+            let quiet = self.look_quickly(now, scratch);
+            self.lost = match quiet {
+                Ok(true) => false,
+                Ok(false) => self.look_wholly(now, scratch).is_err(),
+                Err(_) => true,
+            };
         }
         (!self.lost).then_some(self.tempo.pace())
     }
 
-    fn try_look(&mut self, now: Moment, scratch: &mut Scratch) -> Result<(), RegionError> {
+    /// Whether nothing happened that wants a whole look.
+    fn look_quickly(&mut self, now: Moment, scratch: &mut Scratch) -> Result<bool, RegionError> {
+        let quick = &self.quick;
+        if !quick.rests || now.steady >= quick.whole_at || !self.windows.are(now.windows) {
+            return Ok(false);
+        }
+        self.region.peek(&self.seal, &quick.offsets, &mut scratch.words)?;
+        let mut words = Words(&scratch.words);
+        if words.take(quick.invocations.len()) != &*quick.invocations {
+            return Ok(false);
+        }
+        let cause = words.take(quick.cause);
+        if self.list.cycles.is_some_and(|(_, text)| !text.is(cause, NO_GC)) {
+            return Ok(false);
+        }
+        if self.list.heap_peak {
+            self.heap.see(sum(words.0));
+        }
+        self.tempo.look(now.steady, 0, false);
+        Ok(true)
+    }
+
+    fn look_wholly(&mut self, now: Moment, scratch: &mut Scratch) -> Result<(), RegionError> {
         let Scratch { words, again } = scratch;
         self.region.peek(&self.seal, &self.offsets, words)?;
         self.turn_windows(now);
@@ -174,6 +223,11 @@ impl Track {
         self.tempo.look(now.steady, pausing.most, running || pausing.disturbed);
         if !pausing.completed.is_empty() {
             self.attribute(&pausing.completed, again);
+        }
+        self.quick.rests = !running && !pausing.disturbed;
+        self.quick.whole_at = now.steady.saturating_add(self.settings.period(Pace::Idle));
+        for (known, collector) in self.quick.invocations.iter_mut().zip(&self.collectors) {
+            *known = collector.pauses.map_or(0, |pauses| pauses.invocations());
         }
         Ok(())
     }

@@ -242,14 +242,25 @@ impl Watchlist {
         })
     }
 
-    /// The words of one tick, in the order in which [`super::track`] takes them.
+    /// The words that tell whether anything happened, and those that move without a collection: `invocations` of each
+    /// collector, the cause, and the pools where their peak is kept.
+    pub(super) fn quick_offsets(&self) -> Vec<u32> {
+        let invocations = self.pauses.iter().map(|source| source.invocations);
+        let pools = self.pools.iter().filter(|_| self.heap_peak).flat_map(|pool| pool.used.iter().copied());
+        invocations.chain(self.cause_offsets()).chain(pools).collect()
+    }
+
+    fn cause_offsets(&self) -> impl Iterator<Item = u32> {
+        self.cycles.iter().flat_map(|(_, cause)| cause.words(NO_GC_BYTES))
+    }
+
+    /// The words of a whole look, in the order in which [`super::track`] takes them.
     pub(super) fn offsets(&self) -> Vec<u32> {
         let pauses = self.pauses.iter().flat_map(PauseSource::offsets);
-        let cycles = self.cycles.iter().flat_map(|(_, cause)| cause.words(NO_GC_BYTES));
         let pools = self.pools.iter().flat_map(|pool| pool.used.iter().copied());
         let classes = self.classes.iter().flatten().copied();
         let allocation = self.allocation.iter().flat_map(|source| std::iter::once(source.tlab).chain(source.old));
-        pauses.chain(cycles).chain(pools).chain(self.threads).chain(classes).chain(allocation).collect()
+        pauses.chain(self.cause_offsets()).chain(pools).chain(self.threads).chain(classes).chain(allocation).collect()
     }
 }
 
