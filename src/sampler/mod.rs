@@ -30,6 +30,7 @@ mod pace;
 mod pause;
 mod peak;
 mod rounds;
+mod seat;
 mod track;
 mod watchlist;
 

@@ -42,15 +42,10 @@ impl Tempo {
         Self { pace: Pace::Busy, interval, began: now, looks: 0, crowded: 0, pauses: 0, stirred: false, quiet: 0 }
     }
 
-    /// The pace now.
-    pub(super) fn pace(&self) -> Pace {
-        self.pace
-    }
-
-    /// Takes a look in: pauses completed since the one before in the busiest collector, and whether the collector
-    /// does anything now.
-    pub(super) fn look(&mut self, now: u64, pauses: u64, stirring: bool) -> Pace {
-        self.looks = self.looks.saturating_add(1);
+    /// Takes a look in: how many before it saw nothing, the pauses completed since in the busiest collector, and
+    /// whether a collector does anything now.
+    pub(super) fn look(&mut self, now: u64, quiet: u64, pauses: u64, stirring: bool) -> Pace {
+        self.looks = self.looks.saturating_add(quiet).saturating_add(1);
         self.crowded = self.crowded.saturating_add(u64::from(pauses > 1));
         self.pauses = self.pauses.saturating_add(pauses);
         self.stirred |= stirring || pauses > 0;
@@ -90,7 +85,7 @@ mod tests {
                 let mut pace = Pace::Busy;
                 for look in 0..100 {
                     now += 10_000_000;
-                    pace = tempo.look(now, if look % every == 0 { *pauses } else { 0 }, false);
+                    pace = tempo.look(now, 0, if look % every == 0 { *pauses } else { 0 }, false);
                 }
                 pace
             })

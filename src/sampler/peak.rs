@@ -28,15 +28,10 @@ impl Windows {
         Self { open: [None; WINDOWS], whole: [false; WINDOWS] }
     }
 
-    /// Whether all these windows are open already.
-    pub(super) fn are(&self, ordinals: [i64; WINDOWS]) -> bool {
-        self.open == ordinals.map(Some)
-    }
-
     /// Moves on to the windows with these ordinals (time since the epoch divided by the window's length). `None`: all
     /// go on.
     pub(super) fn turn(&mut self, ordinals: [i64; WINDOWS]) -> Option<[Turn; WINDOWS]> {
-        if self.are(ordinals) {
+        if self.open == ordinals.map(Some) {
             return None;
         }
         let mut turns = [Turn::Stays; WINDOWS];

@@ -1,13 +1,14 @@
 //! The sampling thread: three rounds of JVMs, one clock.
 
 use std::sync::mpsc::{Receiver, TryRecvError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rustix::thread::clock_nanosleep_absolute;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use super::pace::Pace;
 use super::peak::WINDOWS;
+use super::seat::Seat;
 use super::track::{Moment, Scratch, Track};
 use super::{Counters, Settings};
 
@@ -21,15 +22,15 @@ struct Round {
     period: u64,
     /// When the next look is due; a multiple of `period`, so that rounds coincide.
     due: u64,
-    tracks: Vec<Shared>,
+    seats: Vec<Seat>,
 }
 
 impl Round {
-    fn admit(&mut self, track: Shared, now: u64) {
-        if self.tracks.is_empty() {
+    fn admit(&mut self, seat: Seat, now: u64) {
+        if self.seats.is_empty() {
             self.due = next_multiple(now, self.period);
         }
-        self.tracks.push(track);
+        self.seats.push(seat);
     }
 
     /// Sets the next look, and tells how many were missed: they are left out, never caught up.
@@ -48,58 +49,57 @@ impl Round {
 
 /// Looks at JVMs until the sender of `arrivals` is gone.
 pub(super) fn run(settings: &Settings, arrivals: &Receiver<Shared>, counters: &Counters) {
-    let mut rounds = Pace::ALL.map(|pace| Round { pace, period: settings.period(pace), due: 0, tracks: Vec::new() });
+    let mut rounds = Pace::ALL.map(|pace| Round { pace, period: settings.period(pace), due: 0, seats: Vec::new() });
+    let whole = settings.period(Pace::Idle);
     let mut scratch = Scratch::default();
-    let mut moves: Vec<(Pace, Shared)> = Vec::new();
+    let mut moves: Vec<Seat> = Vec::new();
     loop {
-        let occupied = rounds.iter().filter(|round| !round.tracks.is_empty());
+        let occupied = rounds.iter().filter(|round| !round.seats.is_empty());
         match occupied.map(|round| round.due).min() {
             Some(due) => sleep_until(due),
             // Nobody to look at, and so nothing to wake up for.
             None => match arrivals.recv() {
-                Ok(track) => moves.push((Pace::Busy, track)),
+                Ok(track) => moves.push(Seat::new(track)),
                 Err(_) => return,
             },
         }
         loop {
             match arrivals.try_recv() {
-                Ok(track) => moves.push((Pace::Busy, track)),
+                Ok(track) => moves.push(Seat::new(track)),
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => return,
             }
         }
         let now = steady();
         let moment = Moment { steady: now, windows: ordinals(settings) };
-        for round in rounds.iter_mut().filter(|round| !round.tracks.is_empty() && round.due <= now) {
+        for round in rounds.iter_mut().filter(|round| !round.seats.is_empty() && round.due <= now) {
             counters.ticks.add(1);
-            counters.looks.add(round.tracks.len() as u64);
-            look_at(round, moment, &mut scratch, &mut moves);
+            counters.looks.add(round.seats.len() as u64);
+            look_at(round, moment, whole, &mut scratch, &mut moves);
             counters.overruns.add(round.advance(steady()));
         }
-        for (pace, track) in moves.drain(..) {
-            if let Some(round) = rounds.iter_mut().find(|round| round.pace == pace) {
-                round.admit(track, now);
+        for seat in moves.drain(..) {
+            if let Some(round) = rounds.iter_mut().find(|round| round.pace == seat.pace()) {
+                round.admit(seat, now);
             }
         }
     }
 }
 
 /// One look at every JVM of a round; those that want another pace go to `moves`, those without a board are let go.
-fn look_at(round: &mut Round, moment: Moment, scratch: &mut Scratch, moves: &mut Vec<(Pace, Shared)>) {
-    let pace = round.pace;
-    let leaves = |track: &mut Shared| {
-        if Arc::strong_count(track) == 1 {
-            return true;
+fn look_at(round: &mut Round, moment: Moment, whole: u64, scratch: &mut Scratch, moves: &mut Vec<Seat>) {
+    let mut at = 0;
+    while let Some(seat) = round.seats.get_mut(at) {
+        let stays = seat.look(moment, whole, scratch);
+        if stays && seat.pace() == round.pace {
+            at = at.saturating_add(1);
+            continue;
         }
-        let wanted = track.lock().unwrap_or_else(PoisonError::into_inner).look(moment, scratch);
-        match wanted {
-            Some(wanted) if wanted == pace => return false,
-            Some(wanted) => moves.push((wanted, Arc::clone(track))),
-            None => {}
+        let seat = round.seats.swap_remove(at);
+        if stays {
+            moves.push(seat);
         }
-        true
-    };
-    round.tracks.extract_if(.., leaves).for_each(drop);
+    }
 }
 
 /// Nanoseconds of the monotonic clock.
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn missed_looks_are_counted_and_left_out() {
-        let mut round = Round { pace: Pace::Busy, period: 10, due: 100, tracks: Vec::new() };
+        let mut round = Round { pace: Pace::Busy, period: 10, due: 100, seats: Vec::new() };
         for (now, missed, due) in [(101, 0, 110), (119, 0, 120), (130, 1, 140), (175, 3, 180), (185, 0, 190)] {
             assert_eq!((round.advance(now), round.due), (missed, due), "at {now}");
         }

@@ -34,8 +34,26 @@ pub(super) struct Moment {
 /// Room for the words of a look, shared by all JVMs.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    words: Vec<i64>,
+    pub(super) words: Vec<i64>,
     again: Vec<i64>,
+}
+
+/// Looks that found nothing new.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Quiet {
+    /// How many.
+    pub(super) looks: u64,
+    /// The most bytes used that they saw, where that is watched.
+    pub(super) heap: Option<i64>,
+}
+
+/// What comes after a look.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outlook {
+    /// When to look again.
+    pub(super) pace: Pace,
+    /// No collector runs, and none is in doubt.
+    pub(super) rests: bool,
 }
 
 /// All that is known of one JVM.
@@ -43,7 +61,6 @@ pub(super) struct Scratch {
 pub(super) struct Track {
     region: Arc<Region>,
     seal: Seal,
-    quick: Quick,
     list: Watchlist,
     settings: Arc<Settings>,
     offsets: Box<[u32]>,
@@ -62,20 +79,6 @@ pub(super) struct Track {
     cells: Vec<Cell>,
     facts: Arc<[Fact]>,
     lost: bool,
-}
-
-/// What a look needs that finds nothing new. Most do, so it stays within a few cache lines.
-#[derive(Debug)]
-struct Quick {
-    offsets: Box<[u32]>,
-    /// `invocations` as last taken in.
-    invocations: Box<[i64]>,
-    /// Words of the cause, and of the pools whose peak is kept.
-    cause: usize,
-    /// Nothing runs, and nothing is in doubt.
-    rests: bool,
-    /// When a whole look is due, nanoseconds of the steady clock.
-    whole_at: u64,
 }
 
 #[derive(Debug)]
@@ -123,13 +126,6 @@ impl Track {
             facts: facts::facts(&cells, &list, &settings, &[]),
             cells,
             offsets: list.offsets().into(),
-            quick: Quick {
-                offsets: list.quick_offsets().into(),
-                invocations: vec![0; list.pauses.len()].into(),
-                cause: list.cycles.map_or(0, |(_, cause)| cause.words(NO_GC_BYTES).count()),
-                rests: false,
-                whole_at: 0,
-            },
             tempo: Tempo::new(settings.nanoseconds(), steady),
             region,
             seal,
@@ -154,42 +150,31 @@ impl Track {
         &self.list
     }
 
-    /// Looks once. `None`: the region is not this JVM's any more, and there is nothing left to watch.
-    pub(super) fn look(&mut self, now: Moment, scratch: &mut Scratch) -> Option<Pace> {
-        if !self.lost {
-            let quiet = self.look_quickly(now, scratch);
-            self.lost = match quiet {
-                Ok(true) => false,
-                Ok(false) => self.look_wholly(now, scratch).is_err(),
-                Err(_) => true,
-            };
-        }
-        (!self.lost).then_some(self.tempo.pace())
+    /// What a seat needs to look by itself.
+    pub(super) fn parts(&self) -> (Arc<Region>, Seal, &Watchlist) {
+        (Arc::clone(&self.region), self.seal, &self.list)
     }
 
-    /// Whether nothing happened that wants a whole look.
-    fn look_quickly(&mut self, now: Moment, scratch: &mut Scratch) -> Result<bool, RegionError> {
-        let quick = &self.quick;
-        if !quick.rests || now.steady >= quick.whole_at || !self.windows.are(now.windows) {
-            return Ok(false);
-        }
-        self.region.peek(&self.seal, &quick.offsets, &mut scratch.words)?;
-        let mut words = Words(&scratch.words);
-        if words.take(quick.invocations.len()) != &*quick.invocations {
-            return Ok(false);
-        }
-        let cause = words.take(quick.cause);
-        if self.list.cycles.is_some_and(|(_, text)| !text.is(cause, NO_GC)) {
-            return Ok(false);
-        }
-        if self.list.heap_peak {
-            self.heap.see(sum(words.0));
-        }
-        self.tempo.look(now.steady, 0, false);
-        Ok(true)
+    /// `invocations` of each collector, as taken in.
+    pub(super) fn invocations(&self) -> impl Iterator<Item = i64> {
+        self.collectors.iter().map(|collector| collector.pauses.map_or(0, |pauses| pauses.invocations()))
     }
 
-    fn look_wholly(&mut self, now: Moment, scratch: &mut Scratch) -> Result<(), RegionError> {
+    /// Looks at every word. `since` is what was seen between this look and the one before. `None`: the region is not
+    /// this JVM's any more, and there is nothing left to watch.
+    pub(super) fn look(&mut self, now: Moment, since: Quiet, scratch: &mut Scratch) -> Option<Outlook> {
+        if self.lost {
+            return None;
+        }
+        if let Some(heap) = since.heap {
+            self.heap.see(heap);
+        }
+        let outlook = self.try_look(now, since, scratch);
+        self.lost = outlook.is_err();
+        outlook.ok()
+    }
+
+    fn try_look(&mut self, now: Moment, since: Quiet, scratch: &mut Scratch) -> Result<Outlook, RegionError> {
         let Scratch { words, again } = scratch;
         self.region.peek(&self.seal, &self.offsets, words)?;
         self.turn_windows(now);
@@ -220,16 +205,11 @@ impl Track {
             };
             self.allocation.get_or_insert_with(|| Allocation::new(source.rule, interval)).look(interval);
         }
-        self.tempo.look(now.steady, pausing.most, running || pausing.disturbed);
         if !pausing.completed.is_empty() {
             self.attribute(&pausing.completed, again);
         }
-        self.quick.rests = !running && !pausing.disturbed;
-        self.quick.whole_at = now.steady.saturating_add(self.settings.period(Pace::Idle));
-        for (known, collector) in self.quick.invocations.iter_mut().zip(&self.collectors) {
-            *known = collector.pauses.map_or(0, |pauses| pauses.invocations());
-        }
-        Ok(())
+        let stirring = running || pausing.disturbed;
+        Ok(Outlook { pace: self.tempo.look(now.steady, since.looks, pausing.most, stirring), rests: !stirring })
     }
 
     fn look_at_pools(&mut self, words: &mut Words<'_>, collected: bool) {
@@ -379,10 +359,10 @@ impl Track {
 }
 
 /// The words of a look that were not taken yet, in the order of [`Watchlist::offsets`].
-struct Words<'a>(&'a [i64]);
+pub(super) struct Words<'a>(pub(super) &'a [i64]);
 
 impl<'a> Words<'a> {
-    fn take(&mut self, count: usize) -> &'a [i64] {
+    pub(super) fn take(&mut self, count: usize) -> &'a [i64] {
         let (taken, rest) = self.0.split_at_checked(count).unwrap_or_default();
         self.0 = rest;
         taken
@@ -394,6 +374,6 @@ fn look_of(words: &[i64]) -> Option<Look> {
     Some(Look { invocations, time, entry, exit })
 }
 
-fn sum(words: &[i64]) -> i64 {
+pub(super) fn sum(words: &[i64]) -> i64 {
     words.iter().copied().fold(0, i64::saturating_add)
 }
