@@ -20,6 +20,10 @@ pub enum Formula {
     FirstNonZero(Box<[u32]>, Scale),
     /// `value` of the first pair whose `test` word is not 0, else of the last pair: the occupied one of two survivors.
     Occupied(Box<[(u32, u32)]>, Scale),
+    /// The formula, absent while that word is 0: what HotSpot fills in late, together with the word.
+    Once(u32, Box<Formula>),
+    /// The sum of the parts; absent while one of them is.
+    Total(Box<[Formula]>),
     /// A count and a sum, for summaries.
     Summary(Box<(Formula, Formula)>),
     /// A value that another part of the program publishes for the JVM (see [`crate::snapshot::Board`]).
@@ -122,6 +126,17 @@ impl Formula {
                 let (_, value) = occupied.or(pairs.last())?;
                 Some(scale.apply(from.word(*value)?))
             }
+            Self::Once(word, formula) => (from.word(*word)? != 0).then(|| formula.evaluate(from)).flatten(),
+            Self::Total(parts) => {
+                let mut sum = Value::Int(0);
+                for part in parts {
+                    sum = match (sum, part.evaluate(from)?) {
+                        (Value::Int(sum), Value::Int(value)) => Value::Int(sum.wrapping_add(value)),
+                        (sum, value) => Value::Float(sum.as_f64() + value.as_f64()),
+                    };
+                }
+                Some(sum)
+            }
             Self::Summary(parts) => {
                 let (count, sum) = &**parts;
                 let count = count.evaluate(from)?.as_f64();
@@ -146,6 +161,8 @@ impl Formula {
             Self::Occupied(pairs, scale) => {
                 Self::Occupied(pairs.iter().map(|(test, value)| (rename(*test), rename(*value))).collect(), *scale)
             }
+            Self::Once(word, formula) => Self::Once(rename(*word), Box::new(formula.map_words(rename))),
+            Self::Total(parts) => Self::Total(parts.iter().map(|part| part.map_words(rename)).collect()),
             Self::Summary(parts) => Self::Summary(Box::new((parts.0.map_words(rename), parts.1.map_words(rename)))),
             Self::Cell(id) => Self::Cell(*id),
         }
@@ -158,6 +175,8 @@ impl Formula {
             Self::Sum(terms, scale) => Self::Sum(terms, scale.times(factor)),
             Self::FirstNonZero(words, scale) => Self::FirstNonZero(words, scale.times(factor)),
             Self::Occupied(pairs, scale) => Self::Occupied(pairs, scale.times(factor)),
+            Self::Once(word, formula) => Self::Once(word, Box::new(formula.scaled(factor))),
+            Self::Total(parts) => Self::Total(parts.into_iter().map(|part| part.scaled(factor)).collect()),
             Self::Summary(parts) => Self::Summary(Box::new((parts.0, parts.1.scaled(factor)))),
             Self::Constant(Value::Int(value)) if factor != 1.0 => Self::Constant(Value::Float(value as f64 * factor)),
             Self::Constant(Value::Float(value)) => Self::Constant(Value::Float(value * factor)),

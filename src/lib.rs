@@ -1,10 +1,38 @@
-//! hotspot-exporter
+//! Metrics of HotSpot JVMs, read from the shared memory that every JVM keeps, without touching the JVM.
+//!
+//! # Flow
+//! ```text
+//! roots, /proc ─► discovery ─► roster ──Image, once──► hotspot ──facts──► mapping ──Plan, Page──┐
+//!                    files       └─ Region ── words, per scrape ──► snapshot ───────────────────┴─► exposition ─► server
+//! ```
+//! [`discovery`] finds region files and gives a reason for each that it does not open. [`roster`] follows their JVMs: it
+//! maps each [`perfdata::Region`], decodes one [`perfdata::Image`] of it, has [`hotspot`] derive facts from the image and
+//! [`mapping`] turn facts and counters into a plan of series by the rules of [`config`]. At a scrape, [`snapshot`] loads
+//! the words of every JVM, and [`exposition`] writes them between pieces of text that were laid out when the plan was
+//! made. [`server`] serves, [`app`] wires, [`telemetry`] counts and logs.
+//!
+//! # Invariants
+//! - A JVM is never harmed: nothing in its directories is written, locked or truncated.
+//! - `unsafe` is in [`perfdata::region`] and nowhere else; no reference into foreign memory leaves it.
+//! - Absent is absent: what a JVM does not publish, or publishes falsely, has no series.
+//! - Bytes from other processes are hostile: no panic, bounded work, a typed error with the offset.
+//! - One bad JVM, entry, rule or request stays local, with a reason that is counted.
+//! - All outputs of one moment come from one snapshot.
+
+pub mod app;
+pub mod cli;
 pub mod config;
+pub mod discovery;
 pub mod exposition;
 pub mod formula;
 pub mod hotspot;
+pub mod inspect;
+pub mod listing;
 pub mod mapping;
 pub mod metric;
 pub mod perfdata;
+pub mod roster;
 pub mod sampler;
+pub mod server;
 pub mod snapshot;
+pub mod telemetry;

@@ -2,9 +2,14 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Instant;
 
+use crate::discovery;
+use crate::formula::{BoardId, CellId, Source};
 use crate::hotspot::Fact;
 use crate::metric::Value;
+use crate::perfdata::{Freshness, RegionError, Writer};
+use crate::roster::{Roster, State, Target};
 
 /// What a board publishes: facts whose formulas are cells of that board, and one value per cell.
 pub type Reading = (Arc<[Fact]>, Vec<Option<Value>>);
@@ -14,4 +19,186 @@ pub trait Board: Debug + Send + Sync {
     /// The facts and their values now, cell by cell. Must not block on the JVM, a file or a socket. The same facts are
     /// given as the same `Arc`: a new one makes the JVM's plan anew.
     fn read(&self) -> Reading;
+}
+
+/// Every JVM of a roster at one moment.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The JVMs, in the order of `samples`.
+    pub roster: Arc<Roster>,
+    samples: Vec<Sample>,
+    words: Vec<i64>,
+    /// What kept JVMs of the roster from being read.
+    pub failures: Vec<Failure>,
+    /// A JVM's plan no longer fits it, or it is gone: the roster should be made anew soon.
+    pub outdated: bool,
+}
+
+/// A JVM that could not be read, by its index in the roster.
+#[derive(Debug)]
+pub struct Failure {
+    /// Index in the roster.
+    pub target: usize,
+    /// Why.
+    pub reason: FailureReason,
+}
+
+/// Why a JVM of the roster gave no values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FailureReason {
+    /// The process ended, or the last writer of its region is gone.
+    Exited,
+    /// Another JVM took the region over.
+    Replaced,
+    /// The file shrank.
+    Truncated,
+    /// The operating system refused.
+    Io,
+    /// The scraper's deadline had passed.
+    Deadline,
+}
+
+impl FailureReason {
+    /// Every reason, for metrics that show zeros too.
+    pub const ALL: [Self; 5] = [Self::Exited, Self::Replaced, Self::Truncated, Self::Io, Self::Deadline];
+
+    /// The label values of all, in the same order.
+    pub const NAMES: [&'static str; 5] = {
+        let mut names = [""; 5];
+        let mut at = 0;
+        while at < 5 {
+            names[at] = Self::ALL[at].as_str();
+            at += 1;
+        }
+        names
+    };
+
+    /// The label value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Exited => "exited",
+            Self::Replaced => "replaced",
+            Self::Truncated => "truncated",
+            Self::Io => "io",
+            Self::Deadline => "deadline",
+        }
+    }
+}
+
+impl From<&RegionError> for FailureReason {
+    fn from(error: &RegionError) -> Self {
+        match error {
+            RegionError::Truncated | RegionError::Size(_) => Self::Truncated,
+            RegionError::Replaced | RegionError::Decode(_) | RegionError::Offset(_) => Self::Replaced,
+            RegionError::Io(_) => Self::Io,
+        }
+    }
+}
+
+/// One JVM's part of a snapshot.
+#[derive(Debug, Default)]
+struct Sample {
+    /// Its words start here in the snapshot's words; `None` while it cannot be read.
+    first: Option<usize>,
+    /// The JVM is gone: not even `jvm_up` is left of it.
+    gone: bool,
+    boards: [Vec<Option<Value>>; BoardId::COUNT],
+}
+
+impl Snapshot {
+    /// Reads every JVM of `roster`. Those not reached before `deadline` are marked as unreadable.
+    pub fn take(roster: Arc<Roster>, deadline: Instant) -> Self {
+        let mut snapshot = Self {
+            samples: Vec::with_capacity(roster.targets.len()),
+            words: Vec::with_capacity(roster.words()),
+            failures: Vec::new(),
+            outdated: false,
+            roster: Arc::clone(&roster),
+        };
+        let exited = exited(&roster.targets);
+        let mut row = Vec::new();
+        for (index, target) in roster.targets.iter().enumerate() {
+            let mut sample = Sample::default();
+            let outcome = if exited.get(index).copied().unwrap_or(false) {
+                Err(FailureReason::Exited)
+            } else if Instant::now() >= deadline {
+                Err(FailureReason::Deadline)
+            } else {
+                target.region.gather(&target.seal, &target.words, &mut row).map_err(|error| (&error).into())
+            };
+            match outcome {
+                Ok(freshness) => {
+                    snapshot.outdated |= freshness == Freshness::Grown;
+                    if target.state != State::Stalled {
+                        sample.first = Some(snapshot.words.len());
+                        snapshot.words.extend_from_slice(&row);
+                    }
+                    for (id, board, shape) in &target.boards {
+                        let (facts, values) = board.read();
+                        if Arc::ptr_eq(&facts, shape) {
+                            sample.boards[*id as usize] = values;
+                        } else {
+                            snapshot.outdated = true;
+                        }
+                    }
+                }
+                Err(reason) => {
+                    sample.gone = matches!(reason, FailureReason::Exited | FailureReason::Replaced);
+                    snapshot.outdated |= reason != FailureReason::Deadline;
+                    snapshot.failures.push(Failure { target: index, reason });
+                }
+            }
+            snapshot.samples.push(sample);
+        }
+        snapshot
+    }
+
+    /// The values of the JVM of that index.
+    pub fn of(&self, target: u32) -> View<'_> {
+        let sample = self.samples.get(target as usize);
+        View { sample, words: sample.and_then(|sample| self.words.get(sample.first?..)) }
+    }
+}
+
+/// One JVM's values in a snapshot.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    sample: Option<&'a Sample>,
+    words: Option<&'a [i64]>,
+}
+
+impl View<'_> {
+    /// Whether the JVM has ended: it has no series at all.
+    pub fn is_gone(&self) -> bool {
+        self.sample.is_none_or(|sample| sample.gone)
+    }
+}
+
+impl Source for View<'_> {
+    fn word(&self, index: u32) -> Option<i64> {
+        self.words?.get(index as usize).copied()
+    }
+
+    fn cell(&self, id: CellId) -> Option<Value> {
+        self.words?;
+        self.sample?.boards[id.board as usize].get(id.index as usize).cloned().flatten()
+    }
+
+    fn is_up(&self) -> bool {
+        self.words.is_some()
+    }
+}
+
+/// Which JVMs have ended: by their processes in one system call, or, where no process is visible, by the file: one
+/// that is unlinked and has no writer left. (A tmp cleaner unlinks files of living JVMs, so unlinked is not dead.)
+fn exited(targets: &[Arc<Target>]) -> Vec<bool> {
+    let processes: Vec<_> = targets.iter().filter_map(|target| target.process.as_deref()).collect();
+    let mut ended = discovery::exited(&processes).into_iter();
+    targets
+        .iter()
+        .map(|target| match &target.process {
+            Some(_) => ended.next().unwrap_or(false),
+            None => target.is_unlinked() && target.region.writer() == Writer::Absent,
+        })
+        .collect()
 }

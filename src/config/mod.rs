@@ -1,13 +1,17 @@
 //! The configuration: YAML to checked types. What a value of these types says has been checked; nothing behind this
 //! module looks at YAML again.
 
+pub(crate) mod decode;
+mod load;
 mod problem;
+mod schema;
+pub(crate) mod yaml;
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use load::{DEFAULT, load};
 pub use problem::{Problem, Problems};
 
 use crate::mapping::Profile;
@@ -206,18 +210,4 @@ pub struct Overrides {
     pub procfs: Option<Option<PathBuf>>,
     /// `--nmt.mode`
     pub nmt_mode: Option<NmtMode>,
-}
-
-/// Reads the configuration: the file, or the embedded defaults where there is none, then the command line over it.
-/// `read` gives the text of `file` and of the profiles that it names.
-///
-/// # Errors
-/// Every problem of every file.
-pub fn load(
-    file: Option<&Path>,
-    overrides: &Overrides,
-    read: &dyn Fn(&Path) -> io::Result<String>,
-) -> Result<Config, Problems> {
-    let _ = (file, overrides, read);
-    Err(Problems::default())
 }

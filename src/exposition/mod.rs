@@ -4,9 +4,11 @@
 //! of each value is rendered then, in output order. Writing walks it front to back, copies that text and formats the
 //! numbers; this is what keeps a scrape near the cost of copying its bytes.
 
+pub mod negotiate;
 mod page;
 pub mod protobuf;
 mod text;
 
+pub use negotiate::Format;
 pub use page::{Page, Row};
-pub use text::{Format, finish, write_families, write_page};
+pub use text::{finish, write_families, write_page};

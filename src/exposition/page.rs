@@ -38,7 +38,7 @@ pub struct Row {
 }
 
 /// A series as the page takes it in.
-pub type Entry<'a> = (u32, &'a Labels, &'a Labels, &'a Formula);
+pub(super) type Entry<'a> = (u32, &'a Labels, &'a Labels, &'a Formula);
 
 impl Page {
     /// Lays out series: `series` yields the family, the JVM's index, its identity labels, the series' own labels and

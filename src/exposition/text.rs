@@ -5,18 +5,10 @@
 
 use std::sync::Arc;
 
+use super::negotiate::Format;
 use super::page::{Block, Page, push_labels};
 use crate::formula::Source;
 use crate::metric::{Family, Histogram, Kind, Labels, Value};
-
-/// A text format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Format {
-    /// Prometheus text exposition format 0.0.4.
-    Text,
-    /// OpenMetrics 1.0.
-    OpenMetrics,
-}
 
 /// Appends every present series of `page`; `source` gives the values of the JVM of that index. Returns the number of
 /// samples.

@@ -4,26 +4,27 @@
 //! labels, and how each value follows from the words of the region. The first rule that matches a counter or a fact
 //! takes it; nothing is counted twice and nothing is dropped without a [`Reason`].
 
+pub(crate) mod check;
+mod choose;
 mod decision;
+mod derive;
+pub(crate) mod name;
+mod pattern;
+mod plan;
+mod profile;
+mod registry;
+pub(crate) mod rule;
+mod secret;
 
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
 pub use decision::{Decision, Exported, Origin, Reason, Subject};
+pub use profile::Profile;
 
-use crate::config::Limits;
 use crate::formula::Formula;
-use crate::hotspot::Fact;
 use crate::metric::{Family, Labels};
-use crate::perfdata::Image;
-
-/// A named list of rules, compiled; shared by all JVMs and by simultaneous scans.
-#[derive(Debug)]
-pub struct Profile {
-    /// As in `/metrics/{name}`.
-    pub name: Box<str>,
-}
 
 /// Names the words that plans use: byte offset in the region to index among the gathered words. One for each JVM,
 /// shared by its plans of all profiles.
@@ -77,31 +78,4 @@ pub struct Dropped {
     pub duplicate: u32,
     /// The metric's name is in use in this profile with another type or unit.
     pub conflict: u32,
-}
-
-impl Profile {
-    /// Plans the series of one JVM. Facts come before counters where the limit cuts.
-    pub fn plan(&self, image: &Image, facts: &[Fact], limits: &Limits, words: &mut Words) -> Plan {
-        let _ = (image, facts, limits, words);
-        Plan::default()
-    }
-
-    /// What becomes of every fact and every counter.
-    pub fn explain(&self, image: &Image, facts: &[Fact]) -> Vec<Decision> {
-        let _ = (image, facts);
-        Vec::new()
-    }
-
-    /// The rules that have taken nothing since the profile was loaded.
-    pub fn unmatched(&self) -> Vec<Origin> {
-        Vec::new()
-    }
-
-    /// Number of rules.
-    pub fn rules(&self) -> usize {
-        0
-    }
-
-    /// Forgets families and labels that no plan holds any more. Call it after JVMs have gone.
-    pub fn forget_unused(&self) {}
 }

@@ -31,6 +31,8 @@ mod pause;
 mod peak;
 mod rounds;
 mod seat;
+#[cfg(test)]
+mod tests;
 mod track;
 mod watchlist;
 

@@ -1,6 +1,8 @@
 //! Which words of a region the sampler looks at, and what each collector's words can be trusted for.
 
 use super::allocation::Rule;
+use crate::formula::{Formula, Scale};
+use crate::hotspot::{self, Collector, Fact, Jvm};
 use crate::perfdata::{ByteOrder, Image};
 
 /// What a kind of pause means for the heap.
@@ -51,11 +53,6 @@ pub struct Text {
 }
 
 impl Text {
-    fn of(image: &Image, name: &str) -> Option<Self> {
-        let entry = image.entry(name).filter(|entry| entry.is_text())?;
-        Some(Self { offset: entry.offset, length: entry.vector_length, order: image.prologue.byte_order })
-    }
-
     /// Offsets of the words that the first `bytes` bytes of the string lie in.
     pub(super) fn words(&self, bytes: u32) -> impl Iterator<Item = u32> + use<> {
         let end = self.offset.saturating_add(bytes.min(self.length));
@@ -137,108 +134,48 @@ pub struct Watchlist {
     pub allocation: Option<AllocationSource>,
 }
 
-/// The algorithms behind the counters (metrics differ by what each publishes).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Family {
-    Serial,
-    Parallel,
-    G1,
-    Cms,
-    Z,
-    Shenandoah,
-}
-
-/// A collector by its counter's name, in any JDK from 8 to 27: family, MXBean, action, role. Shenandoah's counters
-/// nest phases and count no pauses.
-fn recognise(name: &str) -> Option<(Family, &'static str, &'static str, Role)> {
-    const MINOR: &str = "end of minor GC";
-    const MAJOR: &str = "end of major GC";
-    const PAUSE: &str = "end of GC pause";
-    Some(match name {
-        "Copy" | "Serial young collection pauses" => (Family::Serial, "Copy", MINOR, Role::Young),
-        "MSC" | "Serial full collection pauses" => (Family::Serial, "MarkSweepCompact", MAJOR, Role::Full),
-        "PSScavenge" | "Parallel young collection pauses" => (Family::Parallel, "PS Scavenge", MINOR, Role::Young),
-        "PSParallelCompact" | "PSMarkSweep" | "Parallel full collection pauses" => {
-            (Family::Parallel, "PS MarkSweep", MAJOR, Role::Full)
-        }
-        "G1 incremental collections" | "G1 young collection pauses" => {
-            (Family::G1, "G1 Young Generation", MINOR, Role::Young)
-        }
-        "G1 stop-the-world full collections" | "G1 full collection pauses" => {
-            (Family::G1, "G1 Old Generation", MAJOR, Role::Full)
-        }
-        "G1 stop-the-world phases" | "G1 concurrent cycle pauses" => {
-            (Family::G1, "G1 Concurrent GC", "end of concurrent GC pause", Role::Phase)
-        }
-        "PCopy" => (Family::Cms, "ParNew", MINOR, Role::Young),
-        "CMS" => (Family::Cms, "ConcurrentMarkSweep", MAJOR, Role::Full),
-        "Z concurrent cycle pauses" => (Family::Z, "ZGC Pauses", PAUSE, Role::Phase),
-        "ZGC minor collection pauses" => (Family::Z, "ZGC Minor Pauses", PAUSE, Role::Phase),
-        "ZGC major collection pauses" => (Family::Z, "ZGC Major Pauses", PAUSE, Role::Phase),
-        "Shenandoah partial" | "Shenandoah full" => (Family::Shenandoah, "", "", Role::Phase),
-        _ => return None,
-    })
-}
-
-/// Collectors that a JVM may have; HotSpot numbers them 0 to 2.
-const COLLECTORS: std::ops::Range<u32> = 0..4;
-
 impl Watchlist {
     /// What to look at in the JVM of `image`. `None` while it has not published its tick frequency: JDK 17 and later
     /// do so after `accessible`, and behind agents.
     pub fn of(image: &Image) -> Option<Self> {
-        let frequency = image.word("sun.os.hrt.frequency").filter(|frequency| *frequency > 0)? as f64;
-        let offset = |name: &str| image.entry(name).filter(|entry| entry.is_word()).map(|entry| entry.offset);
-        let mut family = None;
-        let mut pauses = Vec::new();
-        for number in COLLECTORS {
-            let counter = |leaf| format!("sun.gc.collector.{number}.{leaf}");
-            let name = image.text(&counter("name"));
-            let Some((known, gc, action, role)) = name.as_deref().and_then(recognise) else { continue };
-            family = Some(known);
-            let words = [counter("invocations"), counter("time"), counter("lastEntryTime"), counter("lastExitTime")];
-            let [Some(invocations), Some(time), Some(entry), Some(exit)] = words.map(|name| offset(&name)) else {
-                continue;
-            };
-            if known != Family::Shenandoah {
-                let (gc, action) = (gc.into(), action.into());
-                pauses.push(PauseSource { gc, action, role, invocations, time, entry, exit });
-            }
-        }
-        let classes = ["loadedClasses", "sharedLoadedClasses", "unloadedClasses", "sharedUnloadedClasses"]
-            .map(|leaf| offset(&format!("java.cls.{leaf}")));
-        let cause = Text::of(image, "sun.gc.cause");
-        let sampled = image.entry("sun.os.hrt.ticks").is_some();
+        let jvm = Jvm::of(image, &[]);
+        // Native images keep these counters by other rules, which were not measured.
+        let collector = jvm.collector.filter(|_| !jvm.native_image);
+        let facts = hotspot::facts(image);
+        let heap = collector.and_then(|collector| heap(collector, &facts)).unwrap_or_default();
+        let cause = text(image, "sun.gc.cause");
         Some(Self {
-            frequency,
+            frequency: image.word("sun.os.hrt.frequency").filter(|frequency| *frequency > 0)? as f64,
             begin: image.word("sun.rt.createVmBeginTime").unwrap_or(0),
-            pauses,
-            cycles: match family {
-                Some(Family::Z) => cause.map(|cause| ("ZGC", cause)),
-                Some(Family::Shenandoah) => cause.map(|cause| ("Shenandoah", cause)),
+            pauses: collector.map(|collector| pauses(collector, image)).unwrap_or_default(),
+            cycles: match collector {
+                Some(Collector::Zgc) => cause.map(|cause| ("ZGC", cause)),
+                Some(Collector::Shenandoah) => cause.map(|cause| ("Shenandoah", cause)),
                 _ => None,
             },
-            last_cause: Text::of(image, "sun.gc.lastCause"),
-            pools: family.map(|family| pools(family, &offset)).unwrap_or_default(),
-            survivors: match family {
-                Some(Family::Serial | Family::Parallel | Family::G1) => Some(Survivors::AfterPause),
-                Some(Family::Z) => Some(Survivors::AfterCycle),
+            last_cause: text(image, "sun.gc.lastCause"),
+            survivors: match collector {
+                _ if heap.is_empty() => None,
+                Some(Collector::Serial | Collector::Parallel | Collector::G1) => Some(Survivors::AfterPause),
+                Some(Collector::Zgc) => Some(Survivors::AfterCycle),
                 _ => None,
             },
-            heap_peak: match family {
-                Some(Family::G1 | Family::Shenandoah) => true,
-                // JDK 25 dropped the sampler of eden (JDK-8241678), and with it the clock it kept.
-                Some(Family::Serial | Family::Parallel) => sampled,
+            heap_peak: match collector {
+                Some(Collector::Serial | Collector::Parallel | Collector::G1 | Collector::Shenandoah) => {
+                    // Told only where every pool tells between collections too: not by Serial and Parallel on JDK 25.
+                    facts.iter().any(|fact| fact.source == "area.used")
+                }
                 _ => false,
             },
-            threads: offset("java.threads.live"),
-            classes: match classes {
+            pools: heap,
+            threads: word(image, "java.threads.live"),
+            classes: match CLASSES.map(|name| word(image, name)) {
                 [Some(loaded), Some(shared), Some(unloaded), Some(shared_unloaded)] => {
                     Some([loaded, shared, unloaded, shared_unloaded])
                 }
                 _ => None,
             },
-            allocation: allocation(family, &offset),
+            allocation: collector.and_then(|collector| allocation(collector, image)),
         })
     }
 
@@ -277,49 +214,143 @@ impl PauseSource {
     }
 }
 
-fn allocation(family: Option<Family>, offset: &impl Fn(&str) -> Option<u32>) -> Option<AllocationSource> {
-    let tlab = offset("sun.gc.tlab.alloc")?;
-    let old = || offset("sun.gc.generation.1.space.0.used");
-    Some(match family? {
-        Family::Serial | Family::Parallel => AllocationSource { rule: Rule::EachCollection, tlab, old: None },
-        Family::G1 => AllocationSource { rule: Rule::EachCollection, tlab, old: old() },
-        Family::Z => AllocationSource { rule: Rule::EachChange, tlab, old: None },
-        Family::Cms | Family::Shenandoah => return None,
-    })
+/// Loaded classes, then unloaded ones; those of the CDS archive apart.
+const CLASSES: [&str; 4] = [
+    "java.cls.loadedClasses",
+    "java.cls.sharedLoadedClasses",
+    "java.cls.unloadedClasses",
+    "java.cls.sharedUnloadedClasses",
+];
+
+fn word(image: &Image, name: &str) -> Option<u32> {
+    image.entry(name).filter(|entry| entry.is_word()).map(|entry| entry.offset)
 }
 
-/// The heap's pools by their MXBean names.
-fn pools(family: Family, offset: &impl Fn(&str) -> Option<u32>) -> Vec<PoolSource> {
-    let young = |space: u32| offset(&format!("sun.gc.generation.0.space.{space}.used"));
-    let old = offset("sun.gc.generation.1.space.0.used");
-    let known: Vec<(&str, Vec<Option<u32>>)> = match family {
-        Family::Serial => vec![
-            ("Eden Space", vec![young(0)]),
-            ("Survivor Space", vec![young(1), young(2)]),
-            ("Tenured Gen", vec![old]),
-        ],
-        Family::Parallel => vec![
-            ("PS Eden Space", vec![young(0)]),
-            ("PS Survivor Space", vec![young(1), young(2)]),
-            ("PS Old Gen", vec![old]),
-        ],
-        Family::G1 => vec![
-            ("G1 Eden Space", vec![young(0)]),
-            // The first survivor space is a dummy.
-            ("G1 Survivor Space", vec![young(2)]),
-            ("G1 Old Gen", vec![old]),
-        ],
-        Family::Z if young(0).is_some() => {
-            vec![("ZGC Young Generation", vec![young(0)]), ("ZGC Old Generation", vec![old])]
-        }
-        Family::Z => vec![("ZHeap", vec![old])],
-        Family::Shenandoah => vec![("Shenandoah", vec![old])],
-        Family::Cms => vec![],
+fn text(image: &Image, name: &str) -> Option<Text> {
+    let entry = image.entry(name).filter(|entry| entry.is_text())?;
+    Some(Text { offset: entry.offset, length: entry.vector_length, order: image.prologue.byte_order })
+}
+
+/// The collectors whose counters are pauses, one by one. Of CMS only the young one: what it counts for the old
+/// generation differs between JDK 8 and 11, and was not compared with a log.
+fn pauses(collector: Collector, image: &Image) -> Vec<PauseSource> {
+    let source = |pauses: hotspot::Pauses| {
+        let word = |leaf| word(image, &format!("sun.gc.collector.{}.{leaf}", pauses.ordinal));
+        Some(PauseSource {
+            gc: pauses.gc.into(),
+            action: pauses.action.into(),
+            role: match pauses.action {
+                "end of minor GC" => Role::Young,
+                "end of major GC" => Role::Full,
+                _ => Role::Phase,
+            },
+            invocations: word("invocations")?,
+            time: word("time")?,
+            entry: word("lastEntryTime")?,
+            exit: word("lastExitTime")?,
+        })
     };
-    // A heap without one of its pools would be a false total.
-    let whole = known.into_iter().map(|(pool, used)| {
-        let used = used.into_iter().collect::<Option<Box<[u32]>>>()?;
-        Some(PoolSource { pool: pool.into(), used })
-    });
-    whole.collect::<Option<Vec<_>>>().unwrap_or_default()
+    let known = hotspot::pauses(image).into_iter().filter_map(source);
+    known.filter(|source| collector != Collector::Cms || source.role == Role::Young).collect()
+}
+
+fn allocation(collector: Collector, image: &Image) -> Option<AllocationSource> {
+    let (rule, old) = match collector {
+        Collector::Serial | Collector::Parallel => (Rule::EachCollection, None),
+        Collector::G1 => (Rule::EachCollection, word(image, "sun.gc.generation.1.space.0.used")),
+        Collector::Zgc => (Rule::EachChange, None),
+        Collector::Cms | Collector::Shenandoah | Collector::Epsilon => return None,
+    };
+    Some(AllocationSource { rule, tlab: word(image, "sun.gc.tlab.alloc")?, old })
+}
+
+/// The heap's pools, where every one of them tells what it holds. Eden of Serial and Parallel need not: after a
+/// collection it is empty.
+fn heap(collector: Collector, facts: &[Fact]) -> Option<Vec<PoolSource>> {
+    let of = |source: &'static str| {
+        let is_heap = move |fact: &&Fact| fact.source == source && label(fact, "type") == Some("heap");
+        facts.iter().filter(is_heap)
+    };
+    let mut pools = Vec::new();
+    for committed in of("pool.committed") {
+        let pool = label(committed, "pool")?;
+        let used = of("pool.used").find(|used| label(used, "pool") == Some(pool));
+        match used.map(|used| &used.formula) {
+            Some(Formula::Word(word, Scale::One)) => pools.push(PoolSource { pool: pool.into(), used: [*word].into() }),
+            Some(Formula::Sum(terms, Scale::One)) if terms.iter().all(|term| !term.negative) => {
+                pools.push(PoolSource { pool: pool.into(), used: terms.iter().map(|term| term.word).collect() });
+            }
+            None if matches!(collector, Collector::Serial | Collector::Parallel) && pool.ends_with("Eden Space") => {}
+            _ => return None,
+        }
+    }
+    Some(pools)
+}
+
+fn label<'a>(fact: &'a Fact, name: &str) -> Option<&'a str> {
+    fact.labels.iter().find(|(label, _)| *label == name).map(|(_, value)| &**value)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn list(name: &str) -> Watchlist {
+        let path = format!("{}/tests/fixtures/perfdata/{name}.hsperfdata", env!("CARGO_MANIFEST_DIR"));
+        Watchlist::of(&Image::decode(std::fs::read(path).unwrap()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn only_what_a_collector_tells_truly_is_looked_at() {
+        // Collectors with pauses; pools; live set, heap peak, cycles, allocation.
+        for (name, pauses, pools, live, peak, cycles, allocation) in [
+            ("jdk8-Serial", 2, 3, true, true, false, true),
+            ("jdk8-G1", 2, 3, true, true, false, true),
+            ("jdk11-Parallel", 2, 3, true, true, false, true),
+            ("jdk11-ConcMarkSweep", 1, 3, false, false, false, false),
+            ("jdk11-Shenandoah", 0, 1, false, true, true, false),
+            ("jdk17-G1", 3, 3, true, true, false, true),
+            ("jdk17-Z", 1, 1, true, false, true, true),
+            ("jdk25-Serial", 2, 2, true, false, false, true),
+            ("jdk25-Parallel", 2, 2, true, false, false, true),
+            ("jdk25-G1", 3, 3, true, true, false, true),
+            ("jdk25-Z", 2, 2, true, false, true, true),
+            ("jdk25-Shenandoah", 0, 1, false, true, true, false),
+        ] {
+            let list = list(name);
+            assert_eq!((list.pauses.len(), list.pools.len()), (pauses, pools), "{name}");
+            assert_eq!((list.survivors.is_some(), list.heap_peak), (live, peak), "{name}");
+            assert_eq!((list.cycles.is_some(), list.allocation.is_some()), (cycles, allocation), "{name}");
+            assert!(list.threads.is_some() && list.classes.is_some() && list.begin > 0, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_jvm_without_a_tick_frequency_is_not_ready() {
+        let path = format!("{}/tests/fixtures/perfdata/jdk17-G1.hsperfdata", env!("CARGO_MANIFEST_DIR"));
+        let mut bytes = std::fs::read(path).unwrap();
+        let offset = Image::decode(bytes.clone()).unwrap().entry("sun.os.hrt.frequency").unwrap().offset as usize;
+        bytes.get_mut(offset..offset + 8).unwrap().fill(0);
+        assert_eq!(Watchlist::of(&Image::decode(bytes).unwrap()), None);
+    }
+
+    #[test]
+    fn texts_are_read_at_any_offset() {
+        for offset in 0..8 {
+            for order in [ByteOrder::Little, ByteOrder::Big] {
+                let mut bytes = vec![b'x'; 8 + 24];
+                bytes.splice(offset..offset + 6, *b"No GC\0");
+                let text = Text { offset: u32::try_from(offset).unwrap(), length: 20, order };
+                let read = |count: u32| -> Vec<i64> {
+                    text.words(count)
+                        .map(|at| order.i64(*bytes.get(at as usize..).unwrap().first_chunk().unwrap()))
+                        .collect()
+                };
+                assert!(text.is(&read(NO_GC_BYTES), NO_GC), "{offset}");
+                assert!(!text.is(&read(NO_GC_BYTES), "No G"), "a prefix is not it");
+                assert_eq!(text.decode(&read(text.length())), NO_GC, "{offset}");
+            }
+        }
+    }
 }

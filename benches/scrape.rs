@@ -1,0 +1,97 @@
+//! Decode, plan, read and write: the four costs of a JVM, by the regions of the corpus.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::fs;
+use std::hint::black_box;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use hotspot_exporter::config::{self, Config, Overrides};
+use hotspot_exporter::exposition::{Format, Page, write_page};
+use hotspot_exporter::formula::{CellId, Source};
+use hotspot_exporter::hotspot;
+use hotspot_exporter::mapping::Words;
+use hotspot_exporter::metric::{Labels, Value};
+use hotspot_exporter::perfdata::{Access, Image, Region, Seal};
+
+fn path() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/perfdata/jdk25-G1.hsperfdata")
+}
+
+fn defaults() -> Config {
+    config::load(None, &Overrides::default(), &|path| fs::read_to_string(path)).unwrap()
+}
+
+/// The words of one JVM.
+struct Row(Vec<i64>);
+
+impl Source for Row {
+    fn word(&self, index: u32) -> Option<i64> {
+        self.0.get(index as usize).copied()
+    }
+
+    fn cell(&self, _: CellId) -> Option<Value> {
+        None
+    }
+
+    fn is_up(&self) -> bool {
+        true
+    }
+}
+
+fn bench(c: &mut Criterion) {
+    let bytes = fs::read(path()).unwrap();
+    let image = Image::decode(bytes.clone()).unwrap();
+    let config = defaults();
+    let profile = &config.profiles[0];
+    let facts = hotspot::facts(&image);
+
+    c.bench_function("decode one region", |b| b.iter(|| Image::decode(black_box(bytes.clone())).unwrap()));
+    c.bench_function("derive facts of one region", |b| b.iter(|| hotspot::facts(black_box(&image))));
+    c.bench_function("plan one region", |b| {
+        b.iter(|| profile.plan(black_box(&image), &facts, &config.limits, &mut Words::default()));
+    });
+
+    let mut words = Words::default();
+    let plan = profile.plan(&image, &facts, &config.limits, &mut words);
+    let mut group = c.benchmark_group("read one region");
+    group.throughput(Throughput::Elements(words.offsets().len() as u64));
+    for access in [Access::Mapped, Access::Pread] {
+        let region = Region::open(fs::File::open(path()).unwrap(), access).unwrap();
+        let seal = Seal::of(&image);
+        let mut row = Vec::new();
+        group.bench_function(format!("{access:?}"), |b| {
+            b.iter(|| region.gather(&seal, words.offsets(), &mut row).unwrap());
+        });
+    }
+    group.finish();
+
+    let region = Region::open(fs::File::open(path()).unwrap(), Access::Mapped).unwrap();
+    let mut row = Row(Vec::new());
+    region.gather(&Seal::of(&image), words.offsets(), &mut row.0).unwrap();
+    let mut group = c.benchmark_group("write");
+    for jvms in [1_u32, 100, 1000] {
+        let identities: Vec<_> =
+            (0..jvms).map(|slot| Labels::new([("app", "orders".to_owned()), ("slot", slot.to_string())])).collect();
+        let plan = Arc::new(plan.clone());
+        let page = Page::new((0..jvms).zip(&identities).flat_map(|(index, identity)| {
+            plan.series
+                .iter()
+                .map(move |planned| (&planned.family, (index, identity, &*planned.labels, &planned.formula)))
+        }));
+        group.throughput(Throughput::Elements(page.len() as u64));
+        let mut out = Vec::new();
+        group.bench_function(format!("{jvms} JVMs"), |b| {
+            b.iter(|| {
+                out.clear();
+                write_page(&page, Format::Text, |_| &row, &mut out)
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, bench);
+criterion_main!(benches);

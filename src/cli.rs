@@ -1,0 +1,130 @@
+//! Flags and subcommands, spelled as Prometheus exporters spell them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{NmtMode, Overrides};
+use crate::server::{ListenAddress, TelemetryPath};
+use crate::telemetry::log;
+
+/// Prometheus metrics of every HotSpot JVM on this machine, read from shared memory without touching the JVM.
+#[derive(Debug, Parser)]
+#[command(name = "hotspot-exporter", version, max_term_width = 100, args_conflicts_with_subcommands = false)]
+pub struct Cli {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Flags of every call.
+    #[command(flatten)]
+    pub flags: Flags,
+}
+
+/// Flags that every call understands.
+#[derive(Args, Clone, Debug)]
+pub struct Flags {
+    /// Configuration file; without one the embedded defaults apply.
+    #[arg(long = "config.file", value_name = "FILE", global = true)]
+    pub config_file: Option<PathBuf>,
+    /// Check the configuration, print every problem with its place, and exit with 0 or 64.
+    #[arg(long = "config.check")]
+    pub config_check: bool,
+    /// Scan once, print one exposition in text format 0.0.4, and exit.
+    #[arg(long = "once")]
+    pub once: bool,
+    /// Address to listen on: `:PORT`, `HOST:PORT` or `[IPv6]:PORT`. May be given several times.
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":9850")]
+    pub listen: Vec<ListenAddress>,
+    /// Path of the default profile's metrics; further profiles are served at `/metrics/NAME`.
+    #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics")]
+    pub telemetry_path: TelemetryPath,
+    /// Scrapes served at one time; 0 is no limit.
+    #[arg(long = "web.max-requests", value_name = "N", default_value_t = 40)]
+    pub max_requests: usize,
+    /// Allow a reload of the configuration by `POST /-/reload`. SIGHUP always reloads.
+    #[arg(long = "web.enable-lifecycle")]
+    pub lifecycle: bool,
+    /// A directory that is some JVM's `/tmp`; replaces the configured roots. May be given several times, may hold
+    /// globs and `{name}` captures, which become labels.
+    #[arg(long = "discovery.root", value_name = "DIR", global = true)]
+    pub roots: Vec<String>,
+    /// Mount point of the proc file system, or `off` to look at no process.
+    #[arg(long = "path.procfs", value_name = "DIR", global = true)]
+    pub procfs: Option<String>,
+    /// How Native Memory Tracking may be asked for.
+    #[arg(long = "nmt.mode", value_name = "MODE", global = true)]
+    pub nmt_mode: Option<NmtChoice>,
+    /// Least severe level that is logged.
+    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", global = true)]
+    pub log_level: log::Level,
+    /// Form of the log lines on standard error.
+    #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt", global = true)]
+    pub log_format: log::Format,
+}
+
+/// What to do instead of serving.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Every JVM found, and every Java process or file that cannot be read, with the reason.
+    List {
+        /// Form of the output.
+        #[arg(long, default_value = "table")]
+        format: OutputFormat,
+    },
+    /// Every counter of one JVM with type, units, variability and value.
+    Dump {
+        /// A process id, or a region file.
+        #[arg(value_name = "PID|FILE")]
+        subject: String,
+        /// Form of the output.
+        #[arg(long, default_value = "table")]
+        format: OutputFormat,
+    },
+    /// Which rule makes which metric of which counter, and which counters no rule takes.
+    Explain {
+        /// A process id, or a region file.
+        #[arg(value_name = "PID|FILE")]
+        subject: String,
+    },
+    /// Ask a running exporter whether it is healthy: exit 0 or 1.
+    Healthcheck {
+        /// What to ask.
+        #[arg(value_name = "URL", default_value = "http://127.0.0.1:9850/-/healthy")]
+        url: String,
+    },
+}
+
+/// `--format`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// `--nmt.mode`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum NmtChoice {
+    /// Never ask.
+    Off,
+    /// Use an attach socket that is there; signal nobody and write nothing.
+    Passive,
+    /// Also start the attach listener of JVMs that have none.
+    Active,
+}
+
+impl Flags {
+    /// What the flags replace in the configuration file.
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            roots: self.roots.clone(),
+            procfs: self.procfs.as_ref().map(|path| (path != "off").then(|| PathBuf::from(path))),
+            nmt_mode: self.nmt_mode.map(|mode| match mode {
+                NmtChoice::Off => NmtMode::Off,
+                NmtChoice::Passive => NmtMode::Passive,
+                NmtChoice::Active => NmtMode::Active,
+            }),
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! The whole configuration: the file, the profiles that it names, and the command line over both.
+
+use std::io;
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+
+use super::decode::{Decoder, Path, suggest};
+use super::schema::{self, keys};
+use super::yaml::{self, Node, Position};
+use super::{Config, Discovery, Enabled, Identity, Limits, Nmt, Otlp, Overrides, Problem, Problems, Sampling};
+use crate::mapping::Profile;
+use crate::mapping::check::check;
+use crate::mapping::rule::{Rule, decode_rules};
+
+/// The embedded configuration: every key with its default, commented.
+pub const DEFAULT: &str = include_str!("../../config/hotspot-exporter.yaml");
+
+/// What the embedded configuration is called in problems.
+const DEFAULT_NAME: &str = "config/hotspot-exporter.yaml";
+
+/// The shipped profiles: name, file, text.
+const SHIPPED: [(&str, &str, &str); 3] = [
+    ("otel", "config/profiles/otel.yaml", include_str!("../../config/profiles/otel.yaml")),
+    ("client_java", "config/profiles/client_java.yaml", include_str!("../../config/profiles/client_java.yaml")),
+    ("raw", "config/profiles/raw.yaml", include_str!("../../config/profiles/raw.yaml")),
+];
+
+/// The profile where none is named.
+const DEFAULT_PROFILE: &str = "otel";
+/// Most profiles.
+const PROFILE_MAXIMUM: usize = 16;
+/// Longest path, in bytes.
+const PATH_MAXIMUM: usize = 4096;
+
+/// Reads the configuration: the file, or the embedded defaults where there is none, then the command line over it.
+/// `read` gives the text of `file` and of the profiles that it names; their relative paths start at the file's directory.
+///
+/// # Errors
+/// Every problem of every file.
+pub fn load(
+    file: Option<&FilePath>,
+    overrides: &Overrides,
+    read: &dyn Fn(&FilePath) -> io::Result<String>,
+) -> Result<Config, Problems> {
+    let mut problems = Problems::default();
+    let name: Arc<str> = file.map_or_else(|| DEFAULT_NAME.into(), |file| file.to_string_lossy().into());
+    let text = match file.map(read) {
+        None => DEFAULT.to_owned(),
+        Some(Ok(text)) => text,
+        Some(Err(error)) => {
+            problems.push(unplaced(&name, "", format!("cannot be read: {error}")));
+            return Err(problems);
+        }
+    };
+    let node = match yaml::parse(&text) {
+        Ok(node) => node,
+        Err(fault) => {
+            let Position { line, column } = fault.position;
+            problems.push(Problem { line, column, ..unplaced(&name, "", fault.message) });
+            return Err(problems);
+        }
+    };
+    let mut sections = Sections::default();
+    let mut decoder = Decoder { file: Arc::clone(&name), problems: &mut problems };
+    sections.decode(&mut decoder, &node);
+    sections.apply(overrides, decoder.problems);
+    let reserved = sections.root_labels();
+    let mut loader =
+        Loader { read, base: file.and_then(FilePath::parent), files: Vec::new(), reserved, rules: Vec::new() };
+    loader.files.extend(file.map(FilePath::to_path_buf));
+    if let Some(node) = sections.rules {
+        loader.rules = decode_rules(&mut decoder, node, &Path::Root.key("rules"), &loader.reserved);
+        check(&loader.rules, 0, decoder.problems);
+    }
+    let profiles = loader.profiles(&mut decoder, sections.profiles);
+    if !problems.is_empty() {
+        return Err(problems.sorted());
+    }
+    let Sections { discovery, identity, sampling, nmt, otlp, limits, .. } = sections;
+    Ok(Config { discovery, identity, sampling, nmt, profiles, otlp, limits, files: loader.files })
+}
+
+/// A problem of a file as a whole, or of the command line.
+fn unplaced(file: &str, path: &str, message: String) -> Problem {
+    Problem { file: file.into(), line: 0, column: 0, path: path.to_owned(), message, hint: String::new() }
+}
+
+/// The top level of the file.
+#[derive(Debug, Default)]
+struct Sections<'n> {
+    discovery: Discovery,
+    identity: Identity,
+    sampling: Sampling,
+    nmt: Nmt,
+    otlp: Otlp,
+    limits: Limits,
+    profiles: Option<&'n Node>,
+    rules: Option<&'n Node>,
+}
+
+impl<'n> Sections<'n> {
+    fn decode(&mut self, decoder: &mut Decoder<'_>, node: &'n Node) {
+        for (key, node) in decoder.fields(node, &Path::Root, keys("")) {
+            let path = &Path::Root.key(&key.text);
+            match &*key.text {
+                "discovery" => self.discovery = schema::discovery(decoder, node, path),
+                "identity" => self.identity = schema::identity(decoder, node, path),
+                "sampling" => self.sampling = schema::sampling(decoder, node, path),
+                "nmt" => self.nmt = schema::nmt(decoder, node, path),
+                "otlp" => self.otlp = schema::otlp(decoder, node, path),
+                "limits" => self.limits = schema::limits(decoder, node, path),
+                "profiles" => self.profiles = Some(node),
+                _ => self.rules = Some(node),
+            }
+        }
+    }
+
+    /// Lays the command line over the file, by the same checks.
+    fn apply(&mut self, overrides: &Overrides, problems: &mut Problems) {
+        let mut refuse = |flag: &str, message| problems.push(unplaced("command line", flag, message));
+        if !overrides.roots.is_empty() {
+            self.discovery.roots.clear();
+        }
+        for text in &overrides.roots {
+            match schema::root(text) {
+                Ok(root) if self.discovery.roots.contains(&root) => {
+                    refuse("--discovery.root", format!("`{text}` is there twice"));
+                }
+                Ok(root) => self.discovery.roots.push(root),
+                Err(message) => refuse("--discovery.root", message),
+            }
+        }
+        let procfs = &mut self.discovery.procfs;
+        match &overrides.procfs {
+            None => {}
+            Some(None) => procfs.enabled = Enabled::No,
+            Some(Some(path)) => match schema::proc_path(&path.to_string_lossy()) {
+                Ok(_) => procfs.path.clone_from(path),
+                Err(message) => refuse("--path.procfs", message),
+            },
+        }
+        if let Some(mode) = overrides.nmt_mode {
+            self.nmt.mode = mode;
+        }
+    }
+
+    /// The labels that roots give, so that rules give none of them.
+    fn root_labels(&self) -> Vec<String> {
+        let mut labels: Vec<String> =
+            self.discovery.roots.iter().flat_map(|root| root.labels().unwrap_or_default()).collect();
+        labels.sort();
+        labels.dedup();
+        labels
+    }
+}
+
+/// Compiles the profiles that the file names.
+struct Loader<'a> {
+    read: &'a dyn Fn(&FilePath) -> io::Result<String>,
+    /// Where relative paths start.
+    base: Option<&'a FilePath>,
+    files: Vec<PathBuf>,
+    reserved: Vec<String>,
+    /// The configuration's own rules, which come before each profile's.
+    rules: Vec<Rule>,
+}
+
+impl Loader<'_> {
+    fn profiles(&mut self, decoder: &mut Decoder<'_>, node: Option<&Node>) -> Vec<Arc<Profile>> {
+        let Some(node) = node else {
+            let shipped = SHIPPED.iter().find(|(name, ..)| *name == DEFAULT_PROFILE);
+            return shipped
+                .and_then(|(_, file, text)| self.compile(file, text, decoder.problems))
+                .into_iter()
+                .collect();
+        };
+        let path = Path::Root.key("profiles");
+        let items = decoder.items(node, &path);
+        if items.is_empty() || items.len() > PROFILE_MAXIMUM {
+            let message = format!("expected 1 to {PROFILE_MAXIMUM} profiles, found {}", items.len());
+            decoder.report(node.position, &path, message, "remove the key for the default, otel");
+            return Vec::new();
+        }
+        let mut profiles: Vec<Arc<Profile>> = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let path = path.item(index);
+            let Some(profile) = self.profile(decoder, item, &path) else { continue };
+            if profiles.iter().any(|other| other.name == profile.name) {
+                let message = format!("the profile {} is there twice", profile.name);
+                decoder.report(item.position, &path, message, "give one of them another name");
+            } else {
+                profiles.push(profile);
+            }
+        }
+        profiles
+    }
+
+    /// A profile by the name of a shipped one or the path of a file.
+    fn profile(&mut self, decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<Arc<Profile>> {
+        let text = decoder.text(node, path, PATH_MAXIMUM)?;
+        if let Some((_, file, text)) = SHIPPED.iter().find(|(name, ..)| *name == text) {
+            return self.compile(file, text, decoder.problems);
+        }
+        let is_path = text.contains('/') || text.ends_with(".yaml") || text.ends_with(".yml");
+        if !is_path {
+            let hint = suggest(text, SHIPPED.iter().map(|(name, ..)| *name));
+            decoder.report(
+                node.position,
+                path,
+                format!("no profile `{text}` is shipped"),
+                &format!("{hint}; or give the path of a file, with `/` or `.yaml`"),
+            );
+            return None;
+        }
+        let file = self.base.map_or_else(|| PathBuf::from(text), |base| base.join(text));
+        self.files.push(file.clone());
+        match (self.read)(&file) {
+            Ok(text) => self.compile(&file.to_string_lossy(), &text, decoder.problems),
+            Err(error) => {
+                let message = format!("{} cannot be read: {error}", file.display());
+                decoder.report(node.position, path, message, "relative paths start at the configuration's directory");
+                None
+            }
+        }
+    }
+
+    fn compile(&self, file: &str, text: &str, problems: &mut Problems) -> Option<Arc<Profile>> {
+        Profile::decode(file, text, &self.rules, &self.reserved, problems).map(Arc::new)
+    }
+}

@@ -1,0 +1,314 @@
+//! Opening files that hostile hands may have placed, without being led elsewhere, blocked, or made to read what they
+//! are not.
+//!
+//! A name is first opened with `O_PATH`, which has no effect on what it names, and examined; only a regular file that
+//! passed is opened for reading. No link is followed: `openat2` where the kernel has it and seccomp allows it,
+//! otherwise one `openat(O_NOFOLLOW)` per component.
+
+use std::cell::Cell;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, open, openat, openat2};
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::FileId;
+use super::refusal::{Reason, Refusal};
+use crate::perfdata::{REGION_MAXIMUM, REGION_MINIMUM};
+
+/// Names of HotSpot's directories start with this; the user's name follows (perfMemory_posix.cpp, PERFDATA_NAME).
+const PREFIX: &[u8] = b"hsperfdata_";
+
+/// A handle that names a file and gives no access to it.
+const HANDLE: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// Resolves paths beneath a directory without following any link.
+#[derive(Debug, Default)]
+pub(super) struct Opener {
+    /// `openat2` was refused once, by an old kernel or a seccomp filter.
+    by_component: Cell<bool>,
+}
+
+impl Opener {
+    /// One that behaves as if the kernel had no `openat2`.
+    #[cfg(test)]
+    pub(super) fn by_component() -> Self {
+        Self { by_component: Cell::new(true) }
+    }
+
+    /// A handle of `path` beneath `directory`. A link as last component is opened itself, so that it can be examined.
+    ///
+    /// # Errors
+    /// `ELOOP` for a link on the way, `EXDEV` for a path that would leave the directory.
+    pub(super) fn handle(&self, directory: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
+        if !self.by_component.get() {
+            let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+            match openat2(directory.as_fd(), path, HANDLE, Mode::empty(), beneath) {
+                Err(Errno::NOSYS | Errno::PERM) => self.by_component.set(true),
+                result => return result,
+            }
+        }
+        walk(directory.as_fd(), path)
+    }
+
+    /// A handle of a directory beneath `parent`.
+    ///
+    /// # Errors
+    /// As for [`Self::handle`]; `ELOOP` for a link and `ENOTDIR` for anything else that is no directory.
+    pub(super) fn directory(&self, parent: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
+        let handle = self.handle(parent, path)?;
+        require_directory(&handle)?;
+        Ok(handle)
+    }
+
+    /// The first `limit` bytes of the regular file `path` beneath `root`.
+    ///
+    /// # Errors
+    /// As for [`Self::handle`], and `EINVAL` for anything but a regular file.
+    pub(super) fn content(&self, root: impl AsFd, path: &Path, limit: u64) -> Result<Vec<u8>, Errno> {
+        let handle = self.handle(&root, path)?;
+        if FileType::from_raw_mode(fstat(&handle)?.st_mode) != FileType::RegularFile {
+            return Err(Errno::INVAL);
+        }
+        let mut content = Vec::new();
+        match reopen(&handle, root.as_fd(), path)?.take(limit).read_to_end(&mut content) {
+            Ok(_) => Ok(content),
+            Err(error) => Err(Errno::from_io_error(&error).unwrap_or(Errno::IO)),
+        }
+    }
+}
+
+fn walk(directory: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
+    let mut components = path.components().map(|component| match component {
+        Component::Normal(name) => Ok(name),
+        _ => Err(Errno::XDEV),
+    });
+    let first = components.next().ok_or(Errno::NOENT)??;
+    let mut at = openat(directory, first, HANDLE, Mode::empty())?;
+    for component in components {
+        require_directory(&at)?;
+        at = openat(&at, component?, HANDLE, Mode::empty())?;
+    }
+    Ok(at)
+}
+
+fn require_directory(handle: &OwnedFd) -> Result<(), Errno> {
+    match FileType::from_raw_mode(fstat(handle)?.st_mode) {
+        FileType::Directory => Ok(()),
+        FileType::Symlink => Err(Errno::LOOP),
+        _ => Err(Errno::NOTDIR),
+    }
+}
+
+/// The names in a directory that are `wanted`, and whether there were more than the `limit` that are looked at.
+pub(super) fn names(
+    directory: impl AsFd,
+    limit: usize,
+    wanted: impl Fn(&OsStr) -> bool,
+) -> Result<(Vec<Box<OsStr>>, bool), Errno> {
+    let mut names = Vec::new();
+    let dots = [&b"."[..], b".."];
+    let listing = openat(directory, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let entries = Dir::new(listing)?
+        .filter(|entry| !entry.as_ref().is_ok_and(|entry| dots.contains(&entry.file_name().to_bytes())));
+    for (looked_at, entry) in entries.enumerate() {
+        if looked_at >= limit {
+            return Ok((names, true));
+        }
+        let entry = entry?;
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if wanted(name) {
+            names.push(name.into());
+        }
+    }
+    Ok((names, false))
+}
+
+/// The user in `hsperfdata_<user>`; `None` for any other name.
+pub(super) fn user_of(name: &OsStr) -> Option<String> {
+    let user = name.as_bytes().strip_prefix(PREFIX).filter(|user| !user.is_empty())?;
+    Some(String::from_utf8_lossy(user).into_owned())
+}
+
+/// The number that a file name is, as HotSpot writes it.
+pub(super) fn vpid_of(name: &OsStr) -> Option<i32> {
+    let text = name.to_str().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0'))?;
+    text.parse().ok()
+}
+
+/// An `hsperfdata_<user>` directory that is as safe as HotSpot demands.
+#[derive(Debug)]
+pub(super) struct UserDirectory {
+    handle: OwnedFd,
+    /// Who may write to it.
+    pub(super) owner: u32,
+    /// Where it was found.
+    pub(super) path: PathBuf,
+    /// From its name.
+    pub(super) user: String,
+}
+
+impl UserDirectory {
+    /// Opens `name` below `root`, which is at `path`. `None` for a name that is not HotSpot's, or gone meanwhile.
+    pub(super) fn open(opener: &Opener, root: impl AsFd, path: &Path, name: &OsStr) -> Option<Result<Self, Refusal>> {
+        let user = user_of(name)?;
+        let path = path.join(name);
+        let opened = opener.directory(root, Path::new(name)).and_then(|handle| Ok((fstat(&handle)?, handle)));
+        match opened {
+            Err(Errno::NOENT) => None,
+            Err(errno) => Some(Err(Refusal::of_errno(&path, errno))),
+            Ok((stat, _)) if stat.st_mode & 0o022 != 0 => Some(Err(Refusal::of_path(
+                &path,
+                Reason::InsecureDirectory,
+                format!(
+                    "mode {:04o} lets group or others write, and no JVM uses such a directory; mount the volume at /tmp rather than here, or remove the directory",
+                    stat.st_mode & 0o7777
+                ),
+            ))),
+            Ok((stat, handle)) => Some(Ok(Self { handle, owner: stat.st_uid, path, user })),
+        }
+    }
+
+    /// The handle, for listing.
+    pub(super) fn handle(&self) -> BorrowedFd<'_> {
+        self.handle.as_fd()
+    }
+
+    /// Finds the file of that number. `None` when there is none.
+    pub(super) fn find(&self, opener: &Opener, vpid: i32) -> Option<Result<Found, Refused>> {
+        let name = vpid.to_string();
+        let path = self.path.join(&name);
+        let opened = opener.handle(&self.handle, Path::new(&name)).and_then(|handle| Ok((fstat(&handle)?, handle)));
+        match opened {
+            Err(Errno::NOENT) => None,
+            Err(errno) => Some(Err(Refused { refusal: Refusal::of_errno(&path, errno), sight: None })),
+            Ok((stat, handle)) => {
+                let sight = Sight { id: FileId::of(&stat), owner: stat.st_uid, vpid };
+                Some(match verdict(&stat, self.owner) {
+                    Err((reason, detail)) => {
+                        Err(Refused { refusal: Refusal::of_path(&path, reason, detail), sight: Some(sight) })
+                    }
+                    Ok(()) => Ok(Found { handle, path, sight, changed: (stat.st_ctime, stat.st_ctime_nsec) }),
+                })
+            }
+        }
+    }
+
+    /// Opens a file found here for reading.
+    pub(super) fn read(&self, found: &Found) -> Result<File, Refused> {
+        let name = found.sight.vpid.to_string();
+        reopen(&found.handle, self.handle.as_fd(), Path::new(&name)).map_err(|errno| {
+            let refusal = match errno {
+                Errno::STALE | Errno::NOENT => Refusal::of_path(
+                    &found.path,
+                    Reason::NotReady,
+                    "replaced while it was opened; the next scan looks again",
+                ),
+                errno => Refusal::of_errno(&found.path, errno),
+            };
+            Refused { refusal, sight: Some(found.sight) }
+        })
+    }
+}
+
+/// What a file is known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sight {
+    pub(super) id: FileId,
+    pub(super) owner: u32,
+    pub(super) vpid: i32,
+}
+
+/// A region file that passed every check and is not open yet.
+#[derive(Debug)]
+pub(super) struct Found {
+    handle: OwnedFd,
+    pub(super) path: PathBuf,
+    pub(super) sight: Sight,
+    /// Change time in seconds and nanoseconds; of several files of one number the newest is the live one.
+    pub(super) changed: (i64, u64),
+}
+
+/// A refused file, and what it is known by if it could be examined.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) refusal: Refusal,
+    pub(super) sight: Option<Sight>,
+}
+
+/// HotSpot's own rules for a file it would use (is_file_secure, perfMemory_posix.cpp), and the size of a region.
+fn verdict(stat: &Stat, directory_owner: u32) -> Result<(), (Reason, String)> {
+    let size = u64::try_from(stat.st_size).unwrap_or_default();
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => {}
+        FileType::Symlink => return Err((Reason::Symlink, "a symbolic link, which no JVM makes; remove it".into())),
+        other => return Err((Reason::NotRegular, format!("{other:?} in place of a regular file; remove it"))),
+    }
+    if stat.st_nlink > 1 {
+        return Err((
+            Reason::HardLink,
+            format!("{} names for one file, and no JVM makes a second; remove it", stat.st_nlink),
+        ));
+    }
+    if stat.st_uid != directory_owner {
+        return Err((
+            Reason::OtherOwner,
+            format!("owned by uid {} in a directory of uid {directory_owner}; remove it", stat.st_uid),
+        ));
+    }
+    match size {
+        0 => Err((Reason::NotReady, "still empty; its JVM is starting, or died doing so".into())),
+        _ if size < REGION_MINIMUM => {
+            Err((Reason::TooSmall, format!("{size} bytes, and a region has at least {REGION_MINIMUM}; remove it")))
+        }
+        _ if size > REGION_MAXIMUM => {
+            Err((Reason::TooLarge, format!("{size} bytes, and a region has at most {REGION_MAXIMUM}; remove it")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Opens for reading the regular file that the handle names, never what its name has come to mean since.
+///
+/// `/proc/self/fd` reopens the very inode that was examined, so that not even a device put in its place meanwhile is
+/// touched. Without it `name` in `directory` is opened again and compared.
+fn reopen(handle: &OwnedFd, directory: BorrowedFd<'_>, name: &Path) -> Result<File, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let through_handle = format!("/proc/self/fd/{}", handle.as_raw_fd());
+    let file = match quietly(flags, |flags| open(&*through_handle, flags, Mode::empty())) {
+        Err(Errno::NOENT) => quietly(flags | OFlags::NOFOLLOW, |flags| openat(directory, name, flags, Mode::empty())),
+        result => result,
+    }?;
+    let (examined, opened) = (fstat(handle)?, fstat(&file)?);
+    if FileId::of(&examined) != FileId::of(&opened) || FileType::from_raw_mode(opened.st_mode) != FileType::RegularFile
+    {
+        return Err(Errno::STALE);
+    }
+    Ok(File::from(file))
+}
+
+/// Opens without leaving a trace in the access time, which only the owner may ask for.
+fn quietly(flags: OFlags, open: impl Fn(OFlags) -> Result<OwnedFd, Errno>) -> Result<OwnedFd, Errno> {
+    match open(flags | OFlags::NOATIME) {
+        Err(Errno::PERM) => open(flags),
+        result => result,
+    }
+}
+
+/// Raises the soft limit of open files to the hard one, since every JVM takes two: its region and its process.
+///
+/// Returns the limit now in force; `None` means unlimited.
+pub fn raise_descriptor_limit() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current }
+}
+
+#[cfg(test)]
+#[path = "open_tests.rs"]
+mod tests;

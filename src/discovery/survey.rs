@@ -1,0 +1,171 @@
+//! One scan's look at the file system.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::rc::Rc;
+
+use rustix::fs::fstat;
+use rustix::io::Errno;
+
+use super::open::{Found, Opener, Refused, UserDirectory, names, user_of, vpid_of};
+use super::refusal::{Reason, Refusal};
+use super::roots::Root;
+use super::watch::Watched;
+use super::{Candidate, DIRECTORY_NAMES, FileId, SCAN_NAMES};
+use crate::metric::Labels;
+
+/// What has been found so far.
+pub(super) struct Survey<'a> {
+    pub(super) opener: &'a Opener,
+    known: &'a dyn Fn(FileId) -> bool,
+    pub(super) candidates: Vec<Candidate>,
+    pub(super) refused: Vec<Refused>,
+    pub(super) watched: Vec<Watched>,
+    by_id: HashMap<FileId, usize>,
+    by_vpid: HashMap<i32, Vec<usize>>,
+    names_left: usize,
+    /// HotSpot's directories in each temporary directory, since many processes share one.
+    listings: HashMap<FileId, Rc<[Box<OsStr>]>>,
+}
+
+impl<'a> Survey<'a> {
+    pub(super) fn new(opener: &'a Opener, known: &'a dyn Fn(FileId) -> bool) -> Self {
+        Self {
+            opener,
+            known,
+            candidates: Vec::new(),
+            refused: Vec::new(),
+            watched: Vec::new(),
+            by_id: HashMap::new(),
+            by_vpid: HashMap::new(),
+            names_left: SCAN_NAMES,
+            listings: HashMap::new(),
+        }
+    }
+
+    /// Looks into every directory that a root pattern matches.
+    pub(super) fn visit(&mut self, root: &Root) {
+        let matches = root.find(self.opener);
+        matches.refusals.into_iter().for_each(|refusal| self.refuse(refusal));
+        self.watched.extend(matches.parents.into_iter().map(Watched::parent));
+        for directory in matches.directories {
+            self.watched.push(Watched::root(directory.path.clone()));
+            match self.user_directories(&directory.handle, &directory.path) {
+                Err(errno) => self.refuse(Refusal::of_errno(&directory.path, errno)),
+                Ok(names) => {
+                    for name in &*names {
+                        match UserDirectory::open(self.opener, &directory.handle, &directory.path, name) {
+                            Some(Ok(user_directory)) => self.collect(&user_directory, &directory.labels),
+                            Some(Err(refusal)) => self.refuse(refusal),
+                            None => {}
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Names of HotSpot's directories in a temporary directory.
+    pub(super) fn user_directories(&mut self, directory: impl AsFd, path: &Path) -> Result<Rc<[Box<OsStr>]>, Errno> {
+        let id = FileId::of(&fstat(&directory)?);
+        if let Some(listing) = self.listings.get(&id) {
+            return Ok(Rc::clone(listing));
+        }
+        // A crowded /tmp is no attack: only HotSpot's own names count against the limit.
+        let (names, more) = names(directory, SCAN_NAMES, |name| user_of(name).is_some())?;
+        if more || names.len() > DIRECTORY_NAMES {
+            self.refuse(too_many(path, DIRECTORY_NAMES));
+        }
+        let listing: Rc<[Box<OsStr>]> = names.into_iter().take(DIRECTORY_NAMES).collect();
+        self.listings.insert(id, Rc::clone(&listing));
+        Ok(listing)
+    }
+
+    fn collect(&mut self, directory: &UserDirectory, labels: &Labels) {
+        self.watched.push(Watched::user_directory(directory.path.clone()));
+        let limit = DIRECTORY_NAMES.min(self.names_left);
+        let (names, more) = match names(directory.handle(), limit, |_| true) {
+            Ok(listing) => listing,
+            Err(errno) => return self.refuse(Refusal::of_errno(&directory.path, errno)),
+        };
+        self.names_left = self.names_left.saturating_sub(names.len());
+        if more {
+            self.refuse(too_many(&directory.path, limit));
+        }
+        for vpid in names.iter().filter_map(|name| vpid_of(name)) {
+            match directory.find(self.opener, vpid) {
+                Some(Ok(found)) => {
+                    self.admit(directory, &found, labels);
+                }
+                Some(Err(refused)) => self.refused.push(refused),
+                None => {}
+            }
+        }
+    }
+
+    /// Makes a found file a candidate, once however often it is found. `None` if it cannot be opened.
+    pub(super) fn admit(&mut self, directory: &UserDirectory, found: &Found, labels: &Labels) -> Option<usize> {
+        let sight = found.sight;
+        if let Some(at) = self.by_id.get(&sight.id) {
+            return Some(*at);
+        }
+        let file = if (self.known)(sight.id) {
+            None
+        } else {
+            match directory.read(found) {
+                Ok(file) => Some(file),
+                Err(refused) => {
+                    self.refused.push(refused);
+                    return None;
+                }
+            }
+        };
+        Some(self.push(Candidate {
+            path: found.path.clone(),
+            file,
+            id: sight.id,
+            owner: sight.owner,
+            vpid: sight.vpid,
+            user: directory.user.clone(),
+            labels: labels.clone(),
+            process: None,
+            linked: true,
+        }))
+    }
+
+    pub(super) fn push(&mut self, candidate: Candidate) -> usize {
+        let at = self.candidates.len();
+        self.by_id.insert(candidate.id, at);
+        self.by_vpid.entry(candidate.vpid).or_default().push(at);
+        self.candidates.push(candidate);
+        at
+    }
+
+    /// Whether the caller has this file mapped already.
+    pub(super) fn is_known(&self, id: FileId) -> bool {
+        (self.known)(id)
+    }
+
+    /// Numbers that files are named by.
+    pub(super) fn numbers(&self) -> HashSet<i32> {
+        let refused = self.refused.iter().filter_map(|refused| refused.sight).map(|sight| sight.vpid);
+        self.by_vpid.keys().copied().chain(refused).collect()
+    }
+
+    /// The first candidate of that number which `matches`.
+    pub(super) fn named(&mut self, vpid: i32, matches: impl Fn(&Candidate) -> bool) -> Option<&mut Candidate> {
+        let at = *self.by_vpid.get(&vpid)?.iter().find(|at| self.candidates.get(**at).is_some_and(&matches))?;
+        self.candidates.get_mut(at)
+    }
+
+    pub(super) fn refuse(&mut self, refusal: Refusal) {
+        self.refused.push(Refused { refusal, sight: None });
+    }
+}
+
+fn too_many(path: &Path, limit: usize) -> Refusal {
+    let detail = format!("more than {limit} names; the rest is not looked at, so remove what is not a JVM's");
+    Refusal::of_path(path, Reason::TooMany, detail)
+}

@@ -1,0 +1,170 @@
+//! A hint that a JVM may have come or gone. Scans happen at their interval in any case: network and overlay file
+//! systems, a full watch table and deaths without a farewell all go unnoticed here.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
+use rustix::io::{Errno, read, write};
+
+use super::open::{user_of, vpid_of};
+
+/// A directory worth watching, and which names in it matter.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Watched {
+    path: PathBuf,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    /// Any new directory may complete a root pattern.
+    Parent,
+    /// A temporary directory: new `hsperfdata_*`.
+    Root,
+    /// An `hsperfdata_*`: files named by numbers.
+    UserDirectory,
+}
+
+impl Watched {
+    pub(super) fn parent(path: PathBuf) -> Self {
+        Self { path, kind: Kind::Parent }
+    }
+
+    pub(super) fn root(path: PathBuf) -> Self {
+        Self { path, kind: Kind::Root }
+    }
+
+    pub(super) fn user_directory(path: PathBuf) -> Self {
+        Self { path, kind: Kind::UserDirectory }
+    }
+}
+
+/// Why a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    /// A name that matters appeared or vanished.
+    Changed,
+    /// A [`Waker`] was used.
+    Called,
+    /// Nothing happened in time.
+    Timeout,
+}
+
+/// Ends a wait from another thread.
+#[derive(Clone, Debug)]
+pub struct Waker(Arc<OwnedFd>);
+
+impl Waker {
+    /// Ends the current wait, or the next one if none is under way.
+    pub fn wake(&self) {
+        // The counter is full only when a wake is pending already.
+        let _ = write(&*self.0, &1u64.to_ne_bytes());
+    }
+}
+
+/// Watches directories through inotify(7).
+#[derive(Debug)]
+pub struct Watch {
+    /// `None` when the user has no inotify instance left; waits then end by time or call only.
+    inotify: Option<OwnedFd>,
+    wake: Arc<OwnedFd>,
+    watches: HashMap<Watched, i32>,
+}
+
+impl Watch {
+    /// Watches nothing yet.
+    ///
+    /// # Errors
+    /// The process has no descriptor left.
+    pub fn new() -> std::io::Result<Self> {
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok();
+        Ok(Self { inotify, wake: Arc::new(wake), watches: HashMap::new() })
+    }
+
+    /// A handle that ends waits from other threads.
+    pub fn waker(&self) -> Waker {
+        Waker(Arc::clone(&self.wake))
+    }
+
+    /// Watches these directories and no others. One that cannot be watched is left to the scan interval.
+    ///
+    /// Returns how many are watched.
+    pub fn follow(&mut self, directories: &[Watched]) -> usize {
+        let Some(inotify) = &self.inotify else { return 0 };
+        let flags = WatchFlags::CREATE
+            | WatchFlags::DELETE
+            | WatchFlags::MOVED_TO
+            | WatchFlags::DELETE_SELF
+            | WatchFlags::ONLYDIR
+            | WatchFlags::DONT_FOLLOW;
+        // Adding a path again is how a directory replaced under its name is noticed; the kernel keeps the same watch
+        // for the same directory.
+        let watches: HashMap<Watched, i32> = directories
+            .iter()
+            .filter_map(|watched| Some((watched.clone(), inotify::add_watch(inotify, &*watched.path, flags).ok()?)))
+            .collect();
+        for gone in self.watches.values().filter(|old| !watches.values().any(|new| new == *old)) {
+            let _ = inotify::remove_watch(inotify, *gone);
+        }
+        self.watches = watches;
+        self.watches.len()
+    }
+
+    /// Waits for something to happen, at most `timeout`.
+    pub fn wait(&self, timeout: Duration) -> Woken {
+        let deadline = Instant::now().checked_add(timeout);
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let limit = left.and_then(|left| Timespec::try_from(left).ok());
+            let mut waits = vec![PollFd::new(&*self.wake, PollFlags::IN)];
+            waits.extend(self.inotify.iter().map(|inotify| PollFd::new(inotify, PollFlags::IN)));
+            match poll(&mut waits, limit.as_ref()) {
+                Ok(0) => return Woken::Timeout,
+                Ok(_) => {}
+                Err(Errno::INTR) => continue,
+                Err(_) => return Woken::Timeout,
+            }
+            if read(&*self.wake, &mut [0u8; 8]).is_ok() {
+                return Woken::Called;
+            }
+            if self.drain() {
+                return Woken::Changed;
+            }
+            if left.is_some_and(|left| left.is_zero()) {
+                return Woken::Timeout;
+            }
+        }
+    }
+
+    /// Takes every pending event; true if one of them matters.
+    fn drain(&self) -> bool {
+        let Some(inotify) = &self.inotify else { return false };
+        let mut buffer = [MaybeUninit::uninit(); 8192];
+        let mut events = Reader::new(inotify, &mut buffer);
+        let mut changed = false;
+        while let Ok(event) = events.next() {
+            let flags = event.events();
+            let name = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()));
+            changed |= flags.intersects(ReadFlags::QUEUE_OVERFLOW | ReadFlags::DELETE_SELF)
+                || name.is_some_and(|name| self.matters(event.wd(), name, flags.contains(ReadFlags::ISDIR)));
+        }
+        changed
+    }
+
+    fn matters(&self, watch: i32, name: &OsStr, directory: bool) -> bool {
+        self.watches.iter().filter(|(_, wd)| **wd == watch).any(|(watched, _)| match watched.kind {
+            Kind::Parent => directory,
+            Kind::Root => user_of(name).is_some(),
+            Kind::UserDirectory => vpid_of(name).is_some(),
+        })
+    }
+}

@@ -1,0 +1,277 @@
+//! What may be known of a command line: an allow-list.
+//!
+//! `sun.rt.javaCommand` holds the program's arguments, `java.rt.vmArgs` every system property, those of
+//! `JAVA_TOOL_OPTIONS` too: passwords are common in both, and neither is quoted, so nothing can be redacted with
+//! certainty. Only what the functions here return leaves this module.
+
+/// `PerfMaxStringConstLength`: HotSpot cuts strings at this many bytes.
+const CUT: usize = 1024;
+
+/// Who a JVM is, by its command line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Identity {
+    /// Main class as given (`a.b.Main`, `module/a.b.Main`), or the file name of the jar.
+    pub(super) main: Option<String>,
+    /// A name for the application.
+    pub(super) app: Option<String>,
+    /// `app` names a container of applications rather than the application.
+    pub(super) is_launcher: bool,
+}
+
+/// Classes that start other people's applications; one ending in a dot is a package.
+const LAUNCHERS: &[&str] = &[
+    "clojure.main",
+    "com.sun.tools.javac.launcher.",
+    "io.quarkus.bootstrap.runner.",
+    "org.apache.catalina.startup.Bootstrap",
+    "org.apache.karaf.main.",
+    "org.codehaus.plexus.classworlds.launcher.",
+    "org.eclipse.equinox.launcher.",
+    "org.eclipse.jetty.start.",
+    "org.gradle.launcher.",
+    "org.jboss.modules.",
+    "org.springframework.boot.loader.",
+    "org.tanukisoftware.wrapper.",
+    "scala.tools.nsc.MainGenericRunner",
+    "worker.org.gradle.process.internal.worker.",
+];
+
+/// Jars of that kind, without version, and the name that container images give to any jar.
+const LAUNCHER_JARS: &[&str] = &["app", "jboss-modules", "quarkus-run", "start"];
+
+/// Identity out of `sun.rt.javaCommand` and the first of `properties` that `java.rt.vmArgs` sets.
+pub(super) fn identify(command: &str, vm_args: &str, properties: &[String]) -> Identity {
+    let program = program(command);
+    let (main, from_main, is_launcher) = match program {
+        None => (None, None, false),
+        Some(Program::Class(class)) => {
+            let plain = class.rsplit('/').next().unwrap_or(class);
+            let simple = plain.rsplit('.').next().filter(|name| !name.is_empty());
+            (Some(class), simple, is_launcher(plain))
+        }
+        Some(Program::Jar(file)) => {
+            let stem = without_version(without_extension(file));
+            (Some(file), Some(stem).filter(|stem| !stem.is_empty()), LAUNCHER_JARS.contains(&stem))
+        }
+    };
+    let named = properties.iter().find_map(|name| property(vm_args, name));
+    Identity {
+        main: main.map(str::to_owned),
+        is_launcher: is_launcher && named.is_none(),
+        app: named.or(from_main).map(str::to_owned),
+    }
+}
+
+fn is_launcher(class: &str) -> bool {
+    LAUNCHERS.iter().any(|known| if known.ends_with('.') { class.starts_with(known) } else { class == *known })
+}
+
+/// What token 0 of a java command is.
+enum Program<'a> {
+    Class(&'a str),
+    /// The file name, without directories.
+    Jar(&'a str),
+}
+
+/// Token 0. A path may hold blanks, and then ends with the first `.jar` or `.war`; but arguments may end so too, so a
+/// candidate that looks like more than a path is cut at its first blank.
+fn program(command: &str) -> Option<Program<'_>> {
+    let word = command.split_ascii_whitespace().next()?;
+    let is_path = word.starts_with(['/', '.']) || is_archive(word);
+    if !is_path {
+        return Some(Program::Class(word));
+    }
+    let command = command.trim_start();
+    let end = archive_end(command).filter(|end| {
+        let path = command.get(..*end).unwrap_or_default();
+        !path.split(' ').skip(1).any(|part| part.starts_with(['-', '/']) || part.contains(['=', '@', ':']))
+    });
+    let path = end.and_then(|end| command.get(..end)).unwrap_or(word);
+    let file = path.rsplit('/').next().filter(|file| !file.is_empty())?;
+    Some(Program::Jar(file))
+}
+
+fn is_archive(word: &str) -> bool {
+    word.ends_with(".jar") || word.ends_with(".war")
+}
+
+/// Where the first `.jar` or `.war` that is followed by a blank or the end ends.
+fn archive_end(command: &str) -> Option<usize> {
+    let ends = [".jar", ".war"].into_iter().flat_map(|suffix| command.match_indices(suffix));
+    let ends = ends.map(|(at, suffix)| at.saturating_add(suffix.len()));
+    ends.filter(|end| command.get(*end..).is_none_or(|rest| rest.is_empty() || rest.starts_with(' '))).min()
+}
+
+fn without_extension(file: &str) -> &str {
+    file.strip_suffix(".jar").or_else(|| file.strip_suffix(".war")).unwrap_or(file)
+}
+
+/// `app` of `app-1.2.3-SNAPSHOT`, `app-2` and `app-v1.0`; `log4j-2-service` stays.
+fn without_version(stem: &str) -> &str {
+    for (at, _) in stem.match_indices('-') {
+        let rest = stem.get(at..).unwrap_or_default().trim_start_matches('-');
+        let rest = rest.strip_prefix('v').unwrap_or(rest);
+        let tail = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+        let number = rest.strip_suffix(tail).unwrap_or_default();
+        let is_version = number.starts_with(|c: char| c.is_ascii_digit())
+            && (number.contains('.') || tail.is_empty() || tail.starts_with("-SNAPSHOT"));
+        if is_version {
+            return stem.get(..at).unwrap_or_default();
+        }
+    }
+    stem
+}
+
+/// The arguments, which nothing quotes, without one that HotSpot may have cut.
+fn arguments(vm_args: &str) -> impl DoubleEndedIterator<Item = &str> {
+    let whole = if vm_args.len() < CUT { vm_args } else { vm_args.rsplit_once(' ').map_or("", |(whole, _)| whole) };
+    whole.split(' ')
+}
+
+/// The value of the last argument that starts with `prefix`, as for the JVM; empty ones do not count.
+fn last<'a>(vm_args: &'a str, prefix: &str) -> Option<&'a str> {
+    arguments(vm_args).rev().find_map(|argument| argument.strip_prefix(prefix)).filter(|value| !value.is_empty())
+}
+
+fn property<'a>(vm_args: &'a str, name: &str) -> Option<&'a str> {
+    last(vm_args, &format!("-D{name}="))
+}
+
+/// Whether the JVM was started with Native Memory Tracking.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NmtSetting {
+    /// It was not.
+    Off,
+    /// It was; a command may have shut it down since (JDK 8 and 11).
+    On,
+    /// The arguments are missing, or cut at 1024 bytes before any that says so.
+    #[default]
+    Unknown,
+}
+
+/// The setting in `java.rt.vmArgs`.
+pub(super) fn nmt(vm_args: &str) -> NmtSetting {
+    match last(vm_args, "-XX:NativeMemoryTracking=") {
+        Some("summary" | "detail") => NmtSetting::On,
+        Some("off") => NmtSetting::Off,
+        Some(_) => NmtSetting::Unknown,
+        None if vm_args.len() >= CUT => NmtSetting::Unknown,
+        None => NmtSetting::Off,
+    }
+}
+
+/// `-XX:MaxMetaspaceSize` in bytes.
+pub(super) fn max_metaspace(vm_args: &str) -> Option<u64> {
+    bytes(last(vm_args, "-XX:MaxMetaspaceSize=")?)
+}
+
+/// A size as HotSpot spells it: digits, and `k`, `m`, `g` or `t` in either case.
+fn bytes(size: &str) -> Option<u64> {
+    let digits = size.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match size.strip_prefix(digits)? {
+        "" => 0,
+        "k" | "K" => 10,
+        "m" | "M" => 20,
+        "g" | "G" => 30,
+        "t" | "T" => 40,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(1_u64 << shift)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(command: &str, vm_args: &str) -> (String, String, bool) {
+        let properties = ["otel.service.name".to_owned(), "spring.application.name".to_owned()];
+        let Identity { main, app, is_launcher } = identify(command, vm_args, &properties);
+        (main.unwrap_or_default(), app.unwrap_or_default(), is_launcher)
+    }
+
+    #[test]
+    fn names_out_of_commands() {
+        let table = [
+            ("", "", "", false),
+            ("   ", "", "", false),
+            ("com.example.Orders --token=abc", "com.example.Orders", "Orders", false),
+            ("com.example.Outer$Main", "com.example.Outer$Main", "Outer$Main", false),
+            ("Alloc 20 60000", "Alloc", "Alloc", false),
+            ("shop.core/com.example.Shop x", "shop.core/com.example.Shop", "Shop", false),
+            ("/opt/shop/shop-1.2.3-SNAPSHOT.jar --db=u:p@h", "shop-1.2.3-SNAPSHOT.jar", "shop", false),
+            ("orders.jar", "orders.jar", "orders", false),
+            ("app.jar", "app.jar", "app", true),
+            ("./build/libs/api-v2.1.war x", "api-v2.1.war", "api", false),
+            ("/opt/my shop/big shop-2.jar --x", "big shop-2.jar", "big shop", false),
+            ("/opt/log4j-2-service.jar", "log4j-2-service.jar", "log4j-2-service", false),
+            ("/opt/run secret=1 /x/other.jar", "run", "run", false),
+            ("com.example.Tool /secret/path.jar", "com.example.Tool", "Tool", false),
+            ("/opt/.jar", ".jar", "", false),
+            ("org.apache.catalina.startup.Bootstrap start", "org.apache.catalina.startup.Bootstrap", "Bootstrap", true),
+            (
+                "org.springframework.boot.loader.launch.JarLauncher",
+                "org.springframework.boot.loader.launch.JarLauncher",
+                "JarLauncher",
+                true,
+            ),
+            (
+                "jdk.compiler/com.sun.tools.javac.launcher.Main A.java",
+                "jdk.compiler/com.sun.tools.javac.launcher.Main",
+                "Main",
+                true,
+            ),
+        ];
+        for (command, main, app, is_launcher) in table {
+            assert_eq!(identity(command, ""), (main.to_owned(), app.to_owned(), is_launcher), "{command}");
+        }
+    }
+
+    #[test]
+    fn a_property_names_the_application() {
+        let table = [
+            ("-Xmx1g -Dspring.application.name=orders -Dpassword=x", "orders"),
+            ("-Dspring.application.name=a -Dotel.service.name=b -Dotel.service.name=c", "c"),
+            ("-Dotel.service.name= -Dspring.application.name=a", "a"),
+            ("-Dotel.service.namespace=no", "Bootstrap"),
+            ("-Dpassword=-Dotel.service.name=no", "Bootstrap"),
+        ];
+        for (vm_args, app) in table {
+            let (_, found, is_launcher) = identity("org.apache.catalina.startup.Bootstrap", vm_args);
+            assert_eq!((found.as_str(), is_launcher), (app, app == "Bootstrap"), "{vm_args}");
+        }
+        let cut = format!("-Dpad={} -Dotel.service.name=hal", "x".repeat(1024));
+        assert_eq!(identity("Main", cut.get(..1024).unwrap_or_default()).1, "Main", "a cut value is no name");
+    }
+
+    #[test]
+    fn native_memory_tracking() {
+        let pad = "x".repeat(1024);
+        let table = [
+            ("-Xmx1g".to_owned(), NmtSetting::Off),
+            ("-XX:NativeMemoryTracking=summary".to_owned(), NmtSetting::On),
+            ("-XX:NativeMemoryTracking=detail -XX:NativeMemoryTracking=off".to_owned(), NmtSetting::Off),
+            ("-XX:NativeMemoryTracking=odd".to_owned(), NmtSetting::Unknown),
+            (format!("-Dpad={pad}"), NmtSetting::Unknown),
+            (format!("-XX:NativeMemoryTracking=summary -Dpad={pad}"), NmtSetting::On),
+        ];
+        for (vm_args, expected) in table {
+            assert_eq!(nmt(&vm_args), expected, "{vm_args}");
+        }
+    }
+
+    #[test]
+    fn metaspace_bound() {
+        let table = [
+            ("-XX:MaxMetaspaceSize=64m", Some(64 << 20)),
+            ("-XX:MaxMetaspaceSize=64m -XX:MaxMetaspaceSize=1G", Some(1 << 30)),
+            ("-XX:MaxMetaspaceSize=4096", Some(4096)),
+            ("-XX:MaxMetaspaceSize=4q", None),
+            ("-XX:MaxMetaspaceSize=", None),
+            ("-XX:MaxMetaspaceSize=99999999999t", None),
+            ("-Xmx1g", None),
+        ];
+        for (vm_args, expected) in table {
+            assert_eq!(max_metaspace(vm_args), expected, "{vm_args}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! One JVM looked at from the command line: `dump` and `explain`.
+
+mod explain;
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value as Json, json};
+
+use crate::config::Config;
+use crate::discovery::{Refusal, Scanner};
+use crate::perfdata::{Access, Image, Region, RegionError, Value};
+
+pub use explain::explain;
+
+/// Why a JVM could not be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectError {
+    /// Neither a process id nor a file.
+    #[error("{subject}: no such file, and not a process id; `hotspot-exporter list` shows what there is")]
+    Unknown {
+        /// As given.
+        subject: String,
+    },
+    /// A process that is no readable JVM.
+    #[error("process {pid}: {}", refusal.as_deref().unwrap_or("no JVM with that pid was found; `hotspot-exporter list` shows what there is"))]
+    NotFound {
+        /// As given.
+        pid: i32,
+        /// The reason, where the scan has one.
+        refusal: Option<String>,
+    },
+    /// The region cannot be read.
+    #[error("{}: {error}", path.display())]
+    Region {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: RegionError,
+    },
+}
+
+/// A copy of the region of `subject`: a region file, or the process id of a JVM as `list` shows it.
+///
+/// # Errors
+/// Nothing of that name, a JVM that cannot be read, or a file that is no region.
+pub fn image(subject: &str, config: &Config) -> Result<Image, InspectError> {
+    let path = Path::new(subject);
+    match subject.parse::<i32>() {
+        Ok(pid) if !path.exists() => of_process(pid, config),
+        _ if path.exists() => of_file(path),
+        _ => Err(InspectError::Unknown { subject: subject.to_owned() }),
+    }
+}
+
+fn of_file(path: &Path) -> Result<Image, InspectError> {
+    let region = |error| InspectError::Region { path: path.to_owned(), error };
+    let file = File::open(path).map_err(|error| region(error.into()))?;
+    let open = Region::open(file, Access::Pread).map_err(region)?;
+    Image::read(&open).map_err(region)
+}
+
+fn of_process(pid: i32, config: &Config) -> Result<Image, InspectError> {
+    let scan = Scanner::new(&config.discovery).scan(&|_| false);
+    let found = scan.candidates.into_iter().find(|candidate| match &candidate.process {
+        Some(process) => process.pid == pid,
+        None => candidate.vpid == pid,
+    });
+    let Some((path, file)) = found.and_then(|candidate| Some((candidate.path, candidate.file?))) else {
+        let told = |refusal: &Refusal| format!("{}: {}", refusal.reason.as_str(), refusal.detail);
+        let refusal = scan.refusals.iter().find(|refusal| refusal.pid == Some(pid)).map(told);
+        return Err(InspectError::NotFound { pid, refusal });
+    };
+    let region = |error| InspectError::Region { path: path.clone(), error };
+    let open = Region::open(file, config.discovery.access).map_err(region)?;
+    Image::read(&open).map_err(region)
+}
+
+/// `dump --format=json`.
+pub fn dump_json(image: &Image) -> Json {
+    let prologue = &image.prologue;
+    let entries: Vec<Json> = image
+        .entries
+        .list
+        .iter()
+        .map(|entry| {
+            json!({
+                "name": entry.name,
+                "type": entry.data_type.to_string(),
+                "units": entry.units.to_string(),
+                "variability": entry.variability.to_string(),
+                "supported": entry.is_supported(),
+                "value": match image.value(entry) {
+                    Value::Long(value) => json!(value),
+                    Value::Text(text) => json!(text),
+                    Value::Opaque(bytes) => json!(hexadecimal(bytes)),
+                },
+            })
+        })
+        .collect();
+    let mut dump = json!({
+        "prologue": {
+            "byte_order": prologue.byte_order.to_string(),
+            "major": prologue.major,
+            "minor": prologue.minor,
+            "accessible": prologue.accessible,
+            "used": prologue.used,
+            "overflow": prologue.overflow,
+            "mod_time_stamp": prologue.mod_time_stamp,
+            "entry_offset": prologue.entry_offset,
+            "num_entries": prologue.num_entries,
+            "size": image.bytes().len(),
+        },
+        "entries": entries,
+    });
+    if let Some(stopped) = &image.entries.stopped {
+        dump["stopped"] = json!(stopped.to_string());
+    }
+    dump
+}
+
+/// `dump --format=table`.
+pub fn dump_table(image: &Image) -> String {
+    let prologue = &image.prologue;
+    let mut out = String::new();
+    let _ = writeln!(
+        out,
+        "PerfData {}.{}, {} endian, {}, {} of {} bytes used, {} entries{}",
+        prologue.major,
+        prologue.minor,
+        prologue.byte_order,
+        if prologue.accessible { "accessible" } else { "not accessible yet" },
+        prologue.used,
+        image.bytes().len(),
+        prologue.num_entries,
+        if prologue.overflow > 0 { format!(", {} bytes did not fit", prologue.overflow) } else { String::new() },
+    );
+    let width = image.entries.list.iter().map(|entry| entry.name.chars().count()).max().unwrap_or(4);
+    let _ = writeln!(out, "{:width$}  TYPE  UNITS   VARIABILITY  VALUE", "NAME");
+    for entry in &image.entries.list {
+        let value = match image.value(entry) {
+            Value::Long(value) => value.to_string(),
+            Value::Text(text) => format!("{text:?}"),
+            Value::Opaque(bytes) => hexadecimal(bytes),
+        };
+        let (name, data_type) = (&entry.name, entry.data_type.to_string());
+        let (units, variability) = (entry.units.to_string(), entry.variability.to_string());
+        let _ = writeln!(out, "{name:width$}  {data_type:4}  {units:6}  {variability:11}  {value}");
+    }
+    if let Some(stopped) = &image.entries.stopped {
+        let _ = writeln!(out, "the walk stopped {stopped}");
+    }
+    out
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}

@@ -1,0 +1,290 @@
+//! What a rule matches: a counter's name by glob or regular expression, with captures; and the templates that use them.
+
+use std::ops::Range;
+
+use regex::{Regex, RegexBuilder};
+
+/// Compiled size of one pattern, in bytes.
+const COMPILED_MAXIMUM: usize = 1 << 18;
+/// Says that the pattern is a regular expression.
+const REGEX_PREFIX: &str = "re:";
+
+/// A compiled counter pattern.
+#[derive(Clone, Debug)]
+pub(crate) enum Pattern {
+    /// The name itself.
+    Literal(Box<str>),
+    /// A glob or a regular expression, anchored at both ends.
+    Regex(Regex),
+}
+
+impl Pattern {
+    /// Compiles a pattern.
+    ///
+    /// In a glob, `*` is any characters except a dot, captured as `$1`, `$2` and so on; as the last character it takes all
+    /// the rest, dots included. `?` is one character, `{a,b}` one of several texts; neither is captured. After `re:`
+    /// comes a regular expression.
+    pub(crate) fn compile(text: &str) -> Result<Self, String> {
+        let expression = match text.strip_prefix(REGEX_PREFIX) {
+            Some(expression) => {
+                // Compiled alone first: `a)(b` must not become legal inside the anchoring group.
+                build(expression)?;
+                format!("^(?:{expression})$")
+            }
+            None if !text.contains(['*', '?', '{', '}']) => return Ok(Self::Literal(text.into())),
+            None => translate(text)?,
+        };
+        build(&expression).map(Self::Regex)
+    }
+
+    /// Whether the name matches, without its captures.
+    pub(crate) fn matches(&self, name: &str) -> bool {
+        match self {
+            Self::Literal(literal) => **literal == *name,
+            Self::Regex(regex) => regex.is_match(name),
+        }
+    }
+
+    /// The captured texts, the whole name first; `None` where the name does not match.
+    pub(crate) fn captures<'n>(&self, name: &'n str) -> Option<Captures<'n>> {
+        match self {
+            Self::Literal(literal) => (**literal == *name).then(|| Captures { name, ranges: Vec::new() }),
+            Self::Regex(regex) => {
+                let found = regex.captures(name)?;
+                let ranges = found.iter().map(|group| group.map(|group| group.range())).collect();
+                Some(Captures { name, ranges })
+            }
+        }
+    }
+
+    /// The number of the capture that `$reference` means.
+    pub(crate) fn capture(&self, reference: &str) -> Option<usize> {
+        let Self::Regex(regex) = self else { return None };
+        match reference.parse::<usize>() {
+            Ok(number) => (1..regex.captures_len()).contains(&number).then_some(number),
+            Err(_) => regex.capture_names().position(|name| name == Some(reference)),
+        }
+    }
+
+    /// What may follow `$`.
+    pub(crate) fn references(&self) -> Vec<String> {
+        match self {
+            Self::Literal(_) => Vec::new(),
+            Self::Regex(regex) => {
+                let name =
+                    |(number, name): (usize, Option<&str>)| name.map_or_else(|| number.to_string(), str::to_owned);
+                regex.capture_names().enumerate().skip(1).map(name).collect()
+            }
+        }
+    }
+}
+
+fn build(expression: &str) -> Result<Regex, String> {
+    RegexBuilder::new(expression).size_limit(COMPILED_MAXIMUM).build().map_err(|error| {
+        let text = error.to_string();
+        let reason = text.lines().rev().find_map(|line| line.strip_prefix("error: ")).unwrap_or(&text);
+        format!("the regular expression does not compile: {reason}")
+    })
+}
+
+/// Glob to regular expression.
+fn translate(glob: &str) -> Result<String, String> {
+    let mut out = String::from("^");
+    let mut in_braces = false;
+    let mut rest = glob.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            '*' if in_braces => return Err("`*` cannot stand between braces; use re: for that".to_owned()),
+            '*' if rest.peek().is_none() => out.push_str("(.*)"),
+            '*' => out.push_str("([^.]*)"),
+            '?' => out.push('.'),
+            '{' if in_braces => return Err("braces cannot stand between braces; use re: for that".to_owned()),
+            '{' => {
+                in_braces = true;
+                out.push_str("(?:");
+            }
+            '}' if in_braces => {
+                in_braces = false;
+                out.push(')');
+            }
+            '}' => return Err("`}` without `{`".to_owned()),
+            ',' if in_braces => out.push('|'),
+            other => out.push_str(&regex::escape(other.encode_utf8(&mut [0; 4]))),
+        }
+    }
+    if in_braces {
+        return Err("`{` without `}`".to_owned());
+    }
+    out.push('$');
+    Ok(out)
+}
+
+/// What a pattern captured of one name.
+#[derive(Debug)]
+pub(crate) struct Captures<'n> {
+    name: &'n str,
+    ranges: Vec<Option<Range<usize>>>,
+}
+
+impl<'n> Captures<'n> {
+    /// The capture of that number; empty where its group took no part in the match.
+    pub(crate) fn get(&self, number: usize) -> &'n str {
+        let range = self.ranges.get(number).cloned().flatten();
+        range.and_then(|range| self.name.get(range)).unwrap_or_default()
+    }
+}
+
+/// A text with references: to captures of a counter's name by number, or to labels of a fact by their position.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Template {
+    parts: Box<[Part]>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Text(Box<str>),
+    Reference(usize),
+}
+
+impl Template {
+    /// Compiles `$1`, `$name`, `${name}` and `$$`, which is one `$`. `resolve` numbers a reference, or says what is wrong
+    /// with it.
+    pub(crate) fn compile(text: &str, resolve: impl Fn(&str) -> Result<usize, String>) -> Result<Self, String> {
+        let mut parts = Vec::new();
+        let mut literal = String::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('$') {
+            literal.push_str(before);
+            if let Some(tail) = after.strip_prefix('$') {
+                literal.push('$');
+                rest = tail;
+                continue;
+            }
+            let (reference, tail) = match after.strip_prefix('{') {
+                Some(braced) => braced.split_once('}').ok_or("`${` without `}`")?,
+                None => after.split_at(reference_length(after)),
+            };
+            if reference.is_empty() {
+                return Err("`$` without a name; write `$$` for a dollar sign".to_owned());
+            }
+            if !literal.is_empty() {
+                parts.push(Part::Text(std::mem::take(&mut literal).into()));
+            }
+            parts.push(Part::Reference(resolve(reference)?));
+            rest = tail;
+        }
+        literal.push_str(rest);
+        if !literal.is_empty() {
+            parts.push(Part::Text(literal.into()));
+        }
+        Ok(Self { parts: parts.into() })
+    }
+
+    /// The text, where it has no references.
+    pub(crate) fn literal(&self) -> Option<&str> {
+        match &*self.parts {
+            [] => Some(""),
+            [Part::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The text with its references replaced.
+    pub(crate) fn fill<'a>(&'a self, value: impl Fn(usize) -> &'a str) -> String {
+        let texts = self.parts.iter().map(|part| match part {
+            Part::Text(text) => &**text,
+            Part::Reference(number) => value(*number),
+        });
+        texts.collect()
+    }
+}
+
+/// `$1_total` refers to 1, `$pool_name` to `pool_name`.
+fn reference_length(text: &str) -> usize {
+    let digits = text.starts_with(|c: char| c.is_ascii_digit());
+    let belongs = |c: char| if digits { c.is_ascii_digit() } else { c.is_ascii_alphanumeric() || c == '_' };
+    text.find(|c| !belongs(c)).unwrap_or(text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn captured(pattern: &str, name: &str) -> Option<Vec<String>> {
+        let pattern = Pattern::compile(pattern).unwrap();
+        let captures = pattern.captures(name)?;
+        assert!(pattern.matches(name));
+        Some((1..captures.ranges.len().max(1)).map(|number| captures.get(number).to_owned()).collect())
+    }
+
+    #[test]
+    fn patterns_match_and_capture_as_documented() {
+        for (pattern, name, expected) in [
+            ("sun.rt.safepoints", "sun.rt.safepoints", Some(vec![])),
+            ("sun.rt.safepoints", "sun.rt.safepointsX", None),
+            ("sun.rt.safepoints", "sunXrt.safepoints", None),
+            ("a.*.c", "a.b.c", Some(vec!["b"])),
+            ("a.*.c", "a.b.b.c", None),
+            ("a.*", "a.b.c", Some(vec!["b.c"])),
+            ("*", "a.b.c", Some(vec!["a.b.c"])),
+            ("*.time", "a.time", Some(vec!["a"])),
+            ("a.*b*.c", "a.xbyb.c", Some(vec!["xby", ""])),
+            ("a?c", "abc", Some(vec![])),
+            ("a?c", "ac", None),
+            ("x.{used,capacity}", "x.capacity", Some(vec![])),
+            ("x.{used,capacity}.*", "x.used.1", Some(vec!["1"])),
+            ("x.{used,capacity}", "x.size", None),
+            ("a.b+c", "a.b+c", Some(vec![])),
+            ("a.b+*", "a.bb", None),
+            ("re:a\\.(?<n>[0-9]+)\\.(.*)", "a.12.z", Some(vec!["12", "z"])),
+            ("re:a|b", "ab", None),
+            ("re:a|b", "b", Some(vec![])),
+            ("re:(a)|(b)", "b", Some(vec!["", "b"])),
+        ] {
+            let expected: Option<Vec<String>> = expected.map(|list| list.into_iter().map(str::to_owned).collect());
+            assert_eq!(captured(pattern, name), expected, "{pattern} on {name}");
+        }
+    }
+
+    #[test]
+    fn bad_patterns_say_why() {
+        for (pattern, part) in [
+            ("a.{b", "`{` without `}`"),
+            ("a.b}", "`}` without `{`"),
+            ("a.{b*,c}", "between braces"),
+            ("re:a(", "unclosed group"),
+            ("re:a)(b", "unopened group"),
+            ("re:(?:\\w{1000}){1000}", "does not compile"),
+        ] {
+            let message = Pattern::compile(pattern).unwrap_err();
+            assert!(message.contains(part), "{pattern}: {message}");
+        }
+    }
+
+    #[test]
+    fn templates_fill_references() {
+        let resolve = |reference: &str| match reference {
+            "1" => Ok(0),
+            "name" => Ok(1),
+            other => Err(format!("no {other}")),
+        };
+        let fill = |text: &str| {
+            Template::compile(text, resolve).map(|template| template.fill(|number| ["ONE", "NAME"][number]))
+        };
+        for (text, expected) in [
+            ("app.$1.depth", Ok("app.ONE.depth")),
+            ("$1_total", Ok("ONE_total")),
+            ("${name}s", Ok("NAMEs")),
+            ("$name", Ok("NAME")),
+            ("a$$1", Ok("a$1")),
+            ("plain", Ok("plain")),
+            ("$2", Err("no 2")),
+            ("$names", Err("no names")),
+            ("cost: $", Err("`$` without a name; write `$$` for a dollar sign")),
+            ("${name", Err("`${` without `}`")),
+        ] {
+            assert_eq!(fill(text), expected.map(str::to_owned).map_err(str::to_owned), "{text}");
+        }
+    }
+}

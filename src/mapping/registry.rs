@@ -1,0 +1,164 @@
+//! Families and label sets, each kept once and shared by the plans of all JVMs.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::decision::Reason;
+use crate::metric::{Family, Kind, Labels};
+
+/// Most families of one profile: a JVM can publish counters with any names, and captures can make metrics of them.
+const FAMILY_MAXIMUM: usize = 10_000;
+
+/// The index of a family in its registry; valid until [`Registry::forget_unused`].
+pub(crate) type FamilyId = u32;
+
+/// What is kept.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    families: Vec<Registered>,
+    /// Every name that a family's samples have in Prometheus, so that no two families write the same line.
+    names: FxHashMap<Box<str>, FamilyId>,
+    labels: FxHashSet<Arc<Labels>>,
+    is_ranked: bool,
+}
+
+#[derive(Debug)]
+struct Registered {
+    family: Arc<Family>,
+    prometheus: Box<str>,
+    /// Position among all families by Prometheus name.
+    rank: u32,
+}
+
+impl Registry {
+    /// The family of that name. Kind, unit and help of the first one stay; another kind or unit is a conflict.
+    pub(crate) fn family(&mut self, family: Family) -> Result<FamilyId, Reason> {
+        let prometheus = family.prometheus();
+        if let Some(id) = self.names.get(&*prometheus) {
+            let kept = self.families.get(*id as usize).ok_or(Reason::Conflict)?;
+            let same = kept.family.kind == family.kind && kept.family.unit == family.unit;
+            return if same && *kept.prometheus == *prometheus { Ok(*id) } else { Err(Reason::Conflict) };
+        }
+        if self.families.len() >= FAMILY_MAXIMUM {
+            return Err(Reason::Limit);
+        }
+        let names = sample_names(&prometheus, family.kind);
+        if names.iter().any(|name| self.names.contains_key(name)) {
+            return Err(Reason::Conflict);
+        }
+        let id = FamilyId::try_from(self.families.len()).map_err(|_| Reason::Limit)?;
+        self.names.extend(names.into_iter().map(|name| (name, id)));
+        self.families.push(Registered { family: Arc::new(family), prometheus: prometheus.into(), rank: 0 });
+        self.is_ranked = false;
+        Ok(id)
+    }
+
+    /// The family of that index.
+    pub(crate) fn get(&self, id: FamilyId) -> Option<(&Arc<Family>, &str)> {
+        self.families.get(id as usize).map(|kept| (&kept.family, &*kept.prometheus))
+    }
+
+    /// The one copy of these labels.
+    pub(crate) fn labels(&mut self, labels: Labels) -> Arc<Labels> {
+        if let Some(kept) = self.labels.get(&labels) {
+            return Arc::clone(kept);
+        }
+        let labels = Arc::new(labels);
+        self.labels.insert(Arc::clone(&labels));
+        labels
+    }
+
+    /// Makes [`Self::compare`] know all families.
+    pub(crate) fn rank(&mut self) {
+        if self.is_ranked {
+            return;
+        }
+        let mut order: Vec<usize> = (0..self.families.len()).collect();
+        order.sort_by(|a, b| {
+            let name = |at: &usize| self.families.get(*at).map(|kept| &kept.prometheus);
+            name(a).cmp(&name(b))
+        });
+        for (rank, at) in (0..).zip(order) {
+            if let Some(kept) = self.families.get_mut(at) {
+                kept.rank = rank;
+            }
+        }
+        self.is_ranked = true;
+    }
+
+    /// The order of two families by Prometheus name.
+    pub(crate) fn compare(&self, a: FamilyId, b: FamilyId) -> Ordering {
+        let rank = |id: FamilyId| self.families.get(id as usize).map(|kept| kept.rank);
+        rank(a).cmp(&rank(b))
+    }
+
+    /// Forgets what nobody else holds. All indexes given before are void.
+    pub(crate) fn forget_unused(&mut self) {
+        self.labels.retain(|labels| Arc::strong_count(labels) > 1);
+        self.labels.shrink_to_fit();
+        self.families.retain(|kept| Arc::strong_count(&kept.family) > 1);
+        self.names.clear();
+        for (id, kept) in (0..).zip(&self.families) {
+            self.names.extend(sample_names(&kept.prometheus, kept.family.kind).into_iter().map(|name| (name, id)));
+        }
+        self.is_ranked = false;
+    }
+}
+
+/// The names of a family's samples in Prometheus, the family's own first.
+fn sample_names(prometheus: &str, kind: Kind) -> Vec<Box<str>> {
+    let suffixes: &[&str] = match kind {
+        Kind::Counter => &["", "_total"],
+        Kind::Histogram => &["", "_bucket", "_sum", "_count"],
+        Kind::Summary => &["", "_sum", "_count"],
+        Kind::Gauge | Kind::UpDownCounter | Kind::Info => &[""],
+    };
+    suffixes.iter().map(|suffix| format!("{prometheus}{suffix}").into()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn family(name: &str, kind: Kind, unit: &str) -> Family {
+        Family { name: name.into(), unit: unit.into(), kind, help: "".into() }
+    }
+
+    #[test]
+    fn no_two_families_write_the_same_line() {
+        let mut registry = Registry::default();
+        let used = registry.family(family("jvm.memory.used", Kind::Gauge, "By")).unwrap();
+        for (name, kind, unit, expected) in [
+            ("jvm.memory.used", Kind::Gauge, "By", Ok(used)),
+            ("jvm_memory_used_bytes", Kind::Gauge, "By", Ok(used)),
+            ("jvm.memory.used", Kind::UpDownCounter, "By", Err(Reason::Conflict)),
+            ("jvm.memory.used.bytes", Kind::Gauge, "", Err(Reason::Conflict)),
+            ("gc", Kind::Summary, "s", Ok(used + 1)),
+            ("gc.seconds.count", Kind::Gauge, "", Err(Reason::Conflict)),
+            ("a.total", Kind::Gauge, "", Ok(used + 2)),
+            ("a", Kind::Counter, "", Err(Reason::Conflict)),
+        ] {
+            assert_eq!(registry.family(family(name, kind, unit)), expected, "{name} {kind:?} {unit}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_holds_is_forgotten() {
+        let mut registry = Registry::default();
+        let gone = registry.family(family("b", Kind::Gauge, "")).unwrap();
+        let kept = registry.family(family("a", Kind::Gauge, "")).unwrap();
+        registry.rank();
+        assert_eq!(registry.compare(gone, kept), Ordering::Greater);
+        let held = Arc::clone(registry.get(kept).unwrap().0);
+        let labels = registry.labels(Labels::new([("x", "1")]));
+        registry.labels(Labels::new([("x", "2")]));
+        registry.forget_unused();
+        assert_eq!((registry.families.len(), registry.labels.len()), (1, 1));
+        let again = registry.family(family("a", Kind::Gauge, "")).unwrap();
+        assert!(Arc::ptr_eq(registry.get(again).unwrap().0, &held));
+        assert!(Arc::ptr_eq(&registry.labels(Labels::new([("x", "1")])), &labels));
+    }
+}

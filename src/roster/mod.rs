@@ -1,0 +1,87 @@
+//! The JVMs that are served now.
+//!
+//! A [`Census`] follows every JVM from scan to scan and publishes a [`Roster`]: an immutable list of [`Target`]s with
+//! the [`Page`]s laid out for them. Scrapes read the last roster and never wait for a scan.
+
+mod census;
+mod slots;
+mod target;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+pub use census::{Boards, Census, Settings};
+pub use target::{Incarnation, State, Target, Vitals};
+
+use crate::discovery::Refusal;
+use crate::exposition::Page;
+use crate::mapping::Dropped;
+
+/// Everything that is known between two scans.
+#[derive(Debug)]
+pub struct Roster {
+    /// The JVMs that are served, in the order in which they were found.
+    pub targets: Vec<Arc<Target>>,
+    /// JVMs whose regions are not filled in yet.
+    pub starting: Vec<Starting>,
+    /// What could not be read, and why.
+    pub refusals: Vec<Refusal>,
+    /// The name and page of every profile, in the order of the configuration.
+    pub pages: Vec<(Box<str>, Arc<Page>)>,
+    /// Series that rules asked for and that were dropped, over all JVMs and profiles.
+    pub dropped: Dropped,
+    /// A JVM was replaced while it was looked at: the next scan should come at once.
+    pub unsettled: bool,
+    /// When the scan ended.
+    pub scanned: SystemTime,
+}
+
+/// A JVM that has a region and nothing in it yet.
+#[derive(Clone, Debug)]
+pub struct Starting {
+    /// Where the region was found.
+    pub path: PathBuf,
+    /// Name of the region file.
+    pub vpid: i32,
+    /// The process, where it is visible.
+    pub pid: Option<i32>,
+}
+
+impl From<Refusal> for Starting {
+    /// A file that is not ready, as a scan sees it.
+    fn from(refusal: Refusal) -> Self {
+        let path = refusal.path.unwrap_or_default();
+        let vpid = path.file_name().and_then(|name| name.to_str()?.parse().ok()).unwrap_or(0);
+        Self { path, vpid, pid: refusal.pid }
+    }
+}
+
+impl Default for Roster {
+    fn default() -> Self {
+        Self {
+            targets: Vec::new(),
+            starting: Vec::new(),
+            refusals: Vec::new(),
+            pages: Vec::new(),
+            dropped: Dropped::default(),
+            unsettled: false,
+            scanned: SystemTime::UNIX_EPOCH,
+        }
+    }
+}
+
+impl Roster {
+    /// Words that one snapshot of all JVMs holds.
+    pub fn words(&self) -> usize {
+        self.targets.iter().map(|target| target.words.len()).sum()
+    }
+
+    /// JVMs in that state.
+    pub fn count(&self, state: State) -> usize {
+        match state {
+            State::Starting => self.starting.len(),
+            _ => self.targets.iter().filter(|target| target.state == state).count(),
+        }
+    }
+}

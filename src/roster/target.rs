@@ -1,0 +1,124 @@
+//! A JVM as it is served.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::discovery::{FileId, Process};
+use crate::formula::{BoardId, Formula};
+use crate::hotspot::{Fact, Jvm};
+use crate::mapping::Plan;
+use crate::metric::Labels;
+use crate::perfdata::{Region, Seal};
+use crate::snapshot::Board;
+
+/// One life of one JVM. A restarted JVM, with the same pid or not, is another incarnation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Incarnation {
+    /// The region file.
+    pub file: FileId,
+    /// What tells two JVMs in the same file apart: epoch milliseconds of the start.
+    pub birth: i64,
+}
+
+/// Where a JVM is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum State {
+    /// Its region is not filled in yet: empty, without a magic number, not accessible, or without the constants that
+    /// identify it. It has no series.
+    Starting,
+    /// Served.
+    Mapped,
+    /// Served from the mapping; the file was unlinked under the living JVM, by a tmp cleaner or an old JDK that shares
+    /// its `/tmp`.
+    Unlinked,
+    /// Served, but nothing can be asked whether it lives: its process is out of sight, its file's leases say nothing,
+    /// and its JDK has no heartbeat.
+    Unconfirmed,
+    /// Its heartbeat stands still: stopped, frozen or killed out of our sight. `jvm_up` is 0 and all else is absent.
+    Stalled,
+}
+
+impl State {
+    /// Every state, for metrics that show zeros too.
+    pub const ALL: [Self; 5] = [Self::Starting, Self::Mapped, Self::Unlinked, Self::Unconfirmed, Self::Stalled];
+
+    /// The label values of all, in the same order.
+    pub const NAMES: [&'static str; 5] = {
+        let mut names = [""; 5];
+        let mut at = 0;
+        while at < 5 {
+            names[at] = Self::ALL[at].as_str();
+            at += 1;
+        }
+        names
+    };
+
+    /// The label value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Mapped => "mapped",
+            Self::Unlinked => "unlinked",
+            Self::Unconfirmed => "unconfirmed",
+            Self::Stalled => "stalled",
+        }
+    }
+}
+
+/// A JVM of a roster. Immutable: when anything of it changes, the next roster has a new one over the same region.
+#[derive(Debug)]
+pub struct Target {
+    /// Which life.
+    pub incarnation: Incarnation,
+    /// Where it is in its life.
+    pub state: State,
+    /// Where its region was found.
+    pub path: PathBuf,
+    /// Name of the region file: the JVM's pid in its own pid namespace.
+    pub vpid: i32,
+    /// The `USER` of `hsperfdata_USER`.
+    pub user: Box<str>,
+    /// What the program is called.
+    pub app: Box<str>,
+    /// Lowest free ordinal among the JVMs of the same `app` and root labels.
+    pub slot: u32,
+    /// `app`, `slot` and the labels that the root's path gives.
+    pub identity: Labels,
+    /// What kind of JVM it is.
+    pub jvm: Jvm,
+    /// Its process, where it is visible.
+    pub process: Option<Arc<Process>>,
+    /// Its counters.
+    pub region: Arc<Region>,
+    /// Its identity inside the region.
+    pub seal: Seal,
+    /// Offsets of the words that its plans and vitals need; formulas name them by their index here.
+    pub words: Arc<[u32]>,
+    /// What lists and pages show of it, whatever the rules say.
+    pub vitals: Vitals,
+    /// One plan per profile, in the order of the configuration.
+    pub plans: Vec<Arc<Plan>>,
+    /// What else is known of it, and the facts from which the plans were made.
+    pub boards: Vec<(BoardId, Arc<dyn Board>, Arc<[Fact]>)>,
+}
+
+/// Facts that every list of JVMs shows; absent where the JVM does not tell.
+#[derive(Clone, Debug, Default)]
+pub struct Vitals {
+    /// Bytes in use in the heap.
+    pub heap_used: Option<Formula>,
+    /// Bytes that the heap has from the operating system.
+    pub heap_committed: Option<Formula>,
+    /// Bytes that the heap may grow to.
+    pub heap_limit: Option<Formula>,
+    /// When the JVM started, in seconds since the epoch.
+    pub start_time: Option<Formula>,
+}
+
+impl Target {
+    /// Whether the region file has no name any more.
+    pub fn is_unlinked(&self) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        self.region.file().metadata().is_ok_and(|file| file.nlink() == 0)
+    }
+}

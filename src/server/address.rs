@@ -1,0 +1,183 @@
+//! Listen addresses, and the sockets bound to them.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+
+use tokio::net::{TcpListener, TcpSocket};
+
+/// Connections that the kernel queues until they are accepted.
+const BACKLOG: u32 = 1024;
+
+/// `--web.listen-address`: `:9850`, `host:9850` or `[::1]:9850`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenAddress {
+    /// `None` is every address, IPv6 and IPv4.
+    host: Option<Box<str>>,
+    port: u16,
+}
+
+/// Why a listen address cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("listen address {0:?}: expected :PORT, HOST:PORT or [IPV6]:PORT, such as :9850")]
+pub struct ListenAddressError(String);
+
+impl ListenAddress {
+    /// Every address of the host.
+    pub fn any(port: u16) -> Self {
+        Self { host: None, port }
+    }
+}
+
+impl FromStr for ListenAddress {
+    type Err = ListenAddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let error = || ListenAddressError(text.to_owned());
+        let (host, port) = text.rsplit_once(':').ok_or_else(error)?;
+        let port = port.parse().ok().filter(|_| port.bytes().all(|b| b.is_ascii_digit())).ok_or_else(error)?;
+        let host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            Some(inner) => inner.parse::<Ipv6Addr>().is_ok().then_some(inner),
+            None => (!host.contains([':', '[', ']', '/', ' '])).then_some(host),
+        };
+        let host = host.ok_or_else(error)?;
+        Ok(Self { host: (!host.is_empty()).then(|| host.into()), port })
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.as_deref() {
+            None => write!(f, ":{}", self.port),
+            Some(host) if host.contains(':') => write!(f, "[{host}]:{}", self.port),
+            Some(host) => write!(f, "{host}:{}", self.port),
+        }
+    }
+}
+
+/// Why nothing listens.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}; {}", remedy(source))]
+pub struct BindError {
+    address: String,
+    source: io::Error,
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "stop what uses the port (`ss -ltnp` shows it) or choose another with --web.listen-address"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "ports below 1024 need CAP_NET_BIND_SERVICE; choose another with --web.listen-address"
+        }
+        io::ErrorKind::AddrNotAvailable => "this host has no such address; see --web.listen-address",
+        _ => "see --web.listen-address",
+    }
+}
+
+/// Sockets that listen.
+#[derive(Debug)]
+pub struct Bound {
+    pub(super) listeners: Vec<TcpListener>,
+}
+
+impl Bound {
+    /// Takes over sockets that listen already, such as systemd's. Call it inside a runtime.
+    ///
+    /// # Errors
+    /// When a socket cannot be made non-blocking or registered.
+    pub fn inherit(sockets: impl IntoIterator<Item = std::net::TcpListener>) -> io::Result<Self> {
+        let adopt = |socket: std::net::TcpListener| {
+            socket.set_nonblocking(true)?;
+            TcpListener::from_std(socket)
+        };
+        Ok(Self { listeners: sockets.into_iter().map(adopt).collect::<io::Result<_>>()? })
+    }
+
+    /// The addresses listened on, with the ports that the kernel chose.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+}
+
+/// Binds every address, or none.
+///
+/// # Errors
+/// Names the first address that cannot be bound, and the remedy.
+pub async fn bind(addresses: &[ListenAddress]) -> Result<Bound, BindError> {
+    let mut listeners = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        let error = |source| BindError { address: address.to_string(), source };
+        listeners.push(bind_one(address).await.map_err(error)?);
+    }
+    Ok(Bound { listeners })
+}
+
+async fn bind_one(address: &ListenAddress) -> io::Result<TcpListener> {
+    let Some(host) = address.host.as_deref() else {
+        // Both families on one socket; a kernel without IPv6 has only the other.
+        let dual = (IpAddr::from(Ipv6Addr::UNSPECIFIED), address.port).into();
+        return match listen(dual) {
+            Err(error)
+                if error.kind() != io::ErrorKind::AddrInUse && error.kind() != io::ErrorKind::PermissionDenied =>
+            {
+                listen((IpAddr::from(Ipv4Addr::UNSPECIFIED), address.port).into())
+            }
+            outcome => outcome,
+        };
+    };
+    let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address");
+    for resolved in tokio::net::lookup_host((host, address.port)).await? {
+        match listen(resolved) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
+    if address.ip() == IpAddr::from(Ipv6Addr::UNSPECIFIED) {
+        rustix::net::sockopt::set_ipv6_v6only(&socket, false)?;
+    }
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_and_shown_alike() {
+        for text in [":9850", "localhost:80", "127.0.0.1:0", "[::1]:9850", "[::]:9850"] {
+            assert_eq!(text.parse::<ListenAddress>().unwrap().to_string(), text);
+        }
+        for text in ["", "9850", "localhost", "::1:9850", "[::1]", "host:", "host:+80", "host:65536", "a b:1", "[x]:1"]
+        {
+            assert!(text.parse::<ListenAddress>().is_err(), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_used_port_names_the_address_and_the_remedy() {
+        let bound = bind(&["127.0.0.1:0".parse().unwrap()]).await.unwrap();
+        let address = bound.addresses()[0];
+        let error = bind(&[address.to_string().parse().unwrap()]).await.unwrap_err().to_string();
+        assert!(error.starts_with(&format!("cannot listen on {address}: ")), "{error}");
+        assert!(error.contains("--web.listen-address"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn no_host_is_both_families() {
+        let bound = bind(&[ListenAddress::any(0)]).await.unwrap();
+        let address = bound.addresses()[0];
+        assert!(address.ip().is_unspecified());
+        tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).await.unwrap();
+    }
+}
