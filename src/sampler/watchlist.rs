@@ -275,16 +275,26 @@ fn heap(collector: Collector, facts: &[Fact]) -> Option<Vec<PoolSource>> {
     for committed in of("pool.committed") {
         let pool = label(committed, "pool")?;
         let used = of("pool.used").find(|used| label(used, "pool") == Some(pool));
-        match used.map(|used| &used.formula) {
-            Some(Formula::Word(word, Scale::One)) => pools.push(PoolSource { pool: pool.into(), used: [*word].into() }),
-            Some(Formula::Sum(terms, Scale::One)) if terms.iter().all(|term| !term.negative) => {
-                pools.push(PoolSource { pool: pool.into(), used: terms.iter().map(|term| term.word).collect() });
-            }
+        match used {
+            Some(used) => pools.push(PoolSource { pool: pool.into(), used: summed(&used.formula)? }),
             None if matches!(collector, Collector::Serial | Collector::Parallel) && pool.ends_with("Eden Space") => {}
-            _ => return None,
+            None => return None,
         }
     }
     Some(pools)
+}
+
+/// The words whose sum a formula is.
+fn summed(formula: &Formula) -> Option<Box<[u32]>> {
+    match formula {
+        Formula::Word(word, Scale::One) => Some([*word].into()),
+        Formula::Sum(terms, Scale::One) if terms.iter().all(|term| !term.negative) => {
+            Some(terms.iter().map(|term| term.word).collect())
+        }
+        // What is told only after a first collection is looked at only after one.
+        Formula::Once(_, inner) => summed(inner),
+        _ => None,
+    }
 }
 
 fn label<'a>(fact: &'a Fact, name: &str) -> Option<&'a str> {
