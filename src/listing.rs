@@ -100,7 +100,7 @@ pub const NOTHING_FOUND: [(&str, &str); 4] = [
     ),
     (
         "JVM flags",
-        "-XX:+PerfDisableSharedMem and -XX:-UsePerfData hide a JVM, and so does a user id without a passwd entry. Start it with -XX:-PerfDisableSharedMem -XX:+UsePerfData.",
+        "-XX:+PerfDisableSharedMem or -XX:-UsePerfData hides a JVM; start it without. So does a user id that has no passwd entry.",
     ),
     (
         "Containers",
@@ -246,7 +246,15 @@ mod tests {
                 ..RefusedRow::default()
             }],
         };
-        insta::assert_snapshot!(listing.table(), @"");
+        insta::assert_snapshot!(listing.table(), @r"
+        APP     SLOT  PID   STATE   MAIN                JAVA    GC  HEAP                  UPTIME  PATH
+        orders  0     4711  mapped  com.example.Orders  25.0.3  G1  13.4 MiB of 96.0 MiB  2d 4h   /tmp/hsperfdata_app/4711
+        a�[31m  0     -             -                   -       -   -                     -
+
+        Not served (1):
+          pid 12: other_owner: owned by uid 1000�fake: line
+            Run the exporter as uid 1000.
+        ");
     }
 
     #[test]

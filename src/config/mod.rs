@@ -5,6 +5,8 @@ pub(crate) mod decode;
 mod load;
 mod problem;
 mod schema;
+#[cfg(test)]
+mod tests;
 pub(crate) mod yaml;
 
 use std::path::PathBuf;

@@ -6,7 +6,9 @@
 
 use prost::Message;
 
-use crate::metric::{self, Exponential, Family, Kind, Value, label_name};
+use super::page::Page;
+use crate::formula::Source;
+use crate::metric::{self, Exponential, Family, Kind, Labels, Value, label_name};
 
 /// The value of `Content-Type`.
 pub const CONTENT_TYPE: &str =
@@ -21,6 +23,22 @@ pub struct Sample<L> {
     pub value: Value,
     /// When a counter or summary began at zero, seconds since the epoch. Histograms know it themselves.
     pub created: Option<f64>,
+}
+
+/// Appends every present series of `page`; `source` gives the values of the JVM of that index. Returns the number of
+/// series.
+pub fn write_page<'s, S: Source + 's>(page: &Page, source: impl Fn(u32) -> &'s S, out: &mut Vec<u8>) -> usize {
+    let none = Labels::default();
+    let mut written = 0;
+    for block in &page.blocks {
+        let samples = page.rows[block.rows.clone()].iter().filter_map(|row| {
+            let (source, identity) = (source(row.target), page.identities.get(row.target as usize));
+            let labels = identity.unwrap_or(&none).iter().chain(row.labels.iter());
+            Some(Sample { labels, value: row.formula.evaluate(source)?, created: source.created() })
+        });
+        written += write_family(&block.family, samples, out);
+    }
+    written
 }
 
 /// Appends one family with its series, and returns how many series it has. A family without one is not written.
@@ -247,7 +265,6 @@ struct Timestamp {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
-    use crate::metric::Labels;
 
     fn family(name: &str, unit: &str, kind: Kind) -> Family {
         Family { name: name.into(), unit: unit.into(), kind, help: "Help.".into() }

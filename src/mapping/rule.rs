@@ -56,6 +56,9 @@ pub(crate) enum Action {
     Export(Box<Export>),
 }
 
+/// Label names and values.
+pub(crate) type LabelTemplates = Box<[(Box<str>, Template)]>;
+
 /// The metric that a rule describes.
 #[derive(Clone, Debug)]
 pub(crate) struct Export {
@@ -65,7 +68,7 @@ pub(crate) struct Export {
     pub(crate) factor: f64,
     /// As written; the default is the selector's.
     pub(crate) help: Option<Box<str>>,
-    pub(crate) labels: Box<[(Box<str>, Template)]>,
+    pub(crate) labels: LabelTemplates,
 }
 
 impl Rule {
@@ -299,7 +302,7 @@ fn decode_labels(
     path: &Path<'_>,
     selector: Option<&Selector>,
     reserved: &[String],
-) -> Option<Box<[(Box<str>, Template)]>> {
+) -> Option<LabelTemplates> {
     let pairs = decoder.pairs(node, path);
     if pairs.len() > LABEL_MAXIMUM {
         let message = format!("{} labels are too many, at most {LABEL_MAXIMUM}", pairs.len());

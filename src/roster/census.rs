@@ -12,7 +12,7 @@ use super::{Roster, Starting};
 use crate::config::Limits;
 use crate::discovery::liveness::assess;
 use crate::discovery::{Candidate, FileId, Liveness, Reason, Refusal, Scan};
-use crate::exposition::Page;
+use crate::exposition::{Page, Series};
 use crate::formula::{BoardId, Formula};
 use crate::hotspot::{self, Fact, Jvm};
 use crate::mapping::{Dropped, Profile, Words};
@@ -463,12 +463,17 @@ fn identity(app: &str, slot: u32, root: &Labels) -> Labels {
 }
 
 fn page(targets: &[Arc<Target>], profile: usize) -> Page {
-    Page::new((0_u32..).zip(targets).flat_map(|(index, target)| {
+    let identities = targets.iter().map(|target| target.identity.clone()).collect();
+    let series = (0_u32..).zip(targets).flat_map(|(index, target)| {
         let series = target.plans.get(profile).map(|plan| plan.series.as_slice()).unwrap_or_default();
-        series
-            .iter()
-            .map(move |planned| (&planned.family, (index, &target.identity, &*planned.labels, &planned.formula)))
-    }))
+        series.iter().map(move |planned| Series {
+            family: &planned.family,
+            target: index,
+            labels: &planned.labels,
+            formula: &planned.formula,
+        })
+    });
+    Page::new(identities, series)
 }
 
 fn reason(error: &RegionError) -> Reason {

@@ -15,7 +15,7 @@ const BUCKETS: usize = 160;
 const COARSEST: i32 = -4;
 
 /// Observations up to this are zero; the threshold of the official Go client, 2^-128.
-const ZERO: f64 = 2.938_735_877_055_718_8e-39;
+const ZERO: f64 = 2.938_735_877_055_719e-39;
 
 /// Buckets per power of two at [`SCHEMA`].
 const PER_POWER: usize = 1 << SCHEMA;
