@@ -73,6 +73,7 @@ impl Tempo {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
     use super::*;
 
     /// Paces at the end of each second, when every look of that second sees these pauses.

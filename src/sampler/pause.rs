@@ -361,7 +361,7 @@ mod tests {
                 tick(&mut reader);
             }
             // The JVM comes to rest.
-            while let Some((_, store)) = reader.stores.next() {
+            for (_, store) in reader.stores.by_ref() {
                 apply(&mut reader.words, store);
             }
             for _ in 0..2 * PATIENCE + 2 {

@@ -108,10 +108,9 @@ impl Seat {
         if Some(words.take(self.collectors)) != self.invocations.get(..self.collectors) {
             return false;
         }
-        if let Some(cause) = self.cause {
-            if !cause.is(words.take(cause.words(NO_GC_BYTES).count()), NO_GC) {
-                return false;
-            }
+        let cause = self.cause.map(|cause| (cause, words.take(cause.words(NO_GC_BYTES).count())));
+        if cause.is_some_and(|(cause, words)| !cause.is(words, NO_GC)) {
+            return false;
         }
         if self.sums_heap {
             self.quiet.heap = self.quiet.heap.max(Some(sum(words.0)));
