@@ -18,6 +18,7 @@ use crate::discovery::{Reason, Scanner, Watch};
 use crate::exposition::{Format, finish, write_families, write_page};
 use crate::formula::{BoardId, Formula};
 use crate::listing::{JvmRow, Listing, RefusedRow};
+use crate::perfdata::Image;
 use crate::roster::{Boards, Census, Roster, Settings, State, Target};
 use crate::server::Site;
 use crate::snapshot::{Board, FailureReason, Snapshot, View};
@@ -328,7 +329,7 @@ impl Fingerprint {
 struct NoBoards;
 
 impl Boards for NoBoards {
-    fn attach(&mut self, _: &Target) -> Vec<(BoardId, Arc<dyn Board>)> {
+    fn attach(&mut self, _: &Target, _: &Image) -> Vec<(BoardId, Arc<dyn Board>)> {
         Vec::new()
     }
 }
