@@ -34,6 +34,7 @@ pub mod nmt;
 pub mod perfdata;
 pub mod process;
 pub mod roster;
+pub mod sampler;
 pub mod server;
 pub mod sheet;
 pub mod snapshot;

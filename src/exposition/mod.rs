@@ -6,6 +6,7 @@
 
 pub mod negotiate;
 mod page;
+pub mod protobuf;
 mod text;
 
 use std::sync::Arc;

@@ -265,6 +265,37 @@ impl Region {
         self.identify(seal).map(|after| if before == after { before } else { Freshness::Grown })
     }
 
+    /// Replaces `out` by the words at `offsets`, for looks that come hundreds of times a second: only the birth word
+    /// and the fault mark are checked, once and after the loads, so that entries may be added meanwhile. A seal
+    /// without a birth word costs the whole check of [`Region::gather`].
+    ///
+    /// Each word is untorn; nothing is promised about the order in which different words are read.
+    ///
+    /// # Errors
+    /// As [`Region::gather`]; `out` is then empty.
+    pub fn peek(&self, seal: &Seal, offsets: &[u32], out: &mut Vec<i64>) -> Result<(), RegionError> {
+        let (Some(mapping), Some((offset, value))) = (&self.mapping, seal.birth) else {
+            return self.gather(seal, offsets, out).map(|_| ());
+        };
+        out.clear();
+        for offset in offsets {
+            let Ok(at) = self.checked(*offset) else {
+                out.clear();
+                return Err(RegionError::Offset(*offset));
+            };
+            out.push(seal.order.i64(mapping.load(at).to_ne_bytes()));
+        }
+        // A region is emptied before another JVM writes to it: a birth word that is still there vouches for every
+        // load before it.
+        fence(Ordering::Acquire);
+        let birth = seal.order.i64(self.word(offset)?.to_ne_bytes());
+        let verdict = mapping.check().and(if birth == value { Ok(()) } else { Err(RegionError::Replaced) });
+        if verdict.is_err() {
+            out.clear();
+        }
+        verdict
+    }
+
     /// Compares the region with the seal, now.
     fn identify(&self, seal: &Seal) -> Result<Freshness, RegionError> {
         let mut head = [0; HEAD.len()];
