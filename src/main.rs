@@ -87,8 +87,9 @@ fn run(command: &Command, source: ConfigSource, config: Config) -> anyhow::Resul
 fn once(source: ConfigSource, config: Config) -> anyhow::Result<()> {
     let profile = config.profiles.first().map(|profile| profile.name.clone()).unwrap_or_default();
     let telemetry = SelfMetrics::new(VOCABULARY);
-    let (app, _) = App::new(source, config, Arc::clone(&telemetry))?;
-    let text = render(&app.scan_once(), &profile, Format::Text, Some(&telemetry));
+    let (app, _) = App::new(source, config, telemetry)?;
+    let snapshot = app.scan_once();
+    let (text, _) = render(&snapshot, &profile, Format::Text, Some(&app.own_families()));
     print(&String::from_utf8_lossy(&text))
 }
 

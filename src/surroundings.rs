@@ -1,4 +1,5 @@
-//! What is known of a JVM beside its region: its own account of its memory, and the kernel's of its process.
+//! What is known of a JVM beside its counters at the moment of a scrape: what the sampler saw between scrapes, the
+//! JVM's own account of its memory, and the kernel's of its process.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -7,14 +8,16 @@ use std::sync::Arc;
 
 use crate::formula::BoardId;
 use crate::nmt::{self, Poller};
-use crate::perfdata::Image;
+use crate::perfdata::{Image, Seal};
 use crate::process::Observer;
 use crate::roster::{Boards, Target};
+use crate::sampler::{Sampler, Subject, Watchlist};
 use crate::snapshot::Board;
 
-/// Asks JVMs for their native memory, and the kernel for their processes.
+/// Watches JVMs between scrapes, asks them for their native memory, and the kernel for their processes.
 #[derive(Debug)]
 pub struct Surroundings {
+    sampler: Option<Arc<Sampler>>,
     poller: Arc<Poller>,
     observer: Observer,
     procfs: Option<PathBuf>,
@@ -23,16 +26,20 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
-    /// Of JVMs yet to be found. The poller is shared with who reconfigures it and counts its failures; `procfs` is
-    /// where the proc file system is, if processes may be looked at.
-    pub fn new(poller: Arc<Poller>, procfs: Option<PathBuf>) -> Self {
-        Self { poller, observer: Observer::new(), procfs, count: 0 }
+    /// Of JVMs yet to be found. Sampler and poller are shared with who reconfigures them and reports on them;
+    /// `procfs` is where the proc file system is, if processes may be looked at.
+    pub fn new(sampler: Option<Arc<Sampler>>, poller: Arc<Poller>, procfs: Option<PathBuf>) -> Self {
+        Self { sampler, poller, observer: Observer::new(), procfs, count: 0 }
     }
 }
 
 impl Boards for Surroundings {
-    fn attach(&mut self, target: &Target, _image: &Image) -> Vec<(BoardId, Arc<dyn Board>)> {
+    fn attach(&mut self, target: &Target, image: &Image) -> Vec<(BoardId, Arc<dyn Board>)> {
         let mut boards: Vec<(BoardId, Arc<dyn Board>)> = Vec::new();
+        if let Some((sampler, list)) = self.sampler.as_ref().zip(Watchlist::of(image)) {
+            let subject = Subject { region: Arc::clone(&target.region), seal: Seal::of(image), list };
+            boards.push((BoardId::Sampler, Arc::new(sampler.watch(subject))));
+        }
         if let Some(process) = process(target, self.procfs.as_deref()) {
             boards.push((BoardId::Process, self.observer.observe(process.directory)));
         }

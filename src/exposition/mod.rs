@@ -28,6 +28,7 @@ pub fn write_page<'s, S: Source + 's>(
     match format {
         Format::Text => text::write(page, false, source, out),
         Format::OpenMetrics => text::write(page, true, source, out),
+        Format::Protobuf => protobuf::write_page(page, source, out),
     }
 }
 

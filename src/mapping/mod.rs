@@ -20,6 +20,7 @@ mod profile;
 mod registry;
 pub(crate) mod rule;
 mod secret;
+mod source;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,7 @@ use rustc_hash::FxHashMap;
 
 pub use decision::{Decision, Exported, Origin, Reason, Subject};
 pub use profile::Profile;
+pub use source::{source, sources};
 
 use crate::formula::Formula;
 use crate::metric::{Family, Labels};

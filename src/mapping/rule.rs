@@ -6,9 +6,10 @@ use super::decision::Origin;
 use super::name::{check_label, check_metric};
 use super::pattern::{Pattern, Template};
 use super::secret::is_secret;
+use super::source::{source as find, sources};
 use crate::config::decode::{Decoder, Path, suggest};
 use crate::config::yaml::{Node, Position};
-use crate::hotspot::{SOURCES, SourceInfo};
+use crate::hotspot::SourceInfo;
 use crate::metric::{Kind, label_name};
 
 /// Every key of a rule.
@@ -210,10 +211,10 @@ fn decode_selector(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>, fiel
         (None, Some(source)) => {
             let path = path.key("source");
             let text = decoder.text(source, &path, TEXT_MAXIMUM)?;
-            let info = SOURCES.iter().find(|info| info.name == text);
+            let info = find(text);
             if info.is_none() {
-                let hint = suggest(text, SOURCES.iter().map(|info| info.name));
-                decoder.report(source.position, &path, "this source is not known", &hint);
+                let hint = suggest(text, sources().map(|info| info.name));
+                decoder.report(source.position, &path, format!("no source is called `{text}`"), &hint);
             }
             info.map(Selector::Source)
         }

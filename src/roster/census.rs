@@ -34,7 +34,7 @@ pub struct Settings {
 
 /// Gives a JVM that has just become readable the boards that other parts of the program keep for it.
 pub trait Boards: Debug + Send {
-    /// Called once per incarnation, with a copy of its region. A board is dropped with the JVM.
+    /// Called with a copy of the JVM's region, once per incarnation if it gives any board. A board is dropped with the JVM.
     fn attach(&mut self, target: &Target, image: &Image) -> Vec<(BoardId, Arc<dyn Board>)>;
 }
 
@@ -63,9 +63,14 @@ impl Census {
         }
     }
 
-    /// Takes a new configuration; every JVM is planned anew at the next [`Census::update`].
-    pub fn reconfigure(&mut self, settings: Settings) {
+    /// Takes a new configuration; every JVM is planned anew at the next [`Census::update`]. New boards, where they are
+    /// given, take the place of those that the JVMs have.
+    pub fn reconfigure(&mut self, settings: Settings, boards: Option<Box<dyn Boards>>) {
         self.settings = settings;
+        if let Some(boards) = boards {
+            self.boards = boards;
+            self.followed.values_mut().for_each(|followed| followed.boards.clear());
+        }
         self.roster = Arc::default();
     }
 
@@ -164,7 +169,7 @@ impl Census {
                 return;
             }
         };
-        if followed.target.is_none() {
+        if followed.boards.is_empty() {
             followed.boards = self.boards.attach(&target, &image);
         }
         target.boards = followed.boards.iter().map(|(id, board)| (*id, Arc::clone(board), board.read().0)).collect();
