@@ -4,6 +4,7 @@ mod explain;
 
 use std::fmt::Write as _;
 use std::fs::File;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
