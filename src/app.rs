@@ -28,12 +28,14 @@ use crate::surroundings::Surroundings;
 use crate::telemetry::{self, Quiet, ReloadOutcome, SelfMetrics, Vocabulary};
 
 /// The label values of the exporter's own metrics.
-pub const VOCABULARY: Vocabulary = Vocabulary {
-    states: &State::NAMES,
-    refusals: &Reason::NAMES,
-    read_failures: &FailureReason::NAMES,
-    drops: &["limit", "duplicate", "conflict"],
-};
+pub fn vocabulary() -> Vocabulary {
+    Vocabulary {
+        states: State::ALL.map(State::as_str).into(),
+        refusals: Reason::ALL.map(Reason::as_str).into(),
+        read_failures: FailureReason::ALL.map(FailureReason::as_str).into(),
+        drops: ["limit", "duplicate", "conflict"].into(),
+    }
+}
 
 /// Where the configuration comes from, every time it is read.
 #[derive(Clone, Debug)]

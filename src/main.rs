@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
-use hotspot_exporter::app::{App, ConfigSource, VOCABULARY, listing, render};
+use hotspot_exporter::app::{App, ConfigSource, listing, render, vocabulary};
 use hotspot_exporter::cli::{Cli, Command, Flags, OutputFormat};
 use hotspot_exporter::config::Config;
 use hotspot_exporter::exposition::Format;
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
 fn run(command: &Command, source: ConfigSource, config: Config) -> anyhow::Result<()> {
     match command {
         Command::List { format } => {
-            let (app, _) = App::new(source, config, SelfMetrics::new(VOCABULARY))?;
+            let (app, _) = App::new(source, config, SelfMetrics::new(vocabulary()))?;
             let listing = listing(&app.scan_once());
             match format {
                 OutputFormat::Table => print(&listing.table()),
@@ -82,7 +82,7 @@ fn run(command: &Command, source: ConfigSource, config: Config) -> anyhow::Resul
 
 fn once(source: ConfigSource, config: Config) -> anyhow::Result<()> {
     let profile = config.profiles.first().map(|profile| profile.name.clone()).unwrap_or_default();
-    let telemetry = SelfMetrics::new(VOCABULARY);
+    let telemetry = SelfMetrics::new(vocabulary());
     let (app, _) = App::new(source, config, telemetry)?;
     let snapshot = app.scan_once();
     let mut text = Vec::new();
@@ -119,7 +119,7 @@ fn serve(flags: &Flags, source: ConfigSource, config: Config) -> anyhow::Result<
         lifecycle: flags.lifecycle,
         ..Options::default()
     };
-    let telemetry = SelfMetrics::new(VOCABULARY);
+    let telemetry = SelfMetrics::new(vocabulary());
     let (app, watch) = App::new(source, config, Arc::clone(&telemetry)).context("cannot watch for JVMs")?;
     runtime()?.block_on(async {
         let bound = server::bind(&flags.listen).await?;

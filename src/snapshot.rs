@@ -14,6 +14,9 @@ use crate::roster::{Roster, State, Target};
 /// What a board publishes: facts whose formulas are cells of that board, and one value per cell.
 pub type Reading = (Arc<[Fact]>, Vec<Option<Value>>);
 
+/// A board, whose it is, and the facts from which plans were made.
+pub type Attached = (BoardId, Arc<dyn Board>, Arc<[Fact]>);
+
 /// Values that another part of the program has for one JVM: NMT, /proc, the sampler.
 pub trait Board: Debug + Send + Sync {
     /// The facts and their values now, cell by cell. Must not block on the JVM, a file or a socket. The same facts are
@@ -61,17 +64,6 @@ pub enum FailureReason {
 impl FailureReason {
     /// Every reason, for metrics that show zeros too.
     pub const ALL: [Self; 5] = [Self::Exited, Self::Replaced, Self::Truncated, Self::Io, Self::Deadline];
-
-    /// The label values of all, in the same order.
-    pub const NAMES: [&'static str; 5] = {
-        let mut names = [""; 5];
-        let mut at = 0;
-        while at < 5 {
-            names[at] = Self::ALL[at].as_str();
-            at += 1;
-        }
-        names
-    };
 
     /// The label value.
     pub const fn as_str(self) -> &'static str {

@@ -1,7 +1,7 @@
 //! Brings files and processes together: whose region is which.
 
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags, openat};
@@ -216,10 +216,10 @@ impl Place {
         let user = user.map(|(uid, passwd)| passwd::name_of(&passwd, uid));
         place.facts.has_passwd_entry = user.as_ref().map(Option::is_some);
         let path = procfs.path().join(process.pid.to_string()).join("root/tmp");
-        if let Err(errno) = place.search(survey, &root, &path, process, user.flatten().as_deref(), mapped) {
-            if errno != Errno::NOENT {
-                place.obstacle = Some(Refusal::of_errno(&path, errno));
-            }
+        if let Err(errno) = place.search(survey, &root, &path, process, user.flatten().as_deref(), mapped)
+            && errno != Errno::NOENT
+        {
+            place.obstacle = Some(Refusal::of_errno(&path, errno));
         }
         place
     }
@@ -230,7 +230,7 @@ impl Place {
         &mut self,
         survey: &mut Survey<'_>,
         root: &OwnedFd,
-        path: &PathBuf,
+        path: &Path,
         process: &Process,
         user: Option<&str>,
         mapped: Option<&Mapped>,

@@ -1,5 +1,5 @@
 //! Whole scans of planted directories, without processes.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::panic, clippy::type_complexity, clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::fs;
 use std::time::Duration;

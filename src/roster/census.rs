@@ -110,7 +110,10 @@ impl Census {
             Ok(followed) => {
                 self.followed.insert(followed.candidate.id, followed);
             }
-            Err((candidate, error)) => refusals.push(refuse(&candidate, reason(&error), error.to_string())),
+            Err(refused) => {
+                let (candidate, error) = *refused;
+                refusals.push(refuse(&candidate, reason(&error), error.to_string()));
+            }
         }
     }
 

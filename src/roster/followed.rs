@@ -58,7 +58,7 @@ pub(super) enum Finding {
 
 impl Followed {
     /// Opens the region of a candidate.
-    pub(super) fn new(candidate: Candidate, file: File, access: Access) -> Result<Self, (Candidate, RegionError)> {
+    pub(super) fn new(candidate: Candidate, file: File, access: Access) -> Result<Self, Box<(Candidate, RegionError)>> {
         match Region::open(file, access) {
             Ok(region) => Ok(Self {
                 linked: candidate.linked,
@@ -68,7 +68,7 @@ impl Followed {
                 target: None,
                 boards: Vec::new(),
             }),
-            Err(error) => Err((candidate, error)),
+            Err(error) => Err(Box::new((candidate, error))),
         }
     }
 

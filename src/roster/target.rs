@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::census::Settings;
 use crate::discovery::{FileId, Process};
-use crate::formula::{BoardId, Formula};
+use crate::formula::Formula;
 use crate::hotspot::{self, Fact, Jvm};
 use crate::mapping::{Plan, Words};
 use crate::metric::{Kind, Labels, Value};
 use crate::perfdata::{Image, Region, Seal};
-use crate::snapshot::Board;
+use crate::snapshot::Attached;
 
 /// One life of one JVM. A restarted JVM, with the same pid or not, is another incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,17 +42,6 @@ pub enum State {
 impl State {
     /// Every state, for metrics that show zeros too.
     pub const ALL: [Self; 5] = [Self::Starting, Self::Mapped, Self::Unlinked, Self::Unconfirmed, Self::Stalled];
-
-    /// The label values of all, in the same order.
-    pub const NAMES: [&'static str; 5] = {
-        let mut names = [""; 5];
-        let mut at = 0;
-        while at < 5 {
-            names[at] = Self::ALL[at].as_str();
-            at += 1;
-        }
-        names
-    };
 
     /// The label value.
     pub const fn as_str(self) -> &'static str {
@@ -100,7 +89,7 @@ pub struct Target {
     /// One plan per profile, in the order of the configuration.
     pub plans: Vec<Arc<Plan>>,
     /// What else is known of it, and the facts from which the plans were made.
-    pub boards: Vec<(BoardId, Arc<dyn Board>, Arc<[Fact]>)>,
+    pub boards: Vec<Attached>,
 }
 
 /// Facts that every list of JVMs shows; absent where the JVM does not tell.
