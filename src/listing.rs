@@ -35,8 +35,10 @@ pub struct JvmRow {
     /// The collector's short name, such as `G1`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gc: Option<String>,
-    /// The region's file.
+    /// The region's file, or `/proc/PID/mem`.
     pub path: String,
+    /// By which way it is read: `file` or `memory`.
+    pub via: String,
     /// Labels that the root's path gave.
     pub labels: BTreeMap<String, String>,
     /// Seconds since the JVM started.
@@ -122,7 +124,7 @@ impl Listing {
             }
         } else {
             let rows = self.jvms.iter().map(JvmRow::cells).collect::<Vec<_>>();
-            columns(&mut out, &["APP", "SLOT", "PID", "STATE", "MAIN", "JAVA", "GC", "HEAP", "UPTIME", "PATH"], &rows);
+            columns(&mut out, &["APP", "SLOT", "PID", "STATE", "MAIN", "JAVA", "GC", "HEAP", "UPTIME", "VIA", "PATH"], &rows);
         }
         if !self.refused.is_empty() {
             let _ = writeln!(out, "\nNot served ({}):", self.refused.len());
@@ -159,6 +161,7 @@ impl JvmRow {
             or_dash(&self.gc),
             self.heap().unwrap_or("-".to_owned()),
             self.uptime_seconds.map_or("-".to_owned(), duration),
+            plain(&self.via),
             plain(&self.path),
         ]
     }
@@ -227,6 +230,7 @@ mod tests {
             java_version: Some("25.0.3".to_owned()),
             gc: Some("G1".to_owned()),
             path: "/tmp/hsperfdata_app/4711".to_owned(),
+            via: "file".to_owned(),
             uptime_seconds: Some(187_200.0),
             heap_used: Some(14_064_760),
             heap_limit: Some(100_663_296),

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,13 +10,13 @@ use super::target::{Incarnation, State, Target, Vitals};
 use super::{Roster, Starting};
 use crate::config::Limits;
 use crate::discovery::liveness::assess;
-use crate::discovery::{Candidate, FileId, Liveness, Reason, Refusal, Scan};
+use crate::discovery::{Candidate, Liveness, Reason, Refusal, RegionId, Scan, Source};
 use crate::exposition::Page;
 use crate::formula::{BoardId, Formula};
 use crate::hotspot::{self, Fact, Jvm};
 use crate::mapping::{Dropped, Profile, Words};
 use crate::metric::{Kind, Labels, Value};
-use crate::perfdata::{Access, Freshness, Image, Region, RegionError, Seal};
+use crate::perfdata::{Access, Freshness, Image, MemoryError, Region, RegionError, Seal, Via};
 use crate::snapshot::Board;
 
 /// `sun.os.hrt.ticks`: uptime, written every 50 ms by JDK 8 to 24 (JDK-8241678 removed it).
@@ -51,7 +50,7 @@ pub trait Boards: Debug + Send {
 pub struct Census {
     settings: Settings,
     boards: Box<dyn Boards>,
-    followed: BTreeMap<FileId, Followed>,
+    followed: BTreeMap<RegionId, Followed>,
     slots: Slots,
     roster: Arc<Roster>,
     /// A JVM was replaced since the scan.
@@ -66,7 +65,7 @@ struct Followed {
     heartbeat: Option<Heartbeat>,
     target: Option<Arc<Target>>,
     boards: Vec<(BoardId, Arc<dyn Board>)>,
-    /// The directory entry is still there.
+    /// The last scan showed it: the directory entry is still there, or the process with its memory.
     linked: bool,
 }
 
@@ -105,7 +104,7 @@ impl Census {
     }
 
     /// Whether a region is open already, so that a scan need not open it again.
-    pub fn follows(&self, id: FileId) -> bool {
+    pub fn follows(&self, id: RegionId) -> bool {
         self.followed.contains_key(&id)
     }
 
@@ -117,9 +116,9 @@ impl Census {
             followed.linked = false;
         }
         for mut candidate in scan.candidates {
-            match (self.followed.get_mut(&candidate.id), candidate.file.take()) {
+            match (self.followed.get_mut(&candidate.id), candidate.source.take()) {
                 (Some(followed), _) => followed.see(candidate),
-                (None, Some(file)) => self.follow(candidate, file, &mut refusals),
+                (None, Some(source)) => self.follow(candidate, source, &mut refusals),
                 (None, None) => self.unsettled = true,
             }
         }
@@ -129,13 +128,13 @@ impl Census {
     }
 
     /// Opens a region that was not known before.
-    fn follow(&mut self, candidate: Candidate, file: File, refusals: &mut Vec<Refusal>) {
+    fn follow(&mut self, candidate: Candidate, source: Source, refusals: &mut Vec<Refusal>) {
         if self.followed.len() >= self.settings.limits.max_jvms {
             let detail = format!("limits.max_jvms is {}; raise it to serve this JVM too", self.settings.limits.max_jvms);
             refusals.push(refuse(&candidate, Reason::TooMany, detail));
             return;
         }
-        match Region::open(file, self.settings.access) {
+        match source.open(self.settings.access) {
             Ok(region) => {
                 let region = Arc::new(region);
                 let followed =
@@ -158,7 +157,7 @@ impl Census {
                 Finding::Ended => {
                     over.push(*id);
                     self.unsettled |= followed.linked && followed.target.is_some();
-                    if followed.target.is_none() && followed.linked {
+                    if followed.target.is_none() && followed.linked && followed.region.via() == Via::File {
                         let detail = "its JVM was killed and left the file behind; the next JVM of this user deletes it";
                         refusals.push(refuse(&followed.candidate, Reason::Stale, detail.to_owned()));
                     }
@@ -183,7 +182,7 @@ impl Census {
         changed
     }
 
-    fn forget(&mut self, id: FileId) {
+    fn forget(&mut self, id: RegionId) {
         let Some(followed) = self.followed.remove(&id) else { return };
         if let Some(target) = &followed.target {
             self.slots.give_back(&target.app, &followed.candidate.labels, target.slot);
@@ -191,7 +190,7 @@ impl Census {
     }
 
     /// Gives a target its identity, boards and plans.
-    fn serve(&mut self, id: FileId, mut target: Target) {
+    fn serve(&mut self, id: RegionId, mut target: Target) {
         let Some(followed) = self.followed.get_mut(&id) else { return };
         let slot = match &followed.target {
             Some(old) if old.app == target.app => old.slot,
@@ -245,6 +244,10 @@ impl Followed {
     }
 
     fn examine(&mut self, settings: &Settings, anew: bool) -> Finding {
+        // Memory is not held as a file is: a JVM that the scan does not name has ended, or is read by its file now.
+        if self.region.via() == Via::Memory && !self.linked {
+            return Finding::Ended;
+        }
         let Some(target) = self.target.clone() else { return self.examine_newcomer(settings) };
         let state = match self.state(&target) {
             Some(state) => state,
@@ -278,7 +281,9 @@ impl Followed {
         let image = match Image::read(&self.region) {
             Ok(image) => image,
             Err(RegionError::Decode(error)) if error.is_blank() => return Finding::Starting,
-            Err(RegionError::Truncated) => return Finding::Ended,
+            Err(RegionError::Truncated | RegionError::Memory(MemoryError::Ended | MemoryError::Unmapped)) => {
+                return Finding::Ended;
+            }
             Err(error) => return Finding::Refused(reason(&error), error.to_string()),
         };
         let jvm = Jvm::of(&image, &settings.properties);
@@ -296,7 +301,7 @@ impl Followed {
         let app = app.or_else(|| process.as_ref().and_then(|process| process.unit())).or_else(|| jvm.app.clone());
         let mut target = Target {
             incarnation: Incarnation {
-                file: self.candidate.id,
+                region: self.candidate.id,
                 birth: image.word("sun.rt.createVmBeginTime").or(image.word("sun.rt.vmInitDoneTime")).unwrap_or(0),
             },
             state,
@@ -355,6 +360,7 @@ impl Followed {
             path: self.candidate.path.clone(),
             vpid: self.candidate.vpid,
             pid: self.candidate.process.as_ref().map(|process| process.pid),
+            via: self.region.via(),
         }
     }
 }
@@ -463,7 +469,7 @@ fn reason(error: &RegionError) -> Reason {
         RegionError::Decode(error) if error.is_version() => Reason::UnsupportedVersion,
         RegionError::Decode(_) | RegionError::Replaced | RegionError::Offset(_) => Reason::NotPerfdata,
         RegionError::Truncated => Reason::TooSmall,
-        RegionError::Io(_) => Reason::IoError,
+        RegionError::Memory(_) | RegionError::Io(_) => Reason::IoError,
     }
 }
 

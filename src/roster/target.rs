@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::discovery::{FileId, Process};
+use crate::discovery::{Process, RegionId};
 use crate::formula::{BoardId, Formula};
 use crate::hotspot::{Fact, Jvm};
 use crate::mapping::Plan;
@@ -14,8 +14,8 @@ use crate::snapshot::Board;
 /// One life of one JVM. A restarted JVM, with the same pid or not, is another incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Incarnation {
-    /// The region file.
-    pub file: FileId,
+    /// Where its counters are.
+    pub region: RegionId,
     /// What tells two JVMs in the same file apart: epoch milliseconds of the start.
     pub birth: i64,
 }
@@ -74,9 +74,9 @@ pub struct Target {
     pub state: State,
     /// Where its region was found.
     pub path: PathBuf,
-    /// Name of the region file: the JVM's pid in its own pid namespace.
+    /// The JVM's pid in its own pid namespace: the name of its region file.
     pub vpid: i32,
-    /// The `USER` of `hsperfdata_USER`.
+    /// The `USER` of `hsperfdata_USER`, or what it would be.
     pub user: Box<str>,
     /// What the program is called.
     pub app: Box<str>,
@@ -116,9 +116,9 @@ pub struct Vitals {
 }
 
 impl Target {
-    /// Whether the region file has no name any more.
+    /// Whether there is a region file and it has no name any more.
     pub fn is_unlinked(&self) -> bool {
         use std::os::unix::fs::MetadataExt;
-        self.region.file().metadata().is_ok_and(|file| file.nlink() == 0)
+        self.region.file().and_then(|file| file.metadata().ok()).is_some_and(|file| file.nlink() == 0)
     }
 }
