@@ -256,7 +256,7 @@ pub fn listing(snapshot: &Snapshot) -> Listing {
             pid: starting.pid.or(Some(starting.vpid)).and_then(|pid| u32::try_from(pid).ok()),
             state: State::Starting.as_str().to_owned(),
             path: starting.path.display().to_string(),
-            via: starting.via.as_str().to_owned(),
+            via: starting.via.map(|via| via.as_str().to_owned()),
             ..JvmRow::default()
         });
     }
@@ -286,7 +286,7 @@ fn row(target: &Target, view: &View<'_>) -> JvmRow {
         java_version: target.jvm.java_version.clone(),
         gc: target.jvm.collector.map(|collector| collector.name().to_owned()),
         path: target.path.display().to_string(),
-        via: target.region.via().as_str().to_owned(),
+        via: Some(target.region.via().as_str().to_owned()),
         labels: target
             .identity
             .iter()

@@ -38,7 +38,8 @@ pub struct JvmRow {
     /// The region's file, or `/proc/PID/mem`.
     pub path: String,
     /// By which way it is read: `file` or `memory`.
-    pub via: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub via: Option<String>,
     /// Labels that the root's path gave.
     pub labels: BTreeMap<String, String>,
     /// Seconds since the JVM started.
@@ -161,7 +162,7 @@ impl JvmRow {
             or_dash(&self.gc),
             self.heap().unwrap_or("-".to_owned()),
             self.uptime_seconds.map_or("-".to_owned(), duration),
-            plain(&self.via),
+            or_dash(&self.via),
             plain(&self.path),
         ]
     }
@@ -230,7 +231,7 @@ mod tests {
             java_version: Some("25.0.3".to_owned()),
             gc: Some("G1".to_owned()),
             path: "/tmp/hsperfdata_app/4711".to_owned(),
-            via: "file".to_owned(),
+            via: Some("file".to_owned()),
             uptime_seconds: Some(187_200.0),
             heap_used: Some(14_064_760),
             heap_limit: Some(100_663_296),

@@ -360,7 +360,7 @@ impl Followed {
             path: self.candidate.path.clone(),
             vpid: self.candidate.vpid,
             pid: self.candidate.process.as_ref().map(|process| process.pid),
-            via: self.region.via(),
+            via: Some(self.region.via()),
         }
     }
 }
