@@ -103,7 +103,7 @@ pub const NOTHING_FOUND: [(&str, &str); 4] = [
     ),
     (
         "JVM flags",
-        "-XX:+PerfDisableSharedMem and -XX:-UsePerfData hide a JVM, and so does a user id without a passwd entry. Start it with -XX:-PerfDisableSharedMem -XX:+UsePerfData.",
+        "-XX:-UsePerfData hides a JVM. One with -XX:+PerfDisableSharedMem, or whose user id has no passwd entry, has no file and is read from its memory: run as its user and group, or with CAP_SYS_PTRACE.",
     ),
     (
         "Containers",

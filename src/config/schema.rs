@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::decode::{Decoder, DurationBounds, Path};
 use super::yaml::Node;
-use super::{Discovery, Enabled, Identity, Limits, Nmt, NmtMode, Otlp, OtlpProtocol, Processes, Procfs, RootPattern, Sampling};
+use super::{
+    Discovery, Enabled, Identity, Limits, Nmt, NmtMode, Otlp, OtlpProtocol, Processes, Procfs, RootPattern, Sampling,
+};
 use crate::mapping::name::check_label;
 use crate::perfdata::Access;
 

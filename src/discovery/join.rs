@@ -96,12 +96,10 @@ fn find(survey: &mut Survey<'_>, procfs: &mut Procfs, process: &Arc<Process>, ma
 
 /// Gives a process the file that its map names, if a root showed that, read or refused.
 fn attach(survey: &mut Survey<'_>, process: &Arc<Process>, mapped: &Mapped) -> bool {
-    if let Some(candidate) =
-        survey.named(process.vpid, |candidate| {
-            let file = candidate.id.file();
-            file.is_some_and(|id| mapped.is(id, &candidate.path)) && candidate.process.is_none()
-        })
-    {
+    if let Some(candidate) = survey.named(process.vpid, |candidate| {
+        let file = candidate.id.file();
+        file.is_some_and(|id| mapped.is(id, &candidate.path)) && candidate.process.is_none()
+    }) {
         candidate.process = Some(Arc::clone(process));
         return true;
     }

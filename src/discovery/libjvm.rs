@@ -44,7 +44,9 @@ pub(super) struct Symbols {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Fault {
     /// It cannot be opened.
-    #[error("its libjvm.so cannot be opened ({0}); grant CAP_SYS_PTRACE, or CAP_CHECKPOINT_RESTORE if the file was replaced after the JVM had started")]
+    #[error(
+        "its libjvm.so cannot be opened ({0}); grant CAP_SYS_PTRACE, or CAP_CHECKPOINT_RESTORE if the file was replaced after the JVM had started"
+    )]
     Open(Errno),
     /// Larger than any.
     #[error("its libjvm.so has {0} bytes, expected at most {LIBRARY_MAXIMUM}; it is not HotSpot's")]

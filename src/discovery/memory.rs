@@ -186,7 +186,9 @@ fn denial(procfs: &Procfs) -> &'static str {
     match text(procfs.root(), "sys/kernel/yama/ptrace_scope").trim() {
         "1" | "2" => "kernel.yama.ptrace_scope forbids it; grant CAP_SYS_PTRACE",
         "3" => "kernel.yama.ptrace_scope is 3, which nothing overrides; boot with a lower one",
-        _ => "the kernel forbids process_vm_readv, by user, capability, seccomp filter or security module; grant CAP_SYS_PTRACE",
+        _ => {
+            "the kernel forbids process_vm_readv, by user, capability, seccomp filter or security module; grant CAP_SYS_PTRACE"
+        }
     }
 }
 
@@ -196,4 +198,28 @@ fn user(opener: &Opener, procfs: &Procfs, process: &Process) -> Option<String> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = openat(&directory, Path::new("root"), flags, Mode::empty()).ok()?;
     user_name(opener, &directory, &root, process.uid)?
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_denial_names_what_denies() {
+        let directory = tempfile::tempdir().unwrap();
+        let yama = directory.path().join("sys/kernel/yama");
+        std::fs::create_dir_all(&yama).unwrap();
+        for (scope, expected) in [
+            ("0\n", "process_vm_readv"),
+            ("1\n", "ptrace_scope forbids it; grant CAP_SYS_PTRACE"),
+            ("2\n", "ptrace_scope forbids it; grant CAP_SYS_PTRACE"),
+            ("3\n", "ptrace_scope is 3"),
+        ] {
+            std::fs::write(yama.join("ptrace_scope"), scope).unwrap();
+            let text = denial(&Procfs::new(directory.path()).unwrap());
+            assert!(text.contains(expected), "{scope} {text}");
+        }
+    }
 }

@@ -193,7 +193,7 @@ mod tests {
         let mut planted = Planted::new();
         planted.entries.truncate(STRIDE / 8);
         let klass = planted.entries.clone();
-        planted.entries = klass.repeat(ENTRIES as usize + 10);
+        planted.entries = klass.repeat(usize::try_from(ENTRIES).unwrap() + 10);
         assert_eq!(planted.locate(false), Err(Fault::Field("_start")));
     }
 

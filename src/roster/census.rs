@@ -94,7 +94,14 @@ enum Finding {
 impl Census {
     /// Follows nobody yet.
     pub fn new(settings: Settings, boards: Box<dyn Boards>) -> Self {
-        Self { settings, boards, followed: BTreeMap::new(), slots: Slots::default(), roster: Arc::default(), unsettled: false }
+        Self {
+            settings,
+            boards,
+            followed: BTreeMap::new(),
+            slots: Slots::default(),
+            roster: Arc::default(),
+            unsettled: false,
+        }
     }
 
     /// Takes a new configuration; every JVM is planned anew at the next [`Census::update`].
@@ -130,15 +137,22 @@ impl Census {
     /// Opens a region that was not known before.
     fn follow(&mut self, candidate: Candidate, source: Source, refusals: &mut Vec<Refusal>) {
         if self.followed.len() >= self.settings.limits.max_jvms {
-            let detail = format!("limits.max_jvms is {}; raise it to serve this JVM too", self.settings.limits.max_jvms);
+            let detail =
+                format!("limits.max_jvms is {}; raise it to serve this JVM too", self.settings.limits.max_jvms);
             refusals.push(refuse(&candidate, Reason::TooMany, detail));
             return;
         }
         match source.open(self.settings.access) {
             Ok(region) => {
                 let region = Arc::new(region);
-                let followed =
-                    Followed { linked: candidate.linked, candidate, region, heartbeat: None, target: None, boards: Vec::new() };
+                let followed = Followed {
+                    linked: candidate.linked,
+                    candidate,
+                    region,
+                    heartbeat: None,
+                    target: None,
+                    boards: Vec::new(),
+                };
                 self.followed.insert(followed.candidate.id, followed);
             }
             Err(error) => refusals.push(refuse(&candidate, reason(&error), error.to_string())),
@@ -158,7 +172,8 @@ impl Census {
                     over.push(*id);
                     self.unsettled |= followed.linked && followed.target.is_some();
                     if followed.target.is_none() && followed.linked && followed.region.via() == Via::File {
-                        let detail = "its JVM was killed and left the file behind; the next JVM of this user deletes it";
+                        let detail =
+                            "its JVM was killed and left the file behind; the next JVM of this user deletes it";
                         refusals.push(refuse(&followed.candidate, Reason::Stale, detail.to_owned()));
                     }
                 }
@@ -456,9 +471,9 @@ fn identity(app: &str, slot: u32, root: &Labels) -> Labels {
 fn page(targets: &[Arc<Target>], profile: usize) -> Page {
     Page::new((0_u32..).zip(targets).flat_map(|(index, target)| {
         let series = target.plans.get(profile).map(|plan| plan.series.as_slice()).unwrap_or_default();
-        series.iter().map(move |planned| {
-            (&planned.family, (index, &target.identity, &*planned.labels, &planned.formula))
-        })
+        series
+            .iter()
+            .map(move |planned| (&planned.family, (index, &target.identity, &*planned.labels, &planned.formula)))
     }))
 }
 

@@ -69,3 +69,55 @@ impl Memory {
         Ok(bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+    use super::*;
+
+    /// The memory of this very process, which everybody may read.
+    fn own() -> Memory {
+        Memory::of(i32::try_from(std::process::id()).unwrap())
+    }
+
+    #[test]
+    fn what_is_not_there_is_an_error() {
+        let number = 0x1122_3344_5566_7788_u64;
+        assert_eq!(own().bytes(&raw const number as u64), Ok(number.to_ne_bytes()));
+        for address in [0, 8, u64::MAX, u64::MAX - 7, 0xffff_8000_0000_0000] {
+            assert_eq!(own().bytes::<8>(address), Err(MemoryError::Unmapped), "{address:#x}");
+        }
+        let mut ended = std::process::Command::new("true").spawn().unwrap();
+        let pid = i32::try_from(ended.id()).unwrap();
+        ended.wait().unwrap();
+        assert_eq!(Memory::of(pid).bytes::<8>(4096), Err(MemoryError::Ended));
+    }
+
+    /// The kernel copies aligned words whole, wherever in the copied range they lie.
+    #[test]
+    fn words_are_never_torn() {
+        let words: Vec<AtomicU64> = (0..512).map(|_| AtomicU64::new(0)).collect();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    for value in [u64::MAX, 0] {
+                        words.iter().for_each(|word| word.store(value, Ordering::Relaxed));
+                    }
+                }
+            });
+            let mut copy = vec![0; 4096];
+            for round in 0..20_000 {
+                let length = 8 * (1 + round % 512);
+                own().read(words.as_ptr() as u64, &mut copy[..length]).unwrap();
+                for word in copy[..length].chunks_exact(8) {
+                    assert!(word == [0; 8] || word == [0xff; 8], "{word:x?}");
+                }
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+    }
+}
