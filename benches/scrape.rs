@@ -5,11 +5,10 @@
 use std::fs;
 use std::hint::black_box;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use hotspot_exporter::config::{self, Config, Overrides};
-use hotspot_exporter::exposition::{Format, Page, write_page};
+use hotspot_exporter::exposition::{Format, Page, Series, write_page};
 use hotspot_exporter::formula::{CellId, Source};
 use hotspot_exporter::hotspot;
 use hotspot_exporter::mapping::Words;
@@ -73,11 +72,16 @@ fn bench(c: &mut Criterion) {
     region.gather(&Seal::of(&image), words.offsets(), &mut row.0).unwrap();
     let mut group = c.benchmark_group("write");
     for jvms in [1_u32, 100, 1000] {
-        let identities: Vec<_> = (0..jvms).map(|slot| Labels::new([("app", "orders".to_owned()), ("slot", slot.to_string())])).collect();
-        let plan = Arc::new(plan.clone());
-        let page = Page::new((0..jvms).zip(&identities).flat_map(|(index, identity)| {
-            plan.series.iter().map(move |planned| (&planned.family, (index, identity, &*planned.labels, &planned.formula)))
-        }));
+        let identities = (0..jvms).map(|slot| Labels::new([("app", "orders".to_owned()), ("slot", slot.to_string())]));
+        let series = (0..jvms).flat_map(|target| {
+            plan.series.iter().map(move |planned| Series {
+                family: &planned.family,
+                target,
+                labels: &planned.labels,
+                formula: &planned.formula,
+            })
+        });
+        let page = Page::new(identities.collect(), series);
         group.throughput(Throughput::Elements(page.len() as u64));
         let mut out = Vec::new();
         group.bench_function(format!("{jvms} JVMs"), |b| {

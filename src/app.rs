@@ -10,18 +10,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
-use crate::config::{self, Config, Overrides, Problems};
+use crate::config::{self, Config, Enabled, Overrides, Problems};
 use crate::discovery::watch::Waker;
 use crate::discovery::{Reason, Scanner, Watch};
 use crate::exposition::{Format, finish, write_families, write_page};
-use crate::formula::{BoardId, Formula};
+use crate::formula::Formula;
 use crate::listing::{JvmRow, Listing, RefusedRow};
+use crate::mapping::Origin;
+use crate::nmt::Poller;
 use crate::roster::{Boards, Census, Roster, Settings, State, Target};
+use crate::sampler::{self, Sampler};
 use crate::server::Site;
-use crate::snapshot::{Board, FailureReason, Snapshot, View};
-use crate::telemetry::{Quiet, ReloadOutcome, SelfMetrics, Vocabulary};
+use crate::snapshot::{FailureReason, Snapshot, View};
+use crate::surroundings::Surroundings;
+use crate::telemetry::{self, Quiet, ReloadOutcome, SelfMetrics, Vocabulary};
 
 /// The label values of the exporter's own metrics.
 pub const VOCABULARY: Vocabulary = Vocabulary {
@@ -58,6 +62,8 @@ pub struct App {
     roster: ArcSwap<Roster>,
     telemetry: Arc<SelfMetrics>,
     waker: Waker,
+    sampler: ArcSwapOption<Sampler>,
+    poller: Arc<Poller>,
     ready: AtomicBool,
     stopping: AtomicBool,
 }
@@ -73,12 +79,15 @@ impl App {
         telemetry: Arc<SelfMetrics>,
     ) -> std::io::Result<(Arc<Self>, Watch)> {
         let watch = Watch::new()?;
+        let poller = Arc::new(Poller::new(config.nmt.clone()));
         let app = Self {
             source,
             config: ArcSwap::from_pointee(config),
             roster: ArcSwap::default(),
             telemetry,
             waker: watch.waker(),
+            sampler: ArcSwapOption::empty(),
+            poller,
             ready: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
         };
@@ -103,7 +112,7 @@ impl App {
     /// Scans once and takes a snapshot, for calls that print and exit.
     pub fn scan_once(&self) -> Snapshot {
         let config = self.config.load_full();
-        let mut census = Census::new(settings(&config), Box::new(NoBoards));
+        let mut census = Census::new(settings(&config), Box::new(self.surroundings(&config)));
         let scan = Scanner::new(&config.discovery).scan(&|_| false);
         self.publish(census.update(scan), Duration::ZERO);
         Snapshot::take(self.roster.load_full(), Instant::now() + Duration::from_secs(60))
@@ -112,7 +121,7 @@ impl App {
     fn scan_until_stopped(&self, mut watch: Watch) {
         let mut config = self.config.load_full();
         let mut scanner = Scanner::new(&config.discovery);
-        let mut census = Census::new(settings(&config), Box::new(NoBoards));
+        let mut census = Census::new(settings(&config), Box::new(self.surroundings(&config)));
         let complaints = Quiet::default();
         let mut files = Fingerprint::of(&config.files);
         while !self.stopping.load(Ordering::Acquire) {
@@ -121,7 +130,7 @@ impl App {
             watch.follow(&scan.watched);
             let roster = census.update(scan);
             let unsettled = roster.unsettled;
-            self.complain(&roster, &complaints);
+            self.complain(&roster, &config, &complaints);
             self.publish(roster, started.elapsed());
             if !unsettled {
                 watch.wait(config.discovery.interval);
@@ -133,12 +142,43 @@ impl App {
             }
             let current = self.config.load_full();
             if !Arc::ptr_eq(&current, &config) {
+                let boards = self.reconfigure(&config, &current);
                 config = current;
                 files = Fingerprint::of(&config.files);
                 scanner = Scanner::new(&config.discovery);
-                census.reconfigure(settings(&config));
+                census.reconfigure(settings(&config), boards);
             }
         }
+    }
+
+    /// Starts what is known of JVMs beside their counters.
+    fn surroundings(&self, config: &Config) -> Surroundings {
+        let sampler = Sampler::start(sampling(&config.sampling)).unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot start the sampling thread; pauses, peaks and allocation are absent");
+            None
+        });
+        let sampler = sampler.map(Arc::new);
+        self.sampler.store(sampler.clone());
+        let procfs = (config.discovery.procfs.enabled != Enabled::No).then(|| config.discovery.procfs.path.clone());
+        Surroundings::new(sampler, Arc::clone(&self.poller), procfs)
+    }
+
+    /// Puts a new configuration into force. Boards are made anew only where they depend on what has changed, since
+    /// sums and histograms start anew with them.
+    fn reconfigure(&self, old: &Config, new: &Config) -> Option<Box<dyn Boards>> {
+        self.poller.configure(new.nmt.clone());
+        let same = old.sampling == new.sampling && old.discovery.procfs == new.discovery.procfs;
+        (!same).then(|| Box::new(self.surroundings(new)) as Box<dyn Boards>)
+    }
+
+    /// The exporter's own metrics.
+    pub fn own_families(&self) -> Vec<telemetry::Series> {
+        let sampler = self.sampler.load();
+        let sampled = sampler.as_ref().map(|sampler| sampler.statistics()).unwrap_or_default();
+        let mut families = self.telemetry.families();
+        families.extend(telemetry::sampler(sampled.ticks, sampled.looks, sampled.overruns));
+        families.push(telemetry::nmt_failures(&self.poller.failures()));
+        families
     }
 
     fn publish(&self, roster: Arc<Roster>, took: Duration) {
@@ -158,19 +198,31 @@ impl App {
     }
 
     /// Logs what changed in the list of JVMs and refusals, each complaint once.
-    fn complain(&self, roster: &Roster, complaints: &Quiet<String>) {
+    fn complain(&self, roster: &Roster, config: &Config, complaints: &Quiet<String>) {
         let now = Instant::now();
+        // Shipped rules are for every JDK and collector; only the user's own are meant for what runs here.
+        let own = |rule: &Origin| config.files.iter().any(|file| *rule.file == *file.to_string_lossy());
+        let unmatched = config.profiles.iter().flat_map(|profile| profile.unmatched()).filter(own);
+        let unmatched: Vec<_> = unmatched.map(|rule| rule.to_string()).collect();
+        if !roster.targets.is_empty() {
+            for rule in &unmatched {
+                if complaints.is_news(rule.clone(), "unmatched", now) {
+                    tracing::warn!(rule, "the rule matches nothing of the JVMs found so far; see `explain`");
+                }
+            }
+        }
         for refusal in &roster.refusals {
             let subject = refusal.subject();
             if complaints.is_news(subject.clone(), refusal.reason.as_str(), now) {
                 tracing::info!(subject, reason = refusal.reason.as_str(), detail = refusal.detail, "not served");
             }
         }
-        complaints.retain(|subject| roster.refusals.iter().any(|refusal| refusal.subject() == *subject));
+        complaints.retain(|subject| {
+            unmatched.contains(subject) || roster.refusals.iter().any(|refusal| refusal.subject() == *subject)
+        });
         let before = self.roster.load();
-        let is_in = |list: &[Arc<Target>], target: &Target| {
-            list.iter().any(|other| other.incarnation == target.incarnation)
-        };
+        let is_in =
+            |list: &[Arc<Target>], target: &Target| list.iter().any(|other| other.incarnation == target.incarnation);
         for target in roster.targets.iter().filter(|target| !is_in(&before.targets, target)) {
             let (app, slot, path) = (&*target.app, target.slot, target.path.display());
             tracing::info!(app, slot, %path, state = target.state.as_str(), "JVM found");
@@ -197,7 +249,10 @@ impl Site for App {
         if snapshot.outdated {
             self.waker.wake();
         }
-        Some(render(&snapshot, profile, format, (index == 0).then_some(&*self.telemetry)))
+        let own = (index == 0).then(|| self.own_families());
+        let (out, samples) = render(&snapshot, profile, format, own.as_deref());
+        self.telemetry.set_samples(profile, samples as u64);
+        Some(out)
     }
 
     fn targets(&self) -> Listing {
@@ -226,20 +281,24 @@ impl Site for App {
     }
 }
 
-/// One exposition of one profile; with the exporter's own metrics where they are given.
-pub fn render(snapshot: &Snapshot, profile: &str, format: Format, telemetry: Option<&SelfMetrics>) -> Vec<u8> {
+/// One exposition of one profile, and its number of samples; with the exporter's own metrics where they are given.
+pub fn render(
+    snapshot: &Snapshot,
+    profile: &str,
+    format: Format,
+    own: Option<&[telemetry::Series]>,
+) -> (Vec<u8>, usize) {
     let mut out = Vec::new();
     let views: Vec<View<'_>> = (0..snapshot.roster.targets.len() as u32).map(|index| snapshot.of(index)).collect();
     let mut samples = 0;
     if let Some((_, page)) = snapshot.roster.pages.iter().find(|(name, _)| **name == *profile) {
         samples = write_page(page, format, |target| &views[target as usize], &mut out);
     }
-    if let Some(telemetry) = telemetry {
-        telemetry.set_samples(profile, samples as u64);
-        write_families(&telemetry.families(), format, &mut out);
+    if let Some(own) = own {
+        write_families(own, format, &mut out);
     }
     finish(format, &mut out);
-    out
+    (out, samples)
 }
 
 /// What `list` prints and `/targets` serves.
@@ -302,6 +361,16 @@ fn row(target: &Target, view: &View<'_>) -> JvmRow {
     }
 }
 
+fn sampling(config: &config::Sampling) -> sampler::Settings {
+    sampler::Settings {
+        interval: config.interval,
+        idle_interval: config.idle_interval,
+        bounds: config.buckets.clone().into(),
+        causes: config.causes,
+        ..sampler::Settings::default()
+    }
+}
+
 fn settings(config: &Config) -> Settings {
     Settings {
         access: config.discovery.access,
@@ -323,15 +392,5 @@ impl Fingerprint {
             Some((file.ino(), file.len(), file.modified().ok()?))
         };
         Self(files.iter().map(stamp).collect())
-    }
-}
-
-/// JVMs are known by their counters alone.
-#[derive(Debug)]
-struct NoBoards;
-
-impl Boards for NoBoards {
-    fn attach(&mut self, _: &Target) -> Vec<(BoardId, Arc<dyn Board>)> {
-        Vec::new()
     }
 }

@@ -101,6 +101,10 @@ pub trait Source {
     fn cell(&self, id: CellId) -> Option<Value>;
     /// Whether the region could be read.
     fn is_up(&self) -> bool;
+    /// When cumulative values began at zero, in seconds since the epoch, where that is known.
+    fn created(&self) -> Option<f64> {
+        None
+    }
 }
 
 impl Formula {

@@ -71,7 +71,9 @@ fn run(command: &Command, source: ConfigSource, config: Config) -> anyhow::Resul
             let image = inspect::image(subject, &config)?;
             match format {
                 OutputFormat::Table => print(&inspect::dump_table(&image)),
-                OutputFormat::Json => print(&format!("{}\n", serde_json::to_string_pretty(&inspect::dump_json(&image))?)),
+                OutputFormat::Json => {
+                    print(&format!("{}\n", serde_json::to_string_pretty(&inspect::dump_json(&image))?))
+                }
             }
         }
         Command::Explain { subject } => print(&inspect::explain(&inspect::image(subject, &config)?, &config)),
@@ -85,8 +87,9 @@ fn run(command: &Command, source: ConfigSource, config: Config) -> anyhow::Resul
 fn once(source: ConfigSource, config: Config) -> anyhow::Result<()> {
     let profile = config.profiles.first().map(|profile| profile.name.clone()).unwrap_or_default();
     let telemetry = SelfMetrics::new(VOCABULARY);
-    let (app, _) = App::new(source, config, Arc::clone(&telemetry))?;
-    let text = render(&app.scan_once(), &profile, Format::Text, Some(&telemetry));
+    let (app, _) = App::new(source, config, telemetry)?;
+    let snapshot = app.scan_once();
+    let (text, _) = render(&snapshot, &profile, Format::Text, Some(&app.own_families()));
     print(&String::from_utf8_lossy(&text))
 }
 
@@ -101,7 +104,11 @@ fn print(text: &str) -> anyhow::Result<()> {
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("cannot start the runtime")
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
 }
 
 fn serve(flags: &Flags, source: ConfigSource, config: Config) -> anyhow::Result<()> {

@@ -107,6 +107,8 @@ struct Sample {
     /// The JVM is gone: not even `jvm_up` is left of it.
     gone: bool,
     boards: [Vec<Option<Value>>; BoardId::COUNT],
+    /// When the JVM started, in seconds since the epoch.
+    started: Option<f64>,
 }
 
 impl Snapshot {
@@ -153,6 +155,11 @@ impl Snapshot {
                 }
             }
             snapshot.samples.push(sample);
+            let started =
+                target.vitals.start_time.as_ref().and_then(|start| start.evaluate(&snapshot.of(index as u32)));
+            if let Some(sample) = snapshot.samples.last_mut() {
+                sample.started = started.map(|start| start.as_f64());
+            }
         }
         snapshot
     }
@@ -190,6 +197,10 @@ impl Source for View<'_> {
 
     fn is_up(&self) -> bool {
         self.words.is_some()
+    }
+
+    fn created(&self) -> Option<f64> {
+        self.sample?.started
     }
 }
 

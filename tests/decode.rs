@@ -6,8 +6,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use hotspot_exporter::perfdata::{ByteOrder, Image, MAGIC, Prologue, Units, Value, Variability};
+use hotspot_exporter::perfdata::{ByteOrder, Image, Prologue, Units, Value, Variability};
 use proptest::prelude::*;
+
+#[path = "support/region_builder.rs"]
+mod region_builder;
+
+use region_builder::RegionBuilder;
 
 fn fixtures() -> Vec<PathBuf> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/perfdata");
@@ -79,77 +84,14 @@ fn a_name_finds_its_entry() {
     }
 }
 
-/// Writes a region the way HotSpot does, in either byte order.
-struct Builder {
-    order: ByteOrder,
-    entries: Vec<u8>,
-    count: i32,
-}
-
-impl Builder {
-    fn new(order: ByteOrder) -> Self {
-        Self { order, entries: Vec::new(), count: 0 }
-    }
-
-    fn int(&self, value: i32) -> [u8; 4] {
-        match self.order {
-            ByteOrder::Big => value.to_be_bytes(),
-            ByteOrder::Little => value.to_le_bytes(),
-        }
-    }
-
-    fn long(&self, value: i64) -> [u8; 8] {
-        match self.order {
-            ByteOrder::Big => value.to_be_bytes(),
-            ByteOrder::Little => value.to_le_bytes(),
-        }
-    }
-
-    fn entry(mut self, name: &str, codes: [u8; 4], vector: i32, data: &[u8]) -> Self {
-        let data_offset = (20 + name.len() + 1).next_multiple_of(8);
-        let length = (data_offset + data.len()).next_multiple_of(8);
-        let mut bytes = Vec::new();
-        for field in [length as i32, 20, vector] {
-            bytes.extend(self.int(field));
-        }
-        bytes.extend(codes);
-        bytes.extend(self.int(data_offset as i32));
-        bytes.extend(name.as_bytes());
-        bytes.resize(data_offset, 0);
-        bytes.extend(data);
-        bytes.resize(length, 0);
-        self.entries.extend(bytes);
-        self.count += 1;
-        self
-    }
-
-    fn number(self, name: &str, value: i64) -> Self {
-        let data = self.long(value);
-        self.entry(name, [b'J', 1, 2, 3], 0, &data)
-    }
-
-    fn build(self) -> Vec<u8> {
-        let mut bytes = MAGIC.to_vec();
-        bytes.extend([if self.order == ByteOrder::Big { 0 } else { 1 }, 2, 0, 1]);
-        bytes.extend(self.int(32 + self.entries.len() as i32));
-        bytes.extend(self.int(0));
-        bytes.extend(self.long(7));
-        bytes.extend(self.int(32));
-        bytes.extend(self.int(self.count));
-        bytes.extend(&self.entries);
-        bytes.resize(4096, 0);
-        bytes
-    }
-}
-
 #[test]
 fn both_byte_orders_read_the_same() {
     for order in [ByteOrder::Big, ByteOrder::Little] {
-        let bytes = Builder::new(order)
-            .number("sun.a", -2)
-            .entry("sun.b", [b'B', 0, 5, 1], 6, b"hello\0")
-            .number("sun.c", i64::MAX)
-            .build();
+        let builder = match order {
+            ByteOrder::Big => RegionBuilder::new().big_endian(),
+            ByteOrder::Little => RegionBuilder::new(),
+        };
+        let bytes = builder.long("sun.a", -2).text("sun.b", "hello").long("sun.c", i64::MAX).build();
         let image = Image::decode(bytes).unwrap();
         assert_eq!(image.prologue.byte_order, order);
         assert_eq!(image.word("sun.a"), Some(-2));
@@ -160,7 +102,7 @@ fn both_byte_orders_read_the_same() {
 
 #[test]
 fn unknown_codes_are_carried() {
-    let bytes = Builder::new(ByteOrder::Little).entry("odd", [b'Q', 2, 9, 77], 3, b"abc").number("after", 5).build();
+    let bytes = RegionBuilder::new().entry("odd", b'Q', 3, 9, 77, b"abc").long("after", 5).build();
     let image = Image::decode(bytes).unwrap();
     let odd = image.entry("odd").unwrap();
     assert_eq!((odd.units, odd.variability), (Units::Unknown(9), Variability::Unknown(77)));
@@ -172,10 +114,10 @@ fn unknown_codes_are_carried() {
 
 #[test]
 fn a_string_ends_at_its_nul_or_its_field() {
-    let bytes = Builder::new(ByteOrder::Little)
-        .entry("cut", [b'B', 0, 5, 3], 4, b"abcd")
-        .entry("torn", [b'B', 0, 5, 3], 8, b"No GC\0xx")
-        .entry("odd", [b'B', 0, 5, 3], 3, b"\xffz\0")
+    let bytes = RegionBuilder::new()
+        .entry("cut", b'B', 4, 5, 3, b"abcd")
+        .entry("torn", b'B', 8, 5, 3, b"No GC\0xx")
+        .entry("odd", b'B', 3, 5, 3, b"\xffz\0")
         .build();
     let image = Image::decode(bytes).unwrap();
     assert_eq!(image.text("cut").as_deref(), Some("abcd"));
@@ -185,7 +127,7 @@ fn a_string_ends_at_its_nul_or_its_field() {
 
 #[test]
 fn an_entry_being_written_ends_the_walk_and_is_seen_later() {
-    let whole = Builder::new(ByteOrder::Little).number("first", 1).number("second", 2).build();
+    let whole = RegionBuilder::new().long("first", 1).long("second", 2).build();
     let second = 32 + 40;
     let data_offset = second + 16;
     let name = second + 20;
@@ -203,7 +145,7 @@ fn an_entry_being_written_ends_the_walk_and_is_seen_later() {
 
 #[test]
 fn damage_ends_the_walk_with_its_offset() {
-    let whole = Builder::new(ByteOrder::Little).number("first", 1).number("second", 2).build();
+    let whole = RegionBuilder::new().long("first", 1).long("second", 2).build();
     for (at, value, expected) in [
         (72, 20, "an entry takes 24"),
         (72, -8, "an entry takes 24"),
@@ -229,14 +171,14 @@ fn what_is_no_region_is_named() {
     assert!(error(&[0; 31]).contains("found 31"));
     assert!(error(&[0; 64]).contains("not yet written"));
     assert!(error(b"#!/bin/sh\nexit 0\n# a file that is none").contains("found 23212f62"));
-    let mut old = Builder::new(ByteOrder::Big).build();
+    let mut old = RegionBuilder::new().big_endian().build();
     old[5] = 1;
     assert!(error(&old).contains("found 1.0"));
 }
 
 #[test]
 fn an_overflowed_region_works() {
-    let mut bytes = Builder::new(ByteOrder::Little).number("first", 1).build();
+    let mut bytes = RegionBuilder::new().long("first", 1).build();
     bytes[12..16].copy_from_slice(&i32::to_le_bytes(5000));
     let image = Image::decode(bytes).unwrap();
     assert_eq!((image.prologue.overflow, image.word("first")), (5000, Some(1)));

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use hotspot_exporter::exposition::{Format, Page, finish, write_families, write_page};
+use hotspot_exporter::exposition::{Format, Page, Series, finish, write_families, write_page};
 use hotspot_exporter::formula::{CellId, Formula, Scale, Source};
 use hotspot_exporter::metric::{Family, Histogram, Kind, Labels, Value};
 
@@ -12,8 +12,7 @@ fn family(name: &str, unit: &str, kind: Kind) -> Arc<Family> {
     Arc::new(Family { name: name.into(), unit: unit.into(), kind, help: "Says \"what\"\nit \\ is.".into() })
 }
 
-/// A JVM whose words are these.
-#[derive(Default)]
+/// A JVM whose words are these, and whether it is up.
 struct Words(Vec<i64>, bool);
 
 impl Source for Words {
@@ -27,6 +26,10 @@ impl Source for Words {
 
     fn is_up(&self) -> bool {
         self.1
+    }
+
+    fn created(&self) -> Option<f64> {
+        Some(1_795_339_828.5)
     }
 }
 
@@ -42,16 +45,16 @@ fn series_of_a_family_stand_together_and_absent_ones_leave_no_trace() {
     let (used, up) = (family("jvm.memory.used", "By", Kind::UpDownCounter), family("jvm.up", "", Kind::Gauge));
     let gone = family("jvm.gone", "", Kind::Gauge);
     let apps = ["a", "b"].map(|app| Labels::new([("app", app)]));
-    let pool = Labels::new([("jvm.memory.pool.name", "G1 \"Old\"\\\nGen")]);
-    let none = Labels::default();
+    let pool = Arc::new(Labels::new([("jvm.memory.pool.name", "G1 \"Old\"\\\nGen")]));
+    let none = Arc::new(Labels::default());
     let (word, missing) = (Formula::Word(0, Scale::One), Formula::Word(9, Scale::One));
     let mut series = Vec::new();
-    for (target, app) in (0..).zip(&apps) {
-        series.push((&used, (target, app, &pool, &word)));
-        series.push((&gone, (target, app, &none, &missing)));
-        series.push((&up, (target, app, &none, &Formula::Up)));
+    for target in 0..2 {
+        series.push(Series { family: &used, target, labels: &pool, formula: &word });
+        series.push(Series { family: &gone, target, labels: &none, formula: &missing });
+        series.push(Series { family: &up, target, labels: &none, formula: &Formula::Up });
     }
-    let page = Page::new(series.into_iter());
+    let page = Page::new(apps.into(), series.into_iter());
     let jvms = [Words(vec![9_007_199_254_740_993], true), Words(vec![], false)];
     let expected = r#"# HELP jvm_memory_used_bytes Says "what"\nit \\ is.
 # TYPE jvm_memory_used_bytes gauge
@@ -90,6 +93,21 @@ fn counters_and_information_are_named_as_each_format_wants() {
     let open = print(Format::OpenMetrics);
     assert!(open.contains("# TYPE jvm_class_loaded counter\njvm_class_loaded_total 3\n"), "{open}");
     assert!(open.contains("# TYPE jvm_runtime info\njvm_runtime_info{version=\"25\"} 1\n"), "{open}");
+}
+
+#[test]
+fn openmetrics_tells_when_cumulative_series_began() {
+    let (loaded, count) = (family("jvm.class.loaded", "", Kind::Counter), family("jvm.class.count", "", Kind::Gauge));
+    let labels = Arc::new(Labels::default());
+    let word = Formula::Word(0, Scale::One);
+    let series = [&loaded, &count].map(|family| Series { family, target: 0, labels: &labels, formula: &word });
+    let page = Page::new(vec![Labels::new([("app", "a{b} ")])], series.into_iter());
+    let open = print(&page, Format::OpenMetrics, &[Words(vec![7], true)]);
+    let expected =
+        "jvm_class_loaded_total{app=\"a{b} \"} 7\njvm_class_loaded_created{app=\"a{b} \"} 1795339828.5\n# EOF\n";
+    assert!(open.ends_with(expected), "{open}");
+    assert_eq!(open.matches("_created").count(), 1, "{open}");
+    assert!(!print(&page, Format::Text, &[Words(vec![7], true)]).contains("_created"));
 }
 
 #[test]

@@ -128,7 +128,7 @@ fn is_root() -> bool {
 struct NoBoards;
 
 impl Boards for NoBoards {
-    fn attach(&mut self, _: &Target) -> Vec<(BoardId, Arc<dyn Board>)> {
+    fn attach(&mut self, _: &Target, _: &Image) -> Vec<(BoardId, Arc<dyn Board>)> {
         Vec::new()
     }
 }

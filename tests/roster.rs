@@ -20,7 +20,7 @@ use hotspot_exporter::snapshot::{Board, Snapshot};
 struct NoBoards;
 
 impl Boards for NoBoards {
-    fn attach(&mut self, _: &Target) -> Vec<(BoardId, Arc<dyn Board>)> {
+    fn attach(&mut self, _: &Target, _: &Image) -> Vec<(BoardId, Arc<dyn Board>)> {
         Vec::new()
     }
 }

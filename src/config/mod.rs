@@ -5,6 +5,8 @@ pub(crate) mod decode;
 mod load;
 mod problem;
 mod schema;
+#[cfg(test)]
+mod tests;
 pub(crate) mod yaml;
 
 use std::path::PathBuf;
@@ -128,11 +130,20 @@ pub struct Sampling {
     pub interval: Duration,
     /// The same for an idle JVM.
     pub idle_interval: Duration,
+    /// Upper bounds of the buckets of pauses, in seconds, ascending.
+    pub buckets: Vec<f64>,
+    /// Whether pauses are told apart by their cause, which multiplies their series.
+    pub causes: bool,
 }
 
 impl Default for Sampling {
     fn default() -> Self {
-        Self { interval: Duration::from_millis(10), idle_interval: Duration::from_millis(100) }
+        Self {
+            interval: Duration::from_millis(10),
+            idle_interval: Duration::from_millis(100),
+            buckets: vec![0.01, 0.1, 1.0, 10.0],
+            causes: false,
+        }
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) const SCHEMA: [(&str, &[&str]); 9] = [
     ("discovery.roots[]", &["path"]),
     ("discovery.procfs", &["enabled", "path"]),
     ("identity", &["properties"]),
-    ("sampling", &["interval", "idle_interval"]),
+    ("sampling", &["interval", "idle_interval", "buckets", "causes"]),
     ("nmt", &["mode", "interval", "timeout"]),
     ("otlp", &["enabled", "endpoint", "protocol", "interval"]),
     ("limits", &["max_jvms", "max_series_per_jvm", "max_label_value_length"]),
@@ -29,6 +29,8 @@ const NMT_MODES: [(&str, NmtMode); 3] =
     [("off", NmtMode::Off), ("passive", NmtMode::Passive), ("active", NmtMode::Active)];
 /// Longest path, address or property name, in bytes: `PATH_MAX`.
 const TEXT_MAXIMUM: usize = 4096;
+/// Most bounds of a histogram's buckets.
+const BUCKETS_MAXIMUM: usize = 64;
 /// Most roots and properties.
 const LIST_MAXIMUM: usize = 100;
 
@@ -220,13 +222,32 @@ pub(crate) fn sampling(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) 
     let mut sampling = Sampling::default();
     let bounds = DurationBounds { zero: true, minimum: Duration::from_millis(1), maximum: Duration::from_secs(10) };
     for (key, node) in fields(decoder, node, path, "sampling") {
-        let duration = decoder.duration(node, &path.key(key), &bounds);
+        let path = &path.key(key);
         match key {
-            "interval" => put(&mut sampling.interval, duration),
-            _ => put(&mut sampling.idle_interval, duration),
+            "interval" => put(&mut sampling.interval, decoder.duration(node, path, &bounds)),
+            "idle_interval" => put(&mut sampling.idle_interval, decoder.duration(node, path, &bounds)),
+            "buckets" => put(&mut sampling.buckets, buckets(decoder, node, path)),
+            _ => put(&mut sampling.causes, decoder.switch(node, path)),
         }
     }
     sampling
+}
+
+/// Upper bounds of buckets in seconds: positive and ascending.
+fn buckets(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<Vec<f64>> {
+    let items = decoder.items(node, path);
+    let bounds: Vec<f64> =
+        items.iter().enumerate().filter_map(|(index, item)| decoder.factor(item, &path.item(index))).collect();
+    let ascending = bounds.iter().zip(bounds.iter().skip(1)).all(|(low, high)| low < high);
+    if bounds.len() < items.len() {
+        return None;
+    }
+    if bounds.is_empty() || bounds.len() > BUCKETS_MAXIMUM || !ascending || bounds.iter().any(|bound| *bound <= 0.0) {
+        let message = format!("buckets are 1 to {BUCKETS_MAXIMUM} bounds in seconds, positive and ascending");
+        decoder.report(node.position, path, message, "the default is [0.01, 0.1, 1, 10]");
+        return None;
+    }
+    Some(bounds)
 }
 
 pub(crate) fn nmt(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Nmt {

@@ -70,7 +70,8 @@ impl Node {
     pub(crate) fn describe(&self) -> String {
         match &self.data {
             _ if self.is_null() => "nothing".to_owned(),
-            Data::Scalar { text, .. } => format!("`{}`", excerpt(text)),
+            Data::Scalar { text, plain: true } => format!("`{}`", excerpt(text)),
+            Data::Scalar { text, .. } => format!("the text \"{}\"", excerpt(text)),
             Data::Sequence(_) => "a list".to_owned(),
             Data::Mapping(_) => "a mapping".to_owned(),
         }

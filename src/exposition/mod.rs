@@ -6,8 +6,65 @@
 
 pub mod negotiate;
 mod page;
+pub mod protobuf;
 mod text;
 
-pub use page::{Page, Row};
+use std::sync::Arc;
+
 pub use negotiate::Format;
-pub use text::{finish, write_families, write_page};
+pub use page::{Page, Row, Series};
+
+use crate::formula::{CellId, Formula, Source};
+use crate::metric::{Family, Labels, Value};
+
+/// Appends every present series of `page`; `source` gives the values of the JVM of that index. Returns the number of
+/// samples.
+pub fn write_page<'s, S: Source + 's>(
+    page: &Page,
+    format: Format,
+    source: impl Fn(u32) -> &'s S,
+    out: &mut Vec<u8>,
+) -> usize {
+    match format {
+        Format::Text => text::write(page, false, source, out),
+        Format::OpenMetrics => text::write(page, true, source, out),
+        Format::Protobuf => protobuf::write_page(page, source, out),
+    }
+}
+
+/// Appends families that are not part of a page: the exporter's own. Returns the number of samples.
+pub fn write_families(families: &[(Family, Vec<(Labels, Value)>)], format: Format, out: &mut Vec<u8>) -> usize {
+    let mut samples = 0;
+    for (family, values) in families {
+        let family = Arc::new(family.clone());
+        let values: Vec<_> =
+            values.iter().map(|(labels, value)| (Arc::new(labels.clone()), Formula::Constant(value.clone()))).collect();
+        let series = values.iter().map(|(labels, formula)| Series { family: &family, target: 0, labels, formula });
+        samples += write_page(&Page::new(Vec::new(), series), format, |_| &Constants, out);
+    }
+    samples
+}
+
+/// Ends an exposition.
+pub fn finish(format: Format, out: &mut Vec<u8>) {
+    if format == Format::OpenMetrics {
+        out.extend_from_slice(b"# EOF\n");
+    }
+}
+
+/// The source of formulas that need none.
+struct Constants;
+
+impl Source for Constants {
+    fn word(&self, _: u32) -> Option<i64> {
+        None
+    }
+
+    fn cell(&self, _: CellId) -> Option<Value> {
+        None
+    }
+
+    fn is_up(&self) -> bool {
+        true
+    }
+}

@@ -19,6 +19,8 @@
 
 use std::fmt;
 
+use super::protobuf;
+
 /// Bytes of one header value that are looked at; a longer value counts as absent.
 pub const HEADER_MAXIMUM: usize = 4096;
 
@@ -34,6 +36,8 @@ pub enum Format {
     Text,
     /// OpenMetrics text; 0.0.1 and 1.0.0 are the same bytes.
     OpenMetrics,
+    /// Length-delimited protobuf messages, the only format with native histograms.
+    Protobuf,
 }
 
 impl Format {
@@ -46,6 +50,7 @@ impl Format {
         let version = match self {
             Self::Text => "0.0.4",
             Self::OpenMetrics => "1.0.0",
+            Self::Protobuf => "",
         };
         Representation { format: self, version, escaping: None }
     }
@@ -71,8 +76,12 @@ impl fmt::Display for Representation {
         let media = match self.format {
             Format::Text => "text/plain",
             Format::OpenMetrics => "application/openmetrics-text",
+            Format::Protobuf => protobuf::CONTENT_TYPE,
         };
-        write!(f, "{media}; version={}; charset=utf-8", self.version)?;
+        f.write_str(media)?;
+        if self.format != Format::Protobuf {
+            write!(f, "; version={}; charset=utf-8", self.version)?;
+        }
         match self.escaping {
             Some(escaping) => write!(f, "; escaping={escaping}"),
             None => Ok(()),
@@ -125,6 +134,7 @@ fn matching(range: &Range<'_>) -> Option<Representation> {
     let (format, version) = match (&*range.name.to_ascii_lowercase(), version.as_deref()) {
         ("application/openmetrics-text", None | Some("1.0.0")) => (Format::OpenMetrics, "1.0.0"),
         ("application/openmetrics-text", Some("0.0.1")) => (Format::OpenMetrics, "0.0.1"),
+        ("application/vnd.google.protobuf", _) if range.is_delimited_family() => (Format::Protobuf, ""),
         ("application/*", None) => (Format::OpenMetrics, "1.0.0"),
         ("text/plain" | "text/*" | "*/*", None | Some("0.0.4")) => (Format::Text, "0.0.4"),
         ("text/plain", Some("1.0.0")) => (Format::Text, "1.0.0"),
@@ -167,6 +177,12 @@ impl Range<'_> {
             let value = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
             key.trim().eq_ignore_ascii_case(name).then(|| value.to_ascii_lowercase())
         })
+    }
+
+    /// Whether the protobuf message asked for is the one that Prometheus reads.
+    fn is_delimited_family(&self) -> bool {
+        self.parameter("proto").as_deref() == Some("io.prometheus.client.metricfamily")
+            && self.parameter("encoding").as_deref() == Some("delimited")
     }
 
     /// `q`, 1 where it is absent; `None` where it is not a number from 0 to 1.

@@ -12,6 +12,8 @@ use crate::metric::{Family, Kind, Labels, label_name};
 /// The series of every JVM, grouped by family in the order of the families' Prometheus names.
 #[derive(Debug, Default)]
 pub struct Page {
+    /// Labels of each JVM, which all its series have.
+    pub(super) identities: Vec<Labels>,
     pub(super) blocks: Vec<Block>,
     pub(super) rows: Vec<Row>,
     pub(super) text: String,
@@ -33,44 +35,59 @@ pub struct Row {
     pub target: u32,
     /// End of this row's text; it starts where the row before ends.
     pub(super) end: u32,
+    /// Beside those of the JVM.
+    pub labels: Arc<Labels>,
     /// Over the words that are gathered for the JVM.
     pub formula: Formula,
 }
 
-/// A series as the page takes it in.
-pub(super) type Entry<'a> = (u32, &'a Labels, &'a Labels, &'a Formula);
+/// A series as a page takes it in.
+#[derive(Clone, Copy, Debug)]
+pub struct Series<'a> {
+    /// The metric; the same `Arc` for all its series.
+    pub family: &'a Arc<Family>,
+    /// Index of the JVM.
+    pub target: u32,
+    /// Beside those of the JVM.
+    pub labels: &'a Arc<Labels>,
+    /// The value.
+    pub formula: &'a Formula,
+}
 
 impl Page {
-    /// Lays out series: `series` yields the family, the JVM's index, its identity labels, the series' own labels and
-    /// the formula.
+    /// Lays out the series of the JVMs that have these labels.
     ///
     /// Of one family the series come out in the order in which they came in, so that a JVM's series stay together.
-    pub fn new<'a>(series: impl Iterator<Item = (&'a Arc<Family>, Entry<'a>)>) -> Self {
+    pub fn new<'a>(identities: Vec<Labels>, series: impl Iterator<Item = Series<'a>>) -> Self {
         let mut index: FxHashMap<*const Family, usize> = FxHashMap::default();
-        let mut groups: Vec<(&Arc<Family>, Box<str>, Vec<Entry<'a>>)> = Vec::new();
-        for (family, entry) in series {
-            let at = *index.entry(Arc::as_ptr(family)).or_insert_with(|| {
-                groups.push((family, family.prometheus().into(), Vec::new()));
+        let mut groups: Vec<(&Arc<Family>, Box<str>, Vec<Series<'a>>)> = Vec::new();
+        for series in series {
+            let at = *index.entry(Arc::as_ptr(series.family)).or_insert_with(|| {
+                groups.push((series.family, series.family.prometheus().into(), Vec::new()));
                 groups.len() - 1
             });
-            groups[at].2.push(entry);
+            groups[at].2.push(series);
         }
         groups.sort_by(|a, b| a.1.cmp(&b.1));
 
+        let none = Labels::default();
         let mut page = Self::default();
-        for (family, name, entries) in groups {
+        for (family, name, group) in groups {
             let first = page.rows.len();
-            for (target, identity, labels, formula) in entries {
-                push_prefix(&mut page.text, family.kind, &name, identity, labels);
+            for series in group {
+                let identity = identities.get(series.target as usize).unwrap_or(&none);
+                push_prefix(&mut page.text, family.kind, &name, identity, series.labels);
                 page.rows.push(Row {
-                    target,
+                    target: series.target,
                     end: u32::try_from(page.text.len()).unwrap_or(u32::MAX),
-                    formula: formula.clone(),
+                    labels: Arc::clone(series.labels),
+                    formula: series.formula.clone(),
                 });
             }
             page.blocks.push(Block { family: Arc::clone(family), name, rows: first..page.rows.len() });
         }
         page.text.shrink_to_fit();
+        page.identities = identities;
         page
     }
 

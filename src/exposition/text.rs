@@ -2,61 +2,42 @@
 //!
 //! Both print the same sample lines; they differ in the metadata above them and in OpenMetrics' closing line. Bucket
 //! bounds are spelled as OpenMetrics has them (`1.0`) in both, so that a server that changes format keeps its series.
+//! OpenMetrics also tells when each cumulative series began, on `_created` lines.
 
-use std::sync::Arc;
-
-use super::negotiate::Format;
 use super::page::{Block, Page, push_labels};
 use crate::formula::Source;
-use crate::metric::{Family, Histogram, Kind, Labels, Value};
+use crate::metric::{Family, Histogram, Kind, Value};
 
 /// Appends every present series of `page`; `source` gives the values of the JVM of that index. Returns the number of
 /// samples.
-pub fn write_page<'s, S: Source + 's>(
+pub(super) fn write<'s, S: Source + 's>(
     page: &Page,
-    format: Format,
+    open_metrics: bool,
     source: impl Fn(u32) -> &'s S,
     out: &mut Vec<u8>,
 ) -> usize {
-    let mut writer = Writer::new(format, out);
+    let mut writer = Writer { open_metrics, out, samples: 0 };
     let mut start = 0;
     for block in &page.blocks {
         let mut headed = false;
         for row in &page.rows[block.rows.clone()] {
             let prefix = &page.text[start..row.end as usize];
             start = row.end as usize;
-            let value = row.formula.evaluate(source(row.target));
+            let source = source(row.target);
+            let value = row.formula.evaluate(source);
             if let Some(value) = value.filter(|value| fits(block.family.kind, value)) {
                 if !headed {
                     writer.header(&block.family, &block.name);
                     headed = true;
                 }
                 writer.series(block, prefix, &value);
+                if open_metrics {
+                    writer.created(block, prefix, &value, source.created());
+                }
             }
         }
     }
     writer.samples
-}
-
-/// Appends families that are not part of a page: the exporter's own. Returns the number of samples.
-pub fn write_families(families: &[(Family, Vec<(Labels, Value)>)], format: Format, out: &mut Vec<u8>) -> usize {
-    let mut writer = Writer::new(format, out);
-    for (family, series) in families {
-        let formulas: Vec<_> =
-            series.iter().map(|(_, value)| crate::formula::Formula::Constant(value.clone())).collect();
-        let family = Arc::new(family.clone());
-        let none = Labels::default();
-        let entries = series.iter().zip(&formulas).map(|((labels, _), formula)| (&family, (0, &none, labels, formula)));
-        writer.samples += write_page(&Page::new(entries), format, |_| &Always, writer.out);
-    }
-    writer.samples
-}
-
-/// Ends an exposition.
-pub fn finish(format: Format, out: &mut Vec<u8>) {
-    if format == Format::OpenMetrics {
-        out.extend_from_slice(b"# EOF\n");
-    }
 }
 
 /// Whether a value can be written as what its family says it is.
@@ -68,37 +49,21 @@ fn fits(kind: Kind, value: &Value) -> bool {
     }
 }
 
-/// The source of constants.
-struct Always;
-
-impl Source for Always {
-    fn word(&self, _: u32) -> Option<i64> {
-        None
-    }
-
-    fn cell(&self, _: crate::formula::CellId) -> Option<Value> {
-        None
-    }
-
-    fn is_up(&self) -> bool {
-        true
-    }
+/// The labels in `name{labels} `.
+fn inside_braces(prefix: &str) -> &str {
+    prefix.split_once('{').and_then(|(_, rest)| rest.strip_suffix("} ")).unwrap_or_default()
 }
 
 struct Writer<'a> {
-    format: Format,
+    open_metrics: bool,
     out: &'a mut Vec<u8>,
     samples: usize,
 }
 
-impl<'a> Writer<'a> {
-    fn new(format: Format, out: &'a mut Vec<u8>) -> Self {
-        Self { format, out, samples: 0 }
-    }
-
+impl Writer<'_> {
     /// HELP and TYPE, and UNIT where OpenMetrics allows it.
     fn header(&mut self, family: &Family, name: &str) {
-        let open = self.format == Format::OpenMetrics;
+        let open = self.open_metrics;
         let shown = match family.kind {
             Kind::Counter if !open => format!("{name}_total"),
             Kind::Info if open => name.trim_end_matches("_info").to_owned(),
@@ -135,7 +100,7 @@ impl<'a> Writer<'a> {
             match byte {
                 b'\\' => self.out.extend_from_slice(b"\\\\"),
                 b'\n' => self.out.extend_from_slice(b"\\n"),
-                b'"' if self.format == Format::OpenMetrics => self.out.extend_from_slice(b"\\\""),
+                b'"' if self.open_metrics => self.out.extend_from_slice(b"\\\""),
                 byte => self.out.push(byte),
             }
         }
@@ -166,13 +131,26 @@ impl<'a> Writer<'a> {
         let bounds = histogram.bounds.iter().copied().chain([f64::INFINITY]);
         for (bound, count) in bounds.zip(&histogram.counts) {
             cumulative += count;
-            let mut le = Vec::with_capacity(24);
-            Writer::new(self.format, &mut le).float(bound);
-            let le = String::from_utf8(le).unwrap_or_default();
-            self.sample(name, "_bucket", labels, Some(&le), |w| w.text(itoa::Buffer::new().format(cumulative)));
+            let mut buffer = zmij::Buffer::new();
+            let le = if bound.is_finite() { buffer.format_finite(bound) } else { "+Inf" };
+            self.sample(name, "_bucket", labels, Some(le), |w| w.text(itoa::Buffer::new().format(cumulative)));
         }
         self.sample(name, "_count", labels, None, |w| w.text(itoa::Buffer::new().format(cumulative)));
         self.sample(name, "_sum", labels, None, |w| w.float(histogram.sum));
+    }
+
+    /// When a cumulative series began at zero: a histogram knows it, of all others it is the JVM's start.
+    fn created(&mut self, block: &Block, prefix: &str, value: &Value, jvm: Option<f64>) {
+        let (created, labels) = match (block.family.kind, value) {
+            (_, Value::Histogram(histogram)) => (Some(histogram.created), prefix),
+            (Kind::Summary, _) => (jvm, prefix),
+            (Kind::Counter, _) => (jvm, inside_braces(prefix)),
+            _ => return,
+        };
+        if let Some(created) = created.filter(|created| *created > 0.0) {
+            self.sample(&block.name, "_created", labels, None, |w| w.float(created));
+            self.samples -= 1;
+        }
     }
 
     /// `name_suffix{labels,le="…"} value`

@@ -28,9 +28,9 @@ mod pool;
 mod runtime;
 mod safepoint;
 mod source;
-pub mod units;
 #[cfg(test)]
 mod tests;
+pub mod units;
 mod version;
 
 use crate::formula::Formula;

@@ -56,9 +56,20 @@ pub fn image(subject: &str, config: &Config) -> Result<Image, InspectError> {
 
 fn of_file(path: &Path) -> Result<Image, InspectError> {
     let region = |error| InspectError::Region { path: path.to_owned(), error };
-    let file = File::open(path).map_err(|error| region(error.into()))?;
+    let file = open(path).map_err(|error| region(error.into()))?;
     let open = Region::open(file, Access::Pread).map_err(region)?;
     Image::read(&open).map_err(region)
+}
+
+/// Opens a regular file, and nothing that could block.
+fn open(path: &Path) -> std::io::Result<File> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::InvalidInput,
+            "a region is a regular file, and this is none",
+        ));
+    }
+    File::open(path)
 }
 
 fn of_process(pid: i32, config: &Config) -> Result<Image, InspectError> {

@@ -3,6 +3,11 @@
 //! A [`Profile`] is an ordered list of rules. For one JVM it makes a [`Plan`]: which series there are, with which
 //! labels, and how each value follows from the words of the region. The first rule that matches a counter or a fact
 //! takes it; nothing is counted twice and nothing is dropped without a [`Reason`].
+//!
+//! Names and texts of counters are another process's: any are legal, and what is made of them is a legal name, a cut
+//! value, or a reason.
+
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 pub(crate) mod check;
 mod choose;
@@ -15,6 +20,9 @@ mod profile;
 mod registry;
 pub(crate) mod rule;
 mod secret;
+mod source;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -22,6 +30,7 @@ use rustc_hash::FxHashMap;
 
 pub use decision::{Decision, Exported, Origin, Reason, Subject};
 pub use profile::Profile;
+pub use source::{source, sources};
 
 use crate::formula::Formula;
 use crate::metric::{Family, Labels};

@@ -208,7 +208,7 @@ fn reference_length(text: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     fn captured(pattern: &str, name: &str) -> Option<Vec<String>> {

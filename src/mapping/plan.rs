@@ -95,11 +95,15 @@ impl Memory {
     }
 }
 
+/// [`Fact::labels`].
+type FactLabels = Vec<(&'static str, Box<str>)>;
+
 /// The choices made so far.
 #[derive(Debug, Default)]
 struct Choices {
     counters: FxHashMap<Box<str>, (Header, Choice)>,
-    facts: FxHashMap<(&'static str, Kind, &'static str), FxHashMap<Vec<(&'static str, Box<str>)>, Choice>>,
+    /// By source, kind and unit, then by labels.
+    facts: FxHashMap<(&'static str, Kind, &'static str), FxHashMap<FactLabels, Choice>>,
     /// How many there are of both.
     count: usize,
     /// Bytes of a label value that they were made with.

@@ -120,7 +120,7 @@ fn sample_names(prometheus: &str, kind: Kind) -> Vec<Box<str>> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     fn family(name: &str, kind: Kind, unit: &str) -> Family {

@@ -6,9 +6,10 @@ use super::decision::Origin;
 use super::name::{check_label, check_metric};
 use super::pattern::{Pattern, Template};
 use super::secret::is_secret;
+use super::source::{source as find, sources};
 use crate::config::decode::{Decoder, Path, suggest};
 use crate::config::yaml::{Node, Position};
-use crate::hotspot::{SOURCES, SourceInfo};
+use crate::hotspot::SourceInfo;
 use crate::metric::{Kind, label_name};
 
 /// Every key of a rule.
@@ -56,6 +57,9 @@ pub(crate) enum Action {
     Export(Box<Export>),
 }
 
+/// Label names and values.
+pub(crate) type LabelTemplates = Box<[(Box<str>, Template)]>;
+
 /// The metric that a rule describes.
 #[derive(Clone, Debug)]
 pub(crate) struct Export {
@@ -65,7 +69,7 @@ pub(crate) struct Export {
     pub(crate) factor: f64,
     /// As written; the default is the selector's.
     pub(crate) help: Option<Box<str>>,
-    pub(crate) labels: Box<[(Box<str>, Template)]>,
+    pub(crate) labels: LabelTemplates,
 }
 
 impl Rule {
@@ -207,10 +211,10 @@ fn decode_selector(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>, fiel
         (None, Some(source)) => {
             let path = path.key("source");
             let text = decoder.text(source, &path, TEXT_MAXIMUM)?;
-            let info = SOURCES.iter().find(|info| info.name == text);
+            let info = find(text);
             if info.is_none() {
-                let hint = suggest(text, SOURCES.iter().map(|info| info.name));
-                decoder.report(source.position, &path, "this source is not known", &hint);
+                let hint = suggest(text, sources().map(|info| info.name));
+                decoder.report(source.position, &path, format!("no source is called `{text}`"), &hint);
             }
             info.map(Selector::Source)
         }
@@ -299,7 +303,7 @@ fn decode_labels(
     path: &Path<'_>,
     selector: Option<&Selector>,
     reserved: &[String],
-) -> Option<Box<[(Box<str>, Template)]>> {
+) -> Option<LabelTemplates> {
     let pairs = decoder.pairs(node, path);
     if pairs.len() > LABEL_MAXIMUM {
         let message = format!("{} labels are too many, at most {LABEL_MAXIMUM}", pairs.len());

@@ -4,6 +4,7 @@
 //! the [`Page`]s laid out for them. Scrapes read the last roster and never wait for a scan.
 
 mod census;
+mod followed;
 mod slots;
 mod target;
 

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::census::Settings;
 use crate::discovery::{Process, RegionId};
 use crate::formula::{BoardId, Formula};
-use crate::hotspot::{Fact, Jvm};
-use crate::mapping::Plan;
-use crate::metric::Labels;
-use crate::perfdata::{Region, Seal};
+use crate::hotspot::{self, Fact, Jvm};
+use crate::mapping::{Plan, Words};
+use crate::metric::{Kind, Labels, Value};
+use crate::perfdata::{Image, Region, Seal};
 use crate::snapshot::Board;
 
 /// One life of one JVM. A restarted JVM, with the same pid or not, is another incarnation.
@@ -66,7 +67,7 @@ impl State {
 }
 
 /// A JVM of a roster. Immutable: when anything of it changes, the next roster has a new one over the same region.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Target {
     /// Which life.
     pub incarnation: Incarnation,
@@ -120,5 +121,65 @@ impl Target {
     pub fn is_unlinked(&self) -> bool {
         use std::os::unix::fs::MetadataExt;
         self.region.file().and_then(|file| file.metadata().ok()).is_some_and(|file| file.nlink() == 0)
+    }
+
+    /// Compiles the plans of every profile from a copy of the region.
+    pub(super) fn plan(&mut self, image: &Image, settings: &Settings) {
+        let mut facts = hotspot::facts(image);
+        facts.extend(self.facts());
+        facts.extend(self.boards.iter().flat_map(|(_, _, shape)| shape.iter().cloned()));
+        let mut words = Words::default();
+        self.seal = Seal::of(image);
+        self.plans = settings
+            .profiles
+            .iter()
+            .map(|profile| Arc::new(profile.plan(image, &facts, &settings.limits, &mut words)))
+            .collect();
+        self.vitals = vitals(&facts, &mut words);
+        self.words = words.offsets().into();
+    }
+
+    /// What is known of a JVM beside its counters.
+    pub fn facts(&self) -> Vec<Fact> {
+        let pid = self.process.as_ref().map(|process| process.pid);
+        let text = |value: Option<String>| value.unwrap_or_default().into_boxed_str();
+        let info = vec![
+            ("pid", pid.unwrap_or(self.vpid).to_string().into()),
+            ("vpid", text(pid.filter(|pid| *pid != self.vpid).map(|_| self.vpid.to_string()))),
+            ("user", self.user.clone()),
+            ("main", text(self.jvm.main.clone())),
+            ("java_version", text(self.jvm.java_version.clone())),
+            ("vm_name", text(self.jvm.vm_name.clone())),
+            ("vm_vendor", text(self.jvm.vm_vendor.clone())),
+            ("vm_version", text(self.jvm.vm_version.clone())),
+            ("gc", self.jvm.collector.map(|collector| collector.name()).unwrap_or_default().into()),
+            ("container_id", text(self.process.as_ref().and_then(|process| process.container_id()))),
+        ];
+        let runtime = vec![
+            ("version", text(self.jvm.vm_version.clone())),
+            ("vendor", text(self.jvm.vm_vendor.clone())),
+            ("runtime", text(self.jvm.vm_name.clone())),
+        ];
+        let fact = |source, labels, kind, formula| Fact { source, labels, kind, unit: "", formula };
+        vec![
+            fact("target.up", Vec::new(), Kind::Gauge, Formula::Up),
+            fact("target.info", info, Kind::Info, Formula::Constant(Value::Int(1))),
+            fact("target.runtime", runtime, Kind::Info, Formula::Constant(Value::Int(1))),
+        ]
+    }
+}
+
+fn vitals(facts: &[Fact], words: &mut Words) -> Vitals {
+    let mut find = |source: &str| {
+        let fact = facts.iter().find(|fact| {
+            fact.source == source && fact.labels.iter().all(|(name, value)| *name != "area" || **value == *"heap")
+        })?;
+        Some(fact.formula.map_words(&mut |offset| words.index(offset)))
+    };
+    Vitals {
+        heap_used: find("area.used"),
+        heap_committed: find("area.committed"),
+        heap_limit: find("area.limit"),
+        start_time: find("target.start_time"),
     }
 }

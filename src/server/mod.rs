@@ -18,7 +18,7 @@ mod scrape;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use address::{BindError, Bound, ListenAddress, bind};
+pub use address::{BindError, Bound, ListenAddress, ListenAddressError, bind};
 pub use connections::serve;
 
 pub use crate::exposition::negotiate::Format;
@@ -105,7 +105,7 @@ impl std::str::FromStr for TelemetryPath {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let path = text.strip_suffix('/').unwrap_or(text);
         let legal = |c: char| c.is_ascii_alphanumeric() || "._~/-".contains(c);
-        let taken = path == "/targets" || path == "/-" || path.starts_with("/-/") || path.contains("//");
+        let taken = path == "/" || path == "/targets" || path == "/-" || path.starts_with("/-/") || path.contains("//");
         if path.starts_with('/') && path.chars().all(legal) && !taken {
             Ok(Self(path.into()))
         } else {

@@ -10,7 +10,7 @@ use crate::listing::{JvmRow, Listing, NOTHING_FOUND, RefusedRow, bytes, duration
 const STYLE: &str = include_str!("page.css");
 
 /// What the policy lets the page use as a style: the hash of `page.css`; a test says the right one when that changes.
-pub(super) const STYLE_HASH: &str = "sha256-CurFtQO1ynVl9mr87lrDUsvm+Ju5nu9/cY4gAiiye08=";
+pub(super) const STYLE_HASH: &str = "sha256-qDbKkVpEFBOhjM52WuZHaEFKkpnhs133Fr9UgS/k9J0=";
 
 /// Rows of one reason for refusal that are shown; `/targets` has them all.
 const REFUSED_SHOWN: usize = 20;
@@ -78,7 +78,9 @@ fn write_jvm(out: &mut String, jvm: &JvmRow) -> fmt::Result {
     let odd = if jvm.state == "mapped" { "" } else { " odd" };
     writeln!(out, "<span class=\"badge{odd}\" title=\"state\">{}</span></span></div>", Escaped(&jvm.state))?;
     if let Some(main) = &jvm.main_class {
-        writeln!(out, "<p class=\"main\">{}</p>", Escaped(main))?;
+        // Long names may break where a reader would.
+        let breakable = Escaped(main).to_string().replace('.', ".<wbr>").replace('/', "/<wbr>");
+        writeln!(out, "<p class=\"main\">{breakable}</p>")?;
     }
     write_heap(out, jvm)?;
     out.push_str("<dl class=\"facts\">\n");
@@ -114,16 +116,17 @@ fn write_heap(out: &mut String, jvm: &JvmRow) -> fmt::Result {
         write!(out, "<rect class=\"used\" width=\"{:.1}%\" height=\"8\"/>", percent(used))?;
     }
     out.push_str("</svg>\n<p class=\"amounts\"><span>");
+    let limit = jvm.heap_limit.map(|limit| format!(" of {}", bytes(limit))).unwrap_or_default();
     match jvm.heap_used {
-        Some(used) => write!(out, "<b>{}</b> heap used", bytes(used))?,
+        Some(used) => write!(out, "<b>{}</b> heap used{limit}", bytes(used))?,
         None => out.push_str("heap used: unknown between collections"),
     }
     out.push_str("</span><span>");
-    match (jvm.heap_committed, jvm.heap_limit) {
-        (Some(committed), Some(limit)) => write!(out, "{} committed, limit {}", bytes(committed), bytes(limit))?,
-        (Some(committed), None) => write!(out, "{} committed", bytes(committed))?,
-        (None, Some(limit)) => write!(out, "limit {}", bytes(limit))?,
-        (None, None) => {}
+    match (jvm.heap_committed, jvm.heap_used) {
+        (Some(committed), Some(_)) => write!(out, "{} committed", bytes(committed))?,
+        (Some(committed), None) => write!(out, "{} committed{limit}", bytes(committed))?,
+        (None, None) => write!(out, "limit{}", limit.replace(" of", ""))?,
+        (None, Some(_)) => {}
     }
     out.push_str("</span></p></div>\n");
     Ok(())
@@ -164,7 +167,7 @@ fn write_refused(out: &mut String, refused: &[RefusedRow]) -> fmt::Result {
 
 fn write_empty(out: &mut String) -> fmt::Result {
     out.push_str(
-        "<h2>No JVM yet</h2>\n<section class=\"empty\">\n<h3>Nothing to show so far</h3>\n\
+        "<h2>No JVM yet</h2>\n<section class=\"empty\">\n\
          <p>JVMs appear here by themselves, seconds after they start. If yours should be here, check:</p>\n\
          <dl class=\"facts\">\n",
     );

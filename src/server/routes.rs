@@ -108,19 +108,20 @@ impl Routes {
             return text(StatusCode::NOT_FOUND, "No such profile; / lists those there are.\n");
         };
         let answer = match self.admit() {
-            Err(refusal) => refusal,
-            Ok(_work) => self.scrape(profile.clone(), headers).await,
+            None => self.too_many(),
+            Some(work) => self.scrape(profile.clone(), headers, work).await,
         };
         self.telemetry.scraped(&profile, answer.status().as_u16());
         answer
     }
 
-    async fn scrape(&self, profile: String, headers: &HeaderMap) -> Answer {
+    async fn scrape(&self, profile: String, headers: &HeaderMap, work: Work) -> Answer {
         let representation = negotiate::representation(values(headers, &header::ACCEPT));
         let encoding = accepted_encoding(headers);
         let patience = Patience::of(headers.get(SCRAPE_TIMEOUT).map(HeaderValue::as_bytes));
-        let wish = Wish { profile, format: representation.format, encoding };
-        match self.scrapes.body(wish, patience).await {
+        let wish = Wish { profile, format: representation.format, encoding, patience };
+        let work = Arc::new(work);
+        match self.scrapes.body(wish, work.clone()).await {
             Ok(packed) => {
                 let mut answer = packed_answer(packed, &representation.to_string());
                 answer.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
@@ -174,10 +175,7 @@ impl Routes {
         media: &'static str,
         make: impl FnOnce(&dyn Site) -> String + Send + 'static,
     ) -> Answer {
-        let work = match self.admit() {
-            Ok(work) => work,
-            Err(refusal) => return refusal,
-        };
+        let Some(work) = self.admit() else { return self.too_many() };
         let (site, encoding) = (self.site.clone(), accepted_encoding(headers));
         let made = tokio::task::spawn_blocking(move || {
             let _work = work;
@@ -207,17 +205,18 @@ impl Routes {
         }
     }
 
-    /// A place among the requests in flight, or the answer to one too many.
-    fn admit(&self) -> Result<Work, Answer> {
+    /// A place among the requests in flight, if one is free.
+    fn admit(&self) -> Option<Work> {
         let permit = match &self.slots {
             None => None,
-            Some(slots) => Some(slots.clone().try_acquire_owned().map_err(|_| {
-                let reason =
-                    format!("Limit of {} requests at a time (--web.max-requests).\n", self.options.max_requests);
-                self.busy(Refusal::MaxRequests, reason)
-            })?),
+            Some(slots) => Some(slots.clone().try_acquire_owned().ok()?),
         };
-        Ok(Work { _permit: permit, _counted: self.telemetry.request() })
+        Some(Work { _permit: permit, _counted: self.telemetry.request() })
+    }
+
+    fn too_many(&self) -> Answer {
+        let reason = format!("Limit of {} requests at a time (--web.max-requests).\n", self.options.max_requests);
+        self.busy(Refusal::MaxRequests, reason)
     }
 
     fn busy(&self, refusal: Refusal, reason: impl Into<Bytes>) -> Answer {

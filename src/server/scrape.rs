@@ -29,7 +29,7 @@ const TIMEOUT_MAXIMUM: Duration = Duration::from_secs(300);
 const TIMEOUT_OFFSET: Duration = Duration::from_millis(500);
 
 /// How long a scraper waits, and by when the exposition should be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Patience {
     /// From the request on.
     pub(super) timeout: Duration,
@@ -48,12 +48,14 @@ impl Patience {
     }
 }
 
-/// What a scraper asks for. Equal ones share a run.
+/// What a scraper asks for. Equal ones share a run; patience is part of it, lest an impatient scraper's incomplete
+/// exposition be given to others.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Wish {
     pub(super) profile: String,
     pub(super) format: Format,
     pub(super) encoding: Encoding,
+    pub(super) patience: Patience,
 }
 
 /// A body, and whether it was worth compressing.
@@ -76,7 +78,7 @@ pub(super) enum Failure {
 type Outcome = Result<Packed, Failure>;
 
 /// The runs in flight. A scrape that comes while an equal one runs gets that one's result: no older than its own
-/// arrival minus one run. A run goes on when its scrapers hang up, so there are never more runs than wishes.
+/// arrival minus one run. A run goes on when its scrapers hang up, and so keeps its place among the requests in flight.
 pub(super) struct Scrapes {
     site: Arc<dyn Site>,
     telemetry: Arc<SelfMetrics>,
@@ -88,18 +90,18 @@ impl Scrapes {
         Arc::new(Self { site, telemetry, running: Mutex::default() })
     }
 
-    /// The exposition, made or shared.
-    pub(super) async fn body(self: &Arc<Self>, wish: Wish, patience: Patience) -> Outcome {
-        let mut result = self.join(wish, patience);
-        let outcome = match tokio::time::timeout(patience.timeout, result.wait_for(Option::is_some)).await {
+    /// The exposition, made or shared. A run that this starts holds `place` until it ends.
+    pub(super) async fn body<P: Send + Sync + 'static>(self: &Arc<Self>, wish: Wish, place: Arc<P>) -> Outcome {
+        let timeout = wish.patience.timeout;
+        let mut result = self.join(wish, place);
+        match tokio::time::timeout(timeout, result.wait_for(Option::is_some)).await {
             Err(_) => Err(Failure::Late),
             Ok(Err(_)) => Err(Failure::Broken),
             Ok(Ok(outcome)) => outcome.clone().unwrap_or(Err(Failure::Broken)),
-        };
-        outcome
+        }
     }
 
-    fn join(self: &Arc<Self>, wish: Wish, patience: Patience) -> watch::Receiver<Option<Outcome>> {
+    fn join<P: Send + Sync + 'static>(self: &Arc<Self>, wish: Wish, place: Arc<P>) -> watch::Receiver<Option<Outcome>> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(result) = running.get(&wish) {
             return result.clone();
@@ -108,7 +110,8 @@ impl Scrapes {
         running.insert(wish.clone(), result.clone());
         let scrapes = self.clone();
         tokio::spawn(async move {
-            let outcome = scrapes.clone().run(wish.clone(), Instant::now() + patience.budget).await;
+            let outcome = scrapes.clone().run(wish.clone(), Instant::now() + wish.patience.budget).await;
+            drop(place);
             scrapes.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&wish);
             publish.send_replace(Some(outcome));
         });

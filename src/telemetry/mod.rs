@@ -7,4 +7,4 @@ mod self_metrics;
 
 pub(crate) use process::start_time as process_start_time;
 pub use quiet::Quiet;
-pub use self_metrics::{InFlight, Refusal, ReloadOutcome, SelfMetrics, Vocabulary};
+pub use self_metrics::{InFlight, Refusal, ReloadOutcome, SelfMetrics, Series, Vocabulary, nmt_failures, sampler};

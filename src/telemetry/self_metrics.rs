@@ -196,7 +196,7 @@ impl SelfMetrics {
     }
 
     /// All of it, as it is now.
-    pub fn families(&self) -> Vec<(Family, Vec<(Labels, Value)>)> {
+    pub fn families(&self) -> Vec<Series> {
         let mut out = vec![build_info()];
         self.work(&mut out);
         self.tables().write(&mut out);
@@ -222,7 +222,31 @@ impl SelfMetrics {
     }
 }
 
-type Out = Vec<(Family, Vec<(Labels, Value)>)>;
+/// A family with its values.
+pub type Series = (Family, Vec<(Labels, Value)>);
+
+type Out = Vec<Series>;
+
+/// What the sampling thread has done since it started.
+pub fn sampler(ticks: u64, looks: u64, overruns: u64) -> [Series; 3] {
+    let counter = |name, help, count| (family(name, "", Kind::Counter, help), vec![(Labels::default(), int(count))]);
+    [
+        counter("hotspot_exporter_sampler_ticks_total", "Rounds of looks at JVMs between scrapes.", ticks),
+        counter("hotspot_exporter_sampler_looks_total", "Looks at single JVMs between scrapes.", looks),
+        counter(
+            "hotspot_exporter_sampler_overruns_total",
+            "Rounds left out because the one before ran late.",
+            overruns,
+        ),
+    ]
+}
+
+/// Questions for native memory that got no answer, by reason.
+pub fn nmt_failures(failures: &[(&'static str, u64)]) -> Series {
+    let help = "Questions for native memory without an answer, by reason.";
+    let series = failures.iter().map(|(reason, count)| (Labels::new([("reason", *reason)]), int(*count)));
+    (family("hotspot_exporter_nmt_failures_total", "", Kind::Counter, help), series.collect())
+}
 
 impl Tables {
     fn write(&self, out: &mut Out) {
@@ -382,8 +406,18 @@ mod tests {
     #[test]
     fn what_happened_is_counted() {
         let metrics = metrics();
-        metrics.scanned(Duration::from_millis(250), &Counts::from([("mapped", 3), ("waiting", 1)]), &Counts::new(), &Counts::new());
-        metrics.scanned(Duration::from_millis(500), &Counts::from([("mapped", 2)]), &Counts::from([("new_word", 1)]), &Counts::new());
+        metrics.scanned(
+            Duration::from_millis(250),
+            &Counts::from([("mapped", 3), ("waiting", 1)]),
+            &Counts::new(),
+            &Counts::new(),
+        );
+        metrics.scanned(
+            Duration::from_millis(500),
+            &Counts::from([("mapped", 2)]),
+            &Counts::from([("new_word", 1)]),
+            &Counts::new(),
+        );
         metrics.scraped("otel", 200);
         metrics.exposed("otel", Duration::from_micros(300));
         metrics.exposed("otel", Duration::from_secs(11));

@@ -15,6 +15,7 @@ pub struct RegionBuilder {
 const HEADER: usize = 20;
 const PROLOGUE: usize = 32;
 
+#[allow(dead_code, reason = "each test crate uses what it needs")]
 impl RegionBuilder {
     /// No counters, little-endian.
     pub fn new() -> Self {
@@ -55,6 +56,20 @@ impl RegionBuilder {
         let mut data = value.as_bytes().to_vec();
         data.resize(room, 0);
         self.add(name, b'B', room as i32, 5, 1, &data);
+        self
+    }
+
+    /// An entry with these codes, as a writer of another kind might make it.
+    pub fn entry(
+        mut self,
+        name: &str,
+        data_type: u8,
+        vector_length: i32,
+        units: u8,
+        variability: u8,
+        data: &[u8],
+    ) -> Self {
+        self.add(name, data_type, vector_length, units, variability, data);
         self
     }
 

@@ -1,6 +1,7 @@
 //! The shipped profiles, against the sources.
 
 use super::*;
+use crate::mapping::source;
 
 const PROFILES: [(&str, &str); 3] = [
     ("otel", include_str!("../../../config/profiles/otel.yaml")),

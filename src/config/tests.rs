@@ -1,0 +1,237 @@
+//! Configurations as their users write them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use insta::assert_snapshot;
+use proptest::prelude::*;
+
+use super::schema::SCHEMA;
+use super::yaml::{self, Data, Node};
+use super::*;
+
+/// Loads `/etc/c.yaml` of these files.
+fn load_files(files: &[(&str, &str)], overrides: &Overrides) -> Result<Config, Problems> {
+    let files: BTreeMap<PathBuf, &str> = files.iter().map(|(path, text)| (PathBuf::from(path), *text)).collect();
+    let read = |path: &Path| files.get(path).map(|text| (*text).to_owned()).ok_or(io::ErrorKind::NotFound.into());
+    load(Some(Path::new("/etc/c.yaml")), overrides, &read)
+}
+
+fn load_text(text: &str) -> Result<Config, Problems> {
+    load_files(&[("/etc/c.yaml", text)], &Overrides::default())
+}
+
+fn problems(text: &str) -> String {
+    load_text(text).map_or_else(|problems| problems.to_string(), |_| "no problem".to_owned())
+}
+
+#[test]
+fn the_embedded_file_says_the_defaults() {
+    for config in [
+        load(None, &Overrides::default(), &|_| panic!("no file is read")).unwrap(),
+        load_text("").unwrap(),
+        load_text("discovery:\nidentity:\nsampling: {}\nrules:\n").unwrap(),
+    ] {
+        assert_eq!(config.discovery, Discovery::default());
+        assert_eq!(config.identity, Identity::default());
+        assert_eq!(config.sampling, Sampling::default());
+        assert_eq!(config.nmt, Nmt::default());
+        assert_eq!(config.otlp, Otlp::default());
+        assert_eq!(config.limits, Limits::default());
+        assert_eq!(config.profiles.iter().map(|profile| &*profile.name).collect::<Vec<_>>(), ["otel"]);
+    }
+}
+
+#[test]
+fn the_embedded_file_has_every_key() {
+    let document = yaml::parse(DEFAULT).unwrap();
+    for (section, keys) in SCHEMA {
+        let mut node = &document;
+        for step in section.split('.').filter(|step| !step.is_empty()) {
+            node = value(node, step.trim_end_matches("[]"));
+            if let (true, Data::Sequence(list)) = (step.ends_with("[]"), &node.data) {
+                node = &list[0];
+            }
+        }
+        for key in keys {
+            value(node, key);
+        }
+    }
+}
+
+fn value<'n>(node: &'n Node, key: &str) -> &'n Node {
+    let Data::Mapping(pairs) = &node.data else { panic!("{key}: not in a mapping") };
+    let found = pairs.iter().find(|(name, _)| *name.text == *key);
+    &found.unwrap_or_else(|| panic!("the embedded file lacks {key}")).1
+}
+
+#[test]
+fn shipped_profiles_load() {
+    let config = load_text("profiles: [otel, client_java, raw]").unwrap();
+    assert!(config.profiles.iter().all(|profile| profile.rules() > 0));
+    assert_eq!(config.files, [Path::new("/etc/c.yaml")]);
+}
+
+#[test]
+fn keys_are_read() {
+    let config = load_text(
+        r#"
+discovery:
+  interval: 1m30s
+  roots: [{path: "/pods/{pod}/volumes/*/tmp"}]
+  procfs: {enabled: off, path: /host/proc}
+  access: pread
+identity: {properties: [my.name]}
+sampling: {interval: 0, idle_interval: 1s}
+nmt: {mode: off, interval: 10s, timeout: 10s}
+otlp: {enabled: false, endpoint: "https://collector:4318", protocol: http/protobuf, interval: 1m}
+limits: {max_jvms: 5, max_series_per_jvm: 10, max_label_value_length: 64}
+"#,
+    )
+    .unwrap();
+    assert_eq!(config.discovery.interval, Duration::from_secs(90));
+    assert_eq!(config.discovery.roots[0].pattern, "/pods/{pod}/volumes/*/tmp");
+    assert_eq!(config.discovery.procfs, Procfs { enabled: Enabled::No, path: "/host/proc".into() });
+    assert_eq!(config.discovery.access, crate::perfdata::Access::Pread);
+    assert_eq!(config.identity.properties, ["my.name"]);
+    assert_eq!(config.sampling.interval, Duration::ZERO);
+    assert_eq!(config.nmt.mode, NmtMode::Off);
+    assert_eq!(config.otlp.protocol, OtlpProtocol::HttpProtobuf);
+    assert_eq!(config.limits, Limits { max_jvms: 5, max_series_per_jvm: 10, max_label_value_length: 64 });
+}
+
+#[test]
+fn every_problem_is_found_at_its_place() {
+    assert_snapshot!(problems(
+        r#"
+discovry: {}
+discovery:
+  intervall: 5s
+  interval: 50ms
+  roots:
+    - {path: tmp}
+    - {path: "/a/{app}"}
+    - {path: "/a/{x"}
+    - {path: "/a/{x}/{x}"}
+    - {path: /b/../c}
+    - {path: /tmp}
+    - {path: /tmp}
+    - {}
+    - {path: "/a/{__x}"}
+  procfs: {enabled: maybe, path: proc}
+  access: mmap
+identity: {properties: [-Dfoo=bar, 7]}
+sampling: {interval: 20s, idle_interval: soon}
+nmt: {mode: loud, interval: 500ms, timeout: 1m}
+profiles: [otel, otel, rwa, missing.yaml]
+rules: {}
+otlp: {enabled: true, endpoint: "localhost:4317", protocol: carrier, interval: [1s]}
+limits: {max_jvms: 0, max_series_per_jvm: "5", max_label_value_length: 1e3}
+"#
+    ), @r##"
+/etc/c.yaml:2:1: discovry: this key is not known; did you mean `discovery`?
+/etc/c.yaml:4:3: discovery.intervall: this key is not known; did you mean `interval`?
+/etc/c.yaml:5:13: discovery.interval: expected a duration from 100ms to 1h, found `50ms`
+/etc/c.yaml:7:14: discovery.roots[0].path: a root is an absolute path, found `tmp`
+/etc/c.yaml:8:14: discovery.roots[1].path: {app}: the label `app` has a meaning already
+/etc/c.yaml:9:14: discovery.roots[2].path: a brace without its partner in `/a/{x`
+/etc/c.yaml:10:14: discovery.roots[3].path: the label {x} is there twice
+/etc/c.yaml:11:14: discovery.roots[4].path: a root has no `..`
+/etc/c.yaml:13:14: discovery.roots[6].path: this root is there twice
+/etc/c.yaml:14:7: discovery.roots[7]: the root has no path; write `{path: /tmp}`
+/etc/c.yaml:15:14: discovery.roots[8].path: {__x}: names that start with `__` are Prometheus' own
+/etc/c.yaml:16:21: discovery.procfs.enabled: expected one of auto, true, false, on, off, found `maybe`
+/etc/c.yaml:16:34: discovery.procfs.path: expected an absolute path, found `proc`
+/etc/c.yaml:17:11: discovery.access: expected one of mapped, pread, found `mmap`
+/etc/c.yaml:18:25: identity.properties[0]: expected the name of a property; write it without -D and without its value
+/etc/c.yaml:19:22: sampling.interval: expected 0 or a duration from 1ms to 10s, found `20s`
+/etc/c.yaml:19:42: sampling.idle_interval: expected a duration, found `soon`; write it as 10ms, 5s or 1m30s
+/etc/c.yaml:20:6: nmt: the timeout is longer than the interval; set both `interval` and `timeout`
+/etc/c.yaml:20:13: nmt.mode: expected one of off, passive, active, found `loud`
+/etc/c.yaml:20:29: nmt.interval: expected a duration from 1s to 24h, found `500ms`
+/etc/c.yaml:21:18: profiles[1]: the profile otel is there twice; give one of them another name
+/etc/c.yaml:21:24: profiles[2]: no profile `rwa` is shipped; did you mean `raw`?; or give the path of a file, with `/` or `.yaml`
+/etc/c.yaml:21:29: profiles[3]: /etc/missing.yaml cannot be read: entity not found; relative paths start at the configuration's directory
+/etc/c.yaml:22:8: rules: expected a list, found a mapping; write `[…]`, or lines that start with `-`
+/etc/c.yaml:23:17: otlp.enabled: this version does not push yet; let an OpenTelemetry collector scrape /metrics
+/etc/c.yaml:23:33: otlp.endpoint: expected an http:// or https:// address, found the text "localhost:4317"
+/etc/c.yaml:23:61: otlp.protocol: expected one of grpc, http/protobuf, found `carrier`
+/etc/c.yaml:23:80: otlp.interval: expected a duration, found a list; write it as 10ms, 5s or 1m30s
+/etc/c.yaml:24:20: limits.max_jvms: expected a whole number from 1 to 100000, found `0`
+/etc/c.yaml:24:43: limits.max_series_per_jvm: expected a whole number from 1 to 100000, found the text "5"
+/etc/c.yaml:24:72: limits.max_label_value_length: expected a whole number from 16 to 4096, found `1e3`
+"##);
+}
+
+#[test]
+fn broken_files_name_their_first_fault() {
+    for (text, expected) in [
+        ("a: [", "/etc/c.yaml:2:1: not YAML: while parsing a node, did not find expected node content"),
+        ("nmt: {mode: off, mode: off}", "/etc/c.yaml:1:18: the key `mode` is there twice"),
+        ("- x", "/etc/c.yaml:1:1: expected a mapping, found a list"),
+    ] {
+        let found = problems(text);
+        assert!(found.starts_with(expected.split(": while").next().unwrap()), "{text}: {found}");
+    }
+    let missing = load_files(&[], &Overrides::default()).unwrap_err().to_string();
+    assert_eq!(missing, "/etc/c.yaml: cannot be read: entity not found");
+}
+
+#[test]
+fn the_command_line_wins_and_is_checked() {
+    let text = "discovery: {roots: [{path: /a}]}\nrules: [{counter: a, metric: a, labels: {pod: x}}]";
+    let overrides =
+        Overrides { roots: vec!["/b".into(), "/c".into()], procfs: Some(None), nmt_mode: Some(NmtMode::Active) };
+    let config = load_files(&[("/etc/c.yaml", text)], &overrides).unwrap();
+    assert_eq!(config.discovery.roots.iter().map(|root| &*root.pattern).collect::<Vec<_>>(), ["/b", "/c"]);
+    assert_eq!((config.discovery.procfs.enabled, config.nmt.mode), (Enabled::No, NmtMode::Active));
+
+    let overrides = Overrides {
+        roots: vec!["b".into(), "/{pod}".into(), "/{pod}".into()],
+        procfs: Some(Some("proc".into())),
+        nmt_mode: None,
+    };
+    let found = load_files(&[("/etc/c.yaml", text)], &overrides).unwrap_err().to_string();
+    assert_snapshot!(found, @r##"
+command line: --discovery.root: a root is an absolute path, found `b`
+command line: --discovery.root: `/{pod}` is there twice
+command line: --path.procfs: expected an absolute path, found `proc`
+/etc/c.yaml:2:42: rules[0].labels.pod: the label `pod` has a meaning already; choose another name
+"##);
+}
+
+#[test]
+fn own_profiles_and_rules_come_in_order() {
+    let own = "profile: own\nrules:\n  - {counter: a, metric: own, help: Own., labels: {x: y}}\n  - {counter: b, metric: b}\n";
+    let text = "profiles: [own.yaml]\nrules:\n  - {counter: a, metric: own, help: Mine.}\n";
+    let config = load_files(&[("/etc/c.yaml", text), ("/etc/own.yaml", own)], &Overrides::default()).unwrap();
+    assert_eq!(config.profiles[0].rules(), 3, "a rule of the profile may be replaced with other labels and help");
+    assert_eq!(config.files, [Path::new("/etc/c.yaml"), Path::new("/etc/own.yaml")]);
+
+    let text = "profiles: [own.yaml, /own2.yaml]\nrules:\n  - {counter: c, metric: b, unit: By}\n  - {counter: d, metric: b, unit: s}\n";
+    let files = [("/etc/c.yaml", text), ("/etc/own.yaml", own), ("/own2.yaml", own)];
+    assert_snapshot!(load_files(&files, &Overrides::default()).unwrap_err().to_string(), @r##"
+/etc/c.yaml:1:22: profiles[1]: the profile own is there twice; give one of them another name
+/etc/c.yaml:4:5: rules[1]: the metric b has another unit at /etc/c.yaml:3; one metric has one type, unit, help and set of labels
+"##);
+}
+
+#[test]
+fn many_problems_are_cut() {
+    let keys: String = (0..500).map(|number| format!("key{number}: 1\n")).collect();
+    let found = problems(&keys);
+    assert_eq!(found.lines().count(), 101);
+    assert!(found.ends_with("and 400 more"));
+}
+
+proptest! {
+    #[test]
+    fn any_text_loads_or_has_problems(text in "\\PC{0,200}|[-a-z0-9*{}:., \"\n&<#\\[\\]]{0,300}") {
+        let _ = load_text(&text);
+        let _ = load_text(&format!("discovery:\n  roots: {text}\nprofiles: [{text}]"));
+    }
+}

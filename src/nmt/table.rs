@@ -1,0 +1,93 @@
+//! A summary as a person reads it.
+
+use std::fmt::Write as _;
+
+use super::summary::{Blocks, Mapped, Summary};
+
+/// Totals and categories in bytes, one row each, aligned; `-` is what the JDK does not print.
+pub fn table(summary: &Summary) -> String {
+    let total = &summary.total;
+    let mut rows = vec![["CATEGORY", "RESERVED", "COMMITTED", "MALLOC", "BLOCKS", "MMAP", "ARENA"].map(str::to_owned)];
+    rows.push(row("Total", total.reserved, total.committed, total.malloc, total.mmap, None));
+    rows.extend(summary.categories.iter().map(|c| row(&c.name, c.reserved, c.committed, c.malloc, c.mmap, c.arena)));
+
+    let mut widths = [0; 7];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let mut out = String::new();
+    for row in &rows {
+        for (at, (cell, width)) in row.iter().zip(widths).enumerate() {
+            let _ = match at {
+                0 => write!(out, "{cell:<width$}"),
+                _ => write!(out, "  {cell:>width$}"),
+            };
+        }
+        out.push('\n');
+    }
+    if !summary.exact {
+        out.push_str("Rounded by the JVM to whole units: the categories need not add up to the total.\n");
+    }
+    out
+}
+
+fn row(
+    name: &str,
+    reserved: u64,
+    committed: u64,
+    malloc: Option<Blocks>,
+    mmap: Option<Mapped>,
+    arena: Option<Blocks>,
+) -> [String; 7] {
+    let cell = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
+    [
+        printable(name),
+        reserved.to_string(),
+        committed.to_string(),
+        cell(malloc.map(|blocks| blocks.bytes)),
+        cell(malloc.and_then(|blocks| blocks.count)),
+        cell(mmap.map(|mapped| mapped.committed)),
+        cell(arena.map(|blocks| blocks.bytes)),
+    ]
+}
+
+/// A foreign name without characters that move a terminal's cursor.
+fn printable(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use super::super::summary::{Answer, parse};
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_what_is_not_printed_is_a_dash() {
+        let text = "Total: reserved=100KB, committed=50KB\n\
+                    -  Java Heap (reserved=90KB, committed=40KB)\n (mmap: reserved=90KB, committed=40KB)\n\
+                    -  GC\u{1b} (reserved=10KB, committed=10KB)\n (malloc=10KB #7)\n";
+        let Answer::Summary(summary) = parse(text) else { panic!("no summary") };
+        let expected = "\
+CATEGORY   RESERVED  COMMITTED  MALLOC  BLOCKS   MMAP  ARENA
+Total        102400      51200       -       -      -      -
+Java Heap     92160      40960       -       -  40960      -
+GC?           10240      10240   10240       7      -      -
+Rounded by the JVM to whole units: the categories need not add up to the total.
+";
+        assert_eq!(table(&summary), expected);
+    }
+
+    #[test]
+    fn json_leaves_out_what_is_not_printed() {
+        let text = "Total: reserved=9, committed=5\n- GC (reserved=9, committed=5)\n (malloc=5 #2)\n";
+        let Answer::Summary(summary) = parse(text) else { panic!("no summary") };
+        let json = serde_json::to_string(&summary).unwrap();
+        let expected = "{\"total\":{\"reserved\":9,\"committed\":5},\"categories\":[{\"name\":\"GC\",\"reserved\":9,\
+                        \"committed\":5,\"malloc\":{\"bytes\":5,\"count\":2}}],\"exact\":true}";
+        assert_eq!(json, expected);
+    }
+}

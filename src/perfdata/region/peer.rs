@@ -1,0 +1,66 @@
+//! Who listens at the other end of a connected socket.
+//!
+//! Here because the kernel answers into memory that a pointer names; `rustix::net::sockopt::socket_peercred` cannot be
+//! used: its `UCred` holds a non-zero pid, and the kernel says 0 for a peer in a pid namespace that we do not see.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// The process that called `listen` (or `connect`), as of that call, in our namespaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// `None` where the process is not in our pid namespace or below it.
+    pub pid: Option<i32>,
+    /// Effective user id.
+    pub uid: u32,
+    /// Effective group id.
+    pub gid: u32,
+}
+
+/// Asks the kernel for the peer of a connected Unix socket (`SO_PEERCRED`, unix(7)).
+///
+/// # Errors
+/// What getsockopt(2) says, for instance about a descriptor that is no socket.
+pub fn peer(socket: BorrowedFd<'_>) -> io::Result<Peer> {
+    let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = libc::socklen_t::try_from(size_of::<libc::ucred>()).unwrap_or_default();
+    // SAFETY: both pointers are to live locals of the type that SO_PEERCRED writes, `length` says how much may be
+    // written, and every bit pattern is a valid `ucred`. The descriptor is open for the length of the call.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut credentials).cast(),
+            &raw mut length,
+        )
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let pid = Some(credentials.pid).filter(|pid| *pid > 0);
+    Ok(Peer { pid, uid: credentials.uid, gid: credentials.gid })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn the_peer_of_our_own_pair_is_us() {
+        let (near, _far) = UnixStream::pair().unwrap();
+        let found = peer(near.as_fd()).unwrap();
+        assert_eq!(found.pid, i32::try_from(std::process::id()).ok());
+        assert_eq!(found.uid, rustix::process::geteuid().as_raw());
+    }
+
+    #[test]
+    fn a_file_has_no_peer() {
+        assert!(peer(std::fs::File::open("/dev/null").unwrap().as_fd()).is_err());
+    }
+}

@@ -1,0 +1,213 @@
+//! One region from its first sight to its JVM's end.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Starting;
+use super::census::Settings;
+use super::target::{Incarnation, State, Target, Vitals};
+use crate::discovery::liveness::assess;
+use crate::discovery::{Candidate, Liveness, Reason, Source};
+use crate::formula::BoardId;
+use crate::hotspot::Jvm;
+use crate::metric::Labels;
+use crate::perfdata::{Access, Freshness, Image, MemoryError, Region, RegionError, Seal, Via};
+use crate::snapshot::Board;
+
+/// `sun.os.hrt.ticks`: uptime, written every 50 ms by JDK 8 to 24 (JDK-8241678 removed it).
+const HEARTBEAT: &str = "sun.os.hrt.ticks";
+
+/// A heartbeat that stands still this long means that the JVM does not run. HotSpot's period is 50 ms; the rest is for
+/// hosts without CPU to spare.
+const HEARTBEAT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A region that is open, from its first sight to its JVM's end.
+#[derive(Debug)]
+pub(super) struct Followed {
+    pub(super) candidate: Candidate,
+    pub(super) region: Arc<Region>,
+    heartbeat: Option<Heartbeat>,
+    pub(super) target: Option<Arc<Target>>,
+    pub(super) boards: Vec<(BoardId, Arc<dyn Board>)>,
+    /// The last scan showed it: the directory entry is still there, or the process with its memory.
+    pub(super) linked: bool,
+}
+
+/// The last change of a heartbeat.
+#[derive(Debug)]
+struct Heartbeat {
+    offset: u32,
+    ticks: i64,
+    changed: Instant,
+}
+
+/// What an examination of a region found.
+pub(super) enum Finding {
+    /// Nothing new.
+    Unchanged,
+    /// Not filled in yet.
+    Starting,
+    /// The JVM has ended.
+    Ended,
+    /// The region is not one that can be served.
+    Refused(Reason, String),
+    /// A target to serve from now on.
+    Target(Box<Target>),
+}
+
+impl Followed {
+    /// Opens the region of a candidate.
+    pub(super) fn new(candidate: Candidate, source: Source, access: Access) -> Result<Self, (Candidate, RegionError)> {
+        match source.open(access) {
+            Ok(region) => Ok(Self {
+                linked: candidate.linked,
+                candidate,
+                region: Arc::new(region),
+                heartbeat: None,
+                target: None,
+                boards: Vec::new(),
+            }),
+            Err(error) => Err((candidate, error)),
+        }
+    }
+
+    /// Takes in what a later scan says of the same file.
+    pub(super) fn see(&mut self, candidate: Candidate) {
+        self.linked = candidate.linked;
+        self.candidate.process = candidate.process.or(self.candidate.process.take());
+    }
+
+    /// Looks at the region and asks whether its JVM lives. `anew` makes a target even of one that has not changed.
+    pub(super) fn examine(&mut self, settings: &Settings, anew: bool) -> Finding {
+        // Memory is not held as a file is: a JVM that the scan does not name has ended, or is read by its file now.
+        if self.region.via() == Via::Memory && !self.linked {
+            return Finding::Ended;
+        }
+        let Some(target) = self.target.clone() else { return self.examine_newcomer(settings) };
+        let state = match self.state(&target) {
+            Some(state) => state,
+            None => return Finding::Ended,
+        };
+        match self.region.gather(&target.seal, &[], &mut Vec::new()) {
+            Ok(Freshness::Same) => {
+                let same = target.boards.iter().all(|(_, board, shape)| Arc::ptr_eq(&board.read().0, shape));
+                match (same && !anew, state == target.state) {
+                    (true, true) => Finding::Unchanged,
+                    (true, false) => Finding::Target(Box::new(Target { state, ..(*target).clone() })),
+                    (false, _) => self.read(settings, state),
+                }
+            }
+            Ok(Freshness::Grown) => self.read(settings, state),
+            // The next scan opens whatever took its place.
+            Err(_) => Finding::Ended,
+        }
+    }
+
+    /// A region that has no target yet.
+    fn examine_newcomer(&mut self, settings: &Settings) -> Finding {
+        match assess(self.candidate.process.as_deref(), &self.region) {
+            Liveness::Dead => Finding::Ended,
+            Liveness::Alive | Liveness::Unknown => self.read(settings, State::Mapped),
+        }
+    }
+
+    /// Decodes the region and describes its JVM.
+    fn read(&mut self, settings: &Settings, state: State) -> Finding {
+        let image = match Image::read(&self.region) {
+            Ok(image) => image,
+            Err(RegionError::Decode(error)) if error.is_blank() => return Finding::Starting,
+            Err(RegionError::Truncated | RegionError::Memory(MemoryError::Ended | MemoryError::Unmapped)) => {
+                return Finding::Ended;
+            }
+            Err(error) => return Finding::Refused(reason(&error), error.to_string()),
+        };
+        let jvm = Jvm::of(&image, &settings.properties);
+        if !image.prologue.accessible || (jvm.late_constants && !jvm.fully_up) {
+            return Finding::Starting;
+        }
+        self.heartbeat = match (&self.heartbeat, image.entry(HEARTBEAT), image.word(HEARTBEAT)) {
+            (None, Some(entry), Some(ticks)) if entry.is_word() => {
+                Some(Heartbeat { offset: entry.offset, ticks, changed: Instant::now() })
+            }
+            _ => self.heartbeat.take(),
+        };
+        let process = self.candidate.process.clone();
+        let app = jvm.app.clone().filter(|_| !jvm.app_is_launcher);
+        let app = app.or_else(|| process.as_ref().and_then(|process| process.unit())).or_else(|| jvm.app.clone());
+        let mut target = Target {
+            incarnation: Incarnation {
+                region: self.candidate.id,
+                birth: image.word("sun.rt.createVmBeginTime").or(image.word("sun.rt.vmInitDoneTime")).unwrap_or(0),
+            },
+            state,
+            path: self.candidate.path.clone(),
+            vpid: self.candidate.vpid,
+            user: self.candidate.user.as_str().into(),
+            app: app.unwrap_or_else(|| "unknown".to_owned()).into(),
+            slot: 0,
+            identity: Labels::default(),
+            jvm,
+            process,
+            region: Arc::clone(&self.region),
+            seal: Seal::of(&image),
+            words: Arc::from([]),
+            vitals: Vitals::default(),
+            plans: Vec::new(),
+            boards: Vec::new(),
+        };
+        if let Some(state) = self.state(&target) {
+            target.state = state;
+        }
+        Finding::Target(Box::new(target))
+    }
+
+    /// The state of a JVM that is being served; `None` when it has ended.
+    fn state(&mut self, target: &Target) -> Option<State> {
+        let unlinked = target.is_unlinked();
+        let living = if unlinked { State::Unlinked } else { State::Mapped };
+        match assess(self.candidate.process.as_deref(), &self.region) {
+            Liveness::Alive => Some(living),
+            Liveness::Dead => None,
+            Liveness::Unknown => match self.beats(target) {
+                Some(true) => Some(living),
+                // Without a name, without a heartbeat, and without anybody to ask: nothing speaks for its life.
+                _ if unlinked => None,
+                Some(false) => Some(State::Stalled),
+                None => Some(State::Unconfirmed),
+            },
+        }
+    }
+
+    /// Whether the heartbeat moves; `None` where the JDK has none.
+    fn beats(&mut self, target: &Target) -> Option<bool> {
+        let heartbeat = self.heartbeat.as_mut()?;
+        let mut words = Vec::new();
+        target.region.gather(&target.seal, &[heartbeat.offset], &mut words).ok()?;
+        if words.first() != Some(&heartbeat.ticks) {
+            heartbeat.ticks = words.first().copied()?;
+            heartbeat.changed = Instant::now();
+        }
+        Some(heartbeat.changed.elapsed() < HEARTBEAT_PATIENCE)
+    }
+
+    pub(super) fn starting(&self) -> Starting {
+        Starting {
+            path: self.candidate.path.clone(),
+            vpid: self.candidate.vpid,
+            pid: self.candidate.process.as_ref().map(|process| process.pid),
+            via: Some(self.region.via()),
+        }
+    }
+}
+
+/// The reason to refuse a region that cannot be read.
+pub(super) fn reason(error: &RegionError) -> Reason {
+    match error {
+        RegionError::Size(size) if *size < crate::perfdata::REGION_MINIMUM => Reason::TooSmall,
+        RegionError::Size(_) => Reason::TooLarge,
+        RegionError::Decode(error) if error.is_version() => Reason::UnsupportedVersion,
+        RegionError::Decode(_) | RegionError::Replaced | RegionError::Offset(_) => Reason::NotPerfdata,
+        RegionError::Truncated => Reason::TooSmall,
+        RegionError::Memory(_) | RegionError::Io(_) => Reason::IoError,
+    }
+}

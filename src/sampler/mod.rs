@@ -1,0 +1,234 @@
+//! What only a mapped region can tell between scrapes: pauses one by one, true peaks, allocation.
+//!
+//! One thread looks at a few words of every JVM, usually every 10 ms. A look costs a fraction of a microsecond, so the
+//! wake-up is what it costs; where nothing is collected it happens every 100 ms, and where pauses come faster than
+//! looks, every 2 ms. Threads, classes and what only moves with a collection are looked at every 100 ms, and whenever
+//! a collector did something. What a look adds up to is a [`Board`], read under a lock that is held for one look or one read.
+//!
+//! # Promise
+//! The count and sum of [`SOURCES`]' `gc.pause` always equal the change of HotSpot's own counters since the JVM was
+//! added: a look that comes too late only blurs which bucket a pause falls into, and such pauses are counted.
+//! What is unsound for a collector or JDK has no fact: see [`Watchlist`].
+
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::panic
+)]
+
+mod allocation;
+mod cycle;
+mod distribution;
+mod exponential;
+mod facts;
+mod pace;
+mod pause;
+mod peak;
+mod rounds;
+mod seat;
+#[cfg(test)]
+mod tests;
+mod track;
+mod watchlist;
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+pub use allocation::Rule;
+pub use facts::SOURCES;
+pub use watchlist::{AllocationSource, PauseSource, PoolSource, Role, Survivors, Text, Watchlist};
+
+use crate::perfdata::{Region, Seal};
+use crate::snapshot::{Board, Reading};
+use pace::Pace;
+use track::Track;
+
+/// How often to look, and what to make of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Time between two looks at a JVM that collects; where pauses crowd, a fifth of it. Zero: no sampling.
+    pub interval: Duration,
+    /// Time between two looks at a JVM that does not; at least `interval`.
+    pub idle_interval: Duration,
+    /// Upper bounds of the buckets of pauses in seconds, ascending.
+    pub bounds: Arc<[f64]>,
+    /// Whether pauses are told apart by their cause, which multiplies their series.
+    pub causes: bool,
+    /// Lengths of the windows that peaks are kept for, each aligned to multiples of itself since the epoch.
+    pub windows: [Duration; peak::WINDOWS],
+}
+
+impl Default for Settings {
+    /// 10 ms, 100 ms, the bounds of the semantic conventions, no causes, windows of 15 s and 60 s.
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_millis(10),
+            idle_interval: Duration::from_millis(100),
+            bounds: [0.01, 0.1, 1.0, 10.0].into(),
+            causes: false,
+            windows: [Duration::from_secs(15), Duration::from_secs(60)],
+        }
+    }
+}
+
+impl Settings {
+    /// `interval` in nanoseconds.
+    fn nanoseconds(&self) -> u64 {
+        u64::try_from(self.interval.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Time between two looks at a pace, in nanoseconds, never zero.
+    fn period(&self, pace: Pace) -> u64 {
+        let busy = self.nanoseconds().max(1_000_000);
+        match pace {
+            Pace::Fast => (busy / 5).max(1_000_000),
+            Pace::Busy => busy,
+            Pace::Idle => u64::try_from(self.idle_interval.as_nanos()).unwrap_or(u64::MAX).max(busy),
+        }
+    }
+}
+
+/// One life of a JVM, to be watched.
+#[derive(Debug)]
+pub struct Subject {
+    /// Its region.
+    pub region: Arc<Region>,
+    /// The life: words of another are not taken.
+    pub seal: Seal,
+    /// What to look at.
+    pub list: Watchlist,
+}
+
+/// The sampling thread. Dropped, it stops within one look of the slowest pace.
+#[derive(Debug)]
+pub struct Sampler {
+    settings: Arc<Settings>,
+    arrivals: Option<Sender<rounds::Shared>>,
+    counters: Arc<Counters>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Numbers about the sampler itself, since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Rounds of looks.
+    pub ticks: u64,
+    /// Looks at single JVMs.
+    pub looks: u64,
+    /// Rounds that were left out because the one before had not ended in time.
+    pub overruns: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    ticks: Count,
+    looks: Count,
+    overruns: Count,
+}
+
+/// Written by the sampling thread only.
+#[derive(Debug, Default)]
+struct Count(AtomicU64);
+
+impl Count {
+    fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Sampler {
+    /// Starts the thread; `None` where `settings.interval` is zero. Without a JVM the thread sleeps and never wakes.
+    ///
+    /// # Errors
+    /// The operating system gives no thread.
+    pub fn start(settings: Settings) -> std::io::Result<Option<Self>> {
+        if settings.interval.is_zero() {
+            return Ok(None);
+        }
+        let settings = Arc::new(settings);
+        let counters = Arc::new(Counters::default());
+        let (sender, receiver) = channel();
+        let thread = std::thread::Builder::new().name("sampler".into()).spawn({
+            let (settings, counters) = (Arc::clone(&settings), Arc::clone(&counters));
+            move || rounds::run(&settings, &receiver, &counters)
+        })?;
+        Ok(Some(Self { settings, arrivals: Some(sender), counters, thread: Some(thread) }))
+    }
+
+    /// Watches a JVM from now on, for as long as the watch is held.
+    ///
+    /// A region that gains entries needs a new watch only if its [`Watchlist`] became another one: histograms and
+    /// sums start anew with each watch.
+    pub fn watch(&self, subject: Subject) -> Watch {
+        let track = Track::new(subject, Arc::clone(&self.settings), seconds(rounds::wall()), rounds::steady());
+        let list = track.list().clone();
+        let track = Arc::new(Mutex::new(track));
+        if let Some(arrivals) = &self.arrivals {
+            // The thread ends only when this sender is gone.
+            let _ = arrivals.send(Arc::clone(&track));
+        }
+        Watch { track, list }
+    }
+
+    /// What the thread has done so far.
+    pub fn statistics(&self) -> Statistics {
+        Statistics {
+            ticks: self.counters.ticks.get(),
+            looks: self.counters.looks.get(),
+            overruns: self.counters.overruns.get(),
+        }
+    }
+}
+
+impl Drop for Sampler {
+    fn drop(&mut self) {
+        self.arrivals = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been reported by its hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A JVM under watch, and the board with what was seen. Dropped, the JVM is watched no more.
+pub struct Watch {
+    track: rounds::Shared,
+    list: Watchlist,
+}
+
+impl Watch {
+    /// What is looked at.
+    pub fn list(&self) -> &Watchlist {
+        &self.list
+    }
+}
+
+impl Board for Watch {
+    fn read(&self) -> Reading {
+        let now = seconds(rounds::wall());
+        self.track.lock().unwrap_or_else(PoisonError::into_inner).read(now)
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("list", &self.list).finish_non_exhaustive()
+    }
+}
+
+fn seconds(nanoseconds: u64) -> f64 {
+    nanoseconds as f64 / 1e9
+}

