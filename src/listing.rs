@@ -125,7 +125,11 @@ impl Listing {
             }
         } else {
             let rows = self.jvms.iter().map(JvmRow::cells).collect::<Vec<_>>();
-            columns(&mut out, &["APP", "SLOT", "PID", "STATE", "MAIN", "JAVA", "GC", "HEAP", "UPTIME", "VIA", "PATH"], &rows);
+            columns(
+                &mut out,
+                &["APP", "SLOT", "PID", "STATE", "MAIN", "JAVA", "GC", "HEAP", "UPTIME", "VIA", "PATH"],
+                &rows,
+            );
         }
         if !self.refused.is_empty() {
             let _ = writeln!(out, "\nNot served ({}):", self.refused.len());

@@ -74,6 +74,8 @@ impl Memories {
                     survey.push(candidate);
                     continue;
                 }
+                // It ended while it was looked at.
+                Some(Err((process, _))) if !process.is_alive() => continue,
                 Some(Err((process, obstacle))) => blame(&mut refused.refusal, &process, &obstacle),
                 None => {}
             }

@@ -420,9 +420,7 @@ impl Region {
                 read_exact(file, &mut bytes, at as u64)?;
                 Ok(u64::from_ne_bytes(bytes))
             }
-            Source::Process { memory, start } => {
-                Ok(u64::from_ne_bytes(memory.bytes(start.saturating_add(at as u64))?))
-            }
+            Source::Process { memory, start } => Ok(u64::from_ne_bytes(memory.bytes(start.saturating_add(at as u64))?)),
         }
     }
 
