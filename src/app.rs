@@ -203,7 +203,7 @@ impl App {
         // Shipped rules are for every JDK and collector; only the user's own are meant for what runs here.
         let own = |rule: &Origin| config.files.iter().any(|file| *rule.file == *file.to_string_lossy());
         let unmatched = config.profiles.iter().flat_map(|profile| profile.unmatched()).filter(own);
-        let unmatched: Vec<_> = unmatched.map(|rule| rule.to_string()).collect();
+        let unmatched: Vec<_> = unmatched.map(|rule| format!("{rule}: {}", rule.takes)).collect();
         if !roster.targets.is_empty() {
             for rule in &unmatched {
                 if complaints.is_news(rule.clone(), "unmatched", now) {
@@ -312,9 +312,9 @@ pub fn listing(snapshot: &Snapshot) -> Listing {
     }
     for starting in &snapshot.roster.starting {
         listing.jvms.push(JvmRow {
-            pid: starting.pid.or(Some(starting.vpid)).and_then(|pid| u32::try_from(pid).ok()),
+            pid: starting.pid.or(Some(starting.vpid)).and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0),
             state: State::Starting.as_str().to_owned(),
-            path: starting.path.display().to_string(),
+            path: Some(starting.path.display().to_string()).filter(|path| !path.is_empty()),
             via: starting.via.map(|via| via.as_str().to_owned()),
             ..JvmRow::default()
         });
@@ -337,14 +337,14 @@ fn row(target: &Target, view: &View<'_>) -> JvmRow {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let own = ["app", "slot"];
     JvmRow {
-        app: target.app.to_string(),
-        slot: target.slot,
+        app: Some(target.app.to_string()),
+        slot: Some(target.slot),
         pid: u32::try_from(target.process.as_ref().map_or(target.vpid, |process| process.pid)).ok(),
         state: target.state.as_str().to_owned(),
         main_class: target.jvm.main.clone(),
         java_version: target.jvm.java_version.clone(),
         gc: target.jvm.collector.map(|collector| collector.name().to_owned()),
-        path: target.path.display().to_string(),
+        path: Some(target.path.display().to_string()),
         via: Some(target.region.via().as_str().to_owned()),
         labels: target
             .identity
