@@ -262,7 +262,7 @@ mod tests {
         insta::assert_snapshot!(listing.table(), @r"
         APP     SLOT  PID   STATE   MAIN                JAVA    GC  HEAP                  UPTIME  VIA   PATH
         orders  0     4711  mapped  com.example.Orders  25.0.3  G1  13.4 MiB of 96.0 MiB  2d 4h   file  /tmp/hsperfdata_app/4711
-        a�[31m  0     -             -                   -       -   -                     -       -
+        a�[31m        -             -                   -       -   -                     -       -
 
         Not served (1):
           pid 12: other_owner: owned by uid 1000�fake: line
