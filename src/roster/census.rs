@@ -105,11 +105,11 @@ impl Census {
             refusals.push(refuse(&candidate, Reason::TooMany, detail));
             return;
         }
-        match Followed::new(candidate, source, self.settings.access) {
-            Ok(followed) => {
-                self.followed.insert(followed.candidate.id, followed);
+        match source.open(self.settings.access) {
+            Ok(region) => {
+                self.followed.insert(candidate.id, Followed::new(candidate, region));
             }
-            Err((candidate, error)) => refusals.push(refuse(&candidate, reason(&error), error.to_string())),
+            Err(error) => refusals.push(refuse(&candidate, reason(&error), error.to_string())),
         }
     }
 

@@ -7,11 +7,11 @@ use super::Starting;
 use super::census::Settings;
 use super::target::{Incarnation, State, Target, Vitals};
 use crate::discovery::liveness::assess;
-use crate::discovery::{Candidate, Liveness, Reason, Source};
+use crate::discovery::{Candidate, Liveness, Reason};
 use crate::formula::BoardId;
 use crate::hotspot::Jvm;
 use crate::metric::Labels;
-use crate::perfdata::{Access, Freshness, Image, MemoryError, Region, RegionError, Seal, Via};
+use crate::perfdata::{Freshness, Image, MemoryError, Region, RegionError, Seal, Via};
 use crate::snapshot::Board;
 
 /// `sun.os.hrt.ticks`: uptime, written every 50 ms by JDK 8 to 24 (JDK-8241678 removed it).
@@ -56,18 +56,15 @@ pub(super) enum Finding {
 }
 
 impl Followed {
-    /// Opens the region of a candidate.
-    pub(super) fn new(candidate: Candidate, source: Source, access: Access) -> Result<Self, (Candidate, RegionError)> {
-        match source.open(access) {
-            Ok(region) => Ok(Self {
-                linked: candidate.linked,
-                candidate,
-                region: Arc::new(region),
-                heartbeat: None,
-                target: None,
-                boards: Vec::new(),
-            }),
-            Err(error) => Err((candidate, error)),
+    /// A candidate whose region was opened a moment ago.
+    pub(super) fn new(candidate: Candidate, region: Region) -> Self {
+        Self {
+            linked: candidate.linked,
+            candidate,
+            region: Arc::new(region),
+            heartbeat: None,
+            target: None,
+            boards: Vec::new(),
         }
     }
 
