@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -64,6 +64,8 @@ pub struct App {
     waker: Waker,
     sampler: ArcSwapOption<Sampler>,
     poller: Arc<Poller>,
+    /// Bytes that the next exposition will take, about.
+    expected: AtomicUsize,
     ready: AtomicBool,
     stopping: AtomicBool,
 }
@@ -88,6 +90,7 @@ impl App {
             waker: watch.waker(),
             sampler: ArcSwapOption::empty(),
             poller,
+            expected: AtomicUsize::new(0),
             ready: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
         };
@@ -250,7 +253,10 @@ impl Site for App {
             self.waker.wake();
         }
         let own = (index == 0).then(|| self.own_families());
-        let (out, samples) = render(&snapshot, profile, format, own.as_deref());
+        // As much as the last one took: growing a buffer of megabytes costs more than filling it.
+        let mut out = Vec::with_capacity(self.expected.load(Ordering::Relaxed));
+        let samples = render(&snapshot, profile, format, own.as_deref(), &mut out);
+        self.expected.store(out.len() + out.len() / 16, Ordering::Relaxed);
         self.telemetry.set_samples(profile, samples as u64);
         Some(out)
     }
@@ -281,24 +287,25 @@ impl Site for App {
     }
 }
 
-/// One exposition of one profile, and its number of samples; with the exporter's own metrics where they are given.
+/// Appends one exposition of one profile, with the exporter's own metrics where they are given. Returns the number of
+/// the JVMs' samples.
 pub fn render(
     snapshot: &Snapshot,
     profile: &str,
     format: Format,
     own: Option<&[telemetry::Series]>,
-) -> (Vec<u8>, usize) {
-    let mut out = Vec::new();
+    out: &mut Vec<u8>,
+) -> usize {
     let views: Vec<View<'_>> = (0..snapshot.roster.targets.len() as u32).map(|index| snapshot.of(index)).collect();
     let mut samples = 0;
     if let Some((_, page)) = snapshot.roster.pages.iter().find(|(name, _)| **name == *profile) {
-        samples = write_page(page, format, |target| &views[target as usize], &mut out);
+        samples = write_page(page, format, |target| &views[target as usize], out);
     }
     if let Some(own) = own {
-        write_families(own, format, &mut out);
+        write_families(own, format, out);
     }
-    finish(format, &mut out);
-    (out, samples)
+    finish(format, out);
+    samples
 }
 
 /// What `list` prints and `/targets` serves.

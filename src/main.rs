@@ -85,7 +85,8 @@ fn once(source: ConfigSource, config: Config) -> anyhow::Result<()> {
     let telemetry = SelfMetrics::new(VOCABULARY);
     let (app, _) = App::new(source, config, telemetry)?;
     let snapshot = app.scan_once();
-    let (text, _) = render(&snapshot, &profile, Format::Text, Some(&app.own_families()));
+    let mut text = Vec::new();
+    render(&snapshot, &profile, Format::Text, Some(&app.own_families()), &mut text);
     print(&String::from_utf8_lossy(&text))
 }
 
