@@ -160,8 +160,8 @@ impl JvmRow {
     fn cells(&self) -> Vec<String> {
         let or_dash = |value: &Option<String>| value.as_deref().map_or("-".to_owned(), plain);
         vec![
-            plain(self.app.as_deref().unwrap_or_default()),
-            self.slot.map(|slot| slot.to_string()).unwrap_or_default(),
+            or_dash(&self.app),
+            self.slot.map_or("-".to_owned(), |slot| slot.to_string()),
             self.pid.map_or("-".to_owned(), |pid| pid.to_string()),
             plain(&self.state),
             or_dash(&self.main_class),
@@ -170,7 +170,7 @@ impl JvmRow {
             self.heap().unwrap_or("-".to_owned()),
             self.uptime_seconds.map_or("-".to_owned(), duration),
             or_dash(&self.via),
-            plain(self.path.as_deref().unwrap_or_default()),
+            or_dash(&self.path),
         ]
     }
 }
@@ -262,7 +262,7 @@ mod tests {
         insta::assert_snapshot!(listing.table(), @r"
         APP     SLOT  PID   STATE   MAIN                JAVA    GC  HEAP                  UPTIME  VIA   PATH
         orders  0     4711  mapped  com.example.Orders  25.0.3  G1  13.4 MiB of 96.0 MiB  2d 4h   file  /tmp/hsperfdata_app/4711
-        a�[31m        -             -                   -       -   -                     -       -
+        a�[31m  -     -             -                   -       -   -                     -       -     -
 
         Not served (1):
           pid 12: other_owner: owned by uid 1000�fake: line
