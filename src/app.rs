@@ -324,6 +324,7 @@ pub fn listing(snapshot: &Snapshot) -> Listing {
             pid: starting.pid.or(Some(starting.vpid)).and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0),
             state: State::Starting.as_str().to_owned(),
             path: Some(starting.path.display().to_string()).filter(|path| !path.is_empty()),
+            via: starting.via.map(|via| via.as_str().to_owned()),
             ..JvmRow::default()
         });
     }
@@ -353,6 +354,7 @@ fn row(target: &Target, view: &View<'_>) -> JvmRow {
         java_version: target.jvm.java_version.clone(),
         gc: target.jvm.collector.map(|collector| collector.name().to_owned()),
         path: Some(target.path.display().to_string()),
+        via: Some(target.region.via().as_str().to_owned()),
         labels: target
             .identity
             .iter()

@@ -37,9 +37,12 @@ pub struct JvmRow {
     /// The collector's short name, such as `G1`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gc: Option<String>,
-    /// The region's file; absent while the JVM has none yet.
+    /// The region's file, or `/proc/PID/mem`; absent while the JVM has none yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// By which way it is read: `file` or `memory`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub via: Option<String>,
     /// Labels that the root's path gave.
     pub labels: BTreeMap<String, String>,
     /// Seconds since the JVM started.
@@ -103,7 +106,7 @@ pub const NOTHING_FOUND: [(&str, &str); 4] = [
     ),
     (
         "JVM flags",
-        "-XX:+PerfDisableSharedMem or -XX:-UsePerfData hides a JVM; start it without. So does a user id that has no passwd entry.",
+        "-XX:-UsePerfData hides a JVM. One with -XX:+PerfDisableSharedMem, or whose user id has no passwd entry, has no file and is read from its memory: run as its user and group, or with CAP_SYS_PTRACE.",
     ),
     (
         "Containers",
@@ -125,7 +128,11 @@ impl Listing {
             }
         } else {
             let rows = self.jvms.iter().map(JvmRow::cells).collect::<Vec<_>>();
-            columns(&mut out, &["APP", "SLOT", "PID", "STATE", "MAIN", "JAVA", "GC", "HEAP", "UPTIME", "PATH"], &rows);
+            columns(
+                &mut out,
+                &["APP", "SLOT", "PID", "STATE", "MAIN", "JAVA", "GC", "HEAP", "UPTIME", "VIA", "PATH"],
+                &rows,
+            );
         }
         if !self.refused.is_empty() {
             let _ = writeln!(out, "\nNot served ({}):", self.refused.len());
@@ -162,6 +169,7 @@ impl JvmRow {
             or_dash(&self.gc),
             self.heap().unwrap_or("-".to_owned()),
             self.uptime_seconds.map_or("-".to_owned(), duration),
+            or_dash(&self.via),
             or_dash(&self.path),
         ]
     }
@@ -231,6 +239,7 @@ mod tests {
             java_version: Some("25.0.3".to_owned()),
             gc: Some("G1".to_owned()),
             path: Some("/tmp/hsperfdata_app/4711".to_owned()),
+            via: Some("file".to_owned()),
             uptime_seconds: Some(187_200.0),
             heap_used: Some(14_064_760),
             heap_limit: Some(100_663_296),
@@ -251,9 +260,9 @@ mod tests {
             }],
         };
         insta::assert_snapshot!(listing.table(), @r"
-        APP     SLOT  PID   STATE   MAIN                JAVA    GC  HEAP                  UPTIME  PATH
-        orders  0     4711  mapped  com.example.Orders  25.0.3  G1  13.4 MiB of 96.0 MiB  2d 4h   /tmp/hsperfdata_app/4711
-        a�[31m  -     -             -                   -       -   -                     -       -
+        APP     SLOT  PID   STATE   MAIN                JAVA    GC  HEAP                  UPTIME  VIA   PATH
+        orders  0     4711  mapped  com.example.Orders  25.0.3  G1  13.4 MiB of 96.0 MiB  2d 4h   file  /tmp/hsperfdata_app/4711
+        a�[31m  -     -             -                   -       -   -                     -       -     -
 
         Not served (1):
           pid 12: other_owner: owned by uid 1000�fake: line

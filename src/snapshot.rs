@@ -8,7 +8,7 @@ use crate::discovery;
 use crate::formula::{BoardId, CellId, Source};
 use crate::hotspot::Fact;
 use crate::metric::Value;
-use crate::perfdata::{Freshness, RegionError, Writer};
+use crate::perfdata::{Freshness, MemoryError, RegionError, Writer};
 use crate::roster::{Roster, State, Target};
 
 /// What a board publishes: facts whose formulas are cells of that board, and one value per cell.
@@ -81,8 +81,12 @@ impl From<&RegionError> for FailureReason {
     fn from(error: &RegionError) -> Self {
         match error {
             RegionError::Truncated | RegionError::Size(_) => Self::Truncated,
-            RegionError::Replaced | RegionError::Decode(_) | RegionError::Offset(_) => Self::Replaced,
-            RegionError::Io(_) => Self::Io,
+            RegionError::Replaced
+            | RegionError::Decode(_)
+            | RegionError::Offset(_)
+            | RegionError::Memory(MemoryError::Unmapped) => Self::Replaced,
+            RegionError::Memory(MemoryError::Ended) => Self::Exited,
+            RegionError::Memory(_) | RegionError::Io(_) => Self::Io,
         }
     }
 }

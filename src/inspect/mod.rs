@@ -82,13 +82,13 @@ fn of_process(pid: i32, config: &Config) -> Result<Image, InspectError> {
         Some(process) => process.pid == pid,
         None => candidate.vpid == pid,
     });
-    let Some((path, file)) = found.and_then(|candidate| Some((candidate.path, candidate.file?))) else {
+    let Some((path, source)) = found.and_then(|candidate| Some((candidate.path, candidate.source?))) else {
         let told = |refusal: &Refusal| format!("{}: {}", refusal.reason.as_str(), refusal.detail);
         let refusal = scan.refusals.iter().find(|refusal| refusal.pid == Some(pid)).map(told);
         return Err(InspectError::NotFound { pid, refusal });
     };
     let region = |error| InspectError::Region { path: path.clone(), error };
-    let open = Region::open(file, config.discovery.access).map_err(region)?;
+    let open = source.open(config.discovery.access).map_err(region)?;
     Image::read(&open).map_err(region)
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::census::Settings;
-use crate::discovery::{FileId, Process};
+use crate::discovery::{Process, RegionId};
 use crate::formula::Formula;
 use crate::hotspot::{self, Fact, Jvm};
 use crate::mapping::{Plan, Words};
@@ -15,8 +15,8 @@ use crate::snapshot::Attached;
 /// One life of one JVM. A restarted JVM, with the same pid or not, is another incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Incarnation {
-    /// The region file.
-    pub file: FileId,
+    /// Where its counters are.
+    pub region: RegionId,
     /// What tells two JVMs in the same file apart: epoch milliseconds of the start.
     pub birth: i64,
 }
@@ -64,9 +64,9 @@ pub struct Target {
     pub state: State,
     /// Where its region was found.
     pub path: PathBuf,
-    /// Name of the region file: the JVM's pid in its own pid namespace.
+    /// The JVM's pid in its own pid namespace: the name of its region file.
     pub vpid: i32,
-    /// The `USER` of `hsperfdata_USER`.
+    /// The `USER` of `hsperfdata_USER`, or what it would be.
     pub user: Box<str>,
     /// What the program is called.
     pub app: Box<str>,
@@ -106,10 +106,10 @@ pub struct Vitals {
 }
 
 impl Target {
-    /// Whether the region file has no name any more.
+    /// Whether there is a region file and it has no name any more.
     pub fn is_unlinked(&self) -> bool {
         use std::os::unix::fs::MetadataExt;
-        self.region.file().metadata().is_ok_and(|file| file.nlink() == 0)
+        self.region.file().and_then(|file| file.metadata().ok()).is_some_and(|file| file.nlink() == 0)
     }
 
     /// Compiles the plans of every profile from a copy of the region.
