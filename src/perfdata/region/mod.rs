@@ -14,6 +14,7 @@
 mod guard;
 mod lease;
 mod peer;
+mod pulse;
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -27,6 +28,7 @@ use super::{ByteOrder, DecodeError, Image, REGION_MAXIMUM, REGION_MINIMUM};
 
 pub use lease::Writer;
 pub use peer::{Peer, peer};
+pub use pulse::Pulse;
 
 /// How a region is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
