@@ -225,9 +225,7 @@ fn an_interval_of_zero_switches_all_of_it_off() {
     let directory = tempfile::tempdir().unwrap();
     let mut jvm = Jvm::with_collector(&jdk, Collector::G1);
     let exporter = Exporter::start(
-        ["--discovery.root=/tmp".to_owned()]
-            .into_iter()
-            .chain(config(directory.path(), "sampling: {interval: 0}\n")),
+        ["--discovery.root=/tmp".to_owned()].into_iter().chain(config(directory.path(), "sampling: {interval: 0}\n")),
     );
     jvm.obey("gc");
     let page = wait_for("the JVM", || page_of(&exporter, "/metrics", jvm.pid()));

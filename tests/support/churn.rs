@@ -46,7 +46,8 @@ impl Churn {
         command.args(collector.options()).arg(format!("-Xmx{heap}m")).arg(log);
         command.args(young.filter(|_| collector != Collector::Z).map(|young| format!("-Xmn{young}m")));
         command.arg("-cp").arg(jdk::class_path()).arg("Churn");
-        command.args([load.seconds, load.rate, load.live_megabytes, load.collect_every].map(|number| number.to_string()));
+        command
+            .args([load.seconds, load.rate, load.live_megabytes, load.collect_every].map(|number| number.to_string()));
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let input = child.stdin.take().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
