@@ -158,7 +158,7 @@ fn a_jvm_in_protobuf_has_native_histograms_and_created_timestamps() {
     assert!(histogram.sum > 0.0);
 
     let counter = families["jvm_class_loaded_total"].metric.iter().find(is_ours).unwrap().counter.as_ref().unwrap();
-    assert!(counter.value > 100.0 && counter.created.is_some_and(|created| created.seconds > 1_500_000_000));
+    assert!(counter.value > 100.0 && counter.created.as_ref().is_some_and(|created| created.seconds > 1_500_000_000));
     let up = families["jvm_up"].metric.iter().find(is_ours).unwrap();
     assert_eq!(up.gauge.as_ref().map(|gauge| gauge.value), Some(1.0));
 }
