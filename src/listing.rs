@@ -17,10 +17,12 @@ pub struct Listing {
 /// A JVM. What it does not say about itself is absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct JvmRow {
-    /// The application's name, a label of all its series.
-    pub app: String,
-    /// Which of the JVMs of that name, a label of all its series.
-    pub slot: u32,
+    /// The application's name, a label of all its series; absent while the JVM starts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app: Option<String>,
+    /// Which of the JVMs of that name, a label of all its series; absent while the JVM starts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slot: Option<u32>,
     /// Process id, as the exporter sees it where it can, else as the JVM does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
@@ -35,8 +37,9 @@ pub struct JvmRow {
     /// The collector's short name, such as `G1`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gc: Option<String>,
-    /// The region's file.
-    pub path: String,
+    /// The region's file; absent while the JVM has none yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
     /// Labels that the root's path gave.
     pub labels: BTreeMap<String, String>,
     /// Seconds since the JVM started.
@@ -150,8 +153,8 @@ impl JvmRow {
     fn cells(&self) -> Vec<String> {
         let or_dash = |value: &Option<String>| value.as_deref().map_or("-".to_owned(), plain);
         vec![
-            plain(&self.app),
-            self.slot.to_string(),
+            plain(self.app.as_deref().unwrap_or_default()),
+            self.slot.map(|slot| slot.to_string()).unwrap_or_default(),
             self.pid.map_or("-".to_owned(), |pid| pid.to_string()),
             plain(&self.state),
             or_dash(&self.main_class),
@@ -159,7 +162,7 @@ impl JvmRow {
             or_dash(&self.gc),
             self.heap().unwrap_or("-".to_owned()),
             self.uptime_seconds.map_or("-".to_owned(), duration),
-            plain(&self.path),
+            plain(self.path.as_deref().unwrap_or_default()),
         ]
     }
 }
@@ -220,13 +223,14 @@ mod tests {
 
     fn orders() -> JvmRow {
         JvmRow {
-            app: "orders".to_owned(),
+            app: Some("orders".to_owned()),
+            slot: Some(0),
             pid: Some(4711),
             state: "mapped".to_owned(),
             main_class: Some("com.example.Orders".to_owned()),
             java_version: Some("25.0.3".to_owned()),
             gc: Some("G1".to_owned()),
-            path: "/tmp/hsperfdata_app/4711".to_owned(),
+            path: Some("/tmp/hsperfdata_app/4711".to_owned()),
             uptime_seconds: Some(187_200.0),
             heap_used: Some(14_064_760),
             heap_limit: Some(100_663_296),
@@ -237,7 +241,7 @@ mod tests {
     #[test]
     fn a_table_lines_up_and_explains_refusals() {
         let listing = Listing {
-            jvms: vec![orders(), JvmRow { app: "a\u{1b}[31m".to_owned(), ..JvmRow::default() }],
+            jvms: vec![orders(), JvmRow { app: Some("a\u{1b}[31m".to_owned()), ..JvmRow::default() }],
             refused: vec![RefusedRow {
                 pid: Some(12),
                 reason: "other_owner".to_owned(),

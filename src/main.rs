@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
@@ -17,9 +16,6 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// `EX_USAGE` of sysexits.h.
 const USAGE: u8 = 64;
-
-/// How long `healthcheck` waits for an answer.
-const HEALTHCHECK: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -78,7 +74,7 @@ fn run(command: &Command, source: ConfigSource, config: Config) -> anyhow::Resul
         }
         Command::Explain { subject } => print(&inspect::explain(&inspect::image(subject, &config)?, &config)),
         Command::Healthcheck { url } => {
-            runtime()?.block_on(healthcheck::healthcheck(url, HEALTHCHECK))?;
+            runtime()?.block_on(healthcheck::healthcheck(url, healthcheck::DEADLINE))?;
             Ok(())
         }
     }
@@ -89,7 +85,8 @@ fn once(source: ConfigSource, config: Config) -> anyhow::Result<()> {
     let telemetry = SelfMetrics::new(VOCABULARY);
     let (app, _) = App::new(source, config, telemetry)?;
     let snapshot = app.scan_once();
-    let (text, _) = render(&snapshot, &profile, Format::Text, Some(&app.own_families()));
+    let mut text = Vec::new();
+    render(&snapshot, &profile, Format::Text, Some(&app.own_families()), &mut text);
     print(&String::from_utf8_lossy(&text))
 }
 

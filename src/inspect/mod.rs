@@ -4,6 +4,7 @@ mod explain;
 
 use std::fmt::Write as _;
 use std::fs::File;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
@@ -63,13 +64,16 @@ fn of_file(path: &Path) -> Result<Image, InspectError> {
 
 /// Opens a regular file, and nothing that could block.
 fn open(path: &Path) -> std::io::Result<File> {
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(std::io::Error::new(
-            std::io::ErrorKind::InvalidInput,
-            "a region is a regular file, and this is none",
-        ));
-    }
-    File::open(path)
+    let kind = std::fs::metadata(path)?.file_type();
+    let found = match kind {
+        _ if kind.is_file() => return File::open(path),
+        _ if kind.is_dir() => "directory",
+        _ if kind.is_fifo() => "FIFO",
+        _ if kind.is_socket() => "socket",
+        _ => "device",
+    };
+    let message = format!("a region is a regular file, this is a {found}");
+    Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, message))
 }
 
 fn of_process(pid: i32, config: &Config) -> Result<Image, InspectError> {

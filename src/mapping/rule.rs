@@ -1,5 +1,6 @@
 //! One rule: YAML to a compiled selector and action, checked on the way.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::decision::Origin;
@@ -44,6 +45,15 @@ pub(crate) enum Selector {
     Counter(Pattern, Box<str>),
     /// Facts of that source.
     Source(&'static SourceInfo),
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Counter(_, pattern) => write!(f, "counter {pattern}"),
+            Self::Source(source) => write!(f, "source {}", source.name),
+        }
+    }
 }
 
 /// What a rule does with what it takes.
@@ -96,8 +106,11 @@ pub(crate) fn decode_rules(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'
             file: Arc::clone(&decoder.file),
             line: item.position.line,
             index: u32::try_from(index).unwrap_or(u32::MAX),
+            takes: Box::default(),
         };
-        decode_rule(decoder, item, &path.item(index), reserved, origin)
+        let mut rule = decode_rule(decoder, item, &path.item(index), reserved, origin)?;
+        rule.origin.takes = rule.selector.to_string().into();
+        Some(rule)
     });
     rules.collect()
 }

@@ -53,7 +53,7 @@ pub(super) enum Finding {
     /// The region is not one that can be served.
     Refused(Reason, String),
     /// A target to serve from now on.
-    Target(Box<Target>),
+    Target(Box<(Target, Image)>),
 }
 
 impl Followed {
@@ -90,7 +90,10 @@ impl Followed {
                 let same = target.boards.iter().all(|(_, board, shape)| Arc::ptr_eq(&board.read().0, shape));
                 match (same && !anew, state == target.state) {
                     (true, true) => Finding::Unchanged,
-                    (true, false) => Finding::Target(Box::new(Target { state, ..(*target).clone() })),
+                    (true, false) => match Image::read(&self.region) {
+                        Ok(image) => Finding::Target(Box::new((Target { state, ..(*target).clone() }, image))),
+                        Err(_) => Finding::Ended,
+                    },
                     (false, _) => self.read(settings, state),
                 }
             }
@@ -153,7 +156,7 @@ impl Followed {
         if let Some(state) = self.state(&target) {
             target.state = state;
         }
-        Finding::Target(Box::new(target))
+        Finding::Target(Box::new((target, image)))
     }
 
     /// The state of a JVM that is being served; `None` when it has ended.
