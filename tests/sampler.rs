@@ -29,7 +29,8 @@ fn alone() -> MutexGuard<'static, ()> {
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A test for every pair of release and collector, so that a failure names its pair.
+/// A test for every pair of release and collector that publishes pauses, so that a failure names its pair. ZGC of JDK 11
+/// publishes none.
 macro_rules! agrees_with_the_log {
     ($($test:ident: $release:literal $collector:ident),* $(,)?) => {
         $(#[test]
@@ -42,7 +43,7 @@ macro_rules! agrees_with_the_log {
 }
 
 agrees_with_the_log! {
-    jdk11_serial: 11 Serial, jdk11_parallel: 11 Parallel, jdk11_g1: 11 G1, jdk11_z: 11 Z,
+    jdk11_serial: 11 Serial, jdk11_parallel: 11 Parallel, jdk11_g1: 11 G1,
     jdk17_serial: 17 Serial, jdk17_parallel: 17 Parallel, jdk17_g1: 17 G1, jdk17_z: 17 Z,
     jdk21_serial: 21 Serial, jdk21_parallel: 21 Parallel, jdk21_g1: 21 G1, jdk21_z: 21 Z,
     jdk25_serial: 25 Serial, jdk25_parallel: 25 Parallel, jdk25_g1: 25 G1, jdk25_z: 25 Z,
