@@ -124,7 +124,11 @@ fn compare(jdk: &Jdk, collector: Collector) {
         let logged: f64 = log.iter().sum();
         assert!((growth.sum() - logged).abs() < 0.05 * logged + 1e-3 * log.len() as f64, "{what}: {logged} in the log");
         let misplaced = growth.misplaced(&log);
-        assert!(misplaced <= wrong_share * log.len() as f64, "{what}: {misplaced} of {} in a wrong bucket", log.len());
+        assert!(
+            misplaced <= (wrong_share * log.len() as f64).ceil(),
+            "{what}: {misplaced} of {} in a wrong bucket",
+            log.len()
+        );
         let estimate = growth.of("jvm_hotspot_allocated_bytes_total", &[]) / allocated as f64;
         assert!((0.8..1.1).contains(&estimate), "{what}: {estimate} of what was allocated");
         live_set(&growth.after, jdk, collector, &what);
@@ -135,7 +139,7 @@ fn compare(jdk: &Jdk, collector: Collector) {
 fn live_set(page: &Exposition, jdk: &Jdk, collector: Collector, what: &str) {
     let live = page.value("jvm_hotspot_live_set_bytes", &[]).unwrap_or_else(|| panic!("{what}: no live set"));
     let pools = total(page, "jvm_memory_used_after_last_gc_bytes", &[("jvm_memory_type", "heap")]);
-    assert!(live > 1e6 && live < 200e6 && live == pools, "{what}: live set {live}, pools {pools}");
+    assert!(live > 1e6 && live <= 400.0 * 1_048_576.0 && live == pools, "{what}: live set {live}, pools {pools}");
     let heap = page.all("jvm_hotspot_heap_used_max_bytes", &[]).count();
     let unsound = collector == Collector::Z || (jdk.feature >= 25 && collector != Collector::G1);
     assert!(heap == 0 || !unsound, "{what}: a heap peak that is none");
