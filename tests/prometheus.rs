@@ -111,7 +111,7 @@ struct Prometheus {
 }
 
 impl Prometheus {
-    fn start(program: &Path, directory: &Path, exporter: SocketAddr) -> Self {
+    fn start(program: &Path, directory: &Path, exporter: SocketAddr, flags: &[&str]) -> Self {
         let config = directory.join("prometheus.yml");
         let text = format!(
             "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: jvm\n  static_configs: [{{targets: ['{exporter}']}}]\n"
@@ -121,6 +121,7 @@ impl Prometheus {
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", directory.join("data").display()))
             .arg("--web.listen-address=127.0.0.1:0")
+            .args(flags)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -183,7 +184,7 @@ fn a_real_prometheus_scrapes_two_jvms_without_a_warning() {
     });
     let exporter = Exporter::start(["--discovery.root=/tmp"]);
     let directory = tempfile::tempdir().unwrap();
-    let prometheus = Prometheus::start(&program, directory.path(), exporter.address());
+    let prometheus = Prometheus::start(&program, directory.path(), exporter.address(), &[]);
 
     wait_for("the target to be healthy", || {
         let targets = prometheus.api("/api/v1/targets")?;
@@ -211,4 +212,31 @@ fn a_real_prometheus_scrapes_two_jvms_without_a_warning() {
     let complaints: Vec<&String> =
         log.iter().filter(|line| line.contains("level=warn") || line.contains("level=error")).collect();
     assert!(complaints.is_empty(), "{complaints:#?}");
+}
+
+#[test]
+fn a_real_prometheus_stores_pauses_as_a_native_histogram() {
+    let test = "a_real_prometheus_stores_pauses_as_a_native_histogram";
+    let Some(program): Option<PathBuf> = program("prometheus") else {
+        return skip(test, "no prometheus; install Debian's prometheus");
+    };
+    let mut jvm = Jvm::start(&jdk::any(), ["-XX:+UseSerialGC", "-Dotel.service.name=prometheus-native"]);
+    let exporter = Exporter::start(["--discovery.root=/tmp"]);
+    let directory = tempfile::tempdir().unwrap();
+    let flags = ["--enable-feature=native-histograms"];
+    let prometheus = Prometheus::start(&program, directory.path(), exporter.address(), &flags);
+    let of_full_collections =
+        "jvm_gc_duration_seconds%7Bapp=%22prometheus-native%22,jvm_gc_action=%22end%20of%20major%20GC%22%7D";
+    wait_for("pauses in a native histogram", || {
+        jvm.obey("gc");
+        // These functions have a result for native histograms only.
+        let count = prometheus.query(&format!("histogram_count({of_full_collections})"))?;
+        ensure(count.len() == 1 && count.iter().all(|count| *count >= 3.0), format!("count {count:?}"))
+    });
+    let sum = prometheus.query(&format!("histogram_sum({of_full_collections})")).unwrap();
+    let median = prometheus.query(&format!("histogram_quantile(0.5,{of_full_collections})")).unwrap();
+    let longest = prometheus.query(&format!("histogram_quantile(1,{of_full_collections})")).unwrap();
+    let [[sum], [median], [longest]] = [&*sum, &*median, &*longest] else { panic!("{sum:?} {median:?} {longest:?}") };
+    assert!(*median > 1e-5 && median <= longest && longest <= sum, "{median}, {longest}, {sum}");
+    assert_eq!(prometheus.query("scrape_samples_scraped-scrape_samples_post_metric_relabeling").unwrap(), [0.0]);
 }

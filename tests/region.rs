@@ -5,9 +5,10 @@
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use hotspot_exporter::perfdata::{Access, Freshness, Image, Region, RegionError, Seal, Writer};
+use hotspot_exporter::perfdata::{Access, Freshness, Image, Pulse, Region, RegionError, Seal, Writer};
 
 /// A real region, and the offsets of its numbers.
 fn fixture() -> (Vec<u8>, Vec<u32>, u32) {
@@ -228,4 +229,32 @@ fn the_lease_tells_a_writer() {
     assert_eq!(region.writer(), Writer::Absent);
     fs::remove_file(&path).unwrap();
     assert_eq!(region.writer(), Writer::Absent, "an unlinked file is asked the same way");
+}
+
+#[test]
+fn a_pulse_tells_every_change_and_outlives_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("1");
+    let fixture = fixture();
+    fs::write(&path, region_of(7, &fixture)).unwrap();
+    let words = [fixture.1[0], fixture.1[50], fixture.1[0]];
+    let region = Arc::new(open(&path, Access::Mapped).unwrap());
+    let pulse = Pulse::new(&region, words).unwrap();
+    assert_eq!(pulse.load().map(u64::to_ne_bytes), [7_i64; 3].map(i64::to_ne_bytes));
+
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all_at(&9_i64.to_ne_bytes(), words[1].into()).unwrap();
+    assert_eq!(pulse.load(), [7, 9, 7]);
+    drop(region);
+    file.set_len(0).unwrap();
+    assert_eq!(pulse.load(), [0, 0, 0], "the file has no pages any more");
+
+    fs::write(&path, region_of(7, &fixture)).unwrap();
+    let copied = Arc::new(open(&path, Access::Pread).unwrap());
+    assert!(Pulse::new(&copied, words).is_none(), "nothing is mapped");
+    let mapped = Arc::new(open(&path, Access::Mapped).unwrap());
+    let length = u32::try_from(mapped.length()).unwrap();
+    for outside in [length, length - 4, 33] {
+        assert!(Pulse::new(&mapped, [words[0], outside]).is_none(), "{outside}");
+    }
 }

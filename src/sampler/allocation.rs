@@ -51,6 +51,11 @@ impl Allocation {
         self.bytes
     }
 
+    /// Bytes used in the generation that takes humongous objects, as taken in.
+    pub(super) fn old(&self) -> Option<i64> {
+        self.last.old
+    }
+
     /// Takes the interval up to this look in.
     pub(super) fn look(&mut self, now: Interval) {
         let mut times = u64::from(now.tlab != self.last.tlab);

@@ -57,11 +57,11 @@ sources! {
     LIVE_SET = "heap.live_set", [], UpDownCounter, "By",
         "Bytes in use in the heap when the last collection of any kind had ended.";
     HEAP_MAX = "heap.used_max", ["window"], Gauge, "By",
-        "Most bytes in use in the heap in the last whole window of the wall clock.";
+        "Most bytes in use in the heap in the last whole window of the wall clock, as seen every 50 to 100 ms.";
     THREAD_MAX = "thread.max", ["window"], Gauge, "{thread}",
-        "Most live platform threads in the last whole window of the wall clock.";
+        "Most live platform threads in the last whole window of the wall clock, as seen every 50 to 100 ms.";
     CLASS_MAX = "class.max", ["window"], Gauge, "{class}",
-        "Most loaded classes in the last whole window of the wall clock.";
+        "Most loaded classes in the last whole window of the wall clock, as seen every 50 to 100 ms.";
     ALLOCATED = "alloc.bytes", [], Counter, "By",
         "Bytes that the program allocated since the exporter saw it: an estimate from TLABs, typically 10 percent low \
          to 2 percent high, that grows at collections only.";

@@ -1,9 +1,9 @@
 //! What only a mapped region can tell between scrapes: pauses one by one, true peaks, allocation.
 //!
-//! One thread looks at a few words of every JVM, usually every 10 ms. A look costs a fraction of a microsecond, so the
-//! wake-up is what it costs; where nothing is collected it happens every 100 ms, and where pauses come faster than
-//! looks, every 2 ms. Threads, classes and what only moves with a collection are looked at every 100 ms, and whenever
-//! a collector did something. What a look adds up to is a [`Board`], read under a lock that is held for one look or one read.
+//! One thread looks at every JVM, usually every 10 ms; where nothing is collected every 100 ms, and where pauses come
+//! faster than looks, every 2 ms. Most looks find that nothing happened, from a word or two that change with every
+//! collection. What moves without one is looked at as often as HotSpot itself writes it, and all of it whenever a
+//! collector did something. What a look adds up to is a [`Board`], read under a lock that is held for one look or one read.
 //!
 //! # Promise
 //! The count and sum of [`SOURCES`]' `gc.pause` always equal the change of HotSpot's own counters since the JVM was
@@ -26,6 +26,7 @@ mod cycle;
 mod distribution;
 mod exponential;
 mod facts;
+mod level;
 mod pace;
 mod pause;
 mod peak;

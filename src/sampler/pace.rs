@@ -17,7 +17,7 @@ impl Pace {
 }
 
 /// Length of the stretches after which the pace is thought over, in nanoseconds.
-const STRETCH: u64 = 1_000_000_000;
+pub(super) const STRETCH: u64 = 1_000_000_000;
 
 /// Quiet stretches after which a JVM counts as idle.
 const QUIET: u32 = 5;
@@ -29,7 +29,6 @@ pub(super) struct Tempo {
     /// The usual time between two looks, in nanoseconds.
     interval: u64,
     began: u64,
-    looks: u64,
     crowded: u64,
     pauses: u64,
     stirred: bool,
@@ -39,30 +38,30 @@ pub(super) struct Tempo {
 impl Tempo {
     /// Starts at the usual pace.
     pub(super) fn new(interval: u64, now: u64) -> Self {
-        Self { pace: Pace::Busy, interval, began: now, looks: 0, crowded: 0, pauses: 0, stirred: false, quiet: 0 }
+        Self { pace: Pace::Busy, interval, began: now, crowded: 0, pauses: 0, stirred: false, quiet: 0 }
     }
 
-    /// Takes a look in: how many before it saw nothing, the pauses completed since in the busiest collector, and
-    /// whether a collector does anything now.
-    pub(super) fn look(&mut self, now: u64, quiet: u64, pauses: u64, stirring: bool) -> Pace {
-        self.looks = self.looks.saturating_add(quiet).saturating_add(1);
+    /// Takes a look in: the pauses completed since the one before in the busiest collector, and whether a collector
+    /// does anything now.
+    pub(super) fn look(&mut self, now: u64, pauses: u64, stirring: bool) -> Pace {
         self.crowded = self.crowded.saturating_add(u64::from(pauses > 1));
         self.pauses = self.pauses.saturating_add(pauses);
         self.stirred |= stirring || pauses > 0;
         if self.pace == Pace::Idle && self.stirred {
             *self = Self::new(self.interval, now);
         } else if now.saturating_sub(self.began) >= STRETCH {
-            let pace = self.next();
+            let pace = self.next(now);
             let quiet = if self.stirred { 0 } else { self.quiet.saturating_add(1) };
             *self = Self { pace, quiet, ..Self::new(self.interval, now) };
         }
         self.pace
     }
 
-    fn next(&self) -> Pace {
+    fn next(&self, now: u64) -> Pace {
+        let looks = now.saturating_sub(self.began).checked_div(self.interval).unwrap_or(0);
         match self.pace {
             // More than a tenth of the looks could not tell their pauses apart.
-            Pace::Busy if self.crowded.saturating_mul(10) > self.looks => Pace::Fast,
+            Pace::Busy if self.crowded.saturating_mul(10) > looks => Pace::Fast,
             Pace::Busy if !self.stirred && self.quiet >= QUIET => Pace::Idle,
             // At less than one pause in four usual intervals, two in one are rare.
             Pace::Fast if self.pauses.saturating_mul(self.interval).saturating_mul(4) < STRETCH => Pace::Busy,
@@ -86,7 +85,7 @@ mod tests {
                 let mut pace = Pace::Busy;
                 for look in 0..100 {
                     now += 10_000_000;
-                    pace = tempo.look(now, 0, if look % every == 0 { *pauses } else { 0 }, false);
+                    pace = tempo.look(now, if look % every == 0 { *pauses } else { 0 }, false);
                 }
                 pace
             })

@@ -50,7 +50,6 @@ impl Round {
 /// Looks at JVMs until the sender of `arrivals` is gone.
 pub(super) fn run(settings: &Settings, arrivals: &Receiver<Shared>, counters: &Counters) {
     let mut rounds = Pace::ALL.map(|pace| Round { pace, period: settings.period(pace), due: 0, seats: Vec::new() });
-    let whole = settings.period(Pace::Idle);
     let mut scratch = Scratch::default();
     let mut moves: Vec<Seat> = Vec::new();
     loop {
@@ -75,7 +74,7 @@ pub(super) fn run(settings: &Settings, arrivals: &Receiver<Shared>, counters: &C
         for round in rounds.iter_mut().filter(|round| !round.seats.is_empty() && round.due <= now) {
             counters.ticks.add(1);
             counters.looks.add(round.seats.len() as u64);
-            look_at(round, moment, whole, &mut scratch, &mut moves);
+            look_at(round, moment, &mut scratch, &mut moves);
             counters.overruns.add(round.advance(steady()));
         }
         for seat in moves.drain(..) {
@@ -87,10 +86,10 @@ pub(super) fn run(settings: &Settings, arrivals: &Receiver<Shared>, counters: &C
 }
 
 /// One look at every JVM of a round; those that want another pace go to `moves`, those without a board are let go.
-fn look_at(round: &mut Round, moment: Moment, whole: u64, scratch: &mut Scratch, moves: &mut Vec<Seat>) {
+fn look_at(round: &mut Round, moment: Moment, scratch: &mut Scratch, moves: &mut Vec<Seat>) {
     let mut at = 0;
     while let Some(seat) = round.seats.get_mut(at) {
-        let stays = seat.look(moment, whole, scratch);
+        let stays = seat.look(moment, scratch);
         if stays && seat.pace() == round.pace {
             at = at.saturating_add(1);
             continue;

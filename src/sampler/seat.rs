@@ -2,38 +2,39 @@
 
 use std::sync::{Arc, PoisonError};
 
-use super::pace::Pace;
+use super::level::{Gauges, Levels};
+use super::pace::{Pace, STRETCH};
 use super::peak::WINDOWS;
 use super::rounds::Shared;
-use super::track::{Moment, Quiet, Scratch, Words, sum};
-use super::watchlist::{NO_GC, NO_GC_BYTES, Text};
-use crate::perfdata::{Region, Seal};
+use super::track::{Moment, Scratch, Words};
+use super::watchlist::PULSE;
+use crate::perfdata::{Pulse, Region, Seal};
 
-/// Collectors that a JVM may have.
-const COLLECTORS: usize = 4;
+/// Nanoseconds between two looks at the levels of a JVM that rests. HotSpot writes them every 50 ms
+/// (`PerfDataSamplingInterval`); a little less, so that a tick that comes early does not leave one out.
+const LEVELS: u64 = 45_000_000;
 
-/// Most words of a quick look: the collectors, two of a cause, four of pools.
-const WORDS: usize = COLLECTORS + 6;
-
-/// Most looks find nothing new. What those need lies here in one piece, seats side by side: with a thousand JVMs the
-/// price of a look is the memory that it touches.
+/// Most looks find nothing new. With a thousand JVMs their price is the memory that they touch, so what those need is
+/// one cache line here, and one of the region.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(super) struct Seat {
-    region: Arc<Region>,
-    seal: Seal,
-    offsets: [u32; WORDS],
-    /// How many of `offsets` there are; none where they would not fit, and every look is whole.
-    words: usize,
-    collectors: usize,
-    /// `invocations` as last taken in.
-    invocations: [i64; COLLECTORS],
-    cause: Option<Text>,
-    sums_heap: bool,
-    quiet: Quiet,
-    rests: bool,
-    /// When a whole look is due, nanoseconds of the steady clock.
+    /// `None` where nothing tells that nothing happened: every look is whole then.
+    pulse: Option<Pulse<PULSE>>,
+    /// The pulse when all was last taken in.
+    known: [u64; PULSE],
+    /// When more than the pulse is due, on the steady clock; 0 while a collector does anything.
+    levels_at: u64,
+    /// When a whole look is due.
     whole_at: u64,
     windows: [i64; WINDOWS],
+    region: Arc<Region>,
+    seal: Seal,
+    offsets: Box<[u32]>,
+    /// What the first of the words at `offsets` are when all was taken in.
+    settled: Vec<i64>,
+    gauges: Gauges,
+    levels: Levels,
     pace: Pace,
     track: Shared,
 }
@@ -46,21 +47,18 @@ impl Seat {
             let (region, seal, list) = track.parts();
             (region, seal, list.clone())
         };
-        let offsets = list.quick_offsets();
-        let fits = offsets.len() <= WORDS && list.pauses.len() <= COLLECTORS;
         Self {
-            region,
-            seal,
-            offsets: std::array::from_fn(|at| offsets.get(at).copied().unwrap_or(0)),
-            words: if fits { offsets.len() } else { 0 },
-            collectors: list.pauses.len(),
-            invocations: [0; COLLECTORS],
-            cause: list.cycles.map(|(_, cause)| cause),
-            sums_heap: list.heap_peak,
-            quiet: Quiet::default(),
-            rests: false,
+            pulse: list.pulse_offsets().and_then(|offsets| Pulse::new(&region, offsets)),
+            known: [0; PULSE],
+            levels_at: 0,
             whole_at: 0,
             windows: [0; WINDOWS],
+            region,
+            seal,
+            offsets: list.level_offsets().into(),
+            settled: Vec::new(),
+            gauges: Gauges::of(&list),
+            levels: Levels::default(),
             pace: Pace::Busy,
             track,
         }
@@ -71,50 +69,52 @@ impl Seat {
         self.pace
     }
 
-    /// Looks once; a whole look comes at least every `whole` nanoseconds. False: there is nothing left to look at, or
-    /// nobody to look for.
-    pub(super) fn look(&mut self, now: Moment, whole: u64, scratch: &mut Scratch) -> bool {
-        if self.is_quiet(now, scratch) {
-            self.quiet.looks = self.quiet.looks.saturating_add(1);
+    /// Looks once. False: there is nothing left to look at, or nobody to look for.
+    pub(super) fn look(&mut self, now: Moment, scratch: &mut Scratch) -> bool {
+        let pulse = self.pulse.as_ref().map(Pulse::load);
+        let beats = pulse != Some(self.known);
+        if !beats && now.steady < self.levels_at {
             return true;
         }
-        if Arc::strong_count(&self.track) == 1 {
-            return false;
+        if !beats && self.levels_at > 0 && self.look_at_levels(now, scratch) {
+            return true;
         }
-        let mut track = self.track.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(outlook) = track.look(now, std::mem::take(&mut self.quiet), scratch) else { return false };
-        for (known, invocations) in self.invocations.iter_mut().zip(track.invocations()) {
-            *known = invocations;
-        }
-        drop(track);
-        self.pace = outlook.pace;
-        self.rests = outlook.rests && self.words > 0;
-        self.whole_at = now.steady.saturating_add(whole);
-        self.windows = now.windows;
-        true
+        self.look_at_all(now, pulse, scratch)
     }
 
-    /// Whether nothing happened that wants a whole look.
-    fn is_quiet(&mut self, now: Moment, scratch: &mut Scratch) -> bool {
-        if !self.rests || now.steady >= self.whole_at || self.windows != now.windows {
+    /// False: a whole look is wanted.
+    fn look_at_levels(&mut self, now: Moment, scratch: &mut Scratch) -> bool {
+        if now.steady >= self.whole_at || self.windows != now.windows {
             return false;
         }
-        let offsets = self.offsets.get(..self.words).unwrap_or_default();
-        if self.region.peek(&self.seal, offsets, &mut scratch.words).is_err() {
+        if self.region.peek(&self.seal, &self.offsets, &mut scratch.words).is_err() {
             // The whole look meets the same error, and says so to the board.
             return false;
         }
         let mut words = Words(&scratch.words);
-        if Some(words.take(self.collectors)) != self.invocations.get(..self.collectors) {
+        if words.take(self.settled.len()) != self.settled {
             return false;
         }
-        let cause = self.cause.map(|cause| (cause, words.take(cause.words(NO_GC_BYTES).count())));
-        if cause.is_some_and(|(cause, words)| !cause.is(words, NO_GC)) {
+        self.gauges.read(&mut words, &mut self.levels);
+        self.levels_at = now.steady.saturating_add(LEVELS);
+        true
+    }
+
+    /// `pulse` is from before the words of this look, so that what happens after them makes it another one.
+    fn look_at_all(&mut self, now: Moment, pulse: Option<[u64; PULSE]>, scratch: &mut Scratch) -> bool {
+        if Arc::strong_count(&self.track) == 1 {
             return false;
         }
-        if self.sums_heap {
-            self.quiet.heap = self.quiet.heap.max(Some(sum(words.0)));
-        }
+        let mut track = self.track.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(outlook) = track.look(now, std::mem::take(&mut self.levels), scratch) else { return false };
+        self.settled.clear();
+        self.settled.extend(track.settled());
+        drop(track);
+        self.pace = outlook.pace;
+        self.known = pulse.unwrap_or_default();
+        self.levels_at = if outlook.rests && pulse.is_some() { now.steady.saturating_add(LEVELS) } else { 0 };
+        self.whole_at = now.steady.saturating_add(STRETCH);
+        self.windows = now.windows;
         true
     }
 }

@@ -49,6 +49,7 @@ impl Jvm {
     /// A pause of the first collector, the `number`th since the test began, and the time of all of them.
     fn pause(&self, number: i64, length: i64, time: i64) {
         let now = self.word("sun.gc.collector.0.lastExitTime") + number * 1_000_000_000;
+        self.set("sun.rt.safepoints", self.word("sun.rt.safepoints") + number);
         self.set("sun.gc.collector.0.invocations", self.word("sun.gc.collector.0.invocations") + number);
         self.set("sun.gc.collector.0.lastEntryTime", now);
         self.set("sun.gc.collector.0.lastExitTime", now + length);

@@ -6,6 +6,7 @@ use super::allocation::{Allocation, Interval};
 use super::cycle::Cycles;
 use super::distribution::Distribution;
 use super::facts::{self, Cell};
+use super::level::Levels;
 use super::pace::{Pace, Tempo};
 use super::pause::{Completed, Look, Pauses, steady};
 use super::peak::{Peak, WINDOWS, Windows};
@@ -36,15 +37,6 @@ pub(super) struct Moment {
 pub(super) struct Scratch {
     pub(super) words: Vec<i64>,
     again: Vec<i64>,
-}
-
-/// Looks that found nothing new.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Quiet {
-    /// How many.
-    pub(super) looks: u64,
-    /// The most bytes used that they saw, where that is watched.
-    pub(super) heap: Option<i64>,
 }
 
 /// What comes after a look.
@@ -155,26 +147,26 @@ impl Track {
         (Arc::clone(&self.region), self.seal, &self.list)
     }
 
-    /// `invocations` of each collector, as taken in.
-    pub(super) fn invocations(&self) -> impl Iterator<Item = i64> {
-        self.collectors.iter().map(|collector| collector.pauses.map_or(0, |pauses| pauses.invocations()))
+    /// `invocations` of each collector, as taken in, then the bytes where humongous objects go.
+    pub(super) fn settled(&self) -> impl Iterator<Item = i64> {
+        let invocations = |collector: &Collector| collector.pauses.map_or(0, |pauses| pauses.invocations());
+        let old = self.allocation.and_then(|allocation| allocation.old());
+        self.collectors.iter().map(invocations).chain(old)
     }
 
-    /// Looks at every word. `since` is what was seen between this look and the one before. `None`: the region is not
+    /// Looks at every word. `since` is the highest seen between this look and the one before. `None`: the region is not
     /// this JVM's any more, and there is nothing left to watch.
-    pub(super) fn look(&mut self, now: Moment, since: Quiet, scratch: &mut Scratch) -> Option<Outlook> {
+    pub(super) fn look(&mut self, now: Moment, since: Levels, scratch: &mut Scratch) -> Option<Outlook> {
         if self.lost {
             return None;
         }
-        if let Some(heap) = since.heap {
-            self.heap.see(heap);
-        }
-        let outlook = self.try_look(now, since, scratch);
+        self.rise(since);
+        let outlook = self.try_look(now, scratch);
         self.lost = outlook.is_err();
         outlook.ok()
     }
 
-    fn try_look(&mut self, now: Moment, since: Quiet, scratch: &mut Scratch) -> Result<Outlook, RegionError> {
+    fn try_look(&mut self, now: Moment, scratch: &mut Scratch) -> Result<Outlook, RegionError> {
         let Scratch { words, again } = scratch;
         self.region.peek(&self.seal, &self.offsets, words)?;
         self.turn_windows(now);
@@ -209,7 +201,16 @@ impl Track {
             self.attribute(&pausing.completed, again);
         }
         let stirring = running || pausing.disturbed;
-        Ok(Outlook { pace: self.tempo.look(now.steady, since.looks, pausing.most, stirring), rests: !stirring })
+        Ok(Outlook { pace: self.tempo.look(now.steady, pausing.most, stirring), rests: !stirring })
+    }
+
+    fn rise(&mut self, levels: Levels) {
+        let peaks = [&mut self.heap, &mut self.threads, &mut self.classes];
+        for (peak, level) in peaks.into_iter().zip([levels.heap, levels.threads, levels.classes]) {
+            if let Some(level) = level {
+                peak.see(level);
+            }
+        }
     }
 
     fn look_at_pools(&mut self, words: &mut Words<'_>, collected: bool) {

@@ -114,6 +114,8 @@ pub struct Watchlist {
     pub frequency: f64,
     /// Tick 0 in milliseconds since the epoch; 0 while the JVM has not said.
     pub begin: i64,
+    /// `sun.rt.safepoints`
+    pub safepoints: Option<u32>,
     /// Collectors whose words count true pauses.
     pub pauses: Vec<PauseSource>,
     /// The collector whose concurrent cycles `sun.gc.cause` tells, and that counter.
@@ -147,6 +149,7 @@ impl Watchlist {
         Some(Self {
             frequency: image.word("sun.os.hrt.frequency").filter(|frequency| *frequency > 0)? as f64,
             begin: image.word("sun.rt.createVmBeginTime").unwrap_or(0),
+            safepoints: word(image, "sun.rt.safepoints"),
             pauses: collector.map(|collector| pauses(collector, image)).unwrap_or_default(),
             cycles: match collector {
                 Some(Collector::Zgc) => cause.map(|cause| ("ZGC", cause)),
@@ -179,12 +182,22 @@ impl Watchlist {
         })
     }
 
-    /// The words that tell whether anything happened, and those that move without a collection: `invocations` of each
-    /// collector, the cause, and the pools where their peak is kept.
-    pub(super) fn quick_offsets(&self) -> Vec<u32> {
+    /// The words that change whenever a collector does anything: no collector here pauses outside of a safepoint, which
+    /// is counted before it begins (`RuntimeService`, `SafepointTracing`; JDK 8 to 27), and concurrent cycles show in
+    /// the cause. Some may be named twice. `None` in a JVM that does not count safepoints.
+    pub(super) fn pulse_offsets(&self) -> Option<[u32; PULSE]> {
+        let safepoints = self.safepoints?;
+        let mut cause = self.cause_offsets().chain([safepoints, safepoints]);
+        Some([safepoints, cause.next()?, cause.next()?])
+    }
+
+    /// The words that say whether all was taken in, [`super::track::Track::settled`], and then those of the levels.
+    pub(super) fn level_offsets(&self) -> Vec<u32> {
         let invocations = self.pauses.iter().map(|source| source.invocations);
+        let old = self.allocation.iter().filter_map(|source| source.old);
         let pools = self.pools.iter().filter(|_| self.heap_peak).flat_map(|pool| pool.used.iter().copied());
-        invocations.chain(self.cause_offsets()).chain(pools).collect()
+        let classes = self.classes.iter().flatten().copied();
+        invocations.chain(old).chain(pools).chain(self.threads).chain(classes).collect()
     }
 
     fn cause_offsets(&self) -> impl Iterator<Item = u32> {
@@ -203,6 +216,9 @@ impl Watchlist {
 
 /// `sun.gc.cause` while no collection runs, in every collector.
 pub(super) const NO_GC: &str = "No GC";
+
+/// Words of a pulse: the safepoints, and the cause's first bytes, which may lie across two words.
+pub(super) const PULSE: usize = 3;
 
 /// Bytes of [`NO_GC`] and its NUL.
 pub(super) const NO_GC_BYTES: u32 = 6;

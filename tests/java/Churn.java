@@ -1,3 +1,4 @@
+import com.sun.management.ThreadMXBean;
 import java.lang.management.ManagementFactory;
 import java.util.ArrayDeque;
 import java.util.concurrent.ThreadLocalRandom;
@@ -5,8 +6,7 @@ import java.util.concurrent.ThreadLocalRandom;
 /**
  * Allocates, and tells how much. Usage: Churn SECONDS MEGABYTES_PER_SECOND LIVE_MEGABYTES SYSTEM_GC_SECONDS
  *
- * <p>A rate of 0 is as fast as it goes; Every so many
- * seconds it makes four large arrays and calls System.gc(); 0 is never. Waits for a line on standard
+ * <p>A rate of 0 is as fast as it goes. Every so many seconds it makes four large arrays and calls System.gc(); 0 is never. Waits for a line on standard
  * input, allocates, collects once more, prints "allocated BYTES", and lives until standard input ends.
  */
 public final class Churn {
@@ -17,7 +17,7 @@ public final class Churn {
         long rate = Long.parseLong(args[1]) << 20;
         int live = Integer.parseInt(args[2]) << 20;
         long collectEvery = Long.parseLong(args[3]) * 1_000_000_000L;
-        var threads = (com.sun.management.ThreadMXBean) ManagementFactory.getThreadMXBean();
+        ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
         System.out.println("ready");
         System.in.read();
 
@@ -26,9 +26,9 @@ public final class Churn {
         long end = start + seconds * 1_000_000_000L;
         long collectAt = start + collectEvery;
         long made = 0;
-        var kept = new ArrayDeque<byte[]>();
+        ArrayDeque<byte[]> kept = new ArrayDeque<byte[]>();
         int keptBytes = 0;
-        var random = ThreadLocalRandom.current();
+        ThreadLocalRandom random = ThreadLocalRandom.current();
         for (long now = start; now < end; now = System.nanoTime()) {
             for (int i = 0; i < 64; i++) {
                 byte[] block = new byte[random.nextInt(64, 4096)];

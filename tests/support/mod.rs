@@ -4,6 +4,7 @@
 // Each test binary compiles this module for itself and uses a part of it.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod churn;
 pub mod exporter;
 pub mod exposition;
 pub mod http;

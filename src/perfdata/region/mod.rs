@@ -15,6 +15,7 @@
 mod guard;
 mod lease;
 mod peer;
+mod pulse;
 mod remote;
 
 use std::cell::RefCell;
@@ -30,6 +31,7 @@ use super::{ByteOrder, DecodeError, Image, REGION_MAXIMUM, REGION_MINIMUM};
 
 pub use lease::Writer;
 pub use peer::{Peer, peer};
+pub use pulse::Pulse;
 pub use remote::{Memory, MemoryError};
 
 /// How a region file is read.

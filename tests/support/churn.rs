@@ -1,0 +1,104 @@
+//! A Java program that allocates under a load, and the log of its pauses.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::jdk::{self, Collector, Jdk};
+
+/// What `tests/java/Churn.java` does for some seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    seconds: u32,
+    /// Megabytes per second; 0 is as fast as it goes.
+    rate: u32,
+    live_megabytes: u32,
+    /// Seconds between calls of `System.gc()`; 0 is never.
+    collect_every: u32,
+    /// Megabytes of the heap, and of its young generation where the collector has one of fixed size.
+    heap: (u32, Option<u32>),
+}
+
+/// At most ten collections a second.
+pub const REALISTIC: Load = Load { seconds: 6, rate: 200, live_megabytes: 60, collect_every: 2, heap: (400, None) };
+
+/// A hundred and more.
+pub const STRESS: Load = Load { seconds: 4, rate: 0, live_megabytes: 8, collect_every: 0, heap: (200, Some(32)) };
+
+/// A running `Churn` that waits for [`Churn::run`]; killed when dropped.
+#[derive(Debug)]
+pub struct Churn {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    directory: TempDir,
+}
+
+impl Churn {
+    /// Starts it; the load begins with [`Churn::run`].
+    pub fn start(jdk: &Jdk, collector: Collector, load: Load) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let log = format!("-Xlog:gc,gc+phases,safepoint:file={}:uptimenanos:filecount=0", log(&directory).display());
+        let (heap, young) = load.heap;
+        let mut command = Command::new(jdk.java());
+        command.args(collector.options()).arg(format!("-Xmx{heap}m")).arg(log);
+        command.args(young.filter(|_| collector != Collector::Z).map(|young| format!("-Xmn{young}m")));
+        command.arg("-cp").arg(jdk::class_path()).arg("Churn");
+        command
+            .args([load.seconds, load.rate, load.live_megabytes, load.collect_every].map(|number| number.to_string()));
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let input = child.stdin.take().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let mut churn = Self { child, input, output, directory };
+        assert_eq!(churn.answer(), "ready", "{command:?}");
+        churn
+    }
+
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Loads it until the time is over; the bytes that its thread allocated, by its own account.
+    pub fn run(&mut self) -> u64 {
+        writeln!(self.input, "go").unwrap();
+        let answer = self.answer();
+        answer.strip_prefix("allocated ").and_then(|bytes| bytes.parse().ok()).unwrap_or_else(|| panic!("{answer}"))
+    }
+
+    /// Lengths of the pauses in its log, in seconds.
+    pub fn pauses(&self) -> Vec<f64> {
+        let text = std::fs::read_to_string(log(&self.directory)).unwrap();
+        text.lines().filter_map(pause).collect()
+    }
+
+    fn answer(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        assert!(!line.is_empty(), "the JVM {} ended", self.child.id());
+        line.trim_end().to_owned()
+    }
+}
+
+impl Drop for Churn {
+    fn drop(&mut self) {
+        // Both fail only for a child that has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn log(directory: &TempDir) -> PathBuf {
+    Path::new(directory.path()).join("gc.log")
+}
+
+/// The length that a line of the log gives a pause: `[123ns] GC(4) Pause Young (Normal) 8M->3M(96M) 1.234ms`.
+fn pause(line: &str) -> Option<f64> {
+    let (_, text) = line.split_once("GC(")?.1.split_once(") ")?;
+    // Generational ZGC says which generation.
+    let text = ["y: ", "Y: ", "O: ", "o: "].iter().find_map(|prefix| text.strip_prefix(prefix)).unwrap_or(text);
+    let milliseconds: f64 = text.strip_prefix("Pause ")?.rsplit(' ').next()?.strip_suffix("ms")?.parse().ok()?;
+    Some(milliseconds / 1e3)
+}
