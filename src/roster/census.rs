@@ -10,7 +10,7 @@ use super::followed::{Finding, Followed, reason};
 use super::slots::Slots;
 use super::target::Target;
 use super::{Roster, Starting};
-use crate::config::Limits;
+use crate::config::{Config, Limits};
 use crate::discovery::{Candidate, FileId, Reason, Refusal, Scan};
 use crate::exposition::{Page, Series};
 use crate::formula::BoardId;
@@ -30,6 +30,17 @@ pub struct Settings {
     pub profiles: Vec<Arc<Profile>>,
     /// Names of `-D` properties that may name an app.
     pub properties: Vec<String>,
+}
+
+impl From<&Config> for Settings {
+    fn from(config: &Config) -> Self {
+        Self {
+            access: config.discovery.access,
+            limits: config.limits.clone(),
+            profiles: config.profiles.clone(),
+            properties: config.identity.properties.clone(),
+        }
+    }
 }
 
 /// Gives a JVM that has just become readable the boards that other parts of the program keep for it.
