@@ -77,7 +77,7 @@ impl Pod {
         let mut command = Command::new("unshare");
         command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c"]);
         command.arg("mount --bind \"$0\" /tmp && cd / && exec \"$@\"").arg(tmp);
-        command.args(["setpriv", NOBODY, NOGROUP, "--clear-groups"]).arg(jdk.java());
+        command.args(["setpriv", "--pdeathsig=KILL", NOBODY, NOGROUP, "--clear-groups"]).arg(jdk.java());
         command.args(["-Xmx96m", "-XX:+UseSerialGC"]).args(LISTENING);
         command.arg("-cp").arg(self.path().join("classes")).arg("Workload");
         let jvm = Jvm::spawn(&mut command);
@@ -100,7 +100,7 @@ impl Pod {
                       exec \"$@\"";
         let mut command = Command::new("unshare");
         command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script]);
-        command.arg(self.path()).args(["setpriv", NOBODY, NOGROUP, "--clear-groups"]);
+        command.arg(self.path()).args(["setpriv", "--pdeathsig=KILL", NOBODY, NOGROUP, "--clear-groups"]);
         command.args(["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]);
         command.arg(self.path().join("exporter")).arg(format!("--config.file={}", config.display()));
         Exporter::spawn(&mut command)
