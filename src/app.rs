@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -28,12 +28,14 @@ use crate::surroundings::{self, Surroundings};
 use crate::telemetry::{self, Quiet, ReloadOutcome, SelfMetrics, Vocabulary};
 
 /// The label values of the exporter's own metrics.
-pub const VOCABULARY: Vocabulary = Vocabulary {
-    states: &State::NAMES,
-    refusals: &Reason::NAMES,
-    read_failures: &FailureReason::NAMES,
-    drops: &["limit", "duplicate", "conflict"],
-};
+pub fn vocabulary() -> Vocabulary {
+    Vocabulary {
+        states: State::ALL.map(State::as_str).into(),
+        refusals: Reason::ALL.map(Reason::as_str).into(),
+        read_failures: FailureReason::ALL.map(FailureReason::as_str).into(),
+        drops: ["limit", "duplicate", "conflict"].into(),
+    }
+}
 
 /// Where the configuration comes from, every time it is read.
 #[derive(Clone, Debug)]
@@ -64,6 +66,8 @@ pub struct App {
     waker: Waker,
     sampler: ArcSwapOption<Sampler>,
     poller: Arc<Poller>,
+    /// Bytes that the next exposition will take, about.
+    expected: AtomicUsize,
     ready: AtomicBool,
     stopping: AtomicBool,
 }
@@ -88,6 +92,7 @@ impl App {
             waker: watch.waker(),
             sampler: ArcSwapOption::empty(),
             poller,
+            expected: AtomicUsize::new(0),
             ready: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
         };
@@ -200,7 +205,7 @@ impl App {
         // Shipped rules are for every JDK and collector; only the user's own are meant for what runs here.
         let own = |rule: &Origin| config.files.iter().any(|file| *rule.file == *file.to_string_lossy());
         let unmatched = config.profiles.iter().flat_map(|profile| profile.unmatched()).filter(own);
-        let unmatched: Vec<_> = unmatched.map(|rule| rule.to_string()).collect();
+        let unmatched: Vec<_> = unmatched.map(|rule| format!("{rule}: {}", rule.takes)).collect();
         if !roster.targets.is_empty() {
             for rule in &unmatched {
                 if complaints.is_news(rule.clone(), "unmatched", now) {
@@ -247,7 +252,10 @@ impl Site for App {
             self.waker.wake();
         }
         let own = (index == 0).then(|| self.own_families());
-        let (out, samples) = render(&snapshot, profile, format, own.as_deref());
+        // As much as the last one took: growing a buffer of megabytes costs more than filling it.
+        let mut out = Vec::with_capacity(self.expected.load(Ordering::Relaxed));
+        let samples = render(&snapshot, profile, format, own.as_deref(), &mut out);
+        self.expected.store(out.len() + out.len() / 16, Ordering::Relaxed);
         self.telemetry.set_samples(profile, samples as u64);
         Some(out)
     }
@@ -278,24 +286,25 @@ impl Site for App {
     }
 }
 
-/// One exposition of one profile, and its number of samples; with the exporter's own metrics where they are given.
+/// Appends one exposition of one profile, with the exporter's own metrics where they are given. Returns the number of
+/// the JVMs' samples.
 pub fn render(
     snapshot: &Snapshot,
     profile: &str,
     format: Format,
     own: Option<&[telemetry::Series]>,
-) -> (Vec<u8>, usize) {
-    let mut out = Vec::new();
+    out: &mut Vec<u8>,
+) -> usize {
     let views: Vec<View<'_>> = (0..snapshot.roster.targets.len() as u32).map(|index| snapshot.of(index)).collect();
     let mut samples = 0;
     if let Some((_, page)) = snapshot.roster.pages.iter().find(|(name, _)| **name == *profile) {
-        samples = write_page(page, format, |target| &views[target as usize], &mut out);
+        samples = write_page(page, format, |target| &views[target as usize], out);
     }
     if let Some(own) = own {
-        write_families(own, format, &mut out);
+        write_families(own, format, out);
     }
-    finish(format, &mut out);
-    (out, samples)
+    finish(format, out);
+    samples
 }
 
 /// What `list` prints and `/targets` serves.
@@ -309,9 +318,10 @@ pub fn listing(snapshot: &Snapshot) -> Listing {
     }
     for starting in &snapshot.roster.starting {
         listing.jvms.push(JvmRow {
-            pid: starting.pid.or(Some(starting.vpid)).and_then(|pid| u32::try_from(pid).ok()),
+            pid: starting.pid.or(Some(starting.vpid)).and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0),
             state: State::Starting.as_str().to_owned(),
-            path: starting.path.display().to_string(),
+            path: Some(starting.path.display().to_string()).filter(|path| !path.is_empty()),
+            via: starting.via.map(|via| via.as_str().to_owned()),
             ..JvmRow::default()
         });
     }
@@ -333,14 +343,15 @@ fn row(target: &Target, view: &View<'_>) -> JvmRow {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let own = ["app", "slot"];
     JvmRow {
-        app: target.app.to_string(),
-        slot: target.slot,
+        app: Some(target.app.to_string()),
+        slot: Some(target.slot),
         pid: u32::try_from(target.process.as_ref().map_or(target.vpid, |process| process.pid)).ok(),
         state: target.state.as_str().to_owned(),
         main_class: target.jvm.main.clone(),
         java_version: target.jvm.java_version.clone(),
         gc: target.jvm.collector.map(|collector| collector.name().to_owned()),
-        path: target.path.display().to_string(),
+        path: Some(target.path.display().to_string()),
+        via: Some(target.region.via().as_str().to_owned()),
         labels: target
             .identity
             .iter()

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{NmtMode, Overrides};
-use crate::server::{ListenAddress, TelemetryPath};
+use crate::server::{ListenAddress, TelemetryPath, healthcheck};
 use crate::telemetry::log;
 
 /// Prometheus metrics of every HotSpot JVM on this machine, read from shared memory without touching the JVM.
@@ -100,7 +100,7 @@ pub enum Command {
     /// Ask a running exporter whether it is healthy: exit 0 or 1.
     Healthcheck {
         /// What to ask.
-        #[arg(value_name = "URL", default_value = "http://127.0.0.1:9850/-/healthy")]
+        #[arg(value_name = "URL", default_value = healthcheck::DEFAULT_URL)]
         url: String,
     },
 }

@@ -17,10 +17,12 @@ pub struct Listing {
 /// A JVM. What it does not say about itself is absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct JvmRow {
-    /// The application's name, a label of all its series.
-    pub app: String,
-    /// Which of the JVMs of that name, a label of all its series.
-    pub slot: u32,
+    /// The application's name, a label of all its series; absent while the JVM starts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app: Option<String>,
+    /// Which of the JVMs of that name, a label of all its series; absent while the JVM starts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slot: Option<u32>,
     /// Process id, as the exporter sees it where it can, else as the JVM does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
@@ -35,8 +37,12 @@ pub struct JvmRow {
     /// The collector's short name, such as `G1`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gc: Option<String>,
-    /// The region's file.
-    pub path: String,
+    /// The region's file, or `/proc/PID/mem`; absent while the JVM has none yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// By which way it is read: `file` or `memory`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub via: Option<String>,
     /// Labels that the root's path gave.
     pub labels: BTreeMap<String, String>,
     /// Seconds since the JVM started.
@@ -100,7 +106,7 @@ pub const NOTHING_FOUND: [(&str, &str); 4] = [
     ),
     (
         "JVM flags",
-        "-XX:+PerfDisableSharedMem or -XX:-UsePerfData hides a JVM; start it without. So does a user id that has no passwd entry.",
+        "-XX:-UsePerfData hides a JVM. One with -XX:+PerfDisableSharedMem, or whose user id has no passwd entry, has no file and is read from its memory: run as its user and group, or with CAP_SYS_PTRACE.",
     ),
     (
         "Containers",
@@ -122,7 +128,11 @@ impl Listing {
             }
         } else {
             let rows = self.jvms.iter().map(JvmRow::cells).collect::<Vec<_>>();
-            columns(&mut out, &["APP", "SLOT", "PID", "STATE", "MAIN", "JAVA", "GC", "HEAP", "UPTIME", "PATH"], &rows);
+            columns(
+                &mut out,
+                &["APP", "SLOT", "PID", "STATE", "MAIN", "JAVA", "GC", "HEAP", "UPTIME", "VIA", "PATH"],
+                &rows,
+            );
         }
         if !self.refused.is_empty() {
             let _ = writeln!(out, "\nNot served ({}):", self.refused.len());
@@ -150,8 +160,8 @@ impl JvmRow {
     fn cells(&self) -> Vec<String> {
         let or_dash = |value: &Option<String>| value.as_deref().map_or("-".to_owned(), plain);
         vec![
-            plain(&self.app),
-            self.slot.to_string(),
+            or_dash(&self.app),
+            self.slot.map_or("-".to_owned(), |slot| slot.to_string()),
             self.pid.map_or("-".to_owned(), |pid| pid.to_string()),
             plain(&self.state),
             or_dash(&self.main_class),
@@ -159,7 +169,8 @@ impl JvmRow {
             or_dash(&self.gc),
             self.heap().unwrap_or("-".to_owned()),
             self.uptime_seconds.map_or("-".to_owned(), duration),
-            plain(&self.path),
+            or_dash(&self.via),
+            or_dash(&self.path),
         ]
     }
 }
@@ -220,13 +231,15 @@ mod tests {
 
     fn orders() -> JvmRow {
         JvmRow {
-            app: "orders".to_owned(),
+            app: Some("orders".to_owned()),
+            slot: Some(0),
             pid: Some(4711),
             state: "mapped".to_owned(),
             main_class: Some("com.example.Orders".to_owned()),
             java_version: Some("25.0.3".to_owned()),
             gc: Some("G1".to_owned()),
-            path: "/tmp/hsperfdata_app/4711".to_owned(),
+            path: Some("/tmp/hsperfdata_app/4711".to_owned()),
+            via: Some("file".to_owned()),
             uptime_seconds: Some(187_200.0),
             heap_used: Some(14_064_760),
             heap_limit: Some(100_663_296),
@@ -237,7 +250,7 @@ mod tests {
     #[test]
     fn a_table_lines_up_and_explains_refusals() {
         let listing = Listing {
-            jvms: vec![orders(), JvmRow { app: "a\u{1b}[31m".to_owned(), ..JvmRow::default() }],
+            jvms: vec![orders(), JvmRow { app: Some("a\u{1b}[31m".to_owned()), ..JvmRow::default() }],
             refused: vec![RefusedRow {
                 pid: Some(12),
                 reason: "other_owner".to_owned(),
@@ -247,9 +260,9 @@ mod tests {
             }],
         };
         insta::assert_snapshot!(listing.table(), @r"
-        APP     SLOT  PID   STATE   MAIN                JAVA    GC  HEAP                  UPTIME  PATH
-        orders  0     4711  mapped  com.example.Orders  25.0.3  G1  13.4 MiB of 96.0 MiB  2d 4h   /tmp/hsperfdata_app/4711
-        a�[31m  0     -             -                   -       -   -                     -
+        APP     SLOT  PID   STATE   MAIN                JAVA    GC  HEAP                  UPTIME  VIA   PATH
+        orders  0     4711  mapped  com.example.Orders  25.0.3  G1  13.4 MiB of 96.0 MiB  2d 4h   file  /tmp/hsperfdata_app/4711
+        a�[31m  -     -             -                   -       -   -                     -       -     -
 
         Not served (1):
           pid 12: other_owner: owned by uid 1000�fake: line

@@ -2,11 +2,10 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use hotspot_exporter::app::{App, ConfigSource, VOCABULARY, listing, render};
+use hotspot_exporter::app::{App, ConfigSource, listing, render, vocabulary};
 use hotspot_exporter::cli::{Cli, Command, Flags, OutputFormat};
 use hotspot_exporter::config::Config;
 use hotspot_exporter::exposition::Format;
@@ -17,9 +16,6 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// `EX_USAGE` of sysexits.h.
 const USAGE: u8 = 64;
-
-/// How long `healthcheck` waits for an answer.
-const HEALTHCHECK: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -60,7 +56,7 @@ fn main() -> ExitCode {
 fn run(command: &Command, source: ConfigSource, config: Config) -> anyhow::Result<()> {
     match command {
         Command::List { format } => {
-            let (app, _) = App::new(source, config, SelfMetrics::new(VOCABULARY))?;
+            let (app, _) = App::new(source, config, SelfMetrics::new(vocabulary()))?;
             let listing = listing(&app.scan_once());
             match format {
                 OutputFormat::Table => print(&listing.table()),
@@ -85,7 +81,7 @@ fn run(command: &Command, source: ConfigSource, config: Config) -> anyhow::Resul
         }
         Command::Explain { subject } => print(&inspect::explain(subject, &config)?),
         Command::Healthcheck { url } => {
-            runtime()?.block_on(healthcheck::healthcheck(url, HEALTHCHECK))?;
+            runtime()?.block_on(healthcheck::healthcheck(url, healthcheck::DEADLINE))?;
             Ok(())
         }
     }
@@ -93,10 +89,11 @@ fn run(command: &Command, source: ConfigSource, config: Config) -> anyhow::Resul
 
 fn once(source: ConfigSource, config: Config) -> anyhow::Result<()> {
     let profile = config.profiles.first().map(|profile| profile.name.clone()).unwrap_or_default();
-    let telemetry = SelfMetrics::new(VOCABULARY);
+    let telemetry = SelfMetrics::new(vocabulary());
     let (app, _) = App::new(source, config, telemetry)?;
     let snapshot = app.scan_once();
-    let (text, _) = render(&snapshot, &profile, Format::Text, Some(&app.own_families()));
+    let mut text = Vec::new();
+    render(&snapshot, &profile, Format::Text, Some(&app.own_families()), &mut text);
     print(&String::from_utf8_lossy(&text))
 }
 
@@ -129,7 +126,7 @@ fn serve(flags: &Flags, source: ConfigSource, config: Config) -> anyhow::Result<
         lifecycle: flags.lifecycle,
         ..Options::default()
     };
-    let telemetry = SelfMetrics::new(VOCABULARY);
+    let telemetry = SelfMetrics::new(vocabulary());
     let (app, watch) = App::new(source, config, Arc::clone(&telemetry)).context("cannot watch for JVMs")?;
     runtime()?.block_on(async {
         let bound = server::bind(&flags.listen).await?;

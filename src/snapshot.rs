@@ -8,11 +8,14 @@ use crate::discovery;
 use crate::formula::{BoardId, CellId, Source};
 use crate::hotspot::Fact;
 use crate::metric::Value;
-use crate::perfdata::{Freshness, RegionError, Writer};
+use crate::perfdata::{Freshness, MemoryError, RegionError, Writer};
 use crate::roster::{Roster, State, Target};
 
 /// What a board publishes: facts whose formulas are cells of that board, and one value per cell.
 pub type Reading = (Arc<[Fact]>, Vec<Option<Value>>);
+
+/// A board, whose it is, and the facts from which plans were made.
+pub type Attached = (BoardId, Arc<dyn Board>, Arc<[Fact]>);
 
 /// Values that another part of the program has for one JVM: NMT, /proc, the sampler.
 pub trait Board: Debug + Send + Sync {
@@ -62,17 +65,6 @@ impl FailureReason {
     /// Every reason, for metrics that show zeros too.
     pub const ALL: [Self; 5] = [Self::Exited, Self::Replaced, Self::Truncated, Self::Io, Self::Deadline];
 
-    /// The label values of all, in the same order.
-    pub const NAMES: [&'static str; 5] = {
-        let mut names = [""; 5];
-        let mut at = 0;
-        while at < 5 {
-            names[at] = Self::ALL[at].as_str();
-            at += 1;
-        }
-        names
-    };
-
     /// The label value.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -89,8 +81,12 @@ impl From<&RegionError> for FailureReason {
     fn from(error: &RegionError) -> Self {
         match error {
             RegionError::Truncated | RegionError::Size(_) => Self::Truncated,
-            RegionError::Replaced | RegionError::Decode(_) | RegionError::Offset(_) => Self::Replaced,
-            RegionError::Io(_) => Self::Io,
+            RegionError::Replaced
+            | RegionError::Decode(_)
+            | RegionError::Offset(_)
+            | RegionError::Memory(MemoryError::Unmapped) => Self::Replaced,
+            RegionError::Memory(MemoryError::Ended) => Self::Exited,
+            RegionError::Memory(_) | RegionError::Io(_) => Self::Io,
         }
     }
 }

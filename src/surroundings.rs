@@ -75,16 +75,25 @@ pub fn start_sampler(config: &Sampling) -> Option<Arc<Sampler>> {
 /// The JVM as one that may be asked for its native memory, under that id.
 ///
 /// # Errors
-/// Its region file is gone from where it was found, and with it the way to its attach socket.
+/// Its region file is gone from where it was found, or its process, and with it the way to its attach socket.
 pub fn askable(target: &Target, procfs: Option<&Path>, id: u64) -> io::Result<nmt::Target> {
-    let file = target.region.file().metadata()?;
+    let process = process(target, procfs);
+    let (tmp, uid, gid) = match (target.region.file(), &process, &target.process) {
+        (Some(file), ..) => {
+            let file = file.metadata()?;
+            let gid = target.process.as_ref().map_or(file.gid(), |process| process.gid);
+            (nmt::tmp_of(&target.path, file.dev(), file.ino())?, file.uid(), gid)
+        }
+        (None, Some(open), Some(owner)) => (open.tmp()?, owner.uid, owner.gid),
+        _ => return Err(io::Error::new(io::ErrorKind::NotFound, "neither a file nor a process")),
+    };
     Ok(nmt::Target {
         id,
-        tmp: nmt::tmp_of(&target.path, file.dev(), file.ino())?,
+        tmp,
         vpid: target.vpid,
-        process: process(target, procfs),
-        uid: file.uid(),
-        gid: target.process.as_ref().map_or(file.gid(), |process| process.gid),
+        process,
+        uid,
+        gid,
         feature: target.jvm.feature,
         setting: target.jvm.nmt,
         attach_supported: target.jvm.attach_supported,

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-use hotspot_exporter::config::{Discovery, Enabled, Procfs, RootPattern};
+use hotspot_exporter::config::{Discovery, Enabled, Processes, Procfs, RootPattern};
 use hotspot_exporter::discovery::{Candidate, Liveness, Reason, Scan, Scanner, exited, liveness};
-use hotspot_exporter::perfdata::{Access, Region};
+use hotspot_exporter::perfdata::Access;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -89,6 +89,7 @@ fn scanner() -> Scanner {
     Scanner::new(&Discovery {
         roots: vec![RootPattern { pattern: "/tmp".into() }],
         procfs: Procfs { enabled: Enabled::Yes, path: "/proc".into() },
+        processes: Processes::Off,
         ..Discovery::default()
     })
 }
@@ -142,7 +143,7 @@ fn a_jvm_is_found_once_and_goes_stale_when_killed() {
     assert!(process.is_alive());
     assert!(process.start_time() <= SystemTime::now());
     assert!(SystemTime::now().duration_since(process.start_time()).unwrap() < DEADLINE);
-    let region = Region::open(candidate.file.unwrap(), Access::Mapped).unwrap();
+    let region = candidate.source.unwrap().open(Access::Mapped).unwrap();
     assert_eq!(liveness::assess(Some(&process), &region), Liveness::Alive);
     assert_ne!(liveness::assess(None, &region), Liveness::Dead);
 
@@ -169,7 +170,7 @@ fn a_private_mount_namespace_is_looked_into() {
     assert!(candidate.path.starts_with(expected), "{:?}", candidate.path);
     assert_eq!(candidate.vpid, jvm.own_pid);
     assert!(candidate.labels.is_empty());
-    let region = Region::open(candidate.file.unwrap(), Access::Mapped).unwrap();
+    let region = candidate.source.unwrap().open(Access::Mapped).unwrap();
     assert_eq!(liveness::assess(None, &region), Liveness::Alive);
 }
 
@@ -201,6 +202,6 @@ fn a_deleted_file_is_kept_by_those_who_know_it() {
     std::fs::remove_file(&candidate.path).unwrap();
     let known = scanner.scan(&|id| id == candidate.id);
     let kept = known.candidates.iter().find(|kept| kept.id == candidate.id).expect("its JVM lives");
-    assert!(!kept.linked && kept.file.is_none());
+    assert!(!kept.linked && kept.source.is_none());
     assert_eq!(reason_of(&mut scanner, jvm.pid()), Reason::Deleted);
 }

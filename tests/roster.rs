@@ -254,7 +254,7 @@ fn a_jvm_that_takes_the_file_over_in_place_is_a_new_incarnation() {
     assert!(ended.unsettled || !ended.targets.is_empty(), "the next scan comes at once");
     let after = host.scan();
     assert_eq!(after.targets[0].incarnation.birth, 1_800_000_000_000);
-    assert_eq!(after.targets[0].incarnation.file, roster.targets[0].incarnation.file);
+    assert_eq!(after.targets[0].incarnation.region, roster.targets[0].incarnation.region);
 }
 
 #[test]

@@ -59,7 +59,7 @@ impl Site for Fake {
     }
 
     fn targets(&self) -> Listing {
-        let jvm = JvmRow { app: "<b>orders".to_owned(), ..JvmRow::default() };
+        let jvm = JvmRow { app: Some("<b>orders".to_owned()), ..JvmRow::default() };
         let refused = RefusedRow { pid: Some(7), reason: "other_owner".to_owned(), ..RefusedRow::default() };
         Listing { jvms: vec![jvm], refused: vec![refused] }
     }

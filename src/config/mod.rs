@@ -49,8 +49,20 @@ pub struct Discovery {
     pub roots: Vec<RootPattern>,
     /// The proc file system to look for processes in.
     pub procfs: Procfs,
-    /// How regions are read.
+    /// How region files are read.
     pub access: Access,
+    /// Whether JVMs without a readable file are read from their memory.
+    pub processes: Processes,
+}
+
+/// `discovery.processes`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Processes {
+    /// Where the kernel allows it.
+    #[default]
+    Auto,
+    /// Never.
+    Off,
 }
 
 impl Default for Discovery {
@@ -60,6 +72,7 @@ impl Default for Discovery {
             roots: ["/tmp", "/hsperf/{container}"].map(|path| RootPattern { pattern: path.to_owned() }).into(),
             procfs: Procfs::default(),
             access: Access::default(),
+            processes: Processes::default(),
         }
     }
 }

@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use super::decode::{Decoder, DurationBounds, Path};
 use super::yaml::Node;
-use super::{Discovery, Enabled, Identity, Limits, Nmt, NmtMode, Otlp, OtlpProtocol, Procfs, RootPattern, Sampling};
+use super::{
+    Discovery, Enabled, Identity, Limits, Nmt, NmtMode, Otlp, OtlpProtocol, Processes, Procfs, RootPattern, Sampling,
+};
 use crate::mapping::name::check_label;
 use crate::perfdata::Access;
 
 /// Every key of every section; the sections that hold lists of others end in `[]`.
 pub(crate) const SCHEMA: [(&str, &[&str]); 9] = [
     ("", &["discovery", "identity", "sampling", "nmt", "profiles", "rules", "otlp", "limits"]),
-    ("discovery", &["interval", "roots", "procfs", "access"]),
+    ("discovery", &["interval", "roots", "procfs", "access", "processes"]),
     ("discovery.roots[]", &["path"]),
     ("discovery.procfs", &["enabled", "path"]),
     ("identity", &["properties"]),
@@ -68,9 +70,13 @@ pub(crate) fn discovery(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>)
             }
             "roots" => discovery.roots = roots(decoder, node, path),
             "procfs" => discovery.procfs = procfs(decoder, node, path),
-            _ => {
+            "access" => {
                 let choices = [("mapped", Access::Mapped), ("pread", Access::Pread)];
                 put(&mut discovery.access, decoder.choice(node, path, &choices));
+            }
+            _ => {
+                let choices = [("auto", Processes::Auto), ("off", Processes::Off)];
+                put(&mut discovery.processes, decoder.choice(node, path, &choices));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Brings files and processes together: whose region is which.
 
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags, openat};
@@ -10,12 +10,12 @@ use rustix::io::Errno;
 use super::explain::{Facts, STARTING, explain};
 use super::flags::Flags;
 use super::maps::Mapped;
-use super::open::{Found, UserDirectory, user_of};
+use super::open::{Found, Opener, UserDirectory, user_of};
 use super::process::{HERTZ, ticks_since_boot};
 use super::procfs::{Evidence, Procfs, Sighting, bytes, text};
 use super::refusal::{Reason, Refusal};
 use super::survey::Survey;
-use super::{Candidate, Process, passwd};
+use super::{Candidate, Process, RegionId, passwd};
 use crate::metric::Labels;
 
 /// Bytes of a command line that are searched for JVM flags.
@@ -46,7 +46,7 @@ pub(super) fn join(survey: &mut Survey<'_>, procfs: &mut Procfs, sightings: Vec<
 }
 
 /// Seconds since the process started.
-fn age(process: &Process) -> u64 {
+pub(super) fn age(process: &Process) -> u64 {
     ticks_since_boot().saturating_sub(process.start_ticks).wrapping_div(HERTZ)
 }
 
@@ -96,9 +96,10 @@ fn find(survey: &mut Survey<'_>, procfs: &mut Procfs, process: &Arc<Process>, ma
 
 /// Gives a process the file that its map names, if a root showed that, read or refused.
 fn attach(survey: &mut Survey<'_>, process: &Arc<Process>, mapped: &Mapped) -> bool {
-    if let Some(candidate) =
-        survey.named(process.vpid, |candidate| mapped.is(candidate.id, &candidate.path) && candidate.process.is_none())
-    {
+    if let Some(candidate) = survey.named(process.vpid, |candidate| {
+        let file = candidate.id.file();
+        file.is_some_and(|id| mapped.is(id, &candidate.path)) && candidate.process.is_none()
+    }) {
         candidate.process = Some(Arc::clone(process));
         return true;
     }
@@ -113,12 +114,13 @@ fn attach(survey: &mut Survey<'_>, process: &Arc<Process>, mapped: &Mapped) -> b
 
 /// A JVM that writes a region which no path leads to.
 fn out_of_reach(survey: &mut Survey<'_>, process: &Arc<Process>, mapped: &Mapped, place: Place) {
-    if survey.is_known(mapped.id) {
+    let id = RegionId::File(mapped.id);
+    if survey.is_known(id) {
         let user = mapped.path.parent().and_then(Path::file_name).and_then(user_of).unwrap_or_default();
         survey.push(Candidate {
             path: mapped.path.clone(),
-            file: None,
-            id: mapped.id,
+            source: None,
+            id,
             owner: process.uid,
             vpid: process.vpid,
             user,
@@ -189,6 +191,13 @@ fn facts(procfs: &Procfs, process: &Process) -> Facts {
     }
 }
 
+/// The name of a user inside a process's `root`; `None` without an answer, `Some(None)` without an entry.
+pub(super) fn user_name(opener: &Opener, directory: &OwnedFd, root: &OwnedFd, uid: u32) -> Option<Option<String>> {
+    let inside = passwd::inside(&text(directory, "uid_map"), uid)?;
+    let passwd = opener.content(root, Path::new("etc/passwd"), passwd::MAXIMUM).ok()?;
+    Some(passwd::name_of(&passwd, inside))
+}
+
 /// The place where a JVM's file belongs, seen through its own root.
 struct Place {
     file: Option<(UserDirectory, Found)>,
@@ -211,15 +220,13 @@ impl Place {
                 return place;
             }
         };
-        let user = passwd::inside(&text(&directory, "uid_map"), process.uid)
-            .zip(survey.opener.content(&root, Path::new("etc/passwd"), passwd::MAXIMUM).ok());
-        let user = user.map(|(uid, passwd)| passwd::name_of(&passwd, uid));
+        let user = user_name(survey.opener, &directory, &root, process.uid);
         place.facts.has_passwd_entry = user.as_ref().map(Option::is_some);
         let path = procfs.path().join(process.pid.to_string()).join("root/tmp");
-        if let Err(errno) = place.search(survey, &root, &path, process, user.flatten().as_deref(), mapped) {
-            if errno != Errno::NOENT {
-                place.obstacle = Some(Refusal::of_errno(&path, errno));
-            }
+        if let Err(errno) = place.search(survey, &root, &path, process, user.flatten().as_deref(), mapped)
+            && errno != Errno::NOENT
+        {
+            place.obstacle = Some(Refusal::of_errno(&path, errno));
         }
         place
     }
@@ -230,7 +237,7 @@ impl Place {
         &mut self,
         survey: &mut Survey<'_>,
         root: &OwnedFd,
-        path: &PathBuf,
+        path: &Path,
         process: &Process,
         user: Option<&str>,
         mapped: Option<&Mapped>,

@@ -16,12 +16,26 @@ const MAXIMUM: u64 = 32 << 20;
 /// What a memory map says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Mappings {
-    /// `libjvm.so` is there.
-    pub(super) libjvm: bool,
+    /// `libjvm.so`, where it is there.
+    pub(super) library: Option<Library>,
     /// So is OpenJ9's `libj9vm`: its `libjvm.so` is only a front, and it writes no PerfData.
     pub(super) openj9: bool,
     /// The region it writes.
     pub(super) region: Option<Mapped>,
+}
+
+/// A library as the process has it mapped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Library {
+    /// Addresses of the first of its mappings, from `start` up to `end`.
+    pub(super) start: u64,
+    pub(super) end: u64,
+    /// Where the file's first byte is, or would be, mapped.
+    pub(super) base: u64,
+    pub(super) inode: u64,
+    pub(super) path: PathBuf,
+    /// No longer linked there.
+    pub(super) deleted: bool,
 }
 
 /// A region that a process has mapped for writing, as HotSpot does. Readers such as `jstat` map it read-only.
@@ -52,7 +66,7 @@ impl Mappings {
         while source.read_until(b'\n', &mut line)? > 0 {
             found.note(line.strip_suffix(b"\n").unwrap_or(&line));
             line.clear();
-            if found.libjvm && found.region.is_some() {
+            if found.library.is_some() && found.region.is_some() {
                 break;
             }
         }
@@ -68,12 +82,25 @@ impl Mappings {
             None => (path, false),
         };
         let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-        self.libjvm |= name == b"libjvm.so";
         self.openj9 |= name.starts_with(b"libj9vm");
+        let (fields, path) = (line.get(..slash).unwrap_or_default(), Path::new(OsStr::from_bytes(path)));
+        if self.library.is_none() && name == b"libjvm.so" {
+            self.library = library(fields, path, deleted);
+        }
         if self.region.is_none() {
-            self.region = region(line.get(..slash).unwrap_or_default(), Path::new(OsStr::from_bytes(path)), deleted);
+            self.region = region(fields, path, deleted);
         }
     }
+}
+
+/// `start-end r--p offset major:minor inode /usr/lib/jvm/…/libjvm.so`
+fn library(fields: &[u8], path: &Path, deleted: bool) -> Option<Library> {
+    let mut fields = std::str::from_utf8(fields).ok()?.split_ascii_whitespace();
+    let (start, end) = fields.next()?.split_once('-')?;
+    let number = |text| u64::from_str_radix(text, 16).ok();
+    let (start, end, offset) = (number(start)?, number(end)?, number(fields.nth(1)?)?);
+    let inode = fields.nth(1)?.parse().ok()?;
+    Some(Library { start, end, base: start.checked_sub(offset)?, inode, path: path.to_owned(), deleted })
 }
 
 /// `start-end rw-s offset major:minor inode /tmp/hsperfdata_<user>/<vpid>`
@@ -100,13 +127,15 @@ mod tests {
         let text = b"\
 5581-5582 r--p 00000000 fe:00 99 /usr/lib/jvm/bin/java
 7f11-7f12 rw-p 00000000 00:00 0
-7f13-7f14 r-xp 00000000 fe:00 77 /usr/lib/jvm/lib/server/libjvm.so
+7f13-7f14 r-xp 00000100 fe:00 77 /usr/lib/jvm/lib/server/libjvm.so
 7f15-7f16 r--s 00000000 fe:01 55 /tmp/hsperfdata_me/1
 7f17-7f18 rw-s 00000000 fe:01 56 /tmp/hsperfdata_a b/4711 (deleted)
 7f19-7f1a rw-p 00000000 00:00 0 [stack]
 ";
         let found = Mappings::read(&text[..]).unwrap();
-        assert!(found.libjvm && !found.openj9);
+        let library = found.library.unwrap();
+        assert!(!found.openj9);
+        assert_eq!((library.start, library.end, library.base, library.inode), (0x7f13, 0x7f14, 0x7e13, 77));
         let region = found.region.unwrap();
         assert_eq!(region.id, FileId { device: makedev(0xfe, 1), inode: 56 });
         assert_eq!(region.path, Path::new("/tmp/hsperfdata_a b/4711"));
@@ -134,6 +163,6 @@ mod tests {
     fn openj9_brings_a_libjvm_too() {
         let text = "1-2 r-xp 0 fe:00 7 /opt/j9/libjvm.so\n1-2 r-xp 0 fe:00 7 /opt/j9/libj9vm29.so";
         let found = Mappings::read(text.as_bytes()).unwrap();
-        assert!(found.libjvm && found.openj9);
+        assert!(found.library.is_some() && found.openj9);
     }
 }

@@ -1,7 +1,7 @@
-//! Finding JVMs: region files below configured roots, and processes in /proc.
+//! Finding JVMs: region files below configured roots, and processes in /proc with their memory.
 //!
 //! A [`Scanner`] looks at both and brings them together in a [`Scan`]: each region file once, with its process where
-//! that is visible, and for everything that looks like a JVM and is not read a [`Refusal`] that says why.
+//! that is visible, JVMs without a readable file by their memory, and for everything that looks like a JVM and is not read a [`Refusal`] that says why.
 //!
 //! # Promise
 //! The directories are writable for others, and what lies there is hostile until examined. No link is followed out of
@@ -23,8 +23,10 @@ mod cgroup;
 mod explain;
 mod flags;
 mod join;
+mod libjvm;
 pub mod liveness;
 mod maps;
+mod memory;
 mod open;
 mod passwd;
 mod process;
@@ -32,6 +34,7 @@ mod procfs;
 mod refusal;
 mod roots;
 mod survey;
+mod vm_structs;
 pub mod watch;
 
 use std::fs::File;
@@ -41,8 +44,9 @@ use std::sync::Arc;
 use rustix::fs::Stat;
 use rustix::io::Errno;
 
-use crate::config::{Discovery, Enabled};
+use crate::config::{Discovery, Enabled, Processes};
 use crate::metric::Labels;
+use crate::perfdata::{Access, Memory, Region, RegionError};
 
 pub use liveness::{Liveness, exited};
 pub use open::raise_descriptor_limit;
@@ -51,6 +55,7 @@ pub use refusal::{Reason, Refusal};
 pub use roots::{PatternError, Root};
 pub use watch::{Watch, Watched, Woken};
 
+use memory::Memories;
 use open::Opener;
 use procfs::Procfs;
 use survey::Survey;
@@ -79,20 +84,74 @@ impl FileId {
     }
 }
 
-/// A region file that passed every check.
+/// What a region is known by from scan to scan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RegionId {
+    /// The file that holds it.
+    File(FileId),
+    /// The process that holds it, by number and start, and where.
+    Memory {
+        /// As numbered in this process's pid namespace.
+        pid: i32,
+        /// Start in clock ticks since boot.
+        start_ticks: u64,
+        /// Address of the region.
+        address: u64,
+    },
+}
+
+impl RegionId {
+    fn file(self) -> Option<FileId> {
+        match self {
+            Self::File(id) => Some(id),
+            Self::Memory { .. } => None,
+        }
+    }
+}
+
+/// A region that can be opened.
+#[derive(Debug)]
+pub enum Source {
+    /// A file, open for reading.
+    File(File),
+    /// The memory of a process, `length` bytes from the address `start`.
+    Memory {
+        /// Whose.
+        memory: Memory,
+        /// Address.
+        start: u64,
+        /// Bytes.
+        length: u64,
+    },
+}
+
+impl Source {
+    /// Opens it; `access` is how a file is read.
+    ///
+    /// # Errors
+    /// See [`Region::open`] and [`Region::of_process`].
+    pub fn open(self, access: Access) -> Result<Region, RegionError> {
+        match self {
+            Self::File(file) => Region::open(file, access),
+            Self::Memory { memory, start, length } => Region::of_process(memory, start, length),
+        }
+    }
+}
+
+/// A region that passed every check.
 #[derive(Debug)]
 pub struct Candidate {
-    /// Where it was found: below a root if one shows it, else below `/proc/PID/root`.
+    /// Where it was found: below a root if one shows it, else below `/proc/PID/root`; `/proc/PID/mem` without a file.
     pub path: PathBuf,
-    /// Open for reading; `None` for a file that the caller knows already.
-    pub file: Option<File>,
+    /// `None` for a region that the caller knows already.
+    pub source: Option<Source>,
     /// Its identity.
-    pub id: FileId,
-    /// Its owner, who is the JVM's effective user.
+    pub id: RegionId,
+    /// The JVM's effective user, who owns the file.
     pub owner: u32,
-    /// Its name: the JVM's number in the JVM's own pid namespace.
+    /// The JVM's number in the JVM's own pid namespace, which names the file.
     pub vpid: i32,
-    /// From `hsperfdata_<user>`.
+    /// From `hsperfdata_<user>`, else the user's name in the JVM's passwd file, else the number.
     pub user: String,
     /// What the root pattern captured.
     pub labels: Labels,
@@ -102,10 +161,10 @@ pub struct Candidate {
     pub linked: bool,
 }
 
-/// What one scan found. A known file that is not among the candidates is gone.
+/// What one scan found. A known region that is not among the candidates is gone.
 #[derive(Debug, Default)]
 pub struct Scan {
-    /// Region files, each once.
+    /// Regions, each once.
     pub candidates: Vec<Candidate>,
     /// What looks like a JVM and is not read.
     pub refusals: Vec<Refusal>,
@@ -119,6 +178,7 @@ pub struct Scanner {
     opener: Opener,
     roots: Vec<Root>,
     procfs: Option<Procfs>,
+    memories: Option<Memories>,
     /// What is wrong with the configuration, reported by every scan.
     standing: Vec<Refusal>,
 }
@@ -147,17 +207,23 @@ impl Scanner {
                 }
             },
         };
-        Self { opener: Opener::default(), roots, procfs, standing }
+        let memories = (config.processes == Processes::Auto).then(Memories::default);
+        Self { opener: Opener::default(), roots, procfs, memories, standing }
     }
 
-    /// Looks once. Files that are `known` are examined and not opened again.
-    pub fn scan(&mut self, known: &dyn Fn(FileId) -> bool) -> Scan {
+    /// Looks once. Regions that are `known` are examined and not opened again.
+    pub fn scan(&mut self, known: &dyn Fn(RegionId) -> bool) -> Scan {
         let mut survey = Survey::new(&self.opener, known);
         self.standing.iter().for_each(|refusal| survey.refuse(refusal.clone()));
         self.roots.iter().for_each(|root| survey.visit(root));
         if let Some(procfs) = &mut self.procfs {
             match procfs.scan(&survey.numbers()) {
-                Ok(sightings) => join::join(&mut survey, procfs, sightings),
+                Ok(sightings) => {
+                    join::join(&mut survey, procfs, sightings);
+                    if let Some(memories) = &mut self.memories {
+                        memories.rescue(&mut survey, procfs);
+                    }
+                }
                 Err(errno) => survey.refuse(no_procfs(procfs.path(), errno)),
             }
         }

@@ -277,7 +277,7 @@ fn verdict(stat: &Stat, directory_owner: u32) -> Result<(), (Reason, String)> {
 ///
 /// `/proc/self/fd` reopens the very inode that was examined, so that not even a device put in its place meanwhile is
 /// touched. Without it `name` in `directory` is opened again and compared.
-fn reopen(handle: &OwnedFd, directory: BorrowedFd<'_>, name: &Path) -> Result<File, Errno> {
+pub(super) fn reopen(handle: &OwnedFd, directory: BorrowedFd<'_>, name: &Path) -> Result<File, Errno> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let through_handle = format!("/proc/self/fd/{}", handle.as_raw_fd());
     let file = match quietly(flags, |flags| open(&*through_handle, flags, Mode::empty())) {

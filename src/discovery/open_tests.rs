@@ -1,5 +1,5 @@
 //! A hostile directory, seen with `openat2` and without.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::panic, clippy::type_complexity, clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};

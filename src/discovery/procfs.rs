@@ -83,6 +83,17 @@ impl Procfs {
         &self.path
     }
 
+    /// Its root directory.
+    pub(super) fn root(&self) -> &OwnedFd {
+        &self.root
+    }
+
+    /// The process of that number, if the last scan saw a JVM in it.
+    pub(super) fn jvm(&self, pid: i32) -> Option<Arc<Process>> {
+        let sighting = self.entries.get(&pid)?.sighting.as_ref()?;
+        matches!(sighting.evidence, Evidence::Jvm(_)).then(|| Arc::clone(&sighting.process))
+    }
+
     /// Whether process numbers here are those of this process's own pid namespace.
     pub(super) fn own_numbers(&self) -> bool {
         self.own_numbers
@@ -172,7 +183,7 @@ fn evidence(directory: &OwnedFd, name: &[u8]) -> Option<Evidence> {
         .and_then(|maps| Mappings::read(File::from(maps)).map_err(|error| error.kind()));
     match maps {
         Ok(Mappings { region: Some(region), .. }) => Some(Evidence::Jvm(Some(region))),
-        Ok(maps) if maps.libjvm && !maps.openj9 => Some(Evidence::Jvm(None)),
+        Ok(maps) if maps.library.is_some() && !maps.openj9 => Some(Evidence::Jvm(None)),
         Ok(maps) => (maps.openj9 || name == b"java").then_some(Evidence::NotHotspot),
         Err(std::io::ErrorKind::PermissionDenied) => Some(Evidence::Hidden),
         Err(_) => None,

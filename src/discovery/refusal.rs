@@ -78,17 +78,6 @@ impl Reason {
         Self::IoError,
     ];
 
-    /// The label values of all, in the same order.
-    pub const NAMES: [&'static str; 21] = {
-        let mut names = [""; 21];
-        let mut at = 0;
-        while at < 21 {
-            names[at] = Self::ALL[at].as_str();
-            at += 1;
-        }
-        names
-    };
-
     /// The label value.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -1,5 +1,5 @@
 //! Whole scans of planted directories, without processes.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::panic, clippy::type_complexity, clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::fs;
 use std::time::Duration;
@@ -39,12 +39,12 @@ fn each_file_is_a_candidate_once() {
     assert_eq!(candidate.path, path);
     assert_eq!((candidate.vpid, candidate.user.as_str()), (1, "me"));
     assert_eq!(candidate.labels.get("container"), Some("app"));
-    assert!(candidate.file.is_some() && candidate.process.is_none() && candidate.linked);
+    assert!(candidate.source.is_some() && candidate.process.is_none() && candidate.linked);
 
     let id = candidate.id;
     let again = scanner.scan(&|known| known == id);
     assert_eq!(again.candidates.len(), 1);
-    assert!(again.candidates[0].file.is_none());
+    assert!(again.candidates[0].source.is_none());
 
     fs::remove_file(&path).unwrap();
     assert!(scanner.scan(&|known| known == id).candidates.is_empty());

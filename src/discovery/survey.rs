@@ -13,17 +13,17 @@ use super::open::{Found, Opener, Refused, UserDirectory, names, user_of, vpid_of
 use super::refusal::{Reason, Refusal};
 use super::roots::Root;
 use super::watch::Watched;
-use super::{Candidate, DIRECTORY_NAMES, FileId, SCAN_NAMES};
+use super::{Candidate, DIRECTORY_NAMES, FileId, RegionId, SCAN_NAMES, Source};
 use crate::metric::Labels;
 
 /// What has been found so far.
 pub(super) struct Survey<'a> {
     pub(super) opener: &'a Opener,
-    known: &'a dyn Fn(FileId) -> bool,
+    known: &'a dyn Fn(RegionId) -> bool,
     pub(super) candidates: Vec<Candidate>,
     pub(super) refused: Vec<Refused>,
     pub(super) watched: Vec<Watched>,
-    by_id: HashMap<FileId, usize>,
+    by_id: HashMap<RegionId, usize>,
     by_vpid: HashMap<i32, Vec<usize>>,
     names_left: usize,
     /// HotSpot's directories in each temporary directory, since many processes share one.
@@ -31,7 +31,7 @@ pub(super) struct Survey<'a> {
 }
 
 impl<'a> Survey<'a> {
-    pub(super) fn new(opener: &'a Opener, known: &'a dyn Fn(FileId) -> bool) -> Self {
+    pub(super) fn new(opener: &'a Opener, known: &'a dyn Fn(RegionId) -> bool) -> Self {
         Self {
             opener,
             known,
@@ -108,14 +108,15 @@ impl<'a> Survey<'a> {
     /// Makes a found file a candidate, once however often it is found. `None` if it cannot be opened.
     pub(super) fn admit(&mut self, directory: &UserDirectory, found: &Found, labels: &Labels) -> Option<usize> {
         let sight = found.sight;
-        if let Some(at) = self.by_id.get(&sight.id) {
+        let id = RegionId::File(sight.id);
+        if let Some(at) = self.by_id.get(&id) {
             return Some(*at);
         }
-        let file = if (self.known)(sight.id) {
+        let source = if self.is_known(id) {
             None
         } else {
             match directory.read(found) {
-                Ok(file) => Some(file),
+                Ok(file) => Some(Source::File(file)),
                 Err(refused) => {
                     self.refused.push(refused);
                     return None;
@@ -124,8 +125,8 @@ impl<'a> Survey<'a> {
         };
         Some(self.push(Candidate {
             path: found.path.clone(),
-            file,
-            id: sight.id,
+            source,
+            id,
             owner: sight.owner,
             vpid: sight.vpid,
             user: directory.user.clone(),
@@ -143,8 +144,8 @@ impl<'a> Survey<'a> {
         at
     }
 
-    /// Whether the caller has this file mapped already.
-    pub(super) fn is_known(&self, id: FileId) -> bool {
+    /// Whether the caller reads this region already.
+    pub(super) fn is_known(&self, id: RegionId) -> bool {
         (self.known)(id)
     }
 

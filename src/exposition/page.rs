@@ -10,13 +10,17 @@ use crate::formula::Formula;
 use crate::metric::{Family, Kind, Labels, label_name};
 
 /// The series of every JVM, grouped by family in the order of the families' Prometheus names.
+///
+/// A line is three pieces of text before its value: of the family, of the JVM, and of the series' own labels. The
+/// first and last are shared by many lines, so that a page of a thousand JVMs stays small.
 #[derive(Debug, Default)]
 pub struct Page {
-    /// Labels of each JVM, which all its series have.
-    pub(super) identities: Vec<Labels>,
     pub(super) blocks: Vec<Block>,
     pub(super) rows: Vec<Row>,
-    pub(super) text: String,
+    /// Of each JVM.
+    pub(super) identities: Vec<LabelText>,
+    /// Every label set that some series has beside those of its JVM.
+    pub(super) labels: Vec<LabelText>,
 }
 
 /// One family's part of a page.
@@ -25,18 +29,26 @@ pub(super) struct Block {
     pub(super) family: Arc<Family>,
     /// [`Family::prometheus`], rendered once.
     pub(super) name: Box<str>,
+    /// `name{`, with `_total` if it is a counter.
+    pub(super) open: Box<str>,
     pub(super) rows: Range<usize>,
 }
 
-/// One series: where its value comes from, and what stands before it.
+/// Labels, and the text that they make in a line.
+#[derive(Debug)]
+pub(super) struct LabelText {
+    pub(super) labels: Arc<Labels>,
+    /// Of a JVM: `a="b",c="d"`. Of a series: what follows on that up to the value, `,e="f"} `.
+    pub(super) text: Box<str>,
+}
+
+/// One series: whose it is, its labels, and where its value comes from.
 #[derive(Debug)]
 pub struct Row {
     /// Index of the JVM among those the page was made from.
     pub target: u32,
-    /// End of this row's text; it starts where the row before ends.
-    pub(super) end: u32,
-    /// Beside those of the JVM.
-    pub labels: Arc<Labels>,
+    /// Index in [`Page::labels`].
+    pub(super) labels: u32,
     /// Over the words that are gathered for the JVM.
     pub formula: Formula,
 }
@@ -55,39 +67,41 @@ pub struct Series<'a> {
 }
 
 impl Page {
-    /// Lays out the series of the JVMs that have these labels.
+    /// Lays out the series of the JVMs that have these labels; without any JVM the series' own labels are all.
     ///
     /// Of one family the series come out in the order in which they came in, so that a JVM's series stay together.
     pub fn new<'a>(identities: Vec<Labels>, series: impl Iterator<Item = Series<'a>>) -> Self {
-        let mut index: FxHashMap<*const Family, usize> = FxHashMap::default();
-        let mut groups: Vec<(&Arc<Family>, Box<str>, Vec<Series<'a>>)> = Vec::new();
+        let mut families: FxHashMap<*const Family, usize> = FxHashMap::default();
+        let mut groups: Vec<(&Arc<Family>, Box<str>, Vec<Row>)> = Vec::new();
+        let mut index: FxHashMap<&'a Labels, u32> = FxHashMap::default();
+        let mut labels: Vec<LabelText> = Vec::new();
+        let first = identities.iter().all(Labels::is_empty);
         for series in series {
-            let at = *index.entry(Arc::as_ptr(series.family)).or_insert_with(|| {
+            let at = *families.entry(Arc::as_ptr(series.family)).or_insert_with(|| {
                 groups.push((series.family, series.family.prometheus().into(), Vec::new()));
                 groups.len() - 1
             });
-            groups[at].2.push(series);
+            let label = *index.entry(series.labels).or_insert_with(|| {
+                labels.push(LabelText { labels: Arc::clone(series.labels), text: closing(series.labels, first) });
+                u32::try_from(labels.len() - 1).unwrap_or(u32::MAX)
+            });
+            groups[at].2.push(Row { target: series.target, labels: label, formula: series.formula.clone() });
         }
         groups.sort_by(|a, b| a.1.cmp(&b.1));
 
-        let none = Labels::default();
-        let mut page = Self::default();
-        for (family, name, group) in groups {
-            let first = page.rows.len();
-            for series in group {
-                let identity = identities.get(series.target as usize).unwrap_or(&none);
-                push_prefix(&mut page.text, family.kind, &name, identity, series.labels);
-                page.rows.push(Row {
-                    target: series.target,
-                    end: u32::try_from(page.text.len()).unwrap_or(u32::MAX),
-                    labels: Arc::clone(series.labels),
-                    formula: series.formula.clone(),
-                });
-            }
-            page.blocks.push(Block { family: Arc::clone(family), name, rows: first..page.rows.len() });
+        let mut page = Self { labels, ..Self::default() };
+        for (family, name, rows) in groups {
+            let start = page.rows.len();
+            page.rows.extend(rows);
+            let total = if family.kind == Kind::Counter { "_total" } else { "" };
+            let open = format!("{name}{total}{{").into();
+            page.blocks.push(Block { family: Arc::clone(family), name, open, rows: start..page.rows.len() });
         }
-        page.text.shrink_to_fit();
-        page.identities = identities;
+        page.rows.shrink_to_fit();
+        page.identities = identities
+            .into_iter()
+            .map(|labels| LabelText { text: pairs(&labels).into(), labels: Arc::new(labels) })
+            .collect();
         page
     }
 
@@ -102,27 +116,20 @@ impl Page {
     }
 }
 
-/// What precedes the value: `name{labels} ` for one number, `labels` alone where several lines follow from one value.
-fn push_prefix(text: &mut String, kind: Kind, name: &str, identity: &Labels, labels: &Labels) {
-    let single = !matches!(kind, Kind::Histogram | Kind::Summary);
-    if single {
-        text.push_str(name);
-        if kind == Kind::Counter {
-            text.push_str("_total");
-        }
-        if !(identity.is_empty() && labels.is_empty()) {
-            text.push('{');
-        }
-    }
-    push_labels(text, identity.iter().chain(labels.iter()));
-    if single {
-        text.push_str(if identity.is_empty() && labels.is_empty() { " " } else { "} " });
+/// What follows the labels of the JVM in a line, up to the value. `first` says that nothing precedes them.
+fn closing(labels: &Labels, first: bool) -> Box<str> {
+    match (labels.is_empty(), first) {
+        (true, true) => " ".into(),
+        (true, false) => "} ".into(),
+        (false, true) => format!("{}}} ", pairs(labels)).into(),
+        (false, false) => format!(",{}}} ", pairs(labels)).into(),
     }
 }
 
 /// `a="b",c="d"`, escaped.
-pub(super) fn push_labels<'a>(text: &mut String, labels: impl Iterator<Item = (&'a str, &'a str)>) {
-    for (index, (name, value)) in labels.enumerate() {
+fn pairs(labels: &Labels) -> String {
+    let mut text = String::new();
+    for (index, (name, value)) in labels.iter().enumerate() {
         if index > 0 {
             text.push(',');
         }
@@ -137,4 +144,5 @@ pub(super) fn push_labels<'a>(text: &mut String, labels: impl Iterator<Item = (&
         }
         text.push('"');
     }
+    text
 }

@@ -33,7 +33,8 @@ pub fn write_page<'s, S: Source + 's>(page: &Page, source: impl Fn(u32) -> &'s S
     for block in &page.blocks {
         let samples = page.rows[block.rows.clone()].iter().filter_map(|row| {
             let (source, identity) = (source(row.target), page.identities.get(row.target as usize));
-            let labels = identity.unwrap_or(&none).iter().chain(row.labels.iter());
+            let identity = identity.map_or(&none, |identity| &*identity.labels);
+            let labels = identity.iter().chain(page.labels[row.labels as usize].labels.iter());
             Some(Sample { labels, value: row.formula.evaluate(source)?, created: source.created() })
         });
         written += write_family(&block.family, samples, out);

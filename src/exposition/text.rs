@@ -4,7 +4,7 @@
 //! bounds are spelled as OpenMetrics has them (`1.0`) in both, so that a server that changes format keeps its series.
 //! OpenMetrics also tells when each cumulative series began, on `_created` lines.
 
-use super::page::{Block, Page, push_labels};
+use super::page::{Block, Page};
 use crate::formula::Source;
 use crate::metric::{Family, Histogram, Kind, Value};
 
@@ -17,12 +17,9 @@ pub(super) fn write<'s, S: Source + 's>(
     out: &mut Vec<u8>,
 ) -> usize {
     let mut writer = Writer { open_metrics, out, samples: 0 };
-    let mut start = 0;
     for block in &page.blocks {
         let mut headed = false;
         for row in &page.rows[block.rows.clone()] {
-            let prefix = &page.text[start..row.end as usize];
-            start = row.end as usize;
             let source = source(row.target);
             let value = row.formula.evaluate(source);
             if let Some(value) = value.filter(|value| fits(block.family.kind, value)) {
@@ -30,14 +27,29 @@ pub(super) fn write<'s, S: Source + 's>(
                     writer.header(&block.family, &block.name);
                     headed = true;
                 }
-                writer.series(block, prefix, &value);
+                let line = Line {
+                    block,
+                    identity: page.identities.get(row.target as usize).map_or("", |identity| &identity.text),
+                    closing: &page.labels[row.labels as usize].text,
+                };
+                writer.series(line, &value);
                 if open_metrics {
-                    writer.created(block, prefix, &value, source.created());
+                    writer.created(line, &value, source.created());
                 }
             }
         }
     }
     writer.samples
+}
+
+/// The pieces of a series' lines that are text.
+#[derive(Clone, Copy)]
+struct Line<'a> {
+    block: &'a Block,
+    /// `a="b",c="d"` of the JVM.
+    identity: &'a str,
+    /// `,e="f"} ` of the series.
+    closing: &'a str,
 }
 
 /// Whether a value can be written as what its family says it is.
@@ -47,11 +59,6 @@ fn fits(kind: Kind, value: &Value) -> bool {
         Value::Summary { .. } => kind == Kind::Summary,
         Value::Histogram(_) => kind == Kind::Histogram,
     }
-}
-
-/// The labels in `name{labels} `.
-fn inside_braces(prefix: &str) -> &str {
-    prefix.split_once('{').and_then(|(_, rest)| rest.strip_suffix("} ")).unwrap_or_default()
 }
 
 struct Writer<'a> {
@@ -106,71 +113,77 @@ impl Writer<'_> {
         }
     }
 
-    fn series(&mut self, block: &Block, prefix: &str, value: &Value) {
+    fn series(&mut self, line: Line<'_>, value: &Value) {
         match value {
             Value::Int(value) => {
-                self.text(prefix);
+                self.prefix(line);
                 self.text(itoa::Buffer::new().format(*value));
                 self.end();
             }
             Value::Float(value) => {
-                self.text(prefix);
+                self.prefix(line);
                 self.float(*value);
                 self.end();
             }
             Value::Summary { count, sum } => {
-                self.sample(&block.name, "_count", prefix, None, |w| w.text(itoa::Buffer::new().format(*count)));
-                self.sample(&block.name, "_sum", prefix, None, |w| w.float(*sum));
+                self.sample(line, "_count", None, |w| w.text(itoa::Buffer::new().format(*count)));
+                self.sample(line, "_sum", None, |w| w.float(*sum));
             }
-            Value::Histogram(histogram) => self.histogram(&block.name, prefix, histogram),
+            Value::Histogram(histogram) => self.histogram(line, histogram),
         }
     }
 
-    fn histogram(&mut self, name: &str, labels: &str, histogram: &Histogram) {
+    /// `name{labels} `
+    fn prefix(&mut self, line: Line<'_>) {
+        let bare = line.closing == " ";
+        self.text(if bare { line.block.open.trim_end_matches('{') } else { &line.block.open });
+        self.text(line.identity);
+        self.text(line.closing);
+    }
+
+    fn histogram(&mut self, line: Line<'_>, histogram: &Histogram) {
         let mut cumulative = 0;
         let bounds = histogram.bounds.iter().copied().chain([f64::INFINITY]);
         for (bound, count) in bounds.zip(&histogram.counts) {
             cumulative += count;
             let mut buffer = zmij::Buffer::new();
             let le = if bound.is_finite() { buffer.format_finite(bound) } else { "+Inf" };
-            self.sample(name, "_bucket", labels, Some(le), |w| w.text(itoa::Buffer::new().format(cumulative)));
+            self.sample(line, "_bucket", Some(le), |w| w.text(itoa::Buffer::new().format(cumulative)));
         }
-        self.sample(name, "_count", labels, None, |w| w.text(itoa::Buffer::new().format(cumulative)));
-        self.sample(name, "_sum", labels, None, |w| w.float(histogram.sum));
+        self.sample(line, "_count", None, |w| w.text(itoa::Buffer::new().format(cumulative)));
+        self.sample(line, "_sum", None, |w| w.float(histogram.sum));
     }
 
     /// When a cumulative series began at zero: a histogram knows it, of all others it is the JVM's start.
-    fn created(&mut self, block: &Block, prefix: &str, value: &Value, jvm: Option<f64>) {
-        let (created, labels) = match (block.family.kind, value) {
-            (_, Value::Histogram(histogram)) => (Some(histogram.created), prefix),
-            (Kind::Summary, _) => (jvm, prefix),
-            (Kind::Counter, _) => (jvm, inside_braces(prefix)),
+    fn created(&mut self, line: Line<'_>, value: &Value, jvm: Option<f64>) {
+        let created = match (line.block.family.kind, value) {
+            (_, Value::Histogram(histogram)) => Some(histogram.created),
+            (Kind::Summary | Kind::Counter, _) => jvm,
             _ => return,
         };
         if let Some(created) = created.filter(|created| *created > 0.0) {
-            self.sample(&block.name, "_created", labels, None, |w| w.float(created));
+            self.sample(line, "_created", None, |w| w.float(created));
             self.samples -= 1;
         }
     }
 
     /// `name_suffix{labels,le="…"} value`
-    fn sample(&mut self, name: &str, suffix: &str, labels: &str, le: Option<&str>, value: impl FnOnce(&mut Self)) {
-        self.text(name);
+    fn sample(&mut self, line: Line<'_>, suffix: &str, le: Option<&str>, value: impl FnOnce(&mut Self)) {
+        let own = line.closing.strip_suffix("} ").unwrap_or_default();
+        let labelled = !(line.identity.is_empty() && own.is_empty());
+        self.text(&line.block.name);
         self.text(suffix);
-        if !labels.is_empty() || le.is_some() {
+        if labelled || le.is_some() {
             self.text("{");
-            self.text(labels);
-            if let Some(le) = le {
-                let mut own = String::new();
-                push_labels(&mut own, std::iter::once(("le", le)));
-                if !labels.is_empty() {
-                    self.text(",");
-                }
-                self.text(&own);
-            }
-            self.text("}");
+            self.text(line.identity);
+            self.text(own);
         }
-        self.text(" ");
+        if let Some(le) = le {
+            self.text(if labelled { ",le=\"" } else { "le=\"" });
+            self.text(le);
+            self.text("\"");
+        }
+        self.text(if labelled || le.is_some() { "} " } else { " " });
         value(self);
         self.end();
     }

@@ -145,7 +145,7 @@ fn write_profile(out: &mut String, profile: &Profile, decisions: &[Decision]) {
     if !unmatched.is_empty() {
         let _ = writeln!(out, "rules of profile {} that took nothing of this JVM", profile.name);
         for rule in unmatched {
-            let _ = writeln!(out, "  {rule}");
+            let _ = writeln!(out, "  {}: {rule}", rule.takes);
         }
     }
     out.push('\n');

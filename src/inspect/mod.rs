@@ -6,6 +6,7 @@ mod native;
 
 use std::fmt::Write as _;
 use std::fs::File;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
@@ -96,21 +97,26 @@ fn of_file(path: &Path) -> Result<Image, InspectError> {
 
 /// Opens a regular file, and nothing that could block; `what` it should be.
 fn open(path: &Path, what: &str) -> std::io::Result<File> {
-    if !std::fs::metadata(path)?.is_file() {
-        let message = format!("{what} is a regular file, and this is none");
-        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, message));
-    }
-    File::open(path)
+    let kind = std::fs::metadata(path)?.file_type();
+    let found = match kind {
+        _ if kind.is_file() => return File::open(path),
+        _ if kind.is_dir() => "directory",
+        _ if kind.is_fifo() => "FIFO",
+        _ if kind.is_socket() => "socket",
+        _ => "device",
+    };
+    let message = format!("{what} is a regular file, this is a {found}");
+    Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, message))
 }
 
 fn of_process(pid: i32, config: &Config) -> Result<Image, InspectError> {
     let scan = Scanner::new(&config.discovery).scan(&|_| false);
     let found = scan.candidates.into_iter().find(|candidate| is_process(candidate, pid));
-    let Some((path, file)) = found.and_then(|candidate| Some((candidate.path, candidate.file?))) else {
+    let Some((path, source)) = found.and_then(|candidate| Some((candidate.path, candidate.source?))) else {
         return Err(not_found(pid, &scan.refusals));
     };
     let region = |error| InspectError::Region { path: path.clone(), error };
-    let open = Region::open(file, config.discovery.access).map_err(region)?;
+    let open = source.open(config.discovery.access).map_err(region)?;
     Image::read(&open).map_err(region)
 }
 

@@ -14,6 +14,8 @@ pub struct Origin {
     pub line: u32,
     /// Position in the file's `rules`, from 0.
     pub index: u32,
+    /// What the rule takes: `counter PATTERN` or `source NAME`.
+    pub takes: Box<str>,
 }
 
 impl fmt::Display for Origin {

@@ -1,5 +1,6 @@
 //! One rule: YAML to a compiled selector and action, checked on the way.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::decision::Origin;
@@ -44,6 +45,15 @@ pub(crate) enum Selector {
     Counter(Pattern, Box<str>),
     /// Facts of that source.
     Source(&'static SourceInfo),
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Counter(_, pattern) => write!(f, "counter {pattern}"),
+            Self::Source(source) => write!(f, "source {}", source.name),
+        }
+    }
 }
 
 /// What a rule does with what it takes.
@@ -96,8 +106,11 @@ pub(crate) fn decode_rules(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'
             file: Arc::clone(&decoder.file),
             line: item.position.line,
             index: u32::try_from(index).unwrap_or(u32::MAX),
+            takes: Box::default(),
         };
-        decode_rule(decoder, item, &path.item(index), reserved, origin)
+        let mut rule = decode_rule(decoder, item, &path.item(index), reserved, origin)?;
+        rule.origin.takes = rule.selector.to_string().into();
+        Some(rule)
     });
     rules.collect()
 }
@@ -135,12 +148,12 @@ fn decode_rule(
         (Some(word), _) => decode_action(decoder, word?, path, &fields, selector.as_ref())?,
     };
     let selector = selector?;
-    if let (Selector::Counter(Pattern::Literal(name), _), false) = (&selector, matches!(action, Action::Drop)) {
-        if is_secret(name) {
-            let position = fields.get("counter").map_or(node.position, |node| node.position);
-            decoder.report(position, &path.key("counter"), "this counter may hold secrets and is never exported", "");
-            return None;
-        }
+    if let (Selector::Counter(Pattern::Literal(name), _), false) = (&selector, matches!(action, Action::Drop))
+        && is_secret(name)
+    {
+        let position = fields.get("counter").map_or(node.position, |node| node.position);
+        decoder.report(position, &path.key("counter"), "this counter may hold secrets and is never exported", "");
+        return None;
     }
     Some(Rule { origin, position: node.position, selector, action })
 }
@@ -250,11 +263,11 @@ fn decode_export(
     let labels = fields
         .get("labels")
         .map_or(Some(Box::default()), |node| decode_labels(decoder, node, &path.key("labels"), selector, reserved));
-    if let (Some(Some(unit)), Some(node)) = (unit, fields.get("unit")) {
-        if unit.len() > 63 || !unit.bytes().all(|byte| byte.is_ascii_graphic()) {
-            let hint = "write it in UCUM, such as By, s, 1 or {class}";
-            decoder.report(node.position, &path.key("unit"), "a unit has 1 to 63 visible ASCII characters", hint);
-        }
+    if let (Some(Some(unit)), Some(node)) = (unit, fields.get("unit"))
+        && (unit.len() > 63 || !unit.bytes().all(|byte| byte.is_ascii_graphic()))
+    {
+        let hint = "write it in UCUM, such as By, s, 1 or {class}";
+        decoder.report(node.position, &path.key("unit"), "a unit has 1 to 63 visible ASCII characters", hint);
     }
     let metric = match fields.get("metric") {
         Some(node) => decode_metric(decoder, node, &path.key("metric"), selector),

@@ -302,7 +302,7 @@ test.yaml:7:111: rules[3].labels.f: `$` without a name; write `$$` for a dollar 
 test.yaml:8:15: rules[4].counter: `{` without `}`
 test.yaml:9:15: rules[5].counter: the regular expression does not compile: unclosed group
 test.yaml:10:5: rules[6]: the rule does not say which metric it makes; add `metric: NAME`, or `action: drop`
-test.yaml:11:14: rules[7].source: no source is called `pool.usde`; did you mean `pool.used`?
+test.yaml:11:14: rules[7].source: no source is called `pool.usd`; did you mean `pool.used`?
 test.yaml:12:48: rules[8].labels.a: the source pool.used has no label `poool`; it has $pool, $type
 test.yaml:13:33: rules[9].action: only counters have a name to derive a metric from; describe the metric with `metric`
 test.yaml:14:40: rules[10].labels: a rule with an action describes no metric; remove this key, or `action`

@@ -59,6 +59,16 @@ impl Process {
             _ => Err(io::Error::new(io::ErrorKind::NotFound, "the pid is another process's")),
         }
     }
+
+    /// Its `/tmp`, for a JVM that has no region file by which a directory could be known.
+    ///
+    /// # Errors
+    /// It has ended, or its `/tmp` is a link or no directory.
+    pub fn tmp(&self) -> io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // `root` is a magic link into the process's own root directory, and `tmp` there is not followed.
+        Ok(rustix::fs::openat(&self.directory, "root/tmp", flags, Mode::empty())?)
+    }
 }
 
 /// The directory that holds `hsperfdata_<user>/<vpid>`, opened by the path of that region file. The path may lead

@@ -1,6 +1,9 @@
 //! A private copy of a region, decoded.
 
 use std::borrow::Cow;
+use std::hash::{BuildHasher, BuildHasherDefault};
+
+use rustc_hash::FxHasher;
 
 use super::entry::{Entries, Entry, walk};
 use super::prologue::Prologue;
@@ -15,7 +18,8 @@ pub struct Image {
     /// The complete entries.
     pub entries: Entries,
     bytes: Vec<u8>,
-    by_name: Vec<u32>,
+    /// Hash of each name and its index in the list, in ascending order.
+    by_name: Vec<(u64, u32)>,
 }
 
 /// A counter's value.
@@ -37,9 +41,9 @@ impl Image {
     pub fn decode(bytes: Vec<u8>) -> Result<Self, DecodeError> {
         let prologue = Prologue::decode(&bytes)?;
         let entries = walk(&prologue, &bytes);
-        let mut by_name: Vec<u32> = (0..u32::try_from(entries.list.len()).unwrap_or(0)).collect();
-        let name = |at: &u32| entries.list.get(*at as usize).map(|entry| &entry.name);
-        by_name.sort_by(|a, b| name(a).cmp(&name(b)));
+        let mut by_name: Vec<(u64, u32)> =
+            entries.list.iter().zip(0..).map(|(entry, index)| (hash(&entry.name), index)).collect();
+        by_name.sort_unstable();
         Ok(Self { prologue, entries, bytes, by_name })
     }
 
@@ -55,9 +59,10 @@ impl Image {
 
     /// The entry of that exact name; of several, the first in the region.
     pub fn entry(&self, name: &str) -> Option<&Entry> {
-        let key = |at: &u32| self.entries.list.get(*at as usize);
-        let from = self.by_name.partition_point(|at| key(at).is_some_and(|entry| *entry.name < *name));
-        self.by_name.get(from).and_then(key).filter(|entry| *entry.name == *name)
+        let wanted = hash(name);
+        let from = self.by_name.partition_point(|(hash, _)| *hash < wanted);
+        let candidates = self.by_name.get(from..).unwrap_or_default().iter().take_while(|(hash, _)| *hash == wanted);
+        candidates.filter_map(|(_, index)| self.entries.list.get(*index as usize)).find(|entry| *entry.name == *name)
     }
 
     /// The number of that name; `None` where it is absent or not a scalar.
@@ -96,4 +101,8 @@ impl Image {
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
+}
+
+fn hash(name: &str) -> u64 {
+    BuildHasherDefault::<FxHasher>::default().hash_one(name)
 }

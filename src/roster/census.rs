@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::fs::File;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -11,12 +10,12 @@ use super::slots::Slots;
 use super::target::Target;
 use super::{Roster, Starting};
 use crate::config::{Config, Limits};
-use crate::discovery::{Candidate, FileId, Reason, Refusal, Scan};
+use crate::discovery::{Candidate, Reason, Refusal, RegionId, Scan, Source};
 use crate::exposition::{Page, Series};
 use crate::formula::BoardId;
 use crate::mapping::{Dropped, Profile};
 use crate::metric::Labels;
-use crate::perfdata::{Access, Image};
+use crate::perfdata::{Access, Image, Via};
 use crate::snapshot::Board;
 
 /// What the census needs of the configuration.
@@ -54,7 +53,7 @@ pub trait Boards: Debug + Send {
 pub struct Census {
     settings: Settings,
     boards: Box<dyn Boards>,
-    followed: BTreeMap<FileId, Followed>,
+    followed: BTreeMap<RegionId, Followed>,
     slots: Slots,
     roster: Arc<Roster>,
     /// A JVM was replaced since the scan.
@@ -86,7 +85,7 @@ impl Census {
     }
 
     /// Whether a region is open already, so that a scan need not open it again.
-    pub fn follows(&self, id: FileId) -> bool {
+    pub fn follows(&self, id: RegionId) -> bool {
         self.followed.contains_key(&id)
     }
 
@@ -98,9 +97,9 @@ impl Census {
             followed.linked = false;
         }
         for mut candidate in scan.candidates {
-            match (self.followed.get_mut(&candidate.id), candidate.file.take()) {
+            match (self.followed.get_mut(&candidate.id), candidate.source.take()) {
                 (Some(followed), _) => followed.see(candidate),
-                (None, Some(file)) => self.follow(candidate, file, &mut refusals),
+                (None, Some(source)) => self.follow(candidate, source, &mut refusals),
                 (None, None) => self.unsettled = true,
             }
         }
@@ -110,18 +109,18 @@ impl Census {
     }
 
     /// Opens a region that was not known before.
-    fn follow(&mut self, candidate: Candidate, file: File, refusals: &mut Vec<Refusal>) {
+    fn follow(&mut self, candidate: Candidate, source: Source, refusals: &mut Vec<Refusal>) {
         if self.followed.len() >= self.settings.limits.max_jvms {
             let detail =
                 format!("limits.max_jvms is {}; raise it to serve this JVM too", self.settings.limits.max_jvms);
             refusals.push(refuse(&candidate, Reason::TooMany, detail));
             return;
         }
-        match Followed::new(candidate, file, self.settings.access) {
-            Ok(followed) => {
-                self.followed.insert(followed.candidate.id, followed);
+        match source.open(self.settings.access) {
+            Ok(region) => {
+                self.followed.insert(candidate.id, Followed::new(candidate, region));
             }
-            Err((candidate, error)) => refusals.push(refuse(&candidate, reason(&error), error.to_string())),
+            Err(error) => refusals.push(refuse(&candidate, reason(&error), error.to_string())),
         }
     }
 
@@ -137,7 +136,7 @@ impl Census {
                 Finding::Ended => {
                     over.push(*id);
                     self.unsettled |= followed.linked && followed.target.is_some();
-                    if followed.target.is_none() && followed.linked {
+                    if followed.target.is_none() && followed.linked && followed.region.via() == Via::File {
                         let detail =
                             "its JVM was killed and left the file behind; the next JVM of this user deletes it";
                         refusals.push(refuse(&followed.candidate, Reason::Stale, detail.to_owned()));
@@ -147,7 +146,7 @@ impl Census {
                     over.push(*id);
                     refusals.push(refuse(&followed.candidate, reason, detail));
                 }
-                Finding::Target(target) => born.push((*id, target)),
+                Finding::Target(found) => born.push((*id, found)),
             }
         }
         let changed = !(over.is_empty() && born.is_empty());
@@ -156,14 +155,15 @@ impl Census {
         }
         // Slots are taken after all that ended have given theirs back, and in the order in which JVMs started, so that
         // an exporter that restarts hands out the same ones.
-        born.sort_by_key(|(_, target)| target.incarnation.birth);
-        for (id, target) in born {
-            self.serve(id, *target);
+        born.sort_by_key(|(_, found)| found.0.incarnation.birth);
+        for (id, found) in born {
+            let (target, image) = *found;
+            self.serve(id, target, &image);
         }
         changed
     }
 
-    fn forget(&mut self, id: FileId) {
+    fn forget(&mut self, id: RegionId) {
         let Some(followed) = self.followed.remove(&id) else { return };
         if let Some(target) = &followed.target {
             self.slots.give_back(&target.app, &followed.candidate.labels, target.slot);
@@ -171,20 +171,13 @@ impl Census {
     }
 
     /// Gives a target its boards, plans and identity.
-    fn serve(&mut self, id: FileId, mut target: Target) {
+    fn serve(&mut self, id: RegionId, mut target: Target, image: &Image) {
         let Some(followed) = self.followed.get_mut(&id) else { return };
-        let image = match Image::read(&followed.region) {
-            Ok(image) => image,
-            Err(error) => {
-                tracing::debug!(path = %target.path.display(), %error, "the region changed while it was planned");
-                return;
-            }
-        };
         if followed.boards.is_empty() {
-            followed.boards = self.boards.attach(&target, &image);
+            followed.boards = self.boards.attach(&target, image);
         }
         target.boards = followed.boards.iter().map(|(id, board)| (*id, Arc::clone(board), board.read().0)).collect();
-        target.plan(&image, &self.settings);
+        target.plan(image, &self.settings);
         let labels = &followed.candidate.labels;
         target.slot = match &followed.target {
             Some(old) if old.app == target.app => old.slot,

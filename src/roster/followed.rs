@@ -1,6 +1,5 @@
 //! One region from its first sight to its JVM's end.
 
-use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +11,7 @@ use crate::discovery::{Candidate, Liveness, Reason};
 use crate::formula::BoardId;
 use crate::hotspot::Jvm;
 use crate::metric::Labels;
-use crate::perfdata::{Access, Freshness, Image, Region, RegionError, Seal};
+use crate::perfdata::{Freshness, Image, MemoryError, Region, RegionError, Seal, Via};
 use crate::snapshot::Board;
 
 /// `sun.os.hrt.ticks`: uptime, written every 50 ms by JDK 8 to 24 (JDK-8241678 removed it).
@@ -30,7 +29,7 @@ pub(super) struct Followed {
     heartbeat: Option<Heartbeat>,
     pub(super) target: Option<Arc<Target>>,
     pub(super) boards: Vec<(BoardId, Arc<dyn Board>)>,
-    /// The directory entry is still there.
+    /// The last scan showed it: the directory entry is still there, or the process with its memory.
     pub(super) linked: bool,
 }
 
@@ -53,22 +52,19 @@ pub(super) enum Finding {
     /// The region is not one that can be served.
     Refused(Reason, String),
     /// A target to serve from now on.
-    Target(Box<Target>),
+    Target(Box<(Target, Image)>),
 }
 
 impl Followed {
-    /// Opens the region of a candidate.
-    pub(super) fn new(candidate: Candidate, file: File, access: Access) -> Result<Self, (Candidate, RegionError)> {
-        match Region::open(file, access) {
-            Ok(region) => Ok(Self {
-                linked: candidate.linked,
-                candidate,
-                region: Arc::new(region),
-                heartbeat: None,
-                target: None,
-                boards: Vec::new(),
-            }),
-            Err(error) => Err((candidate, error)),
+    /// A candidate whose region was opened a moment ago.
+    pub(super) fn new(candidate: Candidate, region: Region) -> Self {
+        Self {
+            linked: candidate.linked,
+            candidate,
+            region: Arc::new(region),
+            heartbeat: None,
+            target: None,
+            boards: Vec::new(),
         }
     }
 
@@ -80,6 +76,10 @@ impl Followed {
 
     /// Looks at the region and asks whether its JVM lives. `anew` makes a target even of one that has not changed.
     pub(super) fn examine(&mut self, settings: &Settings, anew: bool) -> Finding {
+        // Memory is not held as a file is: a JVM that the scan does not name has ended, or is read by its file now.
+        if self.region.via() == Via::Memory && !self.linked {
+            return Finding::Ended;
+        }
         let Some(target) = self.target.clone() else { return self.examine_newcomer(settings) };
         let state = match self.state(&target) {
             Some(state) => state,
@@ -90,7 +90,10 @@ impl Followed {
                 let same = target.boards.iter().all(|(_, board, shape)| Arc::ptr_eq(&board.read().0, shape));
                 match (same && !anew, state == target.state) {
                     (true, true) => Finding::Unchanged,
-                    (true, false) => Finding::Target(Box::new(Target { state, ..(*target).clone() })),
+                    (true, false) => match Image::read(&self.region) {
+                        Ok(image) => Finding::Target(Box::new((Target { state, ..(*target).clone() }, image))),
+                        Err(_) => Finding::Ended,
+                    },
                     (false, _) => self.read(settings, state),
                 }
             }
@@ -113,7 +116,9 @@ impl Followed {
         let image = match Image::read(&self.region) {
             Ok(image) => image,
             Err(RegionError::Decode(error)) if error.is_blank() => return Finding::Starting,
-            Err(RegionError::Truncated) => return Finding::Ended,
+            Err(RegionError::Truncated | RegionError::Memory(MemoryError::Ended | MemoryError::Unmapped)) => {
+                return Finding::Ended;
+            }
             Err(error) => return Finding::Refused(reason(&error), error.to_string()),
         };
         let jvm = Jvm::of(&image, &settings.properties);
@@ -131,7 +136,7 @@ impl Followed {
         let app = app.or_else(|| process.as_ref().and_then(|process| process.unit())).or_else(|| jvm.app.clone());
         let mut target = Target {
             incarnation: Incarnation {
-                file: self.candidate.id,
+                region: self.candidate.id,
                 birth: image.word("sun.rt.createVmBeginTime").or(image.word("sun.rt.vmInitDoneTime")).unwrap_or(0),
             },
             state,
@@ -153,7 +158,7 @@ impl Followed {
         if let Some(state) = self.state(&target) {
             target.state = state;
         }
-        Finding::Target(Box::new(target))
+        Finding::Target(Box::new((target, image)))
     }
 
     /// The state of a JVM that is being served; `None` when it has ended.
@@ -190,6 +195,7 @@ impl Followed {
             path: self.candidate.path.clone(),
             vpid: self.candidate.vpid,
             pid: self.candidate.process.as_ref().map(|process| process.pid),
+            via: Some(self.region.via()),
         }
     }
 }
@@ -202,6 +208,6 @@ pub(super) fn reason(error: &RegionError) -> Reason {
         RegionError::Decode(error) if error.is_version() => Reason::UnsupportedVersion,
         RegionError::Decode(_) | RegionError::Replaced | RegionError::Offset(_) => Reason::NotPerfdata,
         RegionError::Truncated => Reason::TooSmall,
-        RegionError::Io(_) => Reason::IoError,
+        RegionError::Memory(_) | RegionError::Io(_) => Reason::IoError,
     }
 }

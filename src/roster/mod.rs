@@ -18,6 +18,7 @@ pub use target::{Incarnation, State, Target, Vitals};
 use crate::discovery::Refusal;
 use crate::exposition::Page;
 use crate::mapping::Dropped;
+use crate::perfdata::Via;
 
 /// Everything that is known between two scans.
 #[derive(Debug)]
@@ -47,6 +48,8 @@ pub struct Starting {
     pub vpid: i32,
     /// The process, where it is visible.
     pub pid: Option<i32>,
+    /// By which way it will be read, if that is known yet.
+    pub via: Option<Via>,
 }
 
 impl From<Refusal> for Starting {
@@ -54,7 +57,7 @@ impl From<Refusal> for Starting {
     fn from(refusal: Refusal) -> Self {
         let path = refusal.path.unwrap_or_default();
         let vpid = path.file_name().and_then(|name| name.to_str()?.parse().ok()).unwrap_or(0);
-        Self { path, vpid, pid: refusal.pid }
+        Self { path, vpid, pid: refusal.pid, via: None }
     }
 }
 

@@ -4,19 +4,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::census::Settings;
-use crate::discovery::{FileId, Process};
-use crate::formula::{BoardId, Formula};
+use crate::discovery::{Process, RegionId};
+use crate::formula::Formula;
 use crate::hotspot::{self, Fact, Jvm};
 use crate::mapping::{Plan, Words};
 use crate::metric::{Kind, Labels, Value};
 use crate::perfdata::{Image, Region, Seal};
-use crate::snapshot::Board;
+use crate::snapshot::Attached;
 
 /// One life of one JVM. A restarted JVM, with the same pid or not, is another incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Incarnation {
-    /// The region file.
-    pub file: FileId,
+    /// Where its counters are.
+    pub region: RegionId,
     /// What tells two JVMs in the same file apart: epoch milliseconds of the start.
     pub birth: i64,
 }
@@ -43,17 +43,6 @@ impl State {
     /// Every state, for metrics that show zeros too.
     pub const ALL: [Self; 5] = [Self::Starting, Self::Mapped, Self::Unlinked, Self::Unconfirmed, Self::Stalled];
 
-    /// The label values of all, in the same order.
-    pub const NAMES: [&'static str; 5] = {
-        let mut names = [""; 5];
-        let mut at = 0;
-        while at < 5 {
-            names[at] = Self::ALL[at].as_str();
-            at += 1;
-        }
-        names
-    };
-
     /// The label value.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -75,9 +64,9 @@ pub struct Target {
     pub state: State,
     /// Where its region was found.
     pub path: PathBuf,
-    /// Name of the region file: the JVM's pid in its own pid namespace.
+    /// The JVM's pid in its own pid namespace: the name of its region file.
     pub vpid: i32,
-    /// The `USER` of `hsperfdata_USER`.
+    /// The `USER` of `hsperfdata_USER`, or what it would be.
     pub user: Box<str>,
     /// What the program is called.
     pub app: Box<str>,
@@ -100,7 +89,7 @@ pub struct Target {
     /// One plan per profile, in the order of the configuration.
     pub plans: Vec<Arc<Plan>>,
     /// What else is known of it, and the facts from which the plans were made.
-    pub boards: Vec<(BoardId, Arc<dyn Board>, Arc<[Fact]>)>,
+    pub boards: Vec<Attached>,
 }
 
 /// Facts that every list of JVMs shows; absent where the JVM does not tell.
@@ -117,10 +106,10 @@ pub struct Vitals {
 }
 
 impl Target {
-    /// Whether the region file has no name any more.
+    /// Whether there is a region file and it has no name any more.
     pub fn is_unlinked(&self) -> bool {
         use std::os::unix::fs::MetadataExt;
-        self.region.file().metadata().is_ok_and(|file| file.nlink() == 0)
+        self.region.file().and_then(|file| file.metadata().ok()).is_some_and(|file| file.nlink() == 0)
     }
 
     /// Compiles the plans of every profile from a copy of the region.

@@ -25,20 +25,20 @@ pub enum HealthcheckError {
         url: String,
     },
     /// Nothing listens there.
-    #[error("cannot connect to {authority}: {source}; does the exporter run, and with this --web.listen-address?")]
+    #[error("cannot connect to {authority}: {error}; does the exporter run, and with this --web.listen-address?")]
     Connect {
         /// Host and port.
         authority: String,
         /// What the connection attempt said.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// Something listens, and does not speak HTTP.
-    #[error("{url}: no HTTP answer: {source}")]
+    #[error("{url}: no HTTP answer: {error}")]
     Http {
         /// As given.
         url: String,
         /// What was wrong with the answer.
-        source: hyper::Error,
+        error: hyper::Error,
     },
     /// It says that it is not healthy.
     #[error("{url}: answered {status}, expected 200 OK")]
@@ -81,8 +81,8 @@ async fn ask(url: &str) -> Result<(), HealthcheckError> {
     let unbracketed = host.trim_start_matches('[').trim_end_matches(']');
     let stream = TcpStream::connect((unbracketed, uri.port_u16().unwrap_or(80)))
         .await
-        .map_err(|source| HealthcheckError::Connect { authority: authority.to_owned(), source })?;
-    let http = |source| HealthcheckError::Http { url: url.to_owned(), source };
+        .map_err(|error| HealthcheckError::Connect { authority: authority.to_owned(), error })?;
+    let http = |error| HealthcheckError::Http { url: url.to_owned(), error };
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(http)?;
     let answer = tokio::select! {
         answer = sender.send_request(request) => answer.map_err(http)?,

@@ -67,9 +67,9 @@ fn write_page(out: &mut String, contents: &Contents<'_>) -> fmt::Result {
 }
 
 fn write_jvm(out: &mut String, jvm: &JvmRow) -> fmt::Result {
-    writeln!(out, "<li class=\"jvm\">\n<div class=\"title\"><h3>{}", Escaped(&jvm.app))?;
-    if jvm.slot > 0 {
-        write!(out, " <span class=\"slot\" title=\"slot\">#{}</span>", jvm.slot)?;
+    writeln!(out, "<li class=\"jvm\">\n<div class=\"title\"><h3>{}", Escaped(jvm.app.as_deref().unwrap_or("?")))?;
+    if let Some(slot) = jvm.slot.filter(|slot| *slot > 0) {
+        write!(out, " <span class=\"slot\" title=\"slot\">#{slot}</span>")?;
     }
     out.push_str("</h3><span class=\"badges\">");
     if let Some(gc) = &jvm.gc {
@@ -101,7 +101,11 @@ fn write_jvm(out: &mut String, jvm: &JvmRow) -> fmt::Result {
             writeln!(out, "<dt>{}</dt><dd>{}</dd>", Escaped(name), Escaped(&value))?;
         }
     }
-    writeln!(out, "<dt>Region</dt><dd><code>{}</code></dd>\n</dl>\n</li>", Escaped(&jvm.path))
+    writeln!(
+        out,
+        "<dt>Region</dt><dd><code>{}</code></dd>\n</dl>\n</li>",
+        Escaped(jvm.path.as_deref().unwrap_or("not there yet"))
+    )
 }
 
 /// The bar spans the limit, or what is committed where no limit is known.
@@ -228,12 +232,12 @@ mod tests {
     fn hostile_names_stay_text() {
         let evil = "</style><script>alert('x')</script>\"onload=\u{202e}\0".to_owned();
         let jvm = JvmRow {
-            app: evil.clone(),
+            app: Some(evil.clone()),
             state: evil.clone(),
             main_class: Some(evil.clone()),
             java_version: Some(evil.clone()),
             gc: Some(evil.clone()),
-            path: evil.clone(),
+            path: Some(evil.clone()),
             labels: BTreeMap::from([(evil.clone(), evil.clone())]),
             vm_vendor: Some(evil.clone()),
             user: Some(evil.clone()),

@@ -25,10 +25,11 @@ impl<K: Eq + Hash> Quiet<K> {
     /// Whether `complaint` about `key` should be logged at `now`; if so it is remembered as said.
     pub fn is_news(&self, key: K, complaint: &str, now: Instant) -> bool {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((before, at)) = said.get(&key) {
-            if **before == *complaint && now.saturating_duration_since(*at) < REMINDER {
-                return false;
-            }
+        if let Some((before, at)) = said.get(&key)
+            && **before == *complaint
+            && now.saturating_duration_since(*at) < REMINDER
+        {
+            return false;
         }
         said.insert(key, (complaint.into(), now));
         true

@@ -17,16 +17,16 @@ const DURATION_BOUNDS: [f64; 10] = [0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 
 
 /// The closed sets that label values come from. Each is present as 0 from the start, so that an alert can tell "none"
 /// from "not measured".
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Vocabulary {
     /// States of a target.
-    pub states: &'static [&'static str],
+    pub states: Vec<&'static str>,
     /// Reasons to refuse a file or process.
-    pub refusals: &'static [&'static str],
+    pub refusals: Vec<&'static str>,
     /// Reasons why a JVM's memory could not be read.
-    pub read_failures: &'static [&'static str],
+    pub read_failures: Vec<&'static str>,
     /// Reasons to drop a series.
-    pub drops: &'static [&'static str],
+    pub drops: Vec<&'static str>,
 }
 
 /// Why the server refused a request.
@@ -113,11 +113,11 @@ impl SelfMetrics {
             scans: AtomicU64::new(0),
             scan_nanoseconds: AtomicU64::new(0),
             tables: Mutex::new(Tables {
-                targets: zeros(words.states),
-                refused: zeros(words.refusals),
+                targets: zeros(&words.states),
+                refused: zeros(&words.refusals),
                 requests_refused: zeros(&Refusal::ALL.map(Refusal::as_str)),
-                read_failures: zeros(words.read_failures),
-                series_dropped: zeros(words.drops),
+                read_failures: zeros(&words.read_failures),
+                series_dropped: zeros(&words.drops),
                 reloads: zeros(&["success", "failure"]),
                 reload_succeeded: None,
                 reload_success_time: None,
@@ -359,10 +359,10 @@ mod tests {
 
     fn metrics() -> Arc<SelfMetrics> {
         SelfMetrics::new(Vocabulary {
-            states: &["mapped", "waiting"],
-            refusals: &["other_owner"],
-            read_failures: &["truncated"],
-            drops: &["limit"],
+            states: vec!["mapped", "waiting"],
+            refusals: vec!["other_owner"],
+            read_failures: vec!["truncated"],
+            drops: vec!["limit"],
         })
     }
 
