@@ -29,6 +29,7 @@ has_compiler_for_java() {
 missing_packages() {
     has cc || echo gcc libc6-dev
     has promtool && has prometheus || echo prometheus
+    has strace || echo strace
     has chromium || echo chromium
     has setpriv && has unshare || echo util-linux
     python3 -c 'import ensurepip' 2>/dev/null || echo python3 python3-venv

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
-use crate::config::{self, Config, Enabled, Overrides, Problems};
+use crate::config::{self, Config, Overrides, Problems};
 use crate::discovery::watch::Waker;
 use crate::discovery::{Reason, Scanner, Watch};
 use crate::exposition::{Format, finish, write_families, write_page};
@@ -21,10 +21,10 @@ use crate::listing::{JvmRow, Listing, RefusedRow};
 use crate::mapping::Origin;
 use crate::nmt::Poller;
 use crate::roster::{Boards, Census, Roster, Settings, State, Target};
-use crate::sampler::{self, Sampler};
+use crate::sampler::Sampler;
 use crate::server::Site;
 use crate::snapshot::{FailureReason, Snapshot, View};
-use crate::surroundings::Surroundings;
+use crate::surroundings::{self, Surroundings};
 use crate::telemetry::{self, Quiet, ReloadOutcome, SelfMetrics, Vocabulary};
 
 /// The label values of the exporter's own metrics.
@@ -114,10 +114,12 @@ impl App {
         self.waker.wake();
     }
 
-    /// Scans once and takes a snapshot, for calls that print and exit.
+    /// Scans once and takes a snapshot, for calls that print and exit. No JVM is asked for its native memory, and
+    /// nothing is sampled: both need time.
     pub fn scan_once(&self) -> Snapshot {
         let config = self.config.load_full();
-        let mut census = Census::new(settings(&config), Box::new(self.surroundings(&config)));
+        let surroundings = Surroundings::new(None, None, config.discovery.procfs.visible());
+        let mut census = Census::new(Settings::from(&*config), Box::new(surroundings));
         let scan = Scanner::new(&config.discovery).scan(&|_| false);
         self.publish(census.update(scan), Duration::ZERO);
         Snapshot::take(self.roster.load_full(), Instant::now() + Duration::from_secs(60))
@@ -126,7 +128,7 @@ impl App {
     fn scan_until_stopped(&self, mut watch: Watch) {
         let mut config = self.config.load_full();
         let mut scanner = Scanner::new(&config.discovery);
-        let mut census = Census::new(settings(&config), Box::new(self.surroundings(&config)));
+        let mut census = Census::new(Settings::from(&*config), Box::new(self.surroundings(&config)));
         let complaints = Quiet::default();
         let mut files = Fingerprint::of(&config.files);
         while !self.stopping.load(Ordering::Acquire) {
@@ -151,21 +153,16 @@ impl App {
                 config = current;
                 files = Fingerprint::of(&config.files);
                 scanner = Scanner::new(&config.discovery);
-                census.reconfigure(settings(&config), boards);
+                census.reconfigure(Settings::from(&*config), boards);
             }
         }
     }
 
     /// Starts what is known of JVMs beside their counters.
     fn surroundings(&self, config: &Config) -> Surroundings {
-        let sampler = Sampler::start(sampling(&config.sampling)).unwrap_or_else(|error| {
-            tracing::error!(%error, "cannot start the sampling thread; pauses, peaks and allocation are absent");
-            None
-        });
-        let sampler = sampler.map(Arc::new);
+        let sampler = surroundings::start_sampler(&config.sampling);
         self.sampler.store(sampler.clone());
-        let procfs = (config.discovery.procfs.enabled != Enabled::No).then(|| config.discovery.procfs.path.clone());
-        Surroundings::new(sampler, Arc::clone(&self.poller), procfs)
+        Surroundings::new(sampler, Some(Arc::clone(&self.poller)), config.discovery.procfs.visible())
     }
 
     /// Puts a new configuration into force. Boards are made anew only where they depend on what has changed, since
@@ -367,25 +364,6 @@ fn row(target: &Target, view: &View<'_>) -> JvmRow {
         heap_limit: bytes(&target.vitals.heap_limit),
         vm_vendor: target.jvm.vm_vendor.clone(),
         user: Some(target.user.to_string()),
-    }
-}
-
-fn sampling(config: &config::Sampling) -> sampler::Settings {
-    sampler::Settings {
-        interval: config.interval,
-        idle_interval: config.idle_interval,
-        bounds: config.buckets.clone().into(),
-        causes: config.causes,
-        ..sampler::Settings::default()
-    }
-}
-
-fn settings(config: &Config) -> Settings {
-    Settings {
-        access: config.discovery.access,
-        limits: config.limits.clone(),
-        profiles: config.profiles.clone(),
-        properties: config.identity.properties.clone(),
     }
 }
 

@@ -29,7 +29,8 @@ pub struct Flags {
     /// Check the configuration, print every problem with its place, and exit with 0 or 64.
     #[arg(long = "config.check")]
     pub config_check: bool,
-    /// Scan once, print one exposition in text format 0.0.4, and exit.
+    /// Scan once, print one exposition in text format 0.0.4, and exit. No JVM is asked for its native memory and
+    /// nothing is sampled, so `jvm_nmt_*`, pauses and peaks are absent.
     #[arg(long = "once")]
     pub once: bool,
     /// Address to listen on: `:PORT`, `HOST:PORT` or `[IPv6]:PORT`. May be given several times.
@@ -65,7 +66,7 @@ pub struct Flags {
 /// What to do instead of serving.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Every JVM found, and every Java process or file that cannot be read, with the reason.
+    /// Every JVM found, and every Java process or file that cannot be read, with the reason. Asks no JVM anything.
     List {
         /// Form of the output.
         #[arg(long, default_value = "table")]
@@ -80,7 +81,17 @@ pub enum Command {
         #[arg(long, default_value = "table")]
         format: OutputFormat,
     },
-    /// Which rule makes which metric of which counter, and which counters no rule takes.
+    /// Native memory by the JVM's own account: total and categories, in bytes. Asks the JVM once, as `nmt.mode` allows.
+    Nmt {
+        /// A process id, or a saved reply to `jcmd PID VM.native_memory`.
+        #[arg(value_name = "PID|FILE")]
+        subject: String,
+        /// Form of the output.
+        #[arg(long, default_value = "table")]
+        format: OutputFormat,
+    },
+    /// Which rule makes which metric of which counter, and which counters no rule takes. Of a running JVM also what is
+    /// known beside its counters; for that it is asked for its native memory once, and never signalled.
     Explain {
         /// A process id, or a region file.
         #[arg(value_name = "PID|FILE")]

@@ -11,7 +11,7 @@ use hotspot_exporter::config::Config;
 use hotspot_exporter::exposition::Format;
 use hotspot_exporter::server::{self, Options, Site, healthcheck};
 use hotspot_exporter::telemetry::{SelfMetrics, log};
-use hotspot_exporter::{discovery, inspect};
+use hotspot_exporter::{discovery, inspect, nmt};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// `EX_USAGE` of sysexits.h.
@@ -72,7 +72,14 @@ fn run(command: &Command, source: ConfigSource, config: Config) -> anyhow::Resul
                 }
             }
         }
-        Command::Explain { subject } => print(&inspect::explain(&inspect::image(subject, &config)?, &config)),
+        Command::Nmt { subject, format } => {
+            let summary = inspect::native_memory(subject, &config)?;
+            match format {
+                OutputFormat::Table => print(&nmt::table(&summary)),
+                OutputFormat::Json => print(&format!("{}\n", serde_json::to_string_pretty(&summary)?)),
+            }
+        }
+        Command::Explain { subject } => print(&inspect::explain(subject, &config)?),
         Command::Healthcheck { url } => {
             runtime()?.block_on(healthcheck::healthcheck(url, healthcheck::DEADLINE))?;
             Ok(())

@@ -6,19 +6,20 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::config::Sampling;
 use crate::formula::BoardId;
 use crate::nmt::{self, Poller};
 use crate::perfdata::{Image, Seal};
 use crate::process::Observer;
 use crate::roster::{Boards, Target};
-use crate::sampler::{Sampler, Subject, Watchlist};
+use crate::sampler::{self, Sampler, Subject, Watchlist};
 use crate::snapshot::Board;
 
 /// Watches JVMs between scrapes, asks them for their native memory, and the kernel for their processes.
 #[derive(Debug)]
 pub struct Surroundings {
     sampler: Option<Arc<Sampler>>,
-    poller: Arc<Poller>,
+    poller: Option<Arc<Poller>>,
     observer: Observer,
     procfs: Option<PathBuf>,
     /// JVMs so far: each incarnation is another one.
@@ -26,10 +27,11 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
-    /// Of JVMs yet to be found. Sampler and poller are shared with who reconfigures them and reports on them;
-    /// `procfs` is where the proc file system is, if processes may be looked at.
-    pub fn new(sampler: Option<Arc<Sampler>>, poller: Arc<Poller>, procfs: Option<PathBuf>) -> Self {
-        Self { sampler, poller, observer: Observer::new(), procfs, count: 0 }
+    /// Of JVMs yet to be found. Sampler and poller are shared with who reconfigures them and reports on them; without
+    /// them nothing is sampled and no JVM is asked. `procfs` is where the proc file system is, if processes may be
+    /// looked at.
+    pub fn new(sampler: Option<Arc<Sampler>>, poller: Option<Arc<Poller>>, procfs: Option<&Path>) -> Self {
+        Self { sampler, poller, observer: Observer::new(), procfs: procfs.map(Path::to_owned), count: 0 }
     }
 }
 
@@ -43,13 +45,31 @@ impl Boards for Surroundings {
         if let Some(process) = process(target, self.procfs.as_deref()) {
             boards.push((BoardId::Process, self.observer.observe(process.directory)));
         }
-        self.count = self.count.wrapping_add(1);
-        match askable(target, self.procfs.as_deref(), self.count) {
-            Ok(askable) => boards.push((BoardId::Nmt, self.poller.watch(askable))),
-            Err(error) => tracing::debug!(path = %target.path.display(), %error, "native memory is not asked for"),
+        if let Some(poller) = &self.poller {
+            self.count = self.count.wrapping_add(1);
+            match askable(target, self.procfs.as_deref(), self.count) {
+                Ok(askable) => boards.push((BoardId::Nmt, poller.watch(askable))),
+                Err(error) => tracing::debug!(path = %target.path.display(), %error, "native memory is not asked for"),
+            }
         }
         boards
     }
+}
+
+/// Starts the sampling thread; `None` where sampling is off, and where no thread can be had, which is logged.
+pub fn start_sampler(config: &Sampling) -> Option<Arc<Sampler>> {
+    let settings = sampler::Settings {
+        interval: config.interval,
+        idle_interval: config.idle_interval,
+        bounds: config.buckets.clone().into(),
+        causes: config.causes,
+        ..sampler::Settings::default()
+    };
+    let sampler = Sampler::start(settings).unwrap_or_else(|error| {
+        tracing::error!(%error, "cannot start the sampling thread; pauses, peaks and allocation are absent");
+        None
+    });
+    sampler.map(Arc::new)
 }
 
 /// The JVM as one that may be asked for its native memory, under that id.

@@ -9,7 +9,7 @@ mod schema;
 mod tests;
 pub(crate) mod yaml;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,6 +106,13 @@ pub struct Procfs {
     pub path: PathBuf,
 }
 
+impl Procfs {
+    /// The mount point, unless processes are not to be looked at.
+    pub fn visible(&self) -> Option<&Path> {
+        (self.enabled != Enabled::No).then_some(&self.path)
+    }
+}
+
 impl Default for Procfs {
     fn default() -> Self {
         Self { enabled: Enabled::Auto, path: PathBuf::from("/proc") }
@@ -154,7 +161,7 @@ pub struct Nmt {
     pub mode: NmtMode,
     /// Time between two questions to one JVM.
     pub interval: Duration,
-    /// Deadline of one answer.
+    /// Deadline of one answer, at most the interval.
     pub timeout: Duration,
 }
 

@@ -252,6 +252,7 @@ fn buckets(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<Ve
 
 pub(crate) fn nmt(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Nmt {
     let mut nmt = Nmt::default();
+    let mut timeout = None;
     for (key, field) in fields(decoder, node, path, "nmt") {
         let path = &path.key(key);
         match key {
@@ -259,10 +260,11 @@ pub(crate) fn nmt(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Nm
             "interval" => put(&mut nmt.interval, decoder.duration(field, path, &between(SECOND, 24 * HOUR))),
             _ => {
                 let bounds = between(Duration::from_millis(10), HOUR);
-                put(&mut nmt.timeout, decoder.duration(field, path, &bounds));
+                timeout = decoder.duration(field, path, &bounds);
             }
         }
     }
+    nmt.timeout = timeout.unwrap_or(nmt.timeout.min(nmt.interval));
     if nmt.timeout > nmt.interval {
         let hint = "set both `interval` and `timeout`";
         decoder.report(node.position, path, "the timeout is longer than the interval", hint);

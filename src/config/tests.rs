@@ -105,6 +105,16 @@ limits: {max_jvms: 5, max_series_per_jvm: 10, max_label_value_length: 64}
 }
 
 #[test]
+fn the_timeout_of_nmt_follows_a_short_interval() {
+    for (text, seconds) in [("{interval: 3s}", 3), ("{interval: 5m}", 5), ("{interval: 3s, timeout: 2s}", 2)] {
+        assert_eq!(load_text(&format!("nmt: {text}")).unwrap().nmt.timeout, Duration::from_secs(seconds), "{text}");
+    }
+    for text in ["{interval: 3s, timeout: 4s}", "{timeout: 1m}"] {
+        assert!(problems(&format!("nmt: {text}")).contains("longer than the interval"), "{text}");
+    }
+}
+
+#[test]
 fn every_problem_is_found_at_its_place() {
     assert_snapshot!(problems(
         r#"

@@ -3,27 +3,109 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use crate::config::Config;
-use crate::hotspot;
+use super::{InspectError, Named, living, of_file};
+use crate::config::{Config, NmtMode};
+use crate::formula::BoardId;
+use crate::hotspot::{self, Fact};
 use crate::mapping::{Decision, Exported, Profile, Subject};
 use crate::metric::{Kind, Labels};
+use crate::nmt;
 use crate::perfdata::Image;
+use crate::roster::Target;
+use crate::snapshot::Board;
+use crate::surroundings::{Surroundings, askable, start_sampler};
 
-/// What every profile makes of a region, one after the other.
+/// What every profile makes of a JVM, one after the other: of a region file, or of the JVM with that process id, of
+/// which more is known than its region says. Such a JVM is asked once for its native memory unless `nmt.mode` is off,
+/// and not signalled in any mode.
 ///
-/// Facts that do not stem from the region (the process, NMT, sampling) are known only where the exporter serves the
-/// JVM; the last lines say so.
-pub fn explain(image: &Image, config: &Config) -> String {
-    let facts = hotspot::facts(image);
+/// # Errors
+/// Nothing of that name, a JVM that cannot be read, or a file that is no region.
+pub fn explain(subject: &str, config: &Config) -> Result<String, InspectError> {
+    match Named::of(subject)? {
+        Named::File(path) => {
+            let image = of_file(path)?;
+            let mut out = profiles(config, &image, &hotspot::facts(&image));
+            out.push_str(
+                "Facts that are not in the region are not listed: target.* comes from the process, and is there \
+                 while the exporter serves the JVM.\n",
+            );
+            Ok(out)
+        }
+        Named::Process(pid) => {
+            let sampler = start_sampler(&config.sampling);
+            let surroundings = Surroundings::new(sampler, None, config.discovery.procfs.visible());
+            explain_target(&*living::find(pid, config, surroundings)?, config)
+        }
+    }
+}
+
+fn explain_target(target: &Target, config: &Config) -> Result<String, InspectError> {
+    let region = |error| InspectError::Region { path: target.path.clone(), error };
+    let image = Image::read(&target.region).map_err(region)?;
+    let mut facts = hotspot::facts(&image);
+    facts.extend(target.facts());
+    facts.extend(target.boards.iter().flat_map(|(_, _, shape)| shape.iter().cloned()));
+    let (native, told) = native(target, config);
+    facts.extend(native);
+
+    let mut out = profiles(config, &image, &facts);
+    out.push_str("beside the region\n");
+    let _ = writeln!(out, "  process: {}", process(target));
+    let _ = writeln!(out, "  native memory: {told}");
+    let _ = writeln!(out, "  sampling: {}", sampling(target, config));
+    Ok(out)
+}
+
+fn profiles(config: &Config, image: &Image, facts: &[Fact]) -> String {
     let mut out = String::new();
     for profile in &config.profiles {
-        write_profile(&mut out, profile, &profile.explain(image, &facts));
+        write_profile(&mut out, profile, &profile.explain(image, facts));
     }
-    out.push_str(
-        "Facts that are not in the region are not listed: target.* comes from the process, and is there while the \
-         exporter serves the JVM.\n",
-    );
     out
+}
+
+/// The facts of the JVM's native memory, and why there are those or none.
+fn native(target: &Target, config: &Config) -> (Vec<Fact>, String) {
+    if config.nmt.mode == NmtMode::Off {
+        return (Vec::new(), "absent: nmt.mode is off".to_owned());
+    }
+    match askable(target, config.discovery.procfs.visible(), 0) {
+        Ok(askable) => {
+            let watch = nmt::ask_once(askable, NmtMode::Passive, config.nmt.timeout);
+            let state = watch.state();
+            let absent = if state == nmt::State::Answering { "" } else { "absent: " };
+            (watch.read().0.to_vec(), format!("{absent}{state}"))
+        }
+        Err(error) => (Vec::new(), format!("absent: the way to the attach socket is gone: {error}")),
+    }
+}
+
+/// Why there are facts of the process, or none.
+fn process(target: &Target) -> &'static str {
+    match (shape(target, BoardId::Process), &target.process) {
+        (Some(facts), _) if facts.iter().any(|fact| fact.source.starts_with("cgroup.")) => {
+            "visible, and so is its cgroup"
+        }
+        (Some(_), _) => "visible; its cgroup is not, so cgroup.* is absent",
+        (None, Some(_)) => "absent: /proc may not be looked at (--path.procfs), or the process has ended",
+        (None, None) => {
+            "absent: it is not visible in /proc, so proc.* and cgroup.* are too; a sidecar needs shareProcessNamespace"
+        }
+    }
+}
+
+/// Why there are facts of the sampler, or none.
+fn sampling(target: &Target, config: &Config) -> &'static str {
+    match shape(target, BoardId::Sampler) {
+        Some(_) => "pauses, peaks and allocation, counted from the exporter's first sight of the JVM on",
+        None if config.sampling.interval.is_zero() => "absent: sampling.interval is 0",
+        None => "absent: this JVM publishes nothing that sampling could tell more about",
+    }
+}
+
+fn shape(target: &Target, board: BoardId) -> Option<&[Fact]> {
+    target.boards.iter().find(|(id, _, _)| *id == board).map(|(_, _, shape)| &**shape)
 }
 
 fn write_profile(out: &mut String, profile: &Profile, decisions: &[Decision]) {
@@ -40,7 +122,8 @@ fn write_profile(out: &mut String, profile: &Profile, decisions: &[Decision]) {
             Subject::Fact { source, labels, counters } => {
                 explained.extend(counters.iter().cloned());
                 let labels = Labels::new(labels.iter().map(|(name, value)| (*name, value.clone())));
-                let _ = writeln!(out, "      source {source}{} from {}", braces(&labels), counters.join(", "));
+                let from = if counters.is_empty() { String::new() } else { format!(" from {}", counters.join(", ")) };
+                let _ = writeln!(out, "      source {source}{}{from}", braces(&labels));
             }
         }
         if let Some(rule) = &decision.rule {

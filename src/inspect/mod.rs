@@ -1,6 +1,8 @@
-//! One JVM looked at from the command line: `dump` and `explain`.
+//! One JVM looked at from the command line: `dump`, `explain` and `nmt`.
 
 mod explain;
+mod living;
+mod native;
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -10,10 +12,11 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value as Json, json};
 
 use crate::config::Config;
-use crate::discovery::{Refusal, Scanner};
+use crate::discovery::{Candidate, Refusal, Scanner};
 use crate::perfdata::{Access, Image, Region, RegionError, Value};
 
 pub use explain::explain;
+pub use native::{NativeError, native_memory};
 
 /// Why a JVM could not be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +35,20 @@ pub enum InspectError {
         /// The reason, where the scan has one.
         refusal: Option<String>,
     },
+    /// A JVM whose region is not filled in yet.
+    #[error("process {pid}: the JVM is starting; try again in a moment")]
+    Starting {
+        /// As given.
+        pid: i32,
+    },
+    /// JVMs in containers, whose processes are not visible.
+    #[error("several JVMs are pid {pid} to themselves: {paths}; --discovery.root={{the /tmp of one}} picks it")]
+    Ambiguous {
+        /// As given.
+        pid: i32,
+        /// Their regions.
+        paths: String,
+    },
     /// The region cannot be read.
     #[error("{}: {error}", path.display())]
     Region {
@@ -42,28 +59,44 @@ pub enum InspectError {
     },
 }
 
+/// What the command line names.
+enum Named<'a> {
+    Process(i32),
+    File(&'a Path),
+}
+
+impl<'a> Named<'a> {
+    /// A file of that name goes before a process.
+    fn of(subject: &'a str) -> Result<Self, InspectError> {
+        let path = Path::new(subject);
+        match subject.parse::<i32>() {
+            _ if path.exists() => Ok(Self::File(path)),
+            Ok(pid) => Ok(Self::Process(pid)),
+            Err(_) => Err(InspectError::Unknown { subject: subject.to_owned() }),
+        }
+    }
+}
+
 /// A copy of the region of `subject`: a region file, or the process id of a JVM as `list` shows it.
 ///
 /// # Errors
 /// Nothing of that name, a JVM that cannot be read, or a file that is no region.
 pub fn image(subject: &str, config: &Config) -> Result<Image, InspectError> {
-    let path = Path::new(subject);
-    match subject.parse::<i32>() {
-        Ok(pid) if !path.exists() => of_process(pid, config),
-        _ if path.exists() => of_file(path),
-        _ => Err(InspectError::Unknown { subject: subject.to_owned() }),
+    match Named::of(subject)? {
+        Named::Process(pid) => of_process(pid, config),
+        Named::File(path) => of_file(path),
     }
 }
 
 fn of_file(path: &Path) -> Result<Image, InspectError> {
     let region = |error| InspectError::Region { path: path.to_owned(), error };
-    let file = open(path).map_err(|error| region(error.into()))?;
+    let file = open(path, "a region").map_err(|error| region(error.into()))?;
     let open = Region::open(file, Access::Pread).map_err(region)?;
     Image::read(&open).map_err(region)
 }
 
-/// Opens a regular file, and nothing that could block.
-fn open(path: &Path) -> std::io::Result<File> {
+/// Opens a regular file, and nothing that could block; `what` it should be.
+fn open(path: &Path, what: &str) -> std::io::Result<File> {
     let kind = std::fs::metadata(path)?.file_type();
     let found = match kind {
         _ if kind.is_file() => return File::open(path),
@@ -72,24 +105,30 @@ fn open(path: &Path) -> std::io::Result<File> {
         _ if kind.is_socket() => "socket",
         _ => "device",
     };
-    let message = format!("a region is a regular file, this is a {found}");
+    let message = format!("{what} is a regular file, this is a {found}");
     Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, message))
 }
 
 fn of_process(pid: i32, config: &Config) -> Result<Image, InspectError> {
     let scan = Scanner::new(&config.discovery).scan(&|_| false);
-    let found = scan.candidates.into_iter().find(|candidate| match &candidate.process {
-        Some(process) => process.pid == pid,
-        None => candidate.vpid == pid,
-    });
+    let found = scan.candidates.into_iter().find(|candidate| is_process(candidate, pid));
     let Some((path, source)) = found.and_then(|candidate| Some((candidate.path, candidate.source?))) else {
-        let told = |refusal: &Refusal| format!("{}: {}", refusal.reason.as_str(), refusal.detail);
-        let refusal = scan.refusals.iter().find(|refusal| refusal.pid == Some(pid)).map(told);
-        return Err(InspectError::NotFound { pid, refusal });
+        return Err(not_found(pid, &scan.refusals));
     };
     let region = |error| InspectError::Region { path: path.clone(), error };
     let open = source.open(config.discovery.access).map_err(region)?;
     Image::read(&open).map_err(region)
+}
+
+/// Whether `list` shows the JVM of this region under that pid.
+fn is_process(candidate: &Candidate, pid: i32) -> bool {
+    candidate.process.as_ref().map_or(candidate.vpid, |process| process.pid) == pid
+}
+
+fn not_found(pid: i32, refusals: &[Refusal]) -> InspectError {
+    let told = |refusal: &Refusal| format!("{}: {}", refusal.reason.as_str(), refusal.detail);
+    let refusal = refusals.iter().find(|refusal| refusal.pid == Some(pid)).map(told);
+    InspectError::NotFound { pid, refusal }
 }
 
 /// `dump --format=json`.

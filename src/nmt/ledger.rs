@@ -77,7 +77,8 @@ impl Ledger {
             (_, Some(false)) if self.state == State::Waiting => self.state = State::NotAttachable,
             _ => {}
         }
-        if target.setting == NmtSetting::On && !self.state.is_final() {
+        let is_off = matches!(self.state, State::NotEnabled | State::ShutDown);
+        if target.setting == NmtSetting::On && !is_off {
             self.sheet.set("nmt.enabled", &[], Value::Int(1));
         }
     }

@@ -37,7 +37,7 @@ use crate::config::{Nmt, NmtMode};
 
 pub use attach::AttachError;
 pub use ledger::State;
-pub use poller::{Poller, Watch};
+pub use poller::{Poller, Watch, ask_once};
 pub use sources::SOURCES;
 pub use summary::{Answer, Summary, parse};
 pub use table::table;

@@ -44,6 +44,17 @@ impl Watch {
     }
 }
 
+/// Asks a JVM once and at once, unless its region says that there is no use in it.
+pub fn ask_once(target: Target, mode: NmtMode, timeout: Duration) -> Watch {
+    let mut ledger = Ledger::new();
+    ledger.learn(&target);
+    let watch = Watch { ledger: Mutex::new(ledger), target: Mutex::new(Arc::new(target)) };
+    if !watch.state().is_final() {
+        question(&watch, mode, timeout, &mut Dialect::default());
+    }
+    watch
+}
+
 impl Board for Watch {
     fn read(&self) -> Reading {
         lock(&self.ledger).read()

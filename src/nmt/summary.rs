@@ -166,7 +166,9 @@ pub fn parse(text: &str) -> Answer {
     if let Some(summary) = parser.finish() {
         return Answer::Summary(Box::new(summary));
     }
-    let message = text.lines().map(str::trim).find(|line| !line.is_empty() && line.parse::<i32>().is_err());
+    // The status of a reply, or the pid that `jcmd` prints before it.
+    let is_number = |line: &str| line.strip_suffix(':').unwrap_or(line).parse::<i32>().is_ok();
+    let message = text.lines().map(str::trim).find(|line| !line.is_empty() && !is_number(line));
     let message = message.unwrap_or_default();
     match message.to_ascii_lowercase() {
         m if m.starts_with("native memory tracking is not enabled") => Answer::NotEnabled,
@@ -458,6 +460,7 @@ mod tests {
     fn replies_without_a_summary_are_states() {
         for (text, expected) in [
             ("0\nNative memory tracking is not enabled\n", Answer::NotEnabled),
+            ("4711:\nNative memory tracking is not enabled\n", Answer::NotEnabled),
             ("Native memory tracking has been shutdown", Answer::ShutDown),
             ("Incorrect scale value: b", Answer::ScaleRefused),
             ("0\nNo baseline for comparison\n", Answer::Unknown("No baseline for comparison".into())),

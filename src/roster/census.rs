@@ -9,7 +9,7 @@ use super::followed::{Finding, Followed, reason};
 use super::slots::Slots;
 use super::target::Target;
 use super::{Roster, Starting};
-use crate::config::Limits;
+use crate::config::{Config, Limits};
 use crate::discovery::{Candidate, Reason, Refusal, RegionId, Scan, Source};
 use crate::exposition::{Page, Series};
 use crate::formula::BoardId;
@@ -29,6 +29,17 @@ pub struct Settings {
     pub profiles: Vec<Arc<Profile>>,
     /// Names of `-D` properties that may name an app.
     pub properties: Vec<String>,
+}
+
+impl From<&Config> for Settings {
+    fn from(config: &Config) -> Self {
+        Self {
+            access: config.discovery.access,
+            limits: config.limits.clone(),
+            profiles: config.profiles.clone(),
+            properties: config.identity.properties.clone(),
+        }
+    }
 }
 
 /// Gives a JVM that has just become readable the boards that other parts of the program keep for it.

@@ -1,0 +1,28 @@
+//! One running JVM, as the exporter would serve it.
+
+use std::sync::Arc;
+
+use super::{InspectError, is_process, not_found};
+use crate::config::Config;
+use crate::discovery::Scanner;
+use crate::roster::{Census, Settings, Target};
+use crate::surroundings::Surroundings;
+
+/// The JVM of that process id, as `list` shows it, with the boards that `surroundings` gives it.
+///
+/// # Errors
+/// No such JVM, several (those of containers are all pid 1 to themselves), or one that is not to be served yet.
+pub(super) fn find(pid: i32, config: &Config, surroundings: Surroundings) -> Result<Arc<Target>, InspectError> {
+    let mut scan = Scanner::new(&config.discovery).scan(&|_| false);
+    scan.candidates.retain(|candidate| is_process(candidate, pid));
+    let roster = Census::new(Settings::from(config), Box::new(surroundings)).update(scan);
+    match roster.targets.as_slice() {
+        [target] => Ok(Arc::clone(target)),
+        [] if !roster.starting.is_empty() => Err(InspectError::Starting { pid }),
+        [] => Err(not_found(pid, &roster.refusals)),
+        several => {
+            let paths: Vec<_> = several.iter().map(|target| target.path.display().to_string()).collect();
+            Err(InspectError::Ambiguous { pid, paths: paths.join(", ") })
+        }
+    }
+}
