@@ -105,7 +105,9 @@ impl Growth {
 /// Loads a JVM and compares its log with the metrics.
 fn compare(jdk: &Jdk, collector: Collector) {
     let _alone = alone();
-    for (load, wrong_share) in [(REALISTIC, 0.0), (STRESS, 0.005)] {
+    // The log of JDK 11 times up to a tenth more than its counters do.
+    let crowded = if jdk.feature < 17 { 0.02 } else { 0.005 };
+    for (load, wrong_share) in [(REALISTIC, 0.0), (STRESS, crowded)] {
         let what = format!("{jdk} {collector:?}, {load:?}");
         let mut jvm = Churn::start(jdk, collector, load);
         let (exporter, before) = watch(jvm.pid(), &[]);
@@ -139,7 +141,7 @@ fn compare(jdk: &Jdk, collector: Collector) {
 fn live_set(page: &Exposition, jdk: &Jdk, collector: Collector, what: &str) {
     let live = page.value("jvm_hotspot_live_set_bytes", &[]).unwrap_or_else(|| panic!("{what}: no live set"));
     let pools = total(page, "jvm_memory_used_after_last_gc_bytes", &[("jvm_memory_type", "heap")]);
-    assert!(live > 1e6 && live <= 400.0 * 1_048_576.0 && live == pools, "{what}: live set {live}, pools {pools}");
+    assert!(live > 1e5 && live <= 400.0 * 1_048_576.0 && live == pools, "{what}: live set {live}, pools {pools}");
     let heap = page.all("jvm_hotspot_heap_used_max_bytes", &[]).count();
     let unsound = collector == Collector::Z || (jdk.feature >= 25 && collector != Collector::G1);
     assert!(heap == 0 || !unsound, "{what}: a heap peak that is none");
