@@ -1,7 +1,7 @@
 //! One moment of every JVM, from which all outputs of that moment are written.
 
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
 use crate::discovery;
@@ -13,6 +13,19 @@ use crate::roster::{Roster, State, Target};
 
 /// What a board publishes: facts whose formulas are cells of that board, and one value per cell.
 pub type Reading = (Arc<[Fact]>, Vec<Option<Value>>);
+
+/// The facts as an `Arc` that all JVMs with equal facts have in common: a thousand of a kind hold them once.
+pub fn share(facts: Vec<Fact>) -> Arc<[Fact]> {
+    static SHARED: Mutex<Vec<Weak<[Fact]>>> = Mutex::new(Vec::new());
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    shared.retain(|other| other.strong_count() > 0);
+    if let Some(same) = shared.iter().filter_map(Weak::upgrade).find(|other| **other == *facts) {
+        return same;
+    }
+    let facts: Arc<[Fact]> = facts.into();
+    shared.push(Arc::downgrade(&facts));
+    facts
+}
 
 /// A board, whose it is, and the facts from which plans were made.
 pub type Attached = (BoardId, Arc<dyn Board>, Arc<[Fact]>);

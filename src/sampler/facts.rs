@@ -8,6 +8,7 @@ use super::peak::WINDOWS;
 use super::watchlist::Watchlist;
 use crate::formula::{BoardId, CellId, Formula};
 use crate::hotspot::{Fact, SourceInfo};
+use crate::snapshot::share;
 use crate::metric::Kind::{self, Counter, Gauge, Histogram, UpDownCounter};
 
 /// One value of a JVM's board. Numbers are indexes into the watchlist, the known causes or the windows.
@@ -139,7 +140,7 @@ pub(super) fn facts(cells: &[Cell], list: &Watchlist, settings: &Settings, cause
         let kind: Kind = kind;
         Fact { source: name, labels, kind, unit, formula: Formula::Cell(CellId { board: BoardId::Sampler, index }) }
     });
-    all.collect()
+    share(all.collect())
 }
 
 /// A window's length as a label: whole seconds where it is so.
