@@ -131,7 +131,7 @@ fn explain_of_a_running_jvm_says_what_is_known_beside_its_region() {
     assert!(explain(&jvm, "--nmt.mode=off").contains("  native memory: absent: nmt.mode is off\n"));
     let hidden = explain(&jvm, "--path.procfs=off");
     assert!(hidden.contains("  process: absent: it is not visible in /proc"), "{hidden}");
-    assert!(!hidden.contains("source proc."), "{hidden}");
+    assert!(!hidden.contains("\n      source proc."), "{hidden}");
 
     let silent = Jvm::start(&jdk, &LISTENING[..1]);
     assert!(explain(&silent, "--nmt.mode=active").contains("  native memory: absent: the JVM has no attach socket"));
