@@ -71,7 +71,7 @@ fn java() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let java = std::env::split_paths(&path).map(|directory| directory.join("java")).find(|java| java.exists());
     if java.is_none() {
-        println!("skipped: no java on PATH");
+        println!("SKIP discovery: no java on PATH");
     }
     // The real path: what a test may remount must not matter to the launcher.
     java.and_then(|java| java.canonicalize().ok())
@@ -80,7 +80,7 @@ fn java() -> Option<PathBuf> {
 fn is_root() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        println!("skipped: takes root");
+        println!("SKIP discovery: takes root");
     }
     root
 }

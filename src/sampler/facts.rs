@@ -8,8 +8,8 @@ use super::peak::WINDOWS;
 use super::watchlist::Watchlist;
 use crate::formula::{BoardId, CellId, Formula};
 use crate::hotspot::{Fact, SourceInfo};
-use crate::snapshot::share;
 use crate::metric::Kind::{self, Counter, Gauge, Histogram, UpDownCounter};
+use crate::snapshot::share;
 
 /// One value of a JVM's board. Numbers are indexes into the watchlist, the known causes or the windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

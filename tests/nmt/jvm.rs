@@ -30,7 +30,7 @@ pub(crate) const NOBODY: u32 = 65534;
 /// The JDKs and JREs of this machine, and whether JVMs can be given a `/tmp`.
 pub(crate) fn javas() -> Vec<Java> {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: a JVM gets its own /tmp in a mount namespace, which needs root");
+        eprintln!("SKIP nmt_jvm: a JVM gets its own /tmp in a mount namespace, which needs root");
         return Vec::new();
     }
     let mut homes = vec![
@@ -46,7 +46,7 @@ pub(crate) fn javas() -> Vec<Java> {
         .map(|(feature, home)| Java { feature, binary: home.join("bin/java") })
         .partition(|java| java.binary.exists());
     for java in missing {
-        eprintln!("skipped: JDK {} is not at {}", java.feature, java.binary.display());
+        eprintln!("SKIP nmt_jvm: JDK {} is not at {}", java.feature, java.binary.display());
     }
     found
 }
