@@ -164,6 +164,7 @@ fetch_runtimes
 add_rust_tools
 check "Format" cargo fmt --check
 check "Lints" cargo clippy --locked --all-targets -- -D warnings
-check "Tests" cargo test --locked --no-fail-fast
+# No test takes minutes; one that hangs must not take the whole limit of a build server with it.
+check "Tests" timeout 40m cargo test --locked --no-fail-fast
 check "Bench, a few rounds" bench_smoke
 summarize

@@ -68,6 +68,8 @@ pub enum FailureReason {
     Replaced,
     /// The file shrank.
     Truncated,
+    /// The region changed during every copy of it.
+    Unsettled,
     /// The operating system refused.
     Io,
     /// The scraper's deadline had passed.
@@ -76,7 +78,8 @@ pub enum FailureReason {
 
 impl FailureReason {
     /// Every reason, for metrics that show zeros too.
-    pub const ALL: [Self; 5] = [Self::Exited, Self::Replaced, Self::Truncated, Self::Io, Self::Deadline];
+    pub const ALL: [Self; 6] =
+        [Self::Exited, Self::Replaced, Self::Truncated, Self::Unsettled, Self::Io, Self::Deadline];
 
     /// The label value.
     pub const fn as_str(self) -> &'static str {
@@ -84,6 +87,7 @@ impl FailureReason {
             Self::Exited => "exited",
             Self::Replaced => "replaced",
             Self::Truncated => "truncated",
+            Self::Unsettled => "unsettled",
             Self::Io => "io",
             Self::Deadline => "deadline",
         }
@@ -99,6 +103,7 @@ impl From<&RegionError> for FailureReason {
             | RegionError::Offset(_)
             | RegionError::Memory(MemoryError::Unmapped) => Self::Replaced,
             RegionError::Memory(MemoryError::Ended) => Self::Exited,
+            RegionError::Unsettled => Self::Unsettled,
             RegionError::Memory(_) | RegionError::Io(_) => Self::Io,
         }
     }

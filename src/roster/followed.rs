@@ -92,12 +92,14 @@ impl Followed {
                     (true, true) => Finding::Unchanged,
                     (true, false) => match Image::read(&self.region) {
                         Ok(image) => Finding::Target(Box::new((Target { state, ..(*target).clone() }, image))),
+                        Err(RegionError::Unsettled) => Finding::Unchanged,
                         Err(_) => Finding::Ended,
                     },
                     (false, _) => self.read(settings, state),
                 }
             }
             Ok(Freshness::Grown) => self.read(settings, state),
+            Err(RegionError::Unsettled) => Finding::Unchanged,
             // The next scan opens whatever took its place.
             Err(_) => Finding::Ended,
         }
@@ -116,6 +118,8 @@ impl Followed {
         let image = match Image::read(&self.region) {
             Ok(image) => image,
             Err(RegionError::Decode(error)) if error.is_blank() => return Finding::Starting,
+            Err(RegionError::Unsettled) if self.target.is_some() => return Finding::Unchanged,
+            Err(RegionError::Unsettled) => return Finding::Starting,
             Err(RegionError::Truncated | RegionError::Memory(MemoryError::Ended | MemoryError::Unmapped)) => {
                 return Finding::Ended;
             }
@@ -208,6 +212,7 @@ pub(super) fn reason(error: &RegionError) -> Reason {
         RegionError::Decode(error) if error.is_version() => Reason::UnsupportedVersion,
         RegionError::Decode(_) | RegionError::Replaced | RegionError::Offset(_) => Reason::NotPerfdata,
         RegionError::Truncated => Reason::TooSmall,
+        RegionError::Unsettled => Reason::NotReady,
         RegionError::Memory(_) | RegionError::Io(_) => Reason::IoError,
     }
 }
