@@ -272,12 +272,20 @@ fn paths_and_methods_that_do_not_exist_are_refused() {
     }
 }
 
+/// A configuration that keeps to files, under which JVMs that publish none are refused.
+fn files_only() -> (TempDir, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = file(directory.path().join("exporter.yaml"), b"discovery: {processes: off}\n");
+    (directory, format!("--config.file={}", path.display()))
+}
+
 /// Reasons why JVMs cannot be read, as `list` says them.
 #[test]
 fn list_says_why_a_jvm_cannot_be_read() {
     let jdk = jdk::any();
     let jvm = Jvm::start(&jdk, ["-XX:+PerfDisableSharedMem"]);
-    let refusal = refusal_of(jvm.pid(), || command(["list", "--format=json"]));
+    let (_directory, files_only) = files_only();
+    let refusal = refusal_of(jvm.pid(), || command(["list", "--format=json", &files_only]));
     assert!(refusal.contains("PerfDisableSharedMem"), "{refusal}");
     let readable = Jvm::start(&jdk, ["-XX:+UseSerialGC", "-Dotel.service.name=listed"]);
     let list = Call::new(["list", "--format=json"]);
@@ -289,7 +297,7 @@ fn list_says_why_a_jvm_cannot_be_read() {
     assert_eq!(entry["gc"], "Serial");
     assert_eq!(entry["main_class"], "Workload");
     assert_eq!(entry["java_version"], jdk.version.as_str());
-    Call::new(["list"]).expect(0, &["listed", "Workload", "PerfDisableSharedMem"]);
+    Call::new(["list", &files_only]).expect(0, &["listed", "Workload", "PerfDisableSharedMem"]);
 }
 
 #[test]
@@ -301,7 +309,8 @@ fn list_says_why_a_jvm_of_a_user_without_name_cannot_be_read() {
     };
     let jvm =
         Jvm::spawn(stranger.command(12345, &jdk.java()).arg("-Xmx96m").arg("-cp").arg(stranger.path()).arg("Workload"));
-    let refusal = refusal_of(jvm.pid(), || command(["list", "--format=json"]));
+    let (_directory, files_only) = files_only();
+    let refusal = refusal_of(jvm.pid(), || command(["list", "--format=json", &files_only]));
     assert!(refusal.contains("passwd"), "{refusal}");
 }
 
