@@ -146,7 +146,7 @@ impl Census {
                     over.push(*id);
                     refusals.push(refuse(&followed.candidate, reason, detail));
                 }
-                Finding::Target(found) => born.push((*id, found)),
+                Finding::Target(target) => born.push((*id, target)),
             }
         }
         let changed = !(over.is_empty() && born.is_empty());
@@ -155,10 +155,9 @@ impl Census {
         }
         // Slots are taken after all that ended have given theirs back, and in the order in which JVMs started, so that
         // an exporter that restarts hands out the same ones.
-        born.sort_by_key(|(_, found)| found.0.incarnation.birth);
-        for (id, found) in born {
-            let (target, image) = *found;
-            self.serve(id, target, &image);
+        born.sort_by_key(|(_, target)| target.incarnation.birth);
+        for (id, target) in born {
+            self.serve(id, *target);
         }
         changed
     }
@@ -171,13 +170,21 @@ impl Census {
     }
 
     /// Gives a target its boards, plans and identity.
-    fn serve(&mut self, id: RegionId, mut target: Target, image: &Image) {
+    fn serve(&mut self, id: RegionId, mut target: Target) {
         let Some(followed) = self.followed.get_mut(&id) else { return };
+        // Read anew rather than kept from the examination: a thousand images are tens of megabytes.
+        let image = match Image::read(&followed.region) {
+            Ok(image) => image,
+            Err(error) => {
+                tracing::debug!(path = %target.path.display(), %error, "the region changed while it was planned");
+                return;
+            }
+        };
         if followed.boards.is_empty() {
-            followed.boards = self.boards.attach(&target, image);
+            followed.boards = self.boards.attach(&target, &image);
         }
         target.boards = followed.boards.iter().map(|(id, board)| (*id, Arc::clone(board), board.read().0)).collect();
-        target.plan(image, &self.settings);
+        target.plan(&image, &self.settings);
         let labels = &followed.candidate.labels;
         target.slot = match &followed.target {
             Some(old) if old.app == target.app => old.slot,

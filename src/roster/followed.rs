@@ -52,7 +52,7 @@ pub(super) enum Finding {
     /// The region is not one that can be served.
     Refused(Reason, String),
     /// A target to serve from now on.
-    Target(Box<(Target, Image)>),
+    Target(Box<Target>),
 }
 
 impl Followed {
@@ -90,11 +90,7 @@ impl Followed {
                 let same = target.boards.iter().all(|(_, board, shape)| Arc::ptr_eq(&board.read().0, shape));
                 match (same && !anew, state == target.state) {
                     (true, true) => Finding::Unchanged,
-                    (true, false) => match Image::read(&self.region) {
-                        Ok(image) => Finding::Target(Box::new((Target { state, ..(*target).clone() }, image))),
-                        Err(RegionError::Unsettled) => Finding::Unchanged,
-                        Err(_) => Finding::Ended,
-                    },
+                    (true, false) => Finding::Target(Box::new(Target { state, ..(*target).clone() })),
                     (false, _) => self.read(settings, state),
                 }
             }
@@ -162,7 +158,7 @@ impl Followed {
         if let Some(state) = self.state(&target) {
             target.state = state;
         }
-        Finding::Target(Box::new((target, image)))
+        Finding::Target(Box::new(target))
     }
 
     /// The state of a JVM that is being served; `None` when it has ended.
