@@ -110,7 +110,7 @@ impl Jvm {
         }
         command.args(["sh", "-c", "mount --bind \"$0\" /tmp && cd / && exec \"$@\""]).arg(tmp.path());
         if place.nobody {
-            command.args(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]);
+            command.args(["setpriv", "--pdeathsig=KILL", "--reuid=65534", "--regid=65534", "--clear-groups"]);
         }
         command.arg(&java.binary).args(["-Xms32m", "-Xmx32m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
         command.args(flags).arg("-cp").arg(classes()).arg("Idle");

@@ -32,7 +32,7 @@ fn a_sidecar_without_capabilities_gets_both_tables() {
         for (jvm, view) in jvms.iter().zip(&views) {
             client.args([jvm.tmp.path(), view.path()]);
         }
-        client.args(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]);
+        client.args(["setpriv", "--pdeathsig=KILL", "--reuid=65534", "--regid=65534", "--clear-groups"]);
         client.args(["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]).arg(&program);
         client.args(["--exact", "namespaces::client", "--ignored", "--nocapture"]);
         client.env(ROOTS, format!("{}\n{}", views[0].path().display(), views[1].path().display()));
