@@ -17,6 +17,7 @@ mod lease;
 mod peer;
 mod pulse;
 mod remote;
+mod settle;
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -33,6 +34,7 @@ pub use lease::Writer;
 pub use peer::{Peer, peer};
 pub use pulse::Pulse;
 pub use remote::{Memory, MemoryError};
+use settle::{COPIES_MAXIMUM, settle};
 
 /// How a region file is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -136,10 +138,6 @@ pub struct Seal {
     order: ByteOrder,
     birth: Option<(u32, i64)>,
 }
-
-/// Copies that are made before a region counts as one that never stands still. A copy takes microseconds, and HotSpot
-/// writes counters every few milliseconds at most.
-const COPIES_MAXIMUM: usize = 32;
 
 /// Offsets of the prologue's words.
 const HEAD: [u32; PROLOGUE_LENGTH / 8] = [0, 8, 16, 24];
@@ -441,22 +439,6 @@ impl Region {
     }
 }
 
-/// Copies until two copies in a row are the same: the kernel copies bytes, and an interrupt in the middle of a word that
-/// is being written leaves half of the old and half of the new one (seen about once in a million words on a busy
-/// machine).
-fn settle(into: &mut [u8], mut copy: impl FnMut(&mut [u8]) -> Result<(), RegionError>) -> Result<(), RegionError> {
-    let mut again = vec![0; into.len()];
-    copy(into)?;
-    for _ in 0..COPIES_MAXIMUM {
-        copy(&mut again)?;
-        if *into == *again {
-            return Ok(());
-        }
-        into.copy_from_slice(&again);
-    }
-    Err(RegionError::Unsettled)
-}
-
 /// A length that a region may have.
 fn checked_length(length: u64) -> Result<usize, RegionError> {
     usize::try_from(length)
@@ -499,64 +481,5 @@ fn read_exact(file: &File, into: &mut [u8], at: u64) -> Result<(), RegionError> 
     match file.read_exact_at(into, at) {
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Err(RegionError::Truncated),
         other => Ok(other?),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-    use std::sync::atomic::AtomicBool;
-
-    use super::*;
-
-    /// Tells a thread to end, also when the test fails.
-    struct Stop<'a>(&'a AtomicBool);
-
-    impl Drop for Stop<'_> {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
-
-    #[test]
-    fn words_of_a_process_are_never_torn() {
-        let words: Vec<AtomicU64> = (0..64).map(|_| AtomicU64::new(0)).collect();
-        let done = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let _stop = Stop(&done);
-            scope.spawn(|| {
-                while !done.load(Ordering::Relaxed) {
-                    for value in [u64::MAX, 0] {
-                        words.iter().for_each(|word| word.store(value, Ordering::Relaxed));
-                        std::thread::yield_now();
-                    }
-                }
-            });
-            let memory = Memory::of(i32::try_from(std::process::id()).unwrap());
-            let mut copy = [0; 512];
-            for _ in 0..20_000 {
-                match settle(&mut copy, |bytes| Ok(memory.read(words.as_ptr() as u64, bytes)?)) {
-                    Ok(()) => {
-                        for word in copy.chunks_exact(8) {
-                            assert!(word == [0; 8] || word == [0xff; 8], "{word:x?}");
-                        }
-                    }
-                    Err(error) => assert!(matches!(error, RegionError::Unsettled), "{error}"),
-                }
-            }
-        });
-    }
-
-    #[test]
-    fn what_never_stands_still_is_an_error() {
-        let mut turn = 0_u8;
-        let mut copy = [0; 8];
-        let result = settle(&mut copy, |bytes| {
-            turn = turn.wrapping_add(1);
-            bytes.fill(turn);
-            Ok(())
-        });
-        assert!(matches!(result, Err(RegionError::Unsettled)));
     }
 }
