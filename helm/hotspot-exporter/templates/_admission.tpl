@@ -1,0 +1,85 @@
+{{/*
+CEL variables of a pod, shared by the policy that changes it and the one that says why it was left alone. What is wrong
+is the same before and after the change: mounts of our own volume do not count.
+*/}}
+{{- define "hotspot-exporter.admission.variables" -}}
+- name: names
+  expression: >-
+    has(object.metadata.annotations) && 'hotspot-exporter/containers' in object.metadata.annotations
+    ? object.metadata.annotations['hotspot-exporter/containers'].split(',').map(name, name.trim())
+    : [object.spec.containers[0].name]
+- name: jvms
+  expression: object.spec.containers.filter(c, c.name in variables.names)
+- name: uids
+  expression: >-
+    variables.jvms.map(c,
+    has(c.securityContext) && has(c.securityContext.runAsUser) ? c.securityContext.runAsUser
+    : has(object.spec.securityContext) && has(object.spec.securityContext.runAsUser) ? object.spec.securityContext.runAsUser
+    : -1)
+- name: gids
+  expression: >-
+    variables.jvms.map(c,
+    has(c.securityContext) && has(c.securityContext.runAsGroup) ? c.securityContext.runAsGroup
+    : has(object.spec.securityContext) && has(object.spec.securityContext.runAsGroup) ? object.spec.securityContext.runAsGroup
+    : -1)
+- name: problem
+  expression: >-
+    size(variables.jvms) != size(variables.names)
+    ? 'the annotation hotspot-exporter/containers is ' + variables.names.join(',') + ', but the pod has ' + object.spec.containers.map(c, c.name).join(',')
+    : variables.uids.exists(id, id < 0)
+    ? 'the JVM has no numeric user; set runAsUser of the container or the pod, since only the same user can read its counters'
+    : variables.gids.exists(id, id < 0)
+    ? 'the JVM has no numeric group; set runAsGroup of the container or the pod, since a JVM answers only its own user and group'
+    : variables.uids.exists(id, id != variables.uids[0]) || variables.gids.exists(id, id != variables.gids[0])
+    ? 'its JVMs run as different users or groups, and one exporter can have only one; name one in the annotation hotspot-exporter/containers'
+    : variables.jvms.exists(c, has(c.volumeMounts) && c.volumeMounts.exists(m, m.name != 'jvm-tmp' && (m.mountPath == '/tmp' || m.mountPath == '/tmp/')))
+    ? 'a JVM has a volume of its own at /tmp; remove it, the sidecar brings one that both can use'
+    : variables.jvms.exists(c, has(c.volumeMounts) && c.volumeMounts.exists(m, m.mountPath.contains('hsperfdata_')))
+    ? 'a JVM has a volume at hsperfdata_USER, where HotSpot refuses it and publishes nothing; remove it'
+    : object.spec.?volumes.orValue([]).exists(v, v.name == 'jvm-tmp' && !has(v.emptyDir))
+    ? 'the pod has a volume jvm-tmp of another kind; rename it'
+    : ''
+{{- end -}}
+
+{{/*
+Whether the pod has the sidecar.
+*/}}
+{{- define "hotspot-exporter.admission.present" -}}
+(object.spec.?initContainers.orValue([]) + object.spec.containers).exists(c, c.name == 'hotspot-exporter')
+{{- end -}}
+
+{{/*
+The sidecar, as a CEL object.
+*/}}
+{{- define "hotspot-exporter.admission.container" -}}
+{{- $policy := .Values.admissionPolicy -}}
+{{- $args := concat (list "--discovery.root=/hsperf/{container}" "--path.procfs=off" (printf "--web.listen-address=:%d" (int64 $policy.port))) $policy.extraArgs -}}
+Object.spec.initContainers{
+  name: 'hotspot-exporter',
+  image: {{ include "hotspot-exporter.image" . | toJson }},
+  imagePullPolicy: {{ .Values.image.pullPolicy | toJson }},
+  restartPolicy: 'Always',
+  args: {{ $args | toJson }},
+  ports: [Object.spec.initContainers.ports{
+    name: 'jvm-metrics', containerPort: {{ int64 $policy.port }}, protocol: 'TCP'
+  }],
+  securityContext: Object.spec.initContainers.securityContext{
+    runAsNonRoot: variables.uids[0] != 0,
+    runAsUser: variables.uids[0],
+    runAsGroup: variables.gids[0],
+    allowPrivilegeEscalation: false,
+    readOnlyRootFilesystem: true,
+    capabilities: Object.spec.initContainers.securityContext.capabilities{drop: ['ALL']},
+    seccompProfile: Object.spec.initContainers.securityContext.seccompProfile{type: 'RuntimeDefault'}
+  },
+  livenessProbe: Object.spec.initContainers.livenessProbe{
+    httpGet: Object.spec.initContainers.livenessProbe.httpGet{path: '/-/healthy', port: 'jvm-metrics'},
+    periodSeconds: 30, timeoutSeconds: 5, failureThreshold: 5
+  },
+  resources: Object.spec.initContainers.resources{
+    requests: {{ $policy.resources.requests | default dict | toJson }},
+    limits: {{ $policy.resources.limits | default dict | toJson }}
+  },
+  volumeMounts: [Object.spec.initContainers.volumeMounts{name: 'jvm-tmp', mountPath: '/hsperf', readOnly: true}]
+}
+{{- end -}}
