@@ -16,7 +16,7 @@ use support::exporter::{Exporter, command};
 use support::jdk;
 use support::jvm::Jvm;
 use support::regions::{Root, fixture};
-use support::{PATIENCE, ensure, is_root, package, program, skip, wait_for};
+use support::{PATIENCE, copy_program, ensure, is_root, package, program, skip, wait_for};
 use tempfile::TempDir;
 
 /// A finished call.
@@ -319,7 +319,7 @@ fn list_of_another_user_says_whose_a_region_is() {
     let Some(stranger) = Stranger::new("list_of_another_user_says_whose_a_region_is") else { return };
     let jvm = Jvm::start(&jdk::any(), ["-XX:+UseSerialGC"]);
     let binary = stranger.path().join("hotspot-exporter");
-    fs::copy(env!("CARGO_BIN_EXE_hotspot-exporter"), &binary).unwrap();
+    copy_program(env!("CARGO_BIN_EXE_hotspot-exporter"), &binary);
     let refusal = refusal_of(jvm.pid(), || {
         let mut list = stranger.command(65534, &binary);
         list.args(["list", "--format=json"]);

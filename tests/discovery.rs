@@ -5,11 +5,15 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use hotspot_exporter::config::{Discovery, Enabled, Processes, Procfs, RootPattern};
 use hotspot_exporter::discovery::{Candidate, Liveness, Reason, Scan, Scanner, exited, liveness};
 use hotspot_exporter::perfdata::Access;
+
+/// JVMs that publish a file delete, as they start, those of dead ones of their user.
+static START: Mutex<()> = Mutex::new(());
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -133,6 +137,7 @@ fn reason_of(scanner: &mut Scanner, pid: i32) -> Reason {
 
 #[test]
 fn a_jvm_is_found_once_and_goes_stale_when_killed() {
+    let _alone = START.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(mut jvm) = Jvm::start(&[], &[]) else { return };
     let mut scanner = scanner();
     let candidate = candidate_of(&mut scanner, jvm.pid());
@@ -196,6 +201,7 @@ fn a_user_without_a_passwd_entry_is_the_reason() {
 
 #[test]
 fn a_deleted_file_is_kept_by_those_who_know_it() {
+    let _alone = START.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(jvm) = Jvm::start(&[], &[]) else { return };
     let mut scanner = scanner();
     let candidate = candidate_of(&mut scanner, jvm.pid());

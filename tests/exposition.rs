@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use hotspot_exporter::exposition::{Format, Page, Series, finish, write_families, write_page};
-use hotspot_exporter::formula::{CellId, Formula, Scale, Source};
+use hotspot_exporter::formula::{CellId, Formula, Scale, Since, Source};
+use hotspot_exporter::mapping::Planned;
 use hotspot_exporter::metric::{Family, Histogram, Kind, Labels, Value};
 
 fn family(name: &str, unit: &str, kind: Kind) -> Arc<Family> {
@@ -24,12 +25,12 @@ impl Source for Words {
         None
     }
 
-    fn is_up(&self) -> bool {
-        self.1
+    fn is_up(&self) -> Option<bool> {
+        Some(self.1)
     }
 
-    fn created(&self) -> Option<f64> {
-        Some(1_795_339_828.5)
+    fn created(&self, since: Since) -> Option<f64> {
+        (since == Since::Start).then_some(1_795_339_828.5)
     }
 }
 
@@ -48,13 +49,11 @@ fn series_of_a_family_stand_together_and_absent_ones_leave_no_trace() {
     let pool = Arc::new(Labels::new([("jvm.memory.pool.name", "G1 \"Old\"\\\nGen")]));
     let none = Arc::new(Labels::default());
     let (word, missing) = (Formula::Word(0, Scale::One), Formula::Word(9, Scale::One));
-    let mut series = Vec::new();
-    for target in 0..2 {
-        series.push(Series { family: &used, target, labels: &pool, formula: &word });
-        series.push(Series { family: &gone, target, labels: &none, formula: &missing });
-        series.push(Series { family: &up, target, labels: &none, formula: &Formula::Up });
-    }
-    let page = Page::new(apps.into(), series.into_iter());
+    let one =
+        |labels: &Arc<Labels>, formula| -> Arc<[Planned]> { [Planned { labels: Arc::clone(labels), formula }].into() };
+    let lists = [(&used, one(&pool, word)), (&gone, one(&none, missing)), (&up, one(&none, Formula::Up))];
+    let series = (0..2).flat_map(|target| lists.iter().map(move |(family, list)| Series { family, target, list }));
+    let page = Page::new(apps.into(), series);
     let jvms = [Words(vec![9_007_199_254_740_993], true), Words(vec![], false)];
     let expected = r#"# HELP jvm_memory_used_bytes Says "what"\nit \\ is.
 # TYPE jvm_memory_used_bytes gauge
@@ -100,7 +99,8 @@ fn openmetrics_tells_when_cumulative_series_began() {
     let (loaded, count) = (family("jvm.class.loaded", "", Kind::Counter), family("jvm.class.count", "", Kind::Gauge));
     let labels = Arc::new(Labels::default());
     let word = Formula::Word(0, Scale::One);
-    let series = [&loaded, &count].map(|family| Series { family, target: 0, labels: &labels, formula: &word });
+    let list: Arc<[Planned]> = [Planned { labels, formula: word }].into();
+    let series = [&loaded, &count].map(|family| Series { family, target: 0, list: &list });
     let page = Page::new(vec![Labels::new([("app", "a{b} ")])], series.into_iter());
     let open = print(&page, Format::OpenMetrics, &[Words(vec![7], true)]);
     let expected =

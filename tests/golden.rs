@@ -9,33 +9,11 @@ use std::fs;
 
 use serde_json::Value;
 use support::exporter::command;
-use support::package;
+use support::golden::{assert_no_differences, compare};
 use support::regions::{Root, fixture, fixtures};
 
 /// Regions that show most between them; of each, every profile and the explanation is kept.
 const FULL: [&str; 3] = ["jdk8-Parallel", "jdk21-Z", "jdk25-G1"];
-
-/// Compares with `tests/golden/NAME`, or replaces it.
-fn compare(name: &str, text: &str) -> Result<(), String> {
-    let path = package().join("tests/golden").join(name);
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, text).unwrap();
-        return Ok(());
-    }
-    let golden = fs::read_to_string(&path).unwrap_or_default();
-    let (mut ours, mut theirs) = (text.lines(), golden.lines());
-    for number in 1.. {
-        match (ours.next(), theirs.next()) {
-            (None, None) => break,
-            (found, expected) if found == expected => (),
-            (found, expected) => {
-                return Err(format!("{name}:{number}: expected {expected:?}, found {found:?}"));
-            }
-        }
-    }
-    Ok(())
-}
 
 /// Standard output of a call that succeeds.
 fn output(arguments: &[String]) -> String {
@@ -58,11 +36,6 @@ fn exposition(name: &str, profile: &str) -> String {
         name.starts_with("jvm_") || name.starts_with("hsperf_")
     };
     page.lines().filter(about_jvms).flat_map(|line| [line, "\n"]).collect()
-}
-
-fn assert_no_differences(differences: &[String]) {
-    let hint = "if that is meant, UPDATE_GOLDEN=1 cargo test --test golden";
-    assert!(differences.is_empty(), "{}\n{hint}", differences.join("\n"));
 }
 
 #[test]

@@ -208,7 +208,7 @@ impl Exporter {
 }
 
 fn families(target: &Target) -> BTreeSet<String> {
-    target.plans[0].series.iter().map(|planned| format!("{:?}", planned.family)).collect()
+    target.plans[0].families.iter().map(|(family, _)| format!("{family:?}")).collect()
 }
 
 /// What `jcmd PID PerfCounter.print` says, which reads the file itself.
@@ -500,7 +500,14 @@ fn killing_what_is_read_never_harms() {
 fn an_unprivileged_exporter_reads_its_own_user_only() {
     let Some(fake) = Fake::compile(&[]).filter(|_| is_root()) else { return };
     let exporter = fake.0.path().join("hotspot-exporter");
-    std::fs::copy(env!("CARGO_BIN_EXE_hotspot-exporter"), &exporter).unwrap();
+    // By another program: what this process has open for writing, a child of another test may hold open, too.
+    assert!(
+        Command::new("cp")
+            .args([env!("CARGO_BIN_EXE_hotspot-exporter").as_ref(), exporter.as_os_str()])
+            .status()
+            .unwrap()
+            .success()
+    );
     let list = |uid: &str| {
         let output = Command::new("setpriv")
             .args(["--reuid", uid, "--regid", uid, "--clear-groups"])
@@ -539,4 +546,24 @@ fn an_unprivileged_exporter_reads_its_own_user_only() {
     }
     let mut root = Exporter::new();
     assert_eq!(root.target(closed.pid).region.via(), Via::Memory, "root may read what is not dumpable");
+}
+
+/// The host's /proc in a container, without the host's pid namespace.
+#[test]
+fn a_procfs_of_other_numbers_will_do() {
+    let Some(fake) = Fake::compile(&[]).filter(|_| is_root()) else { return };
+    let process = fake.start(&[], "honest");
+    let start = Instant::now();
+    loop {
+        let output = Command::new("unshare")
+            .args(["--pid", "--fork", env!("CARGO_BIN_EXE_hotspot-exporter"), "list", "--format=json"])
+            .output()
+            .unwrap();
+        let list = serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap();
+        let row = |part: &str| list[part].as_array().unwrap().iter().find(|row| row["pid"] == process.pid).cloned();
+        if row("jvms").is_some_and(|row| row["via"] == "memory") {
+            return;
+        }
+        assert!(start.elapsed() < DEADLINE, "{list}");
+    }
 }

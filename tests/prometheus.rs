@@ -5,20 +5,17 @@
 mod support;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Mutex, mpsc};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
 use std::thread;
 
-use serde_json::Value;
 use support::exporter::Exporter;
-use support::http;
 use support::jdk;
 use support::jvm::Jvm;
+use support::prometheus::Prometheus;
 use support::regions::{Root, fixtures};
-use support::{PATIENCE, ensure, package, program, skip, target, wait_for};
+use support::{ensure, package, program, skip, target, wait_for};
 
 const TEXT: &str = "Accept: text/plain; version=0.0.4";
 const OPENMETRICS: &str = "Accept: application/openmetrics-text; version=1.0.0";
@@ -103,74 +100,6 @@ fn the_official_parser_reads_both_formats() {
     }
 }
 
-/// A Prometheus on a free port of the loopback interface; killed when dropped.
-struct Prometheus {
-    child: Child,
-    address: SocketAddr,
-    log: Arc<Mutex<Vec<String>>>,
-}
-
-impl Prometheus {
-    fn start(program: &Path, directory: &Path, exporter: SocketAddr, flags: &[&str]) -> Self {
-        let config = directory.join("prometheus.yml");
-        let text = format!(
-            "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: jvm\n  static_configs: [{{targets: ['{exporter}']}}]\n"
-        );
-        fs::write(&config, text).unwrap();
-        let mut child = Command::new(program)
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.tsdb.path={}", directory.join("data").display()))
-            .arg("--web.listen-address=127.0.0.1:0")
-            .args(flags)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stderr = child.stderr.take().unwrap();
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&log);
-        let (found, address) = mpsc::channel();
-        thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                if line.contains("Listening on") {
-                    let address = line.rsplit("address=").next().and_then(|address| address.parse().ok());
-                    address.map(|address: SocketAddr| found.send(address));
-                }
-                kept.lock().unwrap().push(line);
-            }
-        });
-        let Ok(address) = address.recv_timeout(PATIENCE) else {
-            let _ = child.kill();
-            let _ = child.wait();
-            panic!("Prometheus does not listen: {:?}", log.lock().unwrap());
-        };
-        Self { child, address, log }
-    }
-
-    fn api(&self, path: &str) -> Result<Value, String> {
-        let response = http::request(self.address, "GET", path, &[]).map_err(|error| error.to_string())?;
-        ensure(response.status == 200, format!("{path}: {} {}", response.status, response.text()))?;
-        let answer: Value = serde_json::from_slice(&response.body).map_err(|error| error.to_string())?;
-        ensure(answer["status"] == "success", format!("{path}: {answer}"))?;
-        Ok(answer["data"].clone())
-    }
-
-    /// The values of an instant query; the expression may hold what a URL may.
-    fn query(&self, expression: &str) -> Result<Vec<f64>, String> {
-        let data = self.api(&format!("/api/v1/query?query={expression}"))?;
-        let results = data["result"].as_array().ok_or("no result")?;
-        let value = |result: &Value| result["value"][1].as_str().and_then(|text| text.parse().ok());
-        results.iter().map(|result| value(result).ok_or(format!("no value in {result}"))).collect()
-    }
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        // Both fail only for a child that has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[test]
 fn a_real_prometheus_scrapes_two_jvms_without_a_warning() {
     let test = "a_real_prometheus_scrapes_two_jvms_without_a_warning";
@@ -184,7 +113,7 @@ fn a_real_prometheus_scrapes_two_jvms_without_a_warning() {
     });
     let exporter = Exporter::start(["--discovery.root=/tmp"]);
     let directory = tempfile::tempdir().unwrap();
-    let prometheus = Prometheus::start(&program, directory.path(), exporter.address(), &[]);
+    let prometheus = Prometheus::start(&program, directory.path(), exporter.address(), &[], &[]);
 
     wait_for("the target to be healthy", || {
         let targets = prometheus.api("/api/v1/targets")?;
@@ -193,7 +122,7 @@ fn a_real_prometheus_scrapes_two_jvms_without_a_warning() {
     });
     for (app, jvm) in &mut jvms {
         jvm.obey("threads 5 0");
-        let selector = format!("%7Bapp=%22prometheus-{app}%22%7D");
+        let selector = format!("{{app=\"prometheus-{app}\"}}");
         wait_for("the number of threads", || {
             let live = jvm.beans().threads.live as f64;
             let found = prometheus.query(&format!("sum(jvm_thread_count{selector})"))?;
@@ -208,9 +137,9 @@ fn a_real_prometheus_scrapes_two_jvms_without_a_warning() {
     assert_eq!(metadata["jvm_memory_used_bytes"][0]["type"], "gauge", "{metadata}");
     let dropped = prometheus.query("scrape_samples_scraped-scrape_samples_post_metric_relabeling").unwrap();
     assert!(dropped.iter().all(|count| *count == 0.0), "{dropped:?}");
-    let log = prometheus.log.lock().unwrap();
-    let complaints: Vec<&String> =
-        log.iter().filter(|line| line.contains("level=warn") || line.contains("level=error")).collect();
+    let log = prometheus.log();
+    let complaints: Vec<&str> =
+        log.lines().filter(|line| line.contains("level=warn") || line.contains("level=error")).collect();
     assert!(complaints.is_empty(), "{complaints:#?}");
 }
 
@@ -224,9 +153,8 @@ fn a_real_prometheus_stores_pauses_as_a_native_histogram() {
     let exporter = Exporter::start(["--discovery.root=/tmp"]);
     let directory = tempfile::tempdir().unwrap();
     let flags = ["--enable-feature=native-histograms"];
-    let prometheus = Prometheus::start(&program, directory.path(), exporter.address(), &flags);
-    let of_full_collections =
-        "jvm_gc_duration_seconds%7Bapp=%22prometheus-native%22,jvm_gc_action=%22end%20of%20major%20GC%22%7D";
+    let prometheus = Prometheus::start(&program, directory.path(), exporter.address(), &[], &flags);
+    let of_full_collections = r#"jvm_gc_duration_seconds{app="prometheus-native", jvm_gc_action="end of major GC"}"#;
     wait_for("pauses in a native histogram", || {
         jvm.obey("gc");
         // These functions have a result for native histograms only.

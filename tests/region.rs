@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use hotspot_exporter::perfdata::{Access, Freshness, Image, Pulse, Region, RegionError, Seal, Writer};
+use hotspot_exporter::perfdata::{Access, Freshness, Image, Memory, Pulse, Region, RegionError, Seal, Sight, Writer};
 
 /// A real region, and the offsets of its numbers.
 fn fixture() -> (Vec<u8>, Vec<u32>, u32) {
@@ -239,22 +239,56 @@ fn a_pulse_tells_every_change_and_outlives_the_file() {
     fs::write(&path, region_of(7, &fixture)).unwrap();
     let words = [fixture.1[0], fixture.1[50], fixture.1[0]];
     let region = Arc::new(open(&path, Access::Mapped).unwrap());
-    let pulse = Pulse::new(&region, words).unwrap();
-    assert_eq!(pulse.load().map(u64::to_ne_bytes), [7_i64; 3].map(i64::to_ne_bytes));
+    let seal = Seal::of(&Image::decode(fs::read(&path).unwrap()).unwrap());
+    let pulse = Pulse::new(&region, &seal, words).unwrap();
+    assert_eq!(pulse.load(), Some([7; 3]));
 
     let file = OpenOptions::new().write(true).open(&path).unwrap();
     file.write_all_at(&9_i64.to_ne_bytes(), words[1].into()).unwrap();
-    assert_eq!(pulse.load(), [7, 9, 7]);
+    assert_eq!(pulse.load(), Some([7, 9, 7]));
     drop(region);
     file.set_len(0).unwrap();
-    assert_eq!(pulse.load(), [0, 0, 0], "the file has no pages any more");
+    assert_eq!(pulse.load(), Some([0; 3]), "the file has no pages any more");
 
     fs::write(&path, region_of(7, &fixture)).unwrap();
     let copied = Arc::new(open(&path, Access::Pread).unwrap());
-    assert!(Pulse::new(&copied, words).is_none(), "nothing is mapped");
+    assert!(Pulse::new(&copied, &seal, words).is_none(), "nothing is mapped");
     let mapped = Arc::new(open(&path, Access::Mapped).unwrap());
     let length = u32::try_from(mapped.length()).unwrap();
     for outside in [length, length - 4, 33] {
-        assert!(Pulse::new(&mapped, [words[0], outside]).is_none(), "{outside}");
+        assert!(Pulse::new(&mapped, &seal, [words[0], outside]).is_none(), "{outside}");
     }
+}
+
+/// The memory of this very process stands for that of a JVM.
+#[test]
+fn a_pulse_and_a_glance_of_a_process_tell_every_change() {
+    let fixture = fixture();
+    let bytes = region_of(7, &fixture);
+    let memory: Vec<AtomicU64> =
+        bytes.chunks_exact(8).map(|word| AtomicU64::new(u64::from_ne_bytes(word.try_into().unwrap()))).collect();
+    let own = Memory::open(fs::File::open("/proc/self").unwrap()).unwrap();
+    let region = Arc::new(Region::of_process(own.clone(), memory.as_ptr() as u64, bytes.len() as u64).unwrap());
+    let seal = Seal::of(&Image::decode(bytes).unwrap());
+    let words = [fixture.1[50], fixture.1[0], fixture.1[50]];
+    let pulse = Pulse::new(&region, &seal, words).unwrap();
+    let glance = || {
+        let mut seen = Vec::new();
+        let sight = region.glance(&seal, &words, &mut seen);
+        sight.map(|sight| (sight, seen))
+    };
+    assert_eq!(pulse.load(), Some([7; 3]));
+    assert_eq!(glance().unwrap(), (Sight::Fleeting, vec![7; 3]));
+
+    memory[words[0] as usize / 8].store(9, Ordering::Relaxed);
+    assert_eq!(pulse.load(), Some([9, 7, 9]));
+    assert_eq!(glance().unwrap().1, [9, 7, 9]);
+    let mut peeked = Vec::new();
+    region.peek(&seal, &words, &mut peeked).unwrap();
+    assert_eq!(peeked, [9, 7, 9]);
+
+    memory[fixture.2 as usize / 8].store(8, Ordering::Relaxed);
+    assert!(matches!(glance(), Err(RegionError::Replaced)), "another JVM's");
+    let nobody = Arc::new(Region::of_process(own, 8, 4096).unwrap());
+    assert_eq!(Pulse::new(&nobody, &seal, words).unwrap().load(), None);
 }

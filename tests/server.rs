@@ -2,173 +2,18 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::collections::HashMap;
+mod support;
+
 use std::io::Read;
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
 
-use hotspot_exporter::listing::{JvmRow, Listing, RefusedRow};
 use hotspot_exporter::server::healthcheck::healthcheck;
-use hotspot_exporter::server::{Format, Limits, Options, Site, bind, serve};
-use hotspot_exporter::telemetry::{SelfMetrics, Vocabulary};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use hotspot_exporter::server::{Limits, Options};
+use support::site::{DEADLINE, eventually, parse, start, until_closed};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
-
-/// No condition of a healthy run takes this long.
-const DEADLINE: Duration = Duration::from_secs(20);
-
-/// A site whose expositions wait while its gate is shut.
-#[derive(Default)]
-struct Fake {
-    runs: AtomicUsize,
-    not_ready: AtomicBool,
-    broken: AtomicBool,
-    reload_error: Mutex<Option<String>>,
-    budget: Mutex<Option<Duration>>,
-    shut: Mutex<bool>,
-    opened: Condvar,
-}
-
-impl Fake {
-    fn shut(&self) {
-        *self.shut.lock().unwrap() = true;
-    }
-
-    fn open(&self) {
-        *self.shut.lock().unwrap() = false;
-        self.opened.notify_all();
-    }
-}
-
-impl Site for Fake {
-    fn profiles(&self) -> Vec<String> {
-        vec!["otel".to_owned(), "raw".to_owned()]
-    }
-
-    fn exposition(&self, profile: &str, format: Format, deadline: Instant) -> Option<Vec<u8>> {
-        *self.budget.lock().unwrap() = Some(deadline.saturating_duration_since(Instant::now()));
-        self.runs.fetch_add(1, SeqCst);
-        assert!(!self.broken.load(SeqCst), "the fake was told to break");
-        let shut = self.shut.lock().unwrap();
-        drop(self.opened.wait_timeout_while(shut, DEADLINE, |shut| *shut).unwrap());
-        Some(format!("profile {profile} as {format:?}\n{}", "jvm_up 1\n".repeat(500)).into_bytes())
-    }
-
-    fn targets(&self) -> Listing {
-        let jvm = JvmRow { app: Some("<b>orders".to_owned()), ..JvmRow::default() };
-        let refused = RefusedRow { pid: Some(7), reason: "other_owner".to_owned(), ..RefusedRow::default() };
-        Listing { jvms: vec![jvm], refused: vec![refused] }
-    }
-
-    fn is_ready(&self) -> bool {
-        !self.not_ready.load(SeqCst)
-    }
-
-    fn reload(&self) -> Result<(), String> {
-        self.reload_error.lock().unwrap().clone().map_or(Ok(()), Err)
-    }
-}
-
-struct Running {
-    address: SocketAddr,
-    fake: Arc<Fake>,
-    telemetry: Arc<SelfMetrics>,
-    stop: oneshot::Sender<()>,
-    served: JoinHandle<()>,
-}
-
-async fn start(options: Options) -> Running {
-    let bound = bind(&["127.0.0.1:0".parse().unwrap()]).await.unwrap();
-    let (address, fake) = (bound.addresses()[0], Arc::new(Fake::default()));
-    let telemetry = SelfMetrics::new(Vocabulary::default());
-    let (stop, stopped) = oneshot::channel::<()>();
-    let shutdown = async move { drop(stopped.await) };
-    let served = tokio::spawn(serve(bound, options, fake.clone(), telemetry.clone(), shutdown));
-    Running { address, fake, telemetry, stop, served }
-}
-
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    headers: HashMap<String, String>,
-    body: Vec<u8>,
-}
-
-impl Answer {
-    fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", String::as_str)
-    }
-
-    fn text(&self) -> &str {
-        std::str::from_utf8(&self.body).unwrap()
-    }
-}
-
-impl Running {
-    async fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.address).await.unwrap()
-    }
-
-    /// Sends the bytes and reads until the server closes.
-    async fn raw(&self, request: &str) -> Vec<u8> {
-        let mut stream = self.connect().await;
-        stream.write_all(request.as_bytes()).await.unwrap();
-        until_closed(&mut stream).await
-    }
-
-    async fn ask(&self, method: &str, path: &str, headers: &[&str]) -> Answer {
-        let headers = headers.iter().map(|line| format!("{line}\r\n")).collect::<String>();
-        let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
-        parse(&self.raw(&request).await)
-    }
-
-    async fn get(&self, path: &str) -> Answer {
-        self.ask("GET", path, &[]).await
-    }
-
-    /// The value of a self metric with that label value, or without labels.
-    fn metric(&self, name: &str, label: &str) -> f64 {
-        let families = self.telemetry.families();
-        let (_, series) = families.iter().find(|(family, _)| *family.name == *name).expect(name);
-        let matching = |labels: &hotspot_exporter::metric::Labels| {
-            label.is_empty() && labels.is_empty() || labels.iter().any(|(_, value)| value == label)
-        };
-        series.iter().filter(|(labels, _)| matching(labels)).map(|(_, value)| value.as_f64()).sum()
-    }
-
-    fn refused(&self, reason: &str) -> f64 {
-        self.metric("hotspot_exporter_requests_refused_total", reason)
-    }
-}
-
-/// Everything up to the end of the stream; a reset is an end too.
-async fn until_closed(stream: &mut TcpStream) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let read = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut bytes)).await;
-    let _ = read.expect("the server should have closed the connection");
-    bytes
-}
-
-async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let end = Instant::now() + DEADLINE;
-    while !condition() {
-        assert!(Instant::now() < end, "{what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
-
-fn parse(bytes: &[u8]) -> Answer {
-    let split = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("an HTTP answer");
-    let mut lines = std::str::from_utf8(&bytes[..split]).unwrap().lines();
-    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-    let headers = lines.map(|line| line.split_once(": ").unwrap());
-    let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
-    Answer { status, headers, body: bytes[split + 4..].to_vec() }
-}
 
 #[tokio::test]
 async fn every_endpoint_and_method() {
@@ -315,13 +160,27 @@ async fn one_request_too_many_is_refused_and_health_still_answers() {
     });
     eventually("a run", || server.fake.runs.load(SeqCst) == 1).await;
     for path in ["/metrics/raw", "/targets", "/"] {
-        let answer = server.get(path).await;
+        // It waits for its turn, for a part of its time.
+        let answer = server.ask("GET", path, &["X-Prometheus-Scrape-Timeout-Seconds: 0.1"]).await;
         assert_eq!((answer.status, answer.header("retry-after")), (503, "1"), "{path}");
         assert!(answer.text().contains("--web.max-requests"));
     }
     assert_eq!(server.get("/-/healthy").await.status, 200);
+    let joining = tokio::spawn({
+        let server = server.clone();
+        async move { server.get("/metrics").await.status }
+    });
+    eventually("who joins a run needs no place", || server.metric("hotspot_exporter_requests_in_flight", "") == 2.0)
+        .await;
+    let waiting = tokio::spawn({
+        let server = server.clone();
+        async move { server.get("/targets").await.status }
+    });
+    eventually("a turn is waited for", || server.metric("hotspot_exporter_requests_in_flight", "") == 3.0).await;
     server.fake.open();
-    assert_eq!(first.await.unwrap(), 200);
+    for request in [first, joining, waiting] {
+        assert_eq!(request.await.unwrap(), 200);
+    }
     assert_eq!(server.refused("max_requests"), 3.0);
     assert_eq!(server.metric("hotspot_exporter_scrapes_total", "503"), 1.0);
 }
@@ -450,7 +309,7 @@ async fn healthchecks_tell_what_is_wrong() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     for (url, deadline, expected) in [
         (url("/-/ready"), DEADLINE, "503 Service Unavailable"),
-        ("https://localhost/".to_owned(), DEADLINE, "expected http://"),
+        ("ftp://localhost/".to_owned(), DEADLINE, "expected http://"),
         ("nonsense".to_owned(), DEADLINE, "expected http://"),
         ("http://127.0.0.1:1/".to_owned(), DEADLINE, "cannot connect to 127.0.0.1:1"),
         (format!("http://{}/", silent.local_addr().unwrap()), Duration::from_millis(50), "no answer within 0.05 s"),

@@ -60,10 +60,19 @@ fn nmt_says_why_a_jvm_does_not_answer() {
         (&[tracking, "-XX:+DisableAttachMechanism"], "active", "-XX:+DisableAttachMechanism"),
     ] {
         let jvm = Jvm::start(&jdk, flags);
-        assert_fails(&["nmt", &jvm.pid().to_string(), &format!("--nmt.mode={mode}")], words);
+        let arguments = ["nmt", &jvm.pid().to_string(), &format!("--nmt.mode={mode}"), "--nmt.allow-active-as-root"];
+        assert_fails(&arguments, words);
     }
-    assert_fails(&["nmt", "1999999999"], "no JVM with that pid");
     assert_fails(&["nmt", "no-such-file"], "no such file");
+    // Whatever other JVMs do.
+    let root = tempfile::tempdir().unwrap();
+    let user = rustix::process::geteuid().as_raw();
+    let directory = root.path().join(format!("hsperfdata_{user}"));
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::write(directory.join("4711"), "").unwrap();
+    let root = format!("--discovery.root={}", root.path().display());
+    assert_fails(&["nmt", "1999999999", &root], "no JVM with that pid");
+    assert_fails(&["nmt", "4711", &root, "--path.procfs=off"], "the JVM is starting");
 }
 
 #[test]

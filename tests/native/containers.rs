@@ -128,20 +128,6 @@ fn open_to_all(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
-/// Two Javas that other users can start, of different releases where there are.
-fn javas(test: &str) -> Option<[Jdk; 2]> {
-    let reachable = |jdk: &&Jdk| {
-        let open = |path: &Path| fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o001 != 0);
-        jdk.feature >= 11 && jdk.java().ancestors().all(open)
-    };
-    let found: Vec<Jdk> = jdk::installed().iter().filter(reachable).cloned().collect();
-    let Some((first, last)) = found.first().zip(found.last()) else {
-        skip(test, "no JDK that every user can start");
-        return None;
-    };
-    Some([first.clone(), last.clone()])
-}
-
 /// A page later than that in which the JVM has answered since.
 fn answered_since(exporter: &Exporter, container: &Container, time: f64) -> Exposition {
     wait_for(&format!("an answer of {}", container.jdk), || {
@@ -155,7 +141,7 @@ fn answered_since(exporter: &Exporter, container: &Container, time: f64) -> Expo
 #[test]
 fn a_sidecar_without_capabilities_serves_the_native_memory_of_every_container() {
     let test = "a_sidecar_without_capabilities_serves_the_native_memory_of_every_container";
-    let Some((pod, javas)) = Pod::new(test).zip(javas(test)) else { return };
+    let Some((pod, javas)) = Pod::new(test).zip(jdk::for_other_users(test)) else { return };
     let containers = [pod.container("orders", &javas[0]), pod.container("billing", &javas[1])];
     let exporter = pod.exporter();
     for container in &containers {
@@ -180,7 +166,7 @@ fn a_sidecar_without_capabilities_serves_the_native_memory_of_every_container() 
 #[test]
 fn a_stopped_jvm_costs_the_others_nothing() {
     let test = "a_stopped_jvm_costs_the_others_nothing";
-    let Some((pod, javas)) = Pod::new(test).zip(javas(test)) else { return };
+    let Some((pod, javas)) = Pod::new(test).zip(jdk::for_other_users(test)) else { return };
     let [stopped, running] = [pod.container("stopped", &javas[0]), pod.container("running", &javas[1])];
     let exporter = pod.exporter();
     answered_since(&exporter, &stopped, 0.0);

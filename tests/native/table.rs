@@ -164,6 +164,8 @@ fn the_client_java_profile_spells_it_as_the_java_client_does() {
     let exporter = Exporter::start([config.flag(), "--discovery.root=/tmp".to_owned()]);
     let jvm = Jvm::start(&jdk::any(), LISTENING);
     wait_for("the table", || {
+        // Before a JVM is known that profile has no line at all.
+        exporter.scrape().of_pid(jvm.pid()).ok_or("not found yet")?;
         let page = exporter.scrape_path("/metrics/client_java").of_pid(jvm.pid()).ok_or("not there")?.1;
         let heap = page.value("jvm_native_memory_committed_bytes", &[("pool", "Java Heap")]);
         ensure(heap > Some(0.0), "not there")

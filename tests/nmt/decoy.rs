@@ -18,11 +18,18 @@ struct Decoy {
 }
 
 impl Decoy {
+    /// Its pid is one of which nothing is left in `/tmp`: a JVM that is killed leaves its attach socket, and pids come
+    /// again.
     fn run(script: &str) -> Self {
-        let tmp = TempDir::new().unwrap();
-        let child = Command::new("sh").args(["-c", script]).current_dir(tmp.path()).spawn().unwrap();
-        wait_for("the decoy", || tmp.path().join("up").exists());
-        Self { child, tmp }
+        loop {
+            let tmp = TempDir::new().unwrap();
+            let child = Command::new("sh").args(["-c", script]).current_dir(tmp.path()).spawn().unwrap();
+            wait_for("the decoy", || tmp.path().join("up").exists());
+            let decoy = Self { child, tmp };
+            if fs::symlink_metadata(format!("/tmp/.java_pid{}", decoy.child.id())).is_err() {
+                return decoy;
+            }
+        }
     }
 
     /// A target whose `/tmp` is truly the process's.

@@ -47,19 +47,20 @@ fn categories_that_do_not_move_equal_those_of_jcmd() {
         let sum: u64 = first.categories.iter().map(|category| category.committed).sum();
         assert_eq!(sum, first.total.committed, "JDK {}", java.feature);
 
-        let (before, theirs, after) = (by_name(ask()), by_name(jcmd(&java, jvm.vpid)), by_name(ask()));
-        // The command's own text is in Serviceability, its reply in Internal, the headers of both in the tracking
-        // itself, and jcmd words the command otherwise.
-        let still: Vec<_> = before
-            .values()
-            .filter(|category| after.get(&category.name) == Some(category))
-            .filter(|category| !["Serviceability", "Internal", "Native Memory Tracking"].contains(&&*category.name))
-            .collect();
-        for category in &still {
-            assert_eq!(theirs.get(&category.name), Some(*category), "JDK {}", java.feature);
-        }
-        assert!(still.len() >= 8, "JDK {}: only {} categories stood still", java.feature, still.len());
-        assert_eq!(before["Java Heap"].reserved, 32 << 20);
+        // A compiler that works in between takes memory and gives it back, so that a category may only seem to stand
+        // still.
+        wait_for(&format!("JDK {} and jcmd to agree", java.feature), || {
+            let (before, theirs, after) = (by_name(ask()), by_name(jcmd(&java, jvm.vpid)), by_name(ask()));
+            // The command's own text is in Serviceability, its reply in Internal, the headers of both in the tracking
+            // itself, and jcmd words the command otherwise.
+            let still: Vec<_> = before
+                .values()
+                .filter(|category| after.get(&category.name) == Some(category))
+                .filter(|category| !["Serviceability", "Internal", "Native Memory Tracking"].contains(&&*category.name))
+                .collect();
+            assert_eq!(before["Java Heap"].reserved, 32 << 20);
+            still.len() >= 8 && still.iter().all(|category| theirs.get(&category.name) == Some(*category))
+        });
         jvm.assert_unharmed();
     }
 }
@@ -103,7 +104,7 @@ fn the_poller_publishes_facts_or_that_tracking_is_off() {
 
         let (facts, values) = watches[0].read();
         for (at, fact) in facts.iter().enumerate() {
-            assert!(matches!(fact.formula, Formula::Cell(cell) if cell.index as usize == at));
+            assert!(matches!(fact.formula, Formula::Cell(cell, _) if cell.index as usize == at));
         }
         let sum = |source: &str| {
             let of = |(fact, value): (&hotspot_exporter::hotspot::Fact, &Option<Value>)| match value {

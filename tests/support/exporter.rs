@@ -37,7 +37,17 @@ impl Exporter {
 
     /// Starts any command that ends in the binary.
     pub fn spawn(command: &mut Command) -> Self {
-        command.arg("--web.listen-address=127.0.0.1:0").stdin(Stdio::null()).stderr(Stdio::piped());
+        Self::spawn_with_input(command, Stdio::null())
+    }
+
+    /// The same, with something on standard input.
+    pub fn spawn_with_input(command: &mut Command, input: Stdio) -> Self {
+        Self::spawn_as_it_is(command.arg("--web.listen-address=127.0.0.1:0").stdin(input))
+    }
+
+    /// Starts a command that says itself where to listen, and what is on its standard input.
+    pub fn spawn_as_it_is(command: &mut Command) -> Self {
+        command.stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let log = Arc::new(Mutex::new(String::new()));
         let (found, address) = channel();
@@ -50,9 +60,12 @@ impl Exporter {
             panic!("{command:?} does not listen; its log:\n{}", log.lock().unwrap());
         };
         let exporter = Self { child, address, log };
-        wait_for("/-/ready", || match exporter.get("/-/ready") {
-            response if response.status == 200 => Ok(()),
-            response => Err(format!("{} {}", response.status, response.text())),
+        // It speaks TLS too, where the tests' own client does not.
+        let scheme = if exporter.log().contains("tls=true") { "https" } else { "http" };
+        let mut check = self::command(["healthcheck", &format!("{scheme}://{address}/-/ready")]);
+        wait_for("/-/ready", || match check.output().unwrap() {
+            output if output.status.success() => Ok(()),
+            output => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
         });
         exporter
     }
@@ -65,6 +78,14 @@ impl Exporter {
     /// The process.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Asks it to end and waits until it has.
+    pub fn terminate(&mut self) {
+        let pid = rustix::process::Pid::from_raw(self.child.id().try_into().unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "{status}; the log:\n{}", self.log());
     }
 
     /// What it has written to stderr so far.
@@ -115,15 +136,19 @@ impl Drop for Exporter {
 fn read_log(stderr: ChildStderr, log: &Mutex<String>, found: &Sender<SocketAddr>) {
     for line in BufReader::new(stderr).lines() {
         let Ok(line) = line else { return };
+        {
+            let mut log = log.lock().unwrap();
+            log.push_str(&line);
+            log.push('\n');
+        }
         if line.contains("listening") {
+            let json: Option<Value> = serde_json::from_str(&line).ok();
             let field = line.split_whitespace().find_map(|field| field.strip_prefix("address="));
+            let field = json.as_ref().and_then(|line| line["address"].as_str()).or(field);
             if let Some(address) = field.and_then(|address| address.trim_matches('"').parse().ok()) {
                 // The receiver is gone once the first address has arrived.
                 let _ = found.send(address);
             }
         }
-        let mut log = log.lock().unwrap();
-        log.push_str(&line);
-        log.push('\n');
     }
 }

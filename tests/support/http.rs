@@ -52,9 +52,27 @@ fn parse(bytes: &[u8]) -> Response {
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
-    let body = bytes[end + 4..].to_vec();
+    let body = match headers.get("transfer-encoding").map(String::as_str) {
+        Some("chunked") => joined(&bytes[end + 4..]),
+        _ => bytes[end + 4..].to_vec(),
+    };
     if let Some(length) = headers.get("content-length") {
         assert_eq!(length.parse(), Ok(body.len()), "content-length");
     }
     Response { status: status.expect("a status line has a code"), headers, body }
+}
+
+/// A body that comes in chunks. Ours never does; Prometheus' does.
+fn joined(mut chunks: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    loop {
+        let end = chunks.windows(2).position(|two| two == b"\r\n").expect("a chunk has a size");
+        let size = std::str::from_utf8(&chunks[..end]).expect("a size is text");
+        let size = usize::from_str_radix(size, 16).expect("a size is hexadecimal");
+        if size == 0 {
+            return body;
+        }
+        body.extend(&chunks[end + 2..end + 2 + size]);
+        chunks = &chunks[end + 2 + size + 2..];
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -107,6 +108,20 @@ pub fn installed() -> &'static [Jdk] {
         jdks.sort_by_key(|jdk| jdk.feature);
         jdks
     })
+}
+
+/// The oldest and the newest Java from 11 on that other users can start; `None`, said as a skip, if there is none.
+pub fn for_other_users(test: &str) -> Option<[Jdk; 2]> {
+    let reachable = |jdk: &&Jdk| {
+        let open = |path: &Path| fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o001 != 0);
+        jdk.feature >= 11 && jdk.java().ancestors().all(open)
+    };
+    let found: Vec<&Jdk> = installed().iter().filter(reachable).collect();
+    let Some((first, last)) = found.first().zip(found.last()) else {
+        skip(test, "no JDK that every user can start");
+        return None;
+    };
+    Some([(*first).clone(), (*last).clone()])
 }
 
 /// The installations of a release; with none, the test is skipped, unless this is CI and the release is one that every

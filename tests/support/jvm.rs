@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
@@ -179,5 +180,8 @@ impl Drop for Jvm {
         // Both fail only for a child that has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // A JVM that is killed leaves its attach socket, which a later process with its pid would seem to have. Most
+        // JVMs have none.
+        let _ = fs::remove_file(format!("/tmp/.java_pid{}", self.child.id()));
     }
 }

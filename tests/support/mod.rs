@@ -4,17 +4,27 @@
 // Each test binary compiles this module for itself and uses a part of it.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod certificates;
 pub mod churn;
 pub mod exporter;
 pub mod exposition;
+pub mod golden;
 pub mod http;
 pub mod jdk;
 pub mod jvm;
+pub mod native;
+pub mod otlp;
+pub mod prometheus;
 pub mod regions;
+pub mod site;
 
+use std::ffi::OsStr;
 use std::fmt::Display;
 use std::io::Write;
-use std::path::PathBuf;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// Long enough for a slow machine that runs other things too; only a failing test takes so long.
@@ -56,6 +66,25 @@ pub fn is_ci() -> bool {
 /// Whether the test may do what only root may.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+/// A port of the loopback interface for a program that wants its number before it listens. Nobody is given it by chance:
+/// it lies below those that the kernel gives out, and no two calls give the same.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    loop {
+        let port = NEXT.fetch_add(1, Ordering::Relaxed);
+        assert!(port < 32_768, "no port is free");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// Copies a program by another one: a file that this process itself has open for writing, any child that is just being
+/// started may hold open, too, and then it cannot be run.
+pub fn copy_program(from: impl AsRef<OsStr>, to: &Path) {
+    assert!(Command::new("cp").arg(from).arg(to).status().unwrap().success(), "cp to {}", to.display());
 }
 
 /// The program of that name in `PATH`.

@@ -1,0 +1,47 @@
+//! Half of the time the configuration file, with the same bytes as a profile that it may name, half of the time a profile
+//! file by itself.
+//!
+//! Promised: no panic; every problem takes one line, and names a line that the file has.
+
+#![no_main]
+
+use std::io;
+use std::path::Path;
+
+use hotspot_exporter::config::{self, Overrides};
+use hotspot_exporter::mapping::Profile;
+use libfuzzer_sys::fuzz_target;
+
+/// A configuration that names no profile compiles the shipped one, which takes a hundred times as long as everything else
+/// here. Most executions name a small one.
+const SMALL: &str = "\nprofiles: [small.yaml]\n";
+
+fuzz_target!(|text: &str| {
+    // Either character ends a line of YAML, and the end of a file may be said to be on a line of its own.
+    let lines = text.split(['\n', '\r']).count() + 1;
+    let choice = text.bytes().fold(0_u8, u8::wrapping_add);
+    if choice % 2 == 0 {
+        if let Err(problems) = Profile::parse("fuzz.yaml", text, &["container".to_owned()]) {
+            for problem in &problems.list {
+                assert!((problem.line as usize) <= lines, "{problem}");
+            }
+        }
+        return;
+    }
+    let whole = choice < 2;
+    let main = if whole { text.to_owned() } else { format!("{text}{SMALL}") };
+    let read = |path: &Path| -> io::Result<String> {
+        Ok(match path.file_name().and_then(|name| name.to_str()) {
+            Some("main.yaml") => main.clone(),
+            Some("small.yaml") => "profile: small\nrules: []\n".to_owned(),
+            _ => text.to_owned(),
+        })
+    };
+    match config::load(Some(Path::new("/fuzz/main.yaml")), &Overrides::default(), &read) {
+        Ok(config) => assert!(!config.profiles.is_empty()),
+        Err(problems) => {
+            let shown = problems.to_string();
+            assert_eq!(shown.split('\n').count(), problems.list.len() + usize::from(problems.further > 0), "{shown}");
+        }
+    }
+});

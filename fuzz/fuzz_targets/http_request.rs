@@ -1,0 +1,72 @@
+//! Whatever a client may send over one connection to the real server, over a site that has a little of all.
+//!
+//! Promised: no panic, and nothing but whole answers with a known status. Server and client share one thread, so that
+//! what an input covers is the same every time.
+
+#![no_main]
+
+use std::net::SocketAddr;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use hotspot_exporter::listing::{JvmRow, Listing};
+use hotspot_exporter::server::{Bound, Format, Options, Site, bind, serve};
+use hotspot_exporter::telemetry::{SelfMetrics, Vocabulary};
+use libfuzzer_sys::fuzz_target;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+
+struct Small;
+
+impl Site for Small {
+    fn profiles(&self) -> Vec<String> {
+        vec!["otel".to_owned(), "raw".to_owned()]
+    }
+
+    fn exposition(&self, _: &str, _: Format, _: Instant, out: &mut Vec<u8>) -> bool {
+        out.extend(b"jvm_up 1\n");
+        true
+    }
+
+    fn targets(&self) -> Listing {
+        Listing { jvms: vec![JvmRow { app: Some("<b>orders".to_owned()), ..JvmRow::default() }], refused: Vec::new() }
+    }
+
+    fn is_ready(&self) -> bool {
+        true
+    }
+
+    fn reload(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+static SERVER: LazyLock<(Runtime, SocketAddr)> = LazyLock::new(|| {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime of one thread");
+    let any = "127.0.0.1:0".parse().expect("an address");
+    let sockets = bind(&[any]).expect("a free port");
+    let bound = runtime.block_on(async { Bound::inherit(sockets) }).expect("sockets that can be registered");
+    let address = *bound.addresses().first().expect("one address");
+    let options = Options { lifecycle: true, ..Options::default() };
+    let telemetry = SelfMetrics::new(Vocabulary::default());
+    runtime.spawn(serve(bound, options, Arc::new(Small), telemetry, std::future::pending()));
+    (runtime, address)
+});
+
+fuzz_target!(|bytes: &[u8]| {
+    let (runtime, address) = &*SERVER;
+    let answers = runtime.block_on(async {
+        let mut client = TcpStream::connect(address).await.expect("the server accepts");
+        // A reset at the end leaves no port in TIME_WAIT.
+        client.set_zero_linger().expect("a socket that can be reset");
+        // It may close before it has read everything.
+        let _ = client.write_all(bytes).await;
+        let _ = client.shutdown().await;
+        let mut answers = Vec::new();
+        let _ = tokio::time::timeout(Duration::from_secs(5), client.read_to_end(&mut answers)).await.expect("an end");
+        answers
+    });
+    assert!(answers.is_empty() || answers.starts_with(b"HTTP/1."), "{}", String::from_utf8_lossy(&answers));
+    assert!(!answers.starts_with(b"HTTP/1.1 500"), "{}", String::from_utf8_lossy(&answers));
+});
