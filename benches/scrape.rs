@@ -35,8 +35,8 @@ impl Source for Row {
         None
     }
 
-    fn is_up(&self) -> bool {
-        true
+    fn is_up(&self) -> Option<bool> {
+        Some(true)
     }
 }
 
@@ -73,14 +73,8 @@ fn bench(c: &mut Criterion) {
     let mut group = c.benchmark_group("write");
     for jvms in [1_u32, 100, 1000] {
         let identities = (0..jvms).map(|slot| Labels::new([("app", "orders".to_owned()), ("slot", slot.to_string())]));
-        let series = (0..jvms).flat_map(|target| {
-            plan.series.iter().map(move |planned| Series {
-                family: &planned.family,
-                target,
-                labels: &planned.labels,
-                formula: &planned.formula,
-            })
-        });
+        let series = (0..jvms)
+            .flat_map(|target| plan.families.iter().map(move |(family, list)| Series { family, target, list }));
         let page = Page::new(identities.collect(), series);
         group.throughput(Throughput::Elements(page.len() as u64));
         let mut out = Vec::new();

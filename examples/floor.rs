@@ -1,11 +1,17 @@
-//! The least that an exposition can cost, for `scripts/bench`: `floor FILE ROUNDS` copies everything of a saved text
-//! exposition but its values from prebuilt bytes, formats the values anew, and prints the median time in nanoseconds
-//! and the number of series.
+//! The least that things can cost, for `scripts/bench`.
+//!
+//! `floor FILE ROUNDS` copies everything of a saved text exposition but its values from prebuilt bytes, formats the
+//! values anew, and prints the median time in nanoseconds and the number of series. `floor wake ROUNDS [PID...]` wakes up
+//! every 10 ms to copy one word of the memory of each of those processes, and prints the nanoseconds of CPU that a
+//! wake-up takes.
 
 use std::error::Error;
-use std::fs;
+use std::fs::{self, File};
 use std::hint::black_box;
-use std::time::Instant;
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// A series: all bytes up to its value, comments before it included, and the value.
 struct Line {
@@ -21,9 +27,13 @@ enum Number {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [file, rounds] = arguments.as_slice() else {
-        return Err("usage: floor FILE ROUNDS".into());
+    let [file, rounds, processes @ ..] = arguments.as_slice() else {
+        return Err("usage: floor FILE ROUNDS, or floor wake ROUNDS [PID...]".into());
     };
+    if file == "wake" {
+        println!("{}", wake(rounds.parse()?, processes)?);
+        return Ok(());
+    }
     let text = fs::read_to_string(file)?;
     let lines = split(&text);
     let mut out = Vec::with_capacity(text.len() * 2);
@@ -40,6 +50,30 @@ fn main() -> Result<(), Box<dyn Error>> {
     times.sort_unstable();
     println!("{} {}", times.get(times.len() / 2).ok_or("no rounds")?, lines.len());
     Ok(())
+}
+
+/// CPU of a thread that sleeps and copies a word of each process, a wake-up, in nanoseconds.
+fn wake(rounds: u32, processes: &[String]) -> Result<u128, Box<dyn Error>> {
+    let memories = processes.iter().map(|pid| memory(pid)).collect::<Result<Vec<_>, _>>()?;
+    let used = || Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default();
+    let begin = used();
+    for _ in 0..rounds {
+        std::thread::sleep(Duration::from_millis(10));
+        for (file, address) in &memories {
+            let mut word = [0; 8];
+            file.read_exact_at(&mut word, *address)?;
+            black_box(word);
+        }
+    }
+    Ok((used() - begin).as_nanos() / u128::from(rounds.max(1)))
+}
+
+/// The memory of a process, and the address of something that only this process has: its heap.
+fn memory(pid: &str) -> Result<(File, u64), Box<dyn Error>> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
+    let heap = maps.lines().find(|line| line.ends_with("[heap]")).ok_or("a process without a heap")?;
+    let (start, _) = heap.split_once('-').ok_or("no address")?;
+    Ok((File::open(format!("/proc/{pid}/mem"))?, u64::from_str_radix(start, 16)?))
 }
 
 fn split(text: &str) -> Vec<Line> {

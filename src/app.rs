@@ -3,29 +3,45 @@
 //! One thread scans and publishes rosters; scrapes read the last one on blocking threads. A reload builds everything
 //! anew and takes effect only when it is whole.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
-use crate::config::{self, Config, Overrides, Problems};
+use crate::config::{self, Config, Fingerprint, Overrides, Problems};
 use crate::discovery::watch::Waker;
-use crate::discovery::{Reason, Scanner, Watch};
+use crate::discovery::{Reason, Scanner, Watch, Woken};
 use crate::exposition::{Format, finish, write_families, write_page};
 use crate::formula::Formula;
 use crate::listing::{JvmRow, Listing, RefusedRow};
 use crate::mapping::Origin;
 use crate::nmt::Poller;
+use crate::otlp::{self, Push};
+use crate::privilege;
 use crate::roster::{Boards, Census, Roster, Settings, State, Target};
 use crate::sampler::Sampler;
 use crate::server::Site;
+use crate::service::Service;
 use crate::snapshot::{FailureReason, Snapshot, View};
 use crate::surroundings::{self, Surroundings};
 use crate::telemetry::{self, Quiet, ReloadOutcome, SelfMetrics, Vocabulary};
+
+/// Refusals, arrivals and departures of one scan that get a log line each: who may write to a directory must not be able
+/// to flood the log.
+const LOGGED: usize = 50;
+
+/// Shortest time from one scan's start to the next, and the share of the time that scans may take: who may write to a
+/// directory can ask for as many as he likes.
+const BETWEEN_SCANS: Duration = Duration::from_millis(100);
+const SHARE: u32 = 10;
+
+/// Time to read all JVMs for a push.
+const PUSH_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The label values of the exporter's own metrics.
 pub fn vocabulary() -> Vocabulary {
@@ -52,7 +68,13 @@ impl ConfigSource {
     /// # Errors
     /// Every problem of every file.
     pub fn load(&self) -> Result<Config, Problems> {
-        config::load(self.file.as_deref(), &self.overrides, &|path| std::fs::read_to_string(path))
+        let seen = RefCell::new(Fingerprint::default());
+        let read = |path: &Path| {
+            seen.borrow_mut().note(path);
+            std::fs::read_to_string(path)
+        };
+        let config = config::load(self.file.as_deref(), &self.overrides, &read)?;
+        Ok(Config { seen: seen.into_inner(), ..config })
     }
 }
 
@@ -66,10 +88,11 @@ pub struct App {
     waker: Waker,
     sampler: ArcSwapOption<Sampler>,
     poller: Arc<Poller>,
-    /// Bytes that the next exposition will take, about.
-    expected: AtomicUsize,
+    pushes: Arc<otlp::Statistics>,
+    push: Mutex<Option<Push>>,
     ready: AtomicBool,
     stopping: AtomicBool,
+    service: Service,
 }
 
 impl App {
@@ -92,9 +115,11 @@ impl App {
             waker: watch.waker(),
             sampler: ArcSwapOption::empty(),
             poller,
-            expected: AtomicUsize::new(0),
+            pushes: Arc::default(),
+            push: Mutex::new(None),
             ready: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            service: Service::from_environment(),
         };
         Ok((Arc::new(app), watch))
     }
@@ -106,6 +131,11 @@ impl App {
     pub fn start_scanning(self: &Arc<Self>, watch: Watch) -> std::io::Result<JoinHandle<()>> {
         let app = Arc::clone(self);
         std::thread::Builder::new().name("scan".to_owned()).spawn(move || app.scan_until_stopped(watch))
+    }
+
+    /// Tells the service manager that the end has begun; JVMs are served until [`App::stop`].
+    pub fn stopping(&self) {
+        self.service.stopping();
     }
 
     /// Ends the scanning thread soon.
@@ -125,12 +155,12 @@ impl App {
         Snapshot::take(self.roster.load_full(), Instant::now() + Duration::from_secs(60))
     }
 
-    fn scan_until_stopped(&self, mut watch: Watch) {
+    fn scan_until_stopped(self: &Arc<Self>, mut watch: Watch) {
         let mut config = self.config.load_full();
         let mut scanner = Scanner::new(&config.discovery);
         let mut census = Census::new(Settings::from(&*config), Box::new(self.surroundings(&config)));
         let complaints = Quiet::default();
-        let mut files = Fingerprint::of(&config.files);
+        let mut files = config.seen.clone();
         while !self.stopping.load(Ordering::Acquire) {
             let started = Instant::now();
             let scan = scanner.scan(&|id| census.follows(id));
@@ -139,23 +169,121 @@ impl App {
             let unsettled = roster.unsettled;
             self.complain(&roster, &config, &complaints);
             self.publish(roster, started.elapsed());
-            if !unsettled {
-                watch.wait(config.discovery.interval);
+            self.service.scanned(&self.roster.load());
+            if let Some(push) = &*self.push() {
+                push.ended(census.take_ended());
             }
-            let now = Fingerprint::of(&config.files);
-            if now != files {
-                files = now;
+            let rest = if unsettled { Duration::ZERO } else { config.discovery.interval };
+            self.rest(&watch, started, rest);
+            let mut current = self.config.load_full();
+            // A file that a signal has had read already is not read again, unless it has changed since.
+            if Arc::ptr_eq(&current, &config) && !files.holds() {
+                files = Fingerprint::of(&config.files);
                 let _ = self.reload();
+                current = self.config.load_full();
             }
-            let current = self.config.load_full();
             if !Arc::ptr_eq(&current, &config) {
                 let boards = self.reconfigure(&config, &current);
                 config = current;
-                files = Fingerprint::of(&config.files);
+                files = config.seen.clone();
                 scanner = Scanner::new(&config.discovery);
                 census.reconfigure(Settings::from(&*config), boards);
             }
         }
+    }
+
+    /// Waits for the next scan after the one that began at `started`: until something happens, at most `interval`, and at
+    /// least as long as keeps scans from taking all of the time.
+    fn rest(&self, watch: &Watch, started: Instant, interval: Duration) {
+        let began = Instant::now();
+        let pause = BETWEEN_SCANS.max((began - started) * SHARE).min(self.config.load().discovery.interval);
+        self.sleep(began + interval, |time| watch.wait(time) != Woken::Timeout);
+        let mut called = true;
+        while called && !self.stopping.load(Ordering::Acquire) {
+            called = self.sleep(started + pause, |time| watch.wait_for_call(time));
+        }
+    }
+
+    /// Waits until then, with a sign of life whenever one is due. Whether `wait` was ended before.
+    fn sleep(&self, until: Instant, wait: impl Fn(Duration) -> bool) -> bool {
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let nap = self.service.nap(left);
+            if wait(nap) {
+                return true;
+            }
+            if nap == left {
+                return false;
+            }
+            self.service.alive();
+        }
+    }
+
+    fn load_again(&self) -> Result<(), String> {
+        match self.source.load() {
+            Ok(config) => {
+                privilege::warn_of_missing(&config);
+                self.config.store(Arc::new(config));
+                self.telemetry.reloaded(ReloadOutcome::Success);
+                tracing::info!("configuration reloaded");
+                Ok(())
+            }
+            Err(problems) => {
+                self.telemetry.reloaded(ReloadOutcome::Failure);
+                tracing::error!(problems = %problems, "the configuration has problems; the old one stays in force");
+                Err(problems.to_string())
+            }
+        }
+    }
+
+    /// Starts pushing where the configuration says so.
+    pub fn start_pushing(self: &Arc<Self>) {
+        self.push_as(&self.config.load().otlp);
+    }
+
+    /// Pushes once more and ends pushing, within [`otlp::FLUSH`].
+    pub fn stop_pushing(&self) {
+        let push = self.push().take();
+        if let Some(push) = push {
+            push.stop();
+        }
+    }
+
+    fn push(&self) -> MutexGuard<'_, Option<Push>> {
+        self.push.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Pushes as the configuration says, or not at all.
+    fn push_as(self: &Arc<Self>, config: &config::Otlp) {
+        let mut push = self.push();
+        match &*push {
+            Some(running) if config.enabled => running.configure(config.clone()),
+            Some(_) => {
+                if let Some(running) = push.take() {
+                    running.stop();
+                }
+            }
+            None if config.enabled => {
+                let source = Arc::clone(self) as Arc<dyn otlp::Source>;
+                match Push::start(config.clone(), source, Arc::clone(&self.pushes)) {
+                    Ok(started) => *push = Some(started),
+                    Err(error) => tracing::error!(%error, "cannot start the thread that pushes over OTLP"),
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Takes a snapshot, and counts and acts on what could not be read.
+    fn snapshot_until(&self, deadline: Instant) -> Snapshot {
+        let snapshot = Snapshot::take(self.roster.load_full(), deadline);
+        for failure in &snapshot.failures {
+            self.telemetry.read_failed(failure.reason.as_str());
+        }
+        if snapshot.outdated {
+            self.waker.wake();
+        }
+        snapshot
     }
 
     /// Starts what is known of JVMs beside their counters.
@@ -167,8 +295,11 @@ impl App {
 
     /// Puts a new configuration into force. Boards are made anew only where they depend on what has changed, since
     /// sums and histograms start anew with them.
-    fn reconfigure(&self, old: &Config, new: &Config) -> Option<Box<dyn Boards>> {
+    fn reconfigure(self: &Arc<Self>, old: &Config, new: &Config) -> Option<Box<dyn Boards>> {
         self.poller.configure(new.nmt.clone());
+        if old.otlp != new.otlp {
+            self.push_as(&new.otlp);
+        }
         let same = old.sampling == new.sampling && old.discovery.procfs == new.discovery.procfs;
         (!same).then(|| Box::new(self.surroundings(new)) as Box<dyn Boards>)
     }
@@ -180,6 +311,9 @@ impl App {
         let mut families = self.telemetry.families();
         families.extend(telemetry::sampler(sampled.ticks, sampled.looks, sampled.overruns));
         families.push(telemetry::nmt_failures(&self.poller.failures()));
+        if self.config.load().otlp.enabled {
+            families.extend(self.pushes.families());
+        }
         families
     }
 
@@ -213,25 +347,38 @@ impl App {
                 }
             }
         }
+        let mut current: HashSet<String> = unmatched.into_iter().collect();
+        let mut news = 0;
         for refusal in &roster.refusals {
             let subject = refusal.subject();
             if complaints.is_news(subject.clone(), refusal.reason.as_str(), now) {
-                tracing::info!(subject, reason = refusal.reason.as_str(), detail = refusal.detail, "not served");
+                news += 1;
+                if news <= LOGGED {
+                    tracing::info!(subject, reason = refusal.reason.as_str(), detail = refusal.detail, "not served");
+                }
+            }
+            current.insert(subject);
+        }
+        if news > LOGGED {
+            tracing::info!(further = news - LOGGED, "not served; `list` and /targets name them");
+        }
+        complaints.retain(|subject| current.contains(subject));
+        let before = self.roster.load();
+        for (number, target) in missing(&roster.targets, &before.targets).enumerate() {
+            let (app, slot, path) = (&*target.app, target.slot, target.path.display());
+            match number {
+                0..LOGGED => tracing::info!(app, slot, %path, state = target.state.as_str(), "JVM found"),
+                LOGGED => tracing::info!("further JVMs found; `list` and /targets name them"),
+                _ => break,
             }
         }
-        complaints.retain(|subject| {
-            unmatched.contains(subject) || roster.refusals.iter().any(|refusal| refusal.subject() == *subject)
-        });
-        let before = self.roster.load();
-        let is_in =
-            |list: &[Arc<Target>], target: &Target| list.iter().any(|other| other.incarnation == target.incarnation);
-        for target in roster.targets.iter().filter(|target| !is_in(&before.targets, target)) {
+        for (number, target) in missing(&before.targets, &roster.targets).enumerate() {
             let (app, slot, path) = (&*target.app, target.slot, target.path.display());
-            tracing::info!(app, slot, %path, state = target.state.as_str(), "JVM found");
-        }
-        for target in before.targets.iter().filter(|target| !is_in(&roster.targets, target)) {
-            let (app, slot, path) = (&*target.app, target.slot, target.path.display());
-            tracing::info!(app, slot, %path, "JVM gone");
+            match number {
+                0..LOGGED => tracing::info!(app, slot, %path, "JVM gone"),
+                LOGGED => tracing::info!("further JVMs gone"),
+                _ => break,
+            }
         }
     }
 }
@@ -241,23 +388,15 @@ impl Site for App {
         self.config.load().profiles.iter().map(|profile| profile.name.to_string()).collect()
     }
 
-    fn exposition(&self, profile: &str, format: Format, deadline: Instant) -> Option<Vec<u8>> {
-        let roster = self.roster.load_full();
-        let index = self.config.load().profiles.iter().position(|known| *known.name == *profile)?;
-        let snapshot = Snapshot::take(roster, deadline);
-        for failure in &snapshot.failures {
-            self.telemetry.read_failed(failure.reason.as_str());
-        }
-        if snapshot.outdated {
-            self.waker.wake();
-        }
+    fn exposition(&self, profile: &str, format: Format, deadline: Instant, out: &mut Vec<u8>) -> bool {
+        let Some(index) = self.config.load().profiles.iter().position(|known| *known.name == *profile) else {
+            return false;
+        };
+        let snapshot = self.snapshot_until(deadline);
         let own = (index == 0).then(|| self.own_families());
-        // As much as the last one took: growing a buffer of megabytes costs more than filling it.
-        let mut out = Vec::with_capacity(self.expected.load(Ordering::Relaxed));
-        let samples = render(&snapshot, profile, format, own.as_deref(), &mut out);
-        self.expected.store(out.len() + out.len() / 16, Ordering::Relaxed);
+        let samples = render(&snapshot, profile, format, own.as_deref(), out);
         self.telemetry.set_samples(profile, samples as u64);
-        Some(out)
+        true
     }
 
     fn targets(&self) -> Listing {
@@ -269,21 +408,31 @@ impl Site for App {
     }
 
     fn reload(&self) -> Result<(), String> {
-        match self.source.load() {
-            Ok(config) => {
-                self.config.store(Arc::new(config));
-                self.telemetry.reloaded(ReloadOutcome::Success);
-                tracing::info!("configuration reloaded");
-                self.waker.wake();
-                Ok(())
-            }
-            Err(problems) => {
-                self.telemetry.reloaded(ReloadOutcome::Failure);
-                tracing::error!(problems = %problems, "the configuration has problems; the old one stays in force");
-                Err(problems.to_string())
-            }
-        }
+        self.service.reloading();
+        let outcome = self.load_again();
+        self.service.reloaded(outcome.is_ok());
+        self.waker.wake();
+        outcome
     }
+}
+
+impl otlp::Source for App {
+    fn snapshot(&self) -> Snapshot {
+        self.snapshot_until(Instant::now() + PUSH_PATIENCE)
+    }
+
+    fn last_snapshot(&self) -> Snapshot {
+        Snapshot::last(self.roster.load().targets.clone())
+    }
+
+    fn own(&self) -> (Vec<telemetry::Series>, f64) {
+        (self.own_families(), telemetry::process_start_time().unwrap_or_default())
+    }
+}
+
+/// The JVMs of one list that the other one does not have.
+fn missing<'a>(of: &'a [Arc<Target>], other: &'a [Arc<Target>]) -> impl Iterator<Item = &'a Arc<Target>> {
+    of.iter().filter(|target| !other.iter().any(|known| known.incarnation == target.incarnation))
 }
 
 /// Appends one exposition of one profile, with the exporter's own metrics where they are given. Returns the number of
@@ -364,20 +513,5 @@ fn row(target: &Target, view: &View<'_>) -> JvmRow {
         heap_limit: bytes(&target.vitals.heap_limit),
         vm_vendor: target.jvm.vm_vendor.clone(),
         user: Some(target.user.to_string()),
-    }
-}
-
-/// What tells that a file was changed, or a mounted ConfigMap swapped.
-#[derive(Debug, PartialEq, Eq)]
-struct Fingerprint(Vec<Option<(u64, u64, SystemTime)>>);
-
-impl Fingerprint {
-    fn of(files: &[PathBuf]) -> Self {
-        use std::os::unix::fs::MetadataExt;
-        let stamp = |path: &PathBuf| {
-            let file = std::fs::metadata(path).ok()?;
-            Some((file.ino(), file.len(), file.modified().ok()?))
-        };
-        Self(files.iter().map(stamp).collect())
     }
 }

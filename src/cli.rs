@@ -36,9 +36,15 @@ pub struct Flags {
     /// Address to listen on: `:PORT`, `HOST:PORT` or `[IPv6]:PORT`. May be given several times.
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":9850")]
     pub listen: Vec<ListenAddress>,
+    /// Serve on the sockets that systemd passes, instead of `--web.listen-address`.
+    #[arg(long = "web.systemd-socket")]
+    pub systemd_socket: bool,
     /// Path of the default profile's metrics; further profiles are served at `/metrics/NAME`.
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics")]
     pub telemetry_path: TelemetryPath,
+    /// TLS, passwords, headers and a rate limit, in the format of Prometheus' exporter-toolkit.
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    pub web_config_file: Option<PathBuf>,
     /// Scrapes served at one time; 0 is no limit.
     #[arg(long = "web.max-requests", value_name = "N", default_value_t = 40)]
     pub max_requests: usize,
@@ -55,6 +61,9 @@ pub struct Flags {
     /// How Native Memory Tracking may be asked for.
     #[arg(long = "nmt.mode", value_name = "MODE", global = true)]
     pub nmt_mode: Option<NmtChoice>,
+    /// Allow `nmt.mode: active`, which signals JVMs, while running as root.
+    #[arg(long = "nmt.allow-active-as-root", global = true)]
+    pub allow_active_as_root: bool,
     /// Least severe level that is logged.
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", global = true)]
     pub log_level: log::Level,
@@ -126,9 +135,10 @@ pub enum NmtChoice {
 }
 
 impl Flags {
-    /// What the flags replace in the configuration file.
-    pub fn overrides(&self) -> Overrides {
+    /// What the flags replace in the configuration file. `signals` says whether this call may come to signal JVMs.
+    pub fn overrides(&self, signals: bool) -> Overrides {
         Overrides {
+            active_refused: signals && !self.allow_active_as_root && rustix::process::geteuid().is_root(),
             roots: self.roots.clone(),
             procfs: self.procfs.as_ref().map(|path| (path != "off").then(|| PathBuf::from(path))),
             nmt_mode: self.nmt_mode.map(|mode| match mode {
@@ -136,6 +146,14 @@ impl Flags {
                 NmtChoice::Passive => NmtMode::Passive,
                 NmtChoice::Active => NmtMode::Active,
             }),
+            environment: environment(),
         }
     }
+}
+
+/// The variables of OpenTelemetry's specification.
+fn environment() -> Vec<(String, String)> {
+    let variables =
+        std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
+    variables.filter(|(name, _)| name.starts_with("OTEL_")).collect()
 }

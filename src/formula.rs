@@ -1,16 +1,18 @@
 //! How one value follows from a JVM's words: what `hotspot` derives, `mapping` plans and `exposition` evaluates.
 
+use std::hash::{Hash, Hasher};
+
 use crate::metric::Value;
 
 /// A value as arithmetic over words.
 ///
 /// In a [`crate::hotspot::Fact`] a word is named by its byte offset in the region; in a plan, by its index among the
 /// words that the plan gathers. [`Formula::map_words`] goes from one to the other.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub enum Formula {
     /// Known when the plan is made: constants and information.
     Constant(Value),
-    /// 1 while the JVM's region can be read, 0 while it is known and cannot.
+    /// 1 while the JVM's region can be read, 0 while it is known and cannot; absent once the JVM has ended.
     Up,
     /// One word, scaled.
     Word(u32, Scale),
@@ -27,11 +29,22 @@ pub enum Formula {
     /// A count and a sum, for summaries.
     Summary(Box<(Formula, Formula)>),
     /// A value that another part of the program publishes for the JVM (see [`crate::snapshot::Board`]).
-    Cell(CellId),
+    Cell(CellId, Since),
+}
+
+/// What a cumulative value counts from, and so where it begins at zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Since {
+    /// The JVM's start.
+    Start,
+    /// When the exporter began to watch the JVM.
+    Attached,
+    /// Some time before the JVM: what is counted is not the JVM's alone.
+    Before,
 }
 
 /// A word with its sign.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Term {
     /// Which word.
     pub word: u32,
@@ -40,7 +53,7 @@ pub struct Term {
 }
 
 /// A cell of a board.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CellId {
     /// Which publisher.
     pub board: BoardId,
@@ -74,6 +87,14 @@ pub enum Scale {
     Ratio(f64, f64),
 }
 
+impl Hash for Scale {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        if let Self::Ratio(multiplier, divisor) = self {
+            [multiplier.to_bits(), divisor.to_bits()].hash(state);
+        }
+    }
+}
+
 impl Scale {
     /// Applies the scale to a word.
     pub fn apply(self, word: i64) -> Value {
@@ -99,10 +120,10 @@ pub trait Source {
     fn word(&self, index: u32) -> Option<i64>;
     /// The cell; `None` while its publisher has nothing.
     fn cell(&self, id: CellId) -> Option<Value>;
-    /// Whether the region could be read.
-    fn is_up(&self) -> bool;
-    /// When cumulative values began at zero, in seconds since the epoch, where that is known.
-    fn created(&self) -> Option<f64> {
+    /// Whether the region could be read; `None` once the JVM has ended, and nothing is left of it.
+    fn is_up(&self) -> Option<bool>;
+    /// When values that count from there began at zero, in seconds since the epoch, where that is known.
+    fn created(&self, _since: Since) -> Option<f64> {
         None
     }
 }
@@ -112,8 +133,8 @@ impl Formula {
     pub fn evaluate(&self, from: &impl Source) -> Option<Value> {
         match self {
             Self::Word(word, scale) => Some(scale.apply(from.word(*word)?)),
-            Self::Up => Some(Value::Int(from.is_up().into())),
-            Self::Constant(value) => from.is_up().then(|| value.clone()),
+            Self::Up => Some(Value::Int(from.is_up()?.into())),
+            Self::Constant(value) => from.is_up()?.then(|| value.clone()),
             Self::Sum(terms, scale) => {
                 let mut sum = 0_i64;
                 for term in terms {
@@ -146,7 +167,18 @@ impl Formula {
                 let count = count.evaluate(from)?.as_f64();
                 Some(Value::Summary { count: count.max(0.0) as u64, sum: sum.evaluate(from)?.as_f64() })
             }
-            Self::Cell(id) => from.cell(*id),
+            Self::Cell(id, _) => from.cell(*id),
+        }
+    }
+
+    /// What the value counts from, if it counts anything.
+    pub fn since(&self) -> Since {
+        match self {
+            Self::Cell(_, since) => *since,
+            Self::Once(_, formula) => formula.since(),
+            Self::Total(parts) => parts.iter().map(Self::since).max().unwrap_or(Since::Start),
+            Self::Summary(parts) => parts.0.since().max(parts.1.since()),
+            _ => Since::Start,
         }
     }
 
@@ -168,7 +200,7 @@ impl Formula {
             Self::Once(word, formula) => Self::Once(rename(*word), Box::new(formula.map_words(rename))),
             Self::Total(parts) => Self::Total(parts.iter().map(|part| part.map_words(rename)).collect()),
             Self::Summary(parts) => Self::Summary(Box::new((parts.0.map_words(rename), parts.1.map_words(rename)))),
-            Self::Cell(id) => Self::Cell(*id),
+            Self::Cell(id, since) => Self::Cell(*id, *since),
         }
     }
 

@@ -4,12 +4,13 @@
 //! ```text
 //! roots, /proc ─► discovery ─► roster ──Image, once──► hotspot ──facts──► mapping ──Plan, Page──┐
 //!                    files       └─ Region ── words, per scrape ──► snapshot ───────────────────┴─► exposition ─► server
+//!                                                                       └► otlp
 //! ```
 //! [`discovery`] finds region files and gives a reason for each that it does not open. [`roster`] follows their JVMs: it
 //! maps each [`perfdata::Region`], decodes one [`perfdata::Image`] of it, has [`hotspot`] derive facts from the image and
 //! [`mapping`] turn facts and counters into a plan of series by the rules of [`config`]. At a scrape, [`snapshot`] loads
 //! the words of every JVM, and [`exposition`] writes them between pieces of text that were laid out when the plan was
-//! made. [`server`] serves, [`app`] wires, [`telemetry`] counts and logs.
+//! made. [`otlp`] pushes the same snapshots. [`server`] serves, [`app`] wires, [`telemetry`] counts and logs.
 //!
 //! # Invariants
 //! - A JVM is never harmed: nothing in its directories is written, locked or truncated.
@@ -31,11 +32,14 @@ pub mod listing;
 pub mod mapping;
 pub mod metric;
 pub mod nmt;
+pub mod otlp;
 pub mod perfdata;
+pub mod privilege;
 pub mod process;
 pub mod roster;
 pub mod sampler;
 pub mod server;
+pub mod service;
 pub mod sheet;
 pub mod snapshot;
 pub mod surroundings;

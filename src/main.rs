@@ -2,16 +2,17 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
 use hotspot_exporter::app::{App, ConfigSource, listing, render, vocabulary};
 use hotspot_exporter::cli::{Cli, Command, Flags, OutputFormat};
-use hotspot_exporter::config::Config;
+use hotspot_exporter::config::{Config, Problems};
 use hotspot_exporter::exposition::Format;
-use hotspot_exporter::server::{self, Options, Site, healthcheck};
+use hotspot_exporter::server::{self, Bound, Options, Site, Web, healthcheck};
 use hotspot_exporter::telemetry::{SelfMetrics, log};
-use hotspot_exporter::{discovery, inspect, nmt};
+use hotspot_exporter::{discovery, inspect, nmt, privilege, service};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// `EX_USAGE` of sysexits.h.
@@ -27,11 +28,17 @@ fn main() -> ExitCode {
     };
     let flags = &cli.flags;
     let _ = log::init(flags.log_level, flags.log_format);
-    let source = ConfigSource { file: flags.config_file.clone(), overrides: flags.overrides() };
-    let config = match source.load() {
-        Ok(config) => config,
-        Err(problems) => {
-            eprintln!("{problems}");
+    let signals = match &cli.command {
+        Some(command) => matches!(command, Command::Nmt { .. }),
+        None => !flags.once && !flags.config_check,
+    };
+    let source = ConfigSource { file: flags.config_file.clone(), overrides: flags.overrides(signals) };
+    let (config, web) = match (source.load(), load_web(flags)) {
+        (Ok(config), Ok(web)) => (config, web),
+        (config, web) => {
+            for problems in [config.err(), web.err()].into_iter().flatten() {
+                eprintln!("{problems}");
+            }
             return ExitCode::from(USAGE);
         }
     };
@@ -42,7 +49,7 @@ fn main() -> ExitCode {
         }
         Some(command) => run(command, source, config),
         None if flags.once => once(source, config),
-        None => serve(flags, source, config),
+        None => serve(flags, source, config, web),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -51,6 +58,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What `--web.config.file` says.
+fn load_web(flags: &Flags) -> Result<Web, Problems> {
+    flags.web_config_file.as_deref().map_or_else(|| Ok(Web::default()), Web::load)
 }
 
 fn run(command: &Command, source: ConfigSource, config: Config) -> anyhow::Result<()> {
@@ -110,30 +122,35 @@ fn print(text: &str) -> anyhow::Result<()> {
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        // Many scrapes at once leave many threads behind; the next scrape is some seconds away.
+        .thread_keep_alive(Duration::from_secs(2))
         .enable_all()
         .build()
         .context("cannot start the runtime")
 }
 
-fn serve(flags: &Flags, source: ConfigSource, config: Config) -> anyhow::Result<()> {
-    if rustix::process::geteuid().is_root() {
-        tracing::warn!("running as root; CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE are all that is needed");
-    }
+fn serve(flags: &Flags, source: ConfigSource, config: Config, web: Web) -> anyhow::Result<()> {
     discovery::raise_descriptor_limit();
+    let listeners = if flags.systemd_socket { service::sockets()? } else { server::bind(&flags.listen)? };
+    // Before any other thread is there: privileges belong to threads.
+    privilege::reduce(&config).context("cannot drop privileges")?;
+    let tls = web.has_tls();
     let options = Options {
         telemetry_path: flags.telemetry_path.clone(),
         max_requests: flags.max_requests,
         lifecycle: flags.lifecycle,
+        web: Arc::new(web),
         ..Options::default()
     };
     let telemetry = SelfMetrics::new(vocabulary());
     let (app, watch) = App::new(source, config, Arc::clone(&telemetry)).context("cannot watch for JVMs")?;
     runtime()?.block_on(async {
-        let bound = server::bind(&flags.listen).await?;
+        let bound = Bound::inherit(listeners)?;
         let scanning = app.start_scanning(watch).context("cannot start the scanning thread")?;
         for address in bound.addresses() {
-            tracing::info!(%address, "listening");
+            tracing::info!(%address, tls, "listening");
         }
+        app.start_pushing();
         let mut hangup = signal(SignalKind::hangup())?;
         let reloading = Arc::clone(&app);
         tokio::spawn(async move {
@@ -144,15 +161,30 @@ fn serve(flags: &Flags, source: ConfigSource, config: Config) -> anyhow::Result<
         });
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let ending = Arc::clone(&app);
         let asked = async move {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
             tracing::info!("ending");
+            ending.stopping();
+        };
+        // The last push goes out while requests in flight end, not after: both have little time.
+        let (ending, ended) = tokio::sync::oneshot::channel::<()>();
+        let pushing = Arc::clone(&app);
+        let flushing = tokio::spawn(async move {
+            if ended.await.is_ok() {
+                let _ = tokio::task::spawn_blocking(move || pushing.stop_pushing()).await;
+            }
+        });
+        let asked = async move {
+            asked.await;
+            let _ = ending.send(());
         };
         server::serve(bound, options, Arc::clone(&app) as Arc<dyn Site>, telemetry, asked).await;
         app.stop();
+        let _ = flushing.await;
         let _ = tokio::task::spawn_blocking(move || scanning.join()).await;
         Ok(())
     })

@@ -3,6 +3,7 @@
 //! Names and units are OpenTelemetry's (`jvm.memory.used`, `By`); [`Family::prometheus`] and [`label_name`] translate
 //! them as the specification's "UnderscoreEscapingWithSuffixes" does.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// What a family's values mean.
@@ -189,6 +190,12 @@ pub enum Value {
     },
     /// A distribution, shared with the one that feeds it.
     Histogram(Arc<Histogram>),
+}
+
+impl Hash for Value {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_f64().to_bits().hash(state);
+    }
 }
 
 impl Value {

@@ -2,10 +2,10 @@
 
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Instant;
+use std::time::{Instant, UNIX_EPOCH};
 
 use crate::discovery;
-use crate::formula::{BoardId, CellId, Source};
+use crate::formula::{BoardId, CellId, Since, Source};
 use crate::hotspot::Fact;
 use crate::metric::Value;
 use crate::perfdata::{Freshness, MemoryError, RegionError, Writer};
@@ -117,13 +117,33 @@ struct Sample {
     /// The JVM is gone: not even `jvm_up` is left of it.
     gone: bool,
     boards: [Vec<Option<Value>>; BoardId::COUNT],
-    /// When the JVM started, in seconds since the epoch.
+    /// When the JVM started, and when the exporter began to watch it, in seconds since the epoch.
     started: Option<f64>,
+    attached: Option<f64>,
 }
 
 impl Snapshot {
     /// Reads every JVM of `roster`. Those not reached before `deadline` are marked as unreadable.
     pub fn take(roster: Arc<Roster>, deadline: Instant) -> Self {
+        let exited = exited(&roster.targets);
+        Self::read(roster, |index| {
+            if exited.get(index).copied().unwrap_or(false) {
+                Err(FailureReason::Exited)
+            } else if Instant::now() >= deadline {
+                Err(FailureReason::Deadline)
+            } else {
+                Ok(())
+            }
+        })
+    }
+
+    /// The last values of JVMs, whether they live or not: a region that is mapped outlives its JVM.
+    pub fn last(targets: Vec<Arc<Target>>) -> Self {
+        Self::read(Arc::new(Roster { targets, ..Roster::default() }), |_| Ok(()))
+    }
+
+    /// Reads the JVMs of `roster` of which, by their index, nothing speaks against it.
+    fn read(roster: Arc<Roster>, may_read: impl Fn(usize) -> Result<(), FailureReason>) -> Self {
         let mut snapshot = Self {
             samples: Vec::with_capacity(roster.targets.len()),
             words: Vec::with_capacity(roster.words()),
@@ -131,17 +151,12 @@ impl Snapshot {
             outdated: false,
             roster: Arc::clone(&roster),
         };
-        let exited = exited(&roster.targets);
         let mut row = Vec::new();
         for (index, target) in roster.targets.iter().enumerate() {
             let mut sample = Sample::default();
-            let outcome = if exited.get(index).copied().unwrap_or(false) {
-                Err(FailureReason::Exited)
-            } else if Instant::now() >= deadline {
-                Err(FailureReason::Deadline)
-            } else {
+            let outcome = may_read(index).and_then(|()| {
                 target.region.gather(&target.seal, &target.words, &mut row).map_err(|error| (&error).into())
-            };
+            });
             match outcome {
                 Ok(freshness) => {
                     snapshot.outdated |= freshness == Freshness::Grown;
@@ -170,6 +185,7 @@ impl Snapshot {
                 target.vitals.start_time.as_ref().and_then(|start| start.evaluate(&snapshot.of(index as u32)));
             if let Some(sample) = snapshot.samples.last_mut() {
                 sample.started = started.map(|start| start.as_f64());
+                sample.attached = target.attached.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs_f64());
             }
         }
         snapshot
@@ -206,12 +222,16 @@ impl Source for View<'_> {
         self.sample?.boards[id.board as usize].get(id.index as usize).cloned().flatten()
     }
 
-    fn is_up(&self) -> bool {
-        self.words.is_some()
+    fn is_up(&self) -> Option<bool> {
+        (!self.is_gone()).then_some(self.words.is_some())
     }
 
-    fn created(&self) -> Option<f64> {
-        self.sample?.started
+    fn created(&self, since: Since) -> Option<f64> {
+        match since {
+            Since::Start => self.sample?.started,
+            Since::Attached => self.sample?.attached,
+            Since::Before => None,
+        }
     }
 }
 

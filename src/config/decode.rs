@@ -120,8 +120,11 @@ impl Decoder<'_> {
 
     /// One of the words. YAML 1.1 would read `off` as a boolean; here it is the word.
     pub(crate) fn choice<T: Copy>(&mut self, node: &Node, path: &Path<'_>, choices: &[(&str, T)]) -> Option<T> {
+        let named = |text: &str| choices.iter().find(|(word, _)| *word == text);
         let found = match &node.data {
-            Data::Scalar { text, .. } => choices.iter().find(|(word, _)| **word == **text),
+            // Helm writes what it has read as YAML 1.1, where a plain `off` is `false`.
+            Data::Scalar { text, plain: true } if **text == *"false" => named(text).or_else(|| named("off")),
+            Data::Scalar { text, .. } => named(text),
             _ => None,
         };
         if let Some((_, value)) = found {

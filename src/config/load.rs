@@ -5,9 +5,12 @@ use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use super::decode::{Decoder, Path, suggest};
+use super::otlp::{self, Draft, Files};
 use super::schema::{self, keys};
 use super::yaml::{self, Node, Position};
-use super::{Config, Discovery, Enabled, Identity, Limits, Nmt, Otlp, Overrides, Problem, Problems, Sampling};
+use super::{
+    Config, Discovery, Enabled, Fingerprint, Identity, Limits, Nmt, NmtMode, Overrides, Problem, Problems, Sampling,
+};
 use crate::mapping::Profile;
 use crate::mapping::check::check;
 use crate::mapping::rule::{Rule, decode_rules};
@@ -62,11 +65,14 @@ pub fn load(
     };
     let mut sections = Sections::default();
     let mut decoder = Decoder { file: Arc::clone(&name), problems: &mut problems };
-    sections.decode(&mut decoder, &node);
+    let base = file.and_then(FilePath::parent);
+    let mut secrets = Files { read, base, list: Vec::new() };
+    sections.decode(&mut decoder, &node, &mut secrets);
     sections.apply(overrides, decoder.problems);
+    let draft = std::mem::take(&mut sections.otlp);
+    let otlp = otlp::resolve(draft, &overrides.environment, &mut secrets, decoder.problems);
     let reserved = sections.root_labels();
-    let mut loader =
-        Loader { read, base: file.and_then(FilePath::parent), files: Vec::new(), reserved, rules: Vec::new() };
+    let mut loader = Loader { read, base, files: Vec::new(), reserved, rules: Vec::new() };
     loader.files.extend(file.map(FilePath::to_path_buf));
     if let Some(node) = sections.rules {
         loader.rules = decode_rules(&mut decoder, node, &Path::Root.key("rules"), &loader.reserved);
@@ -76,12 +82,23 @@ pub fn load(
     if !problems.is_empty() {
         return Err(problems.sorted());
     }
-    let Sections { discovery, identity, sampling, nmt, otlp, limits, .. } = sections;
-    Ok(Config { discovery, identity, sampling, nmt, profiles, otlp, limits, files: loader.files })
+    loader.files.extend(secrets.list);
+    let Sections { discovery, identity, sampling, nmt, limits, .. } = sections;
+    Ok(Config {
+        discovery,
+        identity,
+        sampling,
+        nmt,
+        profiles,
+        otlp,
+        limits,
+        files: loader.files,
+        seen: Fingerprint::default(),
+    })
 }
 
 /// A problem of a file as a whole, or of the command line.
-fn unplaced(file: &str, path: &str, message: String) -> Problem {
+pub(super) fn unplaced(file: &str, path: &str, message: String) -> Problem {
     Problem { file: file.into(), line: 0, column: 0, path: path.to_owned(), message, hint: String::new() }
 }
 
@@ -92,14 +109,14 @@ struct Sections<'n> {
     identity: Identity,
     sampling: Sampling,
     nmt: Nmt,
-    otlp: Otlp,
+    otlp: Draft,
     limits: Limits,
     profiles: Option<&'n Node>,
     rules: Option<&'n Node>,
 }
 
 impl<'n> Sections<'n> {
-    fn decode(&mut self, decoder: &mut Decoder<'_>, node: &'n Node) {
+    fn decode(&mut self, decoder: &mut Decoder<'_>, node: &'n Node, secrets: &mut Files<'_>) {
         for (key, node) in decoder.fields(node, &Path::Root, keys("")) {
             let path = &Path::Root.key(&key.text);
             match &*key.text {
@@ -107,7 +124,7 @@ impl<'n> Sections<'n> {
                 "identity" => self.identity = schema::identity(decoder, node, path),
                 "sampling" => self.sampling = schema::sampling(decoder, node, path),
                 "nmt" => self.nmt = schema::nmt(decoder, node, path),
-                "otlp" => self.otlp = schema::otlp(decoder, node, path),
+                "otlp" => self.otlp = otlp::decode(decoder, node, path, secrets),
                 "limits" => self.limits = schema::limits(decoder, node, path),
                 "profiles" => self.profiles = Some(node),
                 _ => self.rules = Some(node),
@@ -141,6 +158,12 @@ impl<'n> Sections<'n> {
         }
         if let Some(mode) = overrides.nmt_mode {
             self.nmt.mode = mode;
+        }
+        if overrides.active_refused && self.nmt.mode == NmtMode::Active {
+            let hint = "run as the JVMs' user, use `passive` with -XX:+StartAttachListener, or give \
+                        --nmt.allow-active-as-root";
+            let message = "active mode sends signals, and root may signal every process".to_owned();
+            problems.push(Problem { hint: hint.to_owned(), ..unplaced("command line", "nmt.mode", message) });
         }
     }
 

@@ -2,7 +2,11 @@
 //! module looks at YAML again.
 
 pub(crate) mod decode;
+mod fingerprint;
 mod load;
+mod otlp;
+#[cfg(test)]
+mod otlp_tests;
 mod problem;
 mod schema;
 #[cfg(test)]
@@ -13,7 +17,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use fingerprint::Fingerprint;
 pub use load::{DEFAULT, load};
+pub use otlp::{Compression, HistogramForm, Otlp, OtlpProtocol, Pem, Temporality, Tls};
 pub use problem::{Problem, Problems};
 
 use crate::mapping::Profile;
@@ -38,6 +44,8 @@ pub struct Config {
     pub limits: Limits,
     /// The files that were read, the configuration first: what to watch for a reload. Empty for the embedded defaults.
     pub files: Vec<PathBuf>,
+    /// Those files as they were when they were read; empty where the reader did not say.
+    pub(crate) seen: Fingerprint,
 }
 
 /// `discovery:`
@@ -182,39 +190,6 @@ pub enum NmtMode {
     Active,
 }
 
-/// `otlp:`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Otlp {
-    /// Whether metrics are pushed. This version refuses `true`.
-    pub enabled: bool,
-    /// `http://` or `https://` address of a collector.
-    pub endpoint: String,
-    /// Transport.
-    pub protocol: OtlpProtocol,
-    /// Time between two pushes.
-    pub interval: Duration,
-}
-
-impl Default for Otlp {
-    fn default() -> Self {
-        Self {
-            enabled: false,
-            endpoint: "http://localhost:4317".to_owned(),
-            protocol: OtlpProtocol::Grpc,
-            interval: Duration::from_secs(15),
-        }
-    }
-}
-
-/// `otlp.protocol`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OtlpProtocol {
-    /// gRPC.
-    Grpc,
-    /// Protobuf over HTTP.
-    HttpProtobuf,
-}
-
 /// `limits:`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -241,4 +216,8 @@ pub struct Overrides {
     pub procfs: Option<Option<PathBuf>>,
     /// `--nmt.mode`
     pub nmt_mode: Option<NmtMode>,
+    /// Active mode is a problem: this is root, about to ask JVMs, without `--nmt.allow-active-as-root`.
+    pub active_refused: bool,
+    /// Variables of the environment, of which those that start with `OTEL_` count.
+    pub environment: Vec<(String, String)>,
 }

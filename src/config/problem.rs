@@ -1,6 +1,6 @@
 //! What is wrong with a configuration, and where.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 /// Problems that are kept; a file with more is not the one that was meant.
@@ -25,16 +25,33 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)?;
+        let mut line = Line(f);
+        line.write_str(&self.file)?;
         if self.line > 0 {
-            write!(f, ":{}:{}", self.line, self.column)?;
+            write!(line, ":{}:{}", self.line, self.column)?;
         }
         if !self.path.is_empty() {
-            write!(f, ": {}", self.path)?;
+            write!(line, ": {}", self.path)?;
         }
-        write!(f, ": {}", self.message)?;
+        write!(line, ": {}", self.message)?;
         if !self.hint.is_empty() {
-            write!(f, "; {}", self.hint)?;
+            write!(line, "; {}", self.hint)?;
+        }
+        Ok(())
+    }
+}
+
+/// Keeps what is written on one line, whatever a file's name or a text of the document contains.
+struct Line<'a, 'b>(&'a mut fmt::Formatter<'b>);
+
+impl fmt::Write for Line<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+        for (index, part) in text.split(breaks).enumerate() {
+            if index > 0 {
+                self.0.write_char(' ')?;
+            }
+            self.0.write_str(part)?;
         }
         Ok(())
     }
@@ -91,3 +108,21 @@ impl fmt::Display for Problems {
 }
 
 impl std::error::Error for Problems {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_takes_one_line_whatever_it_names() {
+        let problem = Problem {
+            file: "a\nb.yml".into(),
+            line: 2,
+            column: 3,
+            path: "rules[0]".to_owned(),
+            message: "found \u{1b}[31mred\r\n".to_owned(),
+            hint: "\ttry".to_owned(),
+        };
+        assert_eq!(problem.to_string(), "a b.yml:2:3: rules[0]: found  [31mred  ;  try");
+    }
+}

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use super::decode::{Decoder, DurationBounds, Path};
 use super::yaml::Node;
-use super::{
-    Discovery, Enabled, Identity, Limits, Nmt, NmtMode, Otlp, OtlpProtocol, Processes, Procfs, RootPattern, Sampling,
-};
+use super::{Discovery, Enabled, Identity, Limits, Nmt, NmtMode, Processes, Procfs, RootPattern, Sampling};
 use crate::mapping::name::check_label;
+use crate::mapping::rule::VALUE_LABEL;
 use crate::perfdata::Access;
 
 /// Every key of every section; the sections that hold lists of others end in `[]`.
@@ -20,7 +19,24 @@ pub(crate) const SCHEMA: [(&str, &[&str]); 9] = [
     ("identity", &["properties"]),
     ("sampling", &["interval", "idle_interval", "buckets", "causes"]),
     ("nmt", &["mode", "interval", "timeout"]),
-    ("otlp", &["enabled", "endpoint", "protocol", "interval"]),
+    (
+        "otlp",
+        &[
+            "enabled",
+            "endpoint",
+            "protocol",
+            "interval",
+            "timeout",
+            "compression",
+            "headers",
+            "certificate",
+            "client_certificate",
+            "client_key",
+            "temporality",
+            "histograms",
+            "resource_attributes",
+        ],
+    ),
     ("limits", &["max_jvms", "max_series_per_jvm", "max_label_value_length"]),
 ];
 
@@ -28,14 +44,14 @@ pub(crate) const SCHEMA: [(&str, &[&str]); 9] = [
 const NMT_MODES: [(&str, NmtMode); 3] =
     [("off", NmtMode::Off), ("passive", NmtMode::Passive), ("active", NmtMode::Active)];
 /// Longest path, address or property name, in bytes: `PATH_MAX`.
-const TEXT_MAXIMUM: usize = 4096;
+pub(super) const TEXT_MAXIMUM: usize = 4096;
 /// Most bounds of a histogram's buckets.
 const BUCKETS_MAXIMUM: usize = 64;
 /// Most roots and properties.
 const LIST_MAXIMUM: usize = 100;
 
-const SECOND: Duration = Duration::from_secs(1);
-const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
 /// The keys of a section.
 pub(crate) fn keys(section: &str) -> &'static [&'static str] {
@@ -43,19 +59,24 @@ pub(crate) fn keys(section: &str) -> &'static [&'static str] {
 }
 
 /// The pairs of a section's mapping.
-fn fields<'n>(decoder: &mut Decoder<'_>, node: &'n Node, path: &Path<'_>, section: &str) -> Vec<(&'n str, &'n Node)> {
+pub(super) fn fields<'n>(
+    decoder: &mut Decoder<'_>,
+    node: &'n Node,
+    path: &Path<'_>,
+    section: &str,
+) -> Vec<(&'n str, &'n Node)> {
     let fields = decoder.fields(node, path, keys(section));
     fields.into_iter().map(|(key, node)| (&*key.text, node)).collect()
 }
 
 /// Puts a decoded value into its place; after a problem the default stays.
-fn put<T>(place: &mut T, value: Option<T>) {
+pub(super) fn put<T>(place: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *place = value;
     }
 }
 
-fn between(minimum: Duration, maximum: Duration) -> DurationBounds {
+pub(super) fn between(minimum: Duration, maximum: Duration) -> DurationBounds {
     DurationBounds { zero: false, minimum, maximum }
 }
 
@@ -133,6 +154,9 @@ pub(crate) fn root(text: &str) -> Result<RootPattern, String> {
             return Err(format!("the label {{{label}}} has letters, digits and `_` only"));
         }
         check_label(label, &[]).map_err(|message| format!("{{{label}}}: {message}"))?;
+        if label == VALUE_LABEL {
+            return Err(format!("the label {{{label}}} has a meaning already: it holds the texts of counters"));
+        }
         if labels.iter().take(index).any(|other| other == label) {
             return Err(format!("the label {{{label}}} is there twice"));
         }
@@ -270,37 +294,6 @@ pub(crate) fn nmt(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Nm
         decoder.report(node.position, path, "the timeout is longer than the interval", hint);
     }
     nmt
-}
-
-pub(crate) fn otlp(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Otlp {
-    let mut otlp = Otlp::default();
-    for (key, node) in fields(decoder, node, path, "otlp") {
-        let path = &path.key(key);
-        match key {
-            "enabled" => {
-                put(&mut otlp.enabled, decoder.switch(node, path));
-                if otlp.enabled {
-                    let hint = "let an OpenTelemetry collector scrape /metrics";
-                    decoder.report(node.position, path, "this version does not push yet", hint);
-                }
-            }
-            "endpoint" => {
-                let Some(text) = decoder.text(node, path, TEXT_MAXIMUM) else { continue };
-                let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-                if host.is_some_and(|host| !host.is_empty() && !host.starts_with(['/', ':'])) {
-                    text.clone_into(&mut otlp.endpoint);
-                } else {
-                    decoder.expected::<()>("an http:// or https:// address", node, path, "");
-                }
-            }
-            "protocol" => {
-                let choices = [("grpc", OtlpProtocol::Grpc), ("http/protobuf", OtlpProtocol::HttpProtobuf)];
-                put(&mut otlp.protocol, decoder.choice(node, path, &choices));
-            }
-            _ => put(&mut otlp.interval, decoder.duration(node, path, &between(SECOND, HOUR))),
-        }
-    }
-    otlp
 }
 
 pub(crate) fn limits(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Limits {

@@ -167,7 +167,6 @@ limits: {max_jvms: 0, max_series_per_jvm: "5", max_label_value_length: 1e3}
 /etc/c.yaml:21:24: profiles[2]: no profile `rwa` is shipped; did you mean `raw`?; or give the path of a file, with `/` or `.yaml`
 /etc/c.yaml:21:29: profiles[3]: /etc/missing.yaml cannot be read: entity not found; relative paths start at the configuration's directory
 /etc/c.yaml:22:8: rules: expected a list, found a mapping; write `[…]`, or lines that start with `-`
-/etc/c.yaml:23:17: otlp.enabled: this version does not push yet; let an OpenTelemetry collector scrape /metrics
 /etc/c.yaml:23:33: otlp.endpoint: expected an http:// or https:// address, found the text "localhost:4317"
 /etc/c.yaml:23:61: otlp.protocol: expected one of grpc, http/protobuf, found `carrier`
 /etc/c.yaml:23:80: otlp.interval: expected a duration, found a list; write it as 10ms, 5s or 1m30s
@@ -194,8 +193,12 @@ fn broken_files_name_their_first_fault() {
 #[test]
 fn the_command_line_wins_and_is_checked() {
     let text = "discovery: {roots: [{path: /a}]}\nrules: [{counter: a, metric: a, labels: {pod: x}}]";
-    let overrides =
-        Overrides { roots: vec!["/b".into(), "/c".into()], procfs: Some(None), nmt_mode: Some(NmtMode::Active) };
+    let overrides = Overrides {
+        roots: vec!["/b".into(), "/c".into()],
+        procfs: Some(None),
+        nmt_mode: Some(NmtMode::Active),
+        ..Overrides::default()
+    };
     let config = load_files(&[("/etc/c.yaml", text)], &overrides).unwrap();
     assert_eq!(config.discovery.roots.iter().map(|root| &*root.pattern).collect::<Vec<_>>(), ["/b", "/c"]);
     assert_eq!((config.discovery.procfs.enabled, config.nmt.mode), (Enabled::No, NmtMode::Active));
@@ -203,13 +206,16 @@ fn the_command_line_wins_and_is_checked() {
     let overrides = Overrides {
         roots: vec!["b".into(), "/{pod}".into(), "/{pod}".into()],
         procfs: Some(Some("proc".into())),
-        nmt_mode: None,
+        nmt_mode: Some(NmtMode::Active),
+        active_refused: true,
+        ..Overrides::default()
     };
     let found = load_files(&[("/etc/c.yaml", text)], &overrides).unwrap_err().to_string();
     assert_snapshot!(found, @r##"
 command line: --discovery.root: a root is an absolute path, found `b`
 command line: --discovery.root: `/{pod}` is there twice
 command line: --path.procfs: expected an absolute path, found `proc`
+command line: nmt.mode: active mode sends signals, and root may signal every process; run as the JVMs' user, use `passive` with -XX:+StartAttachListener, or give --nmt.allow-active-as-root
 /etc/c.yaml:2:42: rules[0].labels.pod: the label `pod` has a meaning already; choose another name
 "##);
 }
@@ -244,4 +250,13 @@ proptest! {
         let _ = load_text(&text);
         let _ = load_text(&format!("discovery:\n  roots: {text}\nprofiles: [{text}]"));
     }
+}
+
+/// As Helm writes a plain `off` of its values.
+#[test]
+fn false_is_off() {
+    let text = "nmt: {mode: false}\ndiscovery: {processes: false, procfs: {enabled: false}}\n";
+    let config = load_text(text).unwrap();
+    assert_eq!(config.nmt.mode, NmtMode::Off);
+    assert_eq!(config.discovery.processes, Processes::Off);
 }

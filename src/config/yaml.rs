@@ -78,10 +78,10 @@ impl Node {
     }
 }
 
-/// At most 60 characters of a text, on one line.
+/// At most 60 characters of a text.
 pub(crate) fn excerpt(text: &str) -> String {
-    let mut out: String = text.chars().take(60).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if out.len() < text.len() && text.chars().nth(60).is_some() {
+    let mut out: String = text.chars().take(60).collect();
+    if out.len() < text.len() {
         out.push('…');
     }
     out

@@ -18,6 +18,19 @@ pub(super) fn container(cgroup: &str) -> Option<String> {
     })
 }
 
+/// The uid of the Kubernetes pod: of `kubepods/burstable/pod<uid>`, and of systemd's `kubepods-burstable-pod<uid>.slice`,
+/// where `_` stands for `-`.
+pub(super) fn pod(cgroup: &str) -> Option<String> {
+    paths(cgroup).filter(|path| path.contains("kubepods")).find_map(|path| {
+        path.split(['/', ':']).find_map(|part| {
+            let part = part.strip_suffix(".slice").unwrap_or(part);
+            let uid = part.rsplit_once("pod")?.1.replace('_', "-");
+            let is_uid = uid.len() == 36 && uid.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+            is_uid.then_some(uid)
+        })
+    })
+}
+
 /// The paths of version 2 (`0::/path`) and of every version 1 hierarchy (`1:name=systemd:/path`).
 fn paths(cgroup: &str) -> impl Iterator<Item = &str> {
     cgroup.lines().filter_map(|line| line.splitn(3, ':').nth(2))
@@ -67,6 +80,20 @@ mod tests {
         ] {
             assert_eq!(unit(&cgroup).as_deref(), expected_unit, "{cgroup}");
             assert_eq!(container(&cgroup).is_some_and(|found| found == id), in_container, "{cgroup}");
+        }
+        let uid = "01234567-89ab-cdef-0123-456789abcdef";
+        let slice = uid.replace('-', "_");
+        for (cgroup, expected) in [
+            (format!("0::/kubepods/burstable/pod{uid}/{id}"), Some(uid)),
+            (format!("0::/kubepods.slice/kubepods-pod{slice}.slice/cri-containerd-{id}.scope"), Some(uid)),
+            (
+                format!("0::/system.slice/containerd.service/kubepods-besteffort-pod{slice}.slice:cri-containerd:{id}"),
+                Some(uid),
+            ),
+            (format!("0::/kubepods/pod1/{id}"), None),
+            (format!("0::/machine.slice/pod{uid}"), None),
+        ] {
+            assert_eq!(pod(&cgroup).as_deref(), expected, "{cgroup}");
         }
         assert_eq!(unescape("a\\x2db\\xzz\\x"), "a-b\\xzz\\x");
     }

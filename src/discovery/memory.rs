@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags, openat};
@@ -48,8 +48,6 @@ struct Seen {
 /// Why the memory of a JVM is not read. The texts follow "its memory cannot be read either: ".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 enum Obstacle {
-    #[error("{} numbers the processes of another pid namespace; run the exporter in that one (hostPID)", .0.display())]
-    ForeignNumbers(PathBuf),
     #[error("its map cannot be read ({0})")]
     Map(Errno),
     #[error("it has no libjvm.so, as a native image; only its file can be read")]
@@ -105,33 +103,33 @@ impl Memories {
                     Err(_) => now < seen.look_again,
                 }
         });
-        let (outcome, is_new) = match current {
+        let outcome = match current {
             Some(seen) => {
                 seen.scan = self.scan;
-                (seen.outcome.clone(), false)
+                seen.outcome.clone().map(|found| (found, None))
             }
             None => {
                 let outcome = self.look(survey.opener, procfs, process);
-                let rest = now.saturating_sub(process.start_ticks).min(LONGEST_REST.saturating_mul(HERTZ));
+                let rest = match &outcome {
+                    // Of descriptors or memory there are enough again soon.
+                    Err(Obstacle::Structs(vm_structs::Fault::Memory(MemoryError::Os(_)))) => 0,
+                    _ => now.saturating_sub(process.start_ticks).min(LONGEST_REST.saturating_mul(HERTZ)),
+                };
                 let seen = Seen {
                     start_ticks: process.start_ticks,
-                    outcome: outcome.clone(),
+                    outcome: outcome.as_ref().map(|(found, _)| *found).map_err(Obstacle::clone),
                     look_again: now.saturating_add(rest),
                     scan: self.scan,
                 };
                 self.seen.insert(process.pid, seen);
-                (outcome, true)
+                outcome.map(|(found, memory)| (found, Some(memory)))
             }
         };
-        let found = outcome.map_err(|obstacle| (Arc::clone(process), obstacle))?;
-        let known = !is_new || survey.is_known(id(found));
+        let (found, memory) = outcome.map_err(|obstacle| (Arc::clone(process), obstacle))?;
+        let memory = memory.filter(|_| !survey.is_known(id(found)));
         Ok(Candidate {
             path: procfs.path().join(process.pid.to_string()).join("mem"),
-            source: (!known).then(|| Source::Memory {
-                memory: Memory::of(process.pid),
-                start: found.start,
-                length: found.capacity,
-            }),
+            source: memory.map(|memory| Source::Memory { memory, start: found.start, length: found.capacity }),
             id: id(found),
             owner: process.uid,
             vpid: process.vpid,
@@ -142,23 +140,19 @@ impl Memories {
         })
     }
 
-    fn look(&mut self, opener: &Opener, procfs: &Procfs, process: &Process) -> Result<PerfMemory, Obstacle> {
-        if !procfs.own_numbers() {
-            return Err(Obstacle::ForeignNumbers(procfs.path().to_owned()));
-        }
+    fn look(&mut self, opener: &Opener, procfs: &Procfs, process: &Process) -> Result<(PerfMemory, Memory), Obstacle> {
         let directory = procfs.directory(process).map_err(Obstacle::Map)?;
         let maps = openat(&directory, "maps", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
         let maps = Mappings::read(File::from(maps.map_err(Obstacle::Map)?));
         let maps = maps.map_err(|error| Obstacle::Map(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
         let library = maps.library.ok_or(Obstacle::NoLibrary)?;
         let symbols = self.libraries.symbols(opener, &directory, &library)?;
-        let found = locate(&Memory::of(process.pid), library.base, &symbols).map_err(|fault| match fault {
-            vm_structs::Fault::Memory(MemoryError::Denied) => Obstacle::Denied(denial(procfs)),
-            fault => Obstacle::Structs(fault),
+        let memory = Memory::open(&directory).map_err(|error| match error {
+            MemoryError::Denied => Obstacle::Denied(denial(procfs)),
+            error => Obstacle::Structs(error.into()),
         })?;
-        // What was read by number was this process's if it is still there.
-        procfs.directory(process).map_err(Obstacle::Map)?;
-        Ok(found)
+        let found = locate(&memory, library.base, &symbols).map_err(Obstacle::Structs)?;
+        Ok((found, memory))
     }
 }
 
@@ -188,9 +182,7 @@ fn denial(procfs: &Procfs) -> &'static str {
     match text(procfs.root(), "sys/kernel/yama/ptrace_scope").trim() {
         "1" | "2" => "kernel.yama.ptrace_scope forbids it; grant CAP_SYS_PTRACE",
         "3" => "kernel.yama.ptrace_scope is 3, which nothing overrides; boot with a lower one",
-        _ => {
-            "the kernel forbids process_vm_readv, by user, capability, seccomp filter or security module; grant CAP_SYS_PTRACE"
-        }
+        _ => "the kernel forbids to open /proc/PID/mem, by user, capability or security module; grant CAP_SYS_PTRACE",
     }
 }
 
@@ -214,7 +206,7 @@ mod tests {
         let yama = directory.path().join("sys/kernel/yama");
         std::fs::create_dir_all(&yama).unwrap();
         for (scope, expected) in [
-            ("0\n", "process_vm_readv"),
+            ("0\n", "forbids to open /proc/PID/mem"),
             ("1\n", "ptrace_scope forbids it; grant CAP_SYS_PTRACE"),
             ("2\n", "ptrace_scope forbids it; grant CAP_SYS_PTRACE"),
             ("3\n", "ptrace_scope is 3"),

@@ -66,6 +66,13 @@ const DIRECTORY_NAMES: usize = 10_000;
 /// Names looked at in one scan.
 const SCAN_NAMES: usize = 200_000;
 
+/// Of these, names in the directories of one owner.
+const OWNER_NAMES: usize = 20_000;
+
+/// Files that one scan opens in the directories of one owner, beside those that are known. At most a quarter of the
+/// descriptors that the process may have.
+const OWNER_FILES: usize = 4096;
+
 /// Directories that one root pattern may match.
 const ROOT_MATCHES: usize = 4096;
 
@@ -91,7 +98,7 @@ pub enum RegionId {
     File(FileId),
     /// The process that holds it, by number and start, and where.
     Memory {
-        /// As numbered in this process's pid namespace.
+        /// As the proc file system numbers it.
         pid: i32,
         /// Start in clock ticks since boot.
         start_ticks: u64,

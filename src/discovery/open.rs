@@ -27,6 +27,9 @@ const PREFIX: &[u8] = b"hsperfdata_";
 /// A handle that names a file and gives no access to it.
 const HANDLE: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
+/// Never blocks, never becomes a terminal's.
+const READING: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+
 /// Resolves paths beneath a directory without following any link.
 #[derive(Debug, Default)]
 pub(super) struct Opener {
@@ -278,12 +281,19 @@ fn verdict(stat: &Stat, directory_owner: u32) -> Result<(), (Reason, String)> {
 /// `/proc/self/fd` reopens the very inode that was examined, so that not even a device put in its place meanwhile is
 /// touched. Without it `name` in `directory` is opened again and compared.
 pub(super) fn reopen(handle: &OwnedFd, directory: BorrowedFd<'_>, name: &Path) -> Result<File, Errno> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let through_handle = format!("/proc/self/fd/{}", handle.as_raw_fd());
-    let file = match quietly(flags, |flags| open(&*through_handle, flags, Mode::empty())) {
-        Err(Errno::NOENT) => quietly(flags | OFlags::NOFOLLOW, |flags| openat(directory, name, flags, Mode::empty())),
-        result => result,
-    }?;
+    match quietly(READING, |flags| open(&*through_handle, flags, Mode::empty())) {
+        Err(Errno::NOENT) => reopen_by_name(handle, directory, name),
+        result => same(handle, result?),
+    }
+}
+
+fn reopen_by_name(handle: &OwnedFd, directory: BorrowedFd<'_>, name: &Path) -> Result<File, Errno> {
+    same(handle, quietly(READING | OFlags::NOFOLLOW, |flags| openat(directory, name, flags, Mode::empty()))?)
+}
+
+/// The opened file, if it is the regular file that the handle names.
+fn same(handle: &OwnedFd, file: OwnedFd) -> Result<File, Errno> {
     let (examined, opened) = (fstat(handle)?, fstat(&file)?);
     if FileId::of(&examined) != FileId::of(&opened) || FileType::from_raw_mode(opened.st_mode) != FileType::RegularFile
     {

@@ -1,5 +1,11 @@
 //! A hostile directory, seen with `openat2` and without.
-#![allow(clippy::panic, clippy::type_complexity, clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(
+    clippy::panic,
+    clippy::type_complexity,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
+)]
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -179,4 +185,65 @@ fn only_hotspots_names_are_taken() {
     assert_eq!(user_of(OsStr::new("hsperfdata_a b")).as_deref(), Some("a b"));
     assert_eq!(user_of(OsStr::new("hsperfdata_")), None);
     assert_eq!(user_of(OsStr::new("hsperfdata")), None);
+}
+
+fn filled(byte: u8) -> Vec<u8> {
+    vec![byte; usize::try_from(SIZE).unwrap()]
+}
+
+/// Whoever may write to the directory swaps a region for other things between the look at it and its opening. What is
+/// opened is always the very file that was looked at.
+#[test]
+fn a_name_that_is_swapped_between_check_and_open_leads_nowhere_else() {
+    const ROUNDS: u32 = 500;
+    both_ways(|opener| {
+        let tmp = Tmp::new();
+        fs::write(tmp.root.path().join("secret"), filled(b's')).unwrap();
+        let swaps: [fn(&Tmp, &Path); 6] = [
+            |tmp, name| symlink(tmp.root.path().join("secret"), name).unwrap(),
+            |tmp, name| fs::hard_link(tmp.root.path().join("secret"), name).unwrap(),
+            |_, name| mknodat(CWD, name, NodeType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap(),
+            |_, name| fs::create_dir(name).unwrap(),
+            |_, name| fs::write(name, filled(b'n')).unwrap(),
+            |_, _| {},
+        ];
+        let root = File::open(tmp.root.path()).unwrap();
+        let open =
+            || UserDirectory::open(opener, &root, tmp.root.path(), OsStr::new("hsperfdata_me")).unwrap().unwrap();
+        for (at, swap) in (0..ROUNDS).zip(swaps.iter().cycle()) {
+            fs::write(tmp.path("1"), filled(b'r')).unwrap();
+            let directory = open();
+            let found = directory.find(opener, 1).unwrap().unwrap();
+            fs::remove_file(tmp.path("1")).unwrap();
+            swap(&tmp, &tmp.path("1"));
+            match directory.read(&found) {
+                Ok(file) => {
+                    let mut content = Vec::new();
+                    file.take(9).read_to_end(&mut content).unwrap();
+                    assert_eq!(content, b"rrrrrrrrr", "round {at}");
+                }
+                Err(refused) => assert_eq!(refused.refusal.reason, Reason::NotReady, "round {at}"),
+            }
+            drop(fs::remove_file(tmp.path("1")));
+            drop(fs::remove_dir(tmp.path("1")));
+        }
+    });
+}
+
+/// The same where `/proc` is not mounted, so that the name has to be opened again and compared.
+#[test]
+fn a_swapped_name_is_refused_without_proc_too() {
+    let tmp = Tmp::new();
+    let opener = Opener::default();
+    fs::write(tmp.path("2"), filled(b'n')).unwrap();
+    tmp.file("1", SIZE);
+    let directory = File::open(tmp.root.path().join("hsperfdata_me")).unwrap();
+    let handle = opener.handle(&directory, Path::new("1")).unwrap();
+    let again = |name: &str| reopen_by_name(&handle, directory.as_fd(), Path::new(name));
+    assert!(again("1").is_ok());
+    assert_eq!(again("2").unwrap_err(), Errno::STALE);
+    symlink("1", tmp.path("3")).unwrap();
+    assert_eq!(again("3").unwrap_err(), Errno::LOOP);
+    mknodat(CWD, tmp.path("4"), NodeType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    assert_eq!(again("4").unwrap_err(), Errno::STALE, "and it does not block");
 }

@@ -28,6 +28,7 @@ pub struct Process {
     started: SystemTime,
     unit: Option<String>,
     container: Option<String>,
+    pod: Option<String>,
     handle: Handle,
 }
 
@@ -61,6 +62,7 @@ impl Process {
             started: started(stat.start_ticks),
             unit: cgroup::unit(&cgroup),
             container: cgroup::container(&cgroup),
+            pod: cgroup::pod(&cgroup),
             handle,
         }
     }
@@ -93,6 +95,11 @@ impl Process {
     /// The container's id, 64 hexadecimal digits.
     pub fn container_id(&self) -> Option<String> {
         self.container.clone()
+    }
+
+    /// The uid of its Kubernetes pod.
+    pub fn pod_uid(&self) -> Option<String> {
+        self.pod.clone()
     }
 
     pub(super) fn pidfd(&self) -> Option<BorrowedFd<'_>> {

@@ -68,6 +68,15 @@ struct Entry {
     scan: u64,
 }
 
+impl Entry {
+    /// Whether it remembers that very process. Within one clock tick a pid may come to another, and only the process
+    /// itself tells then.
+    fn is_of(&self, stat: &Stat) -> bool {
+        let replaced = || self.sighting.as_ref().is_some_and(|sighting| !sighting.process.is_alive());
+        self.start_ticks == stat.start_ticks && (stat.is_dead() || !replaced())
+    }
+}
+
 impl Procfs {
     pub(super) fn new(path: &Path) -> Result<Self, Errno> {
         let root = open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
@@ -117,7 +126,7 @@ impl Procfs {
     fn visit(&mut self, pid: i32, named: bool, now: u64) -> Option<Sighting> {
         let directory = directory(&self.root, &pid.to_string()).ok()?;
         let stat = Stat::read(&directory).ok()?;
-        let known = self.entries.get_mut(&pid).filter(|entry| entry.start_ticks == stat.start_ticks);
+        let known = self.entries.get_mut(&pid).filter(|entry| entry.is_of(&stat));
         if stat.is_dead() {
             // The first thread of a process that lives on through others looks the same as a dead process.
             let sighting = known.as_ref()?.sighting.clone().filter(|sighting| sighting.process.is_alive())?;
@@ -158,7 +167,8 @@ impl Procfs {
     /// The `/proc/PID` directory of that very process.
     pub(super) fn directory(&self, process: &Process) -> Result<OwnedFd, Errno> {
         let directory = directory(&self.root, &process.pid.to_string())?;
-        if Stat::read(&directory)?.start_ticks == process.start_ticks { Ok(directory) } else { Err(Errno::SRCH) }
+        let same = Stat::read(&directory)?.start_ticks == process.start_ticks && process.is_alive();
+        if same { Ok(directory) } else { Err(Errno::SRCH) }
     }
 
     fn look(&mut self, pid: i32, directory: OwnedFd, stat: &Stat, named: bool) -> Option<Sighting> {
@@ -168,9 +178,10 @@ impl Procfs {
         let evidence = evidence(&directory, &stat.name)
             .filter(|evidence| *evidence != Evidence::Hidden || named || *stat.name == *b"java")?;
         let status = Status::read(&directory).ok()?;
-        let known = self.entries.remove(&pid).and_then(|entry| entry.sighting).map(|sighting| sighting.process).filter(
-            |process| process.start_ticks == stat.start_ticks && process.uid == status.uid && process.gid == status.gid,
-        );
+        let known = self.entries.remove(&pid).filter(|entry| entry.is_of(stat)).and_then(|entry| entry.sighting);
+        let known = known
+            .map(|sighting| sighting.process)
+            .filter(|process| process.uid == status.uid && process.gid == status.gid);
         let process = known.unwrap_or_else(|| Arc::new(Process::new(pid, directory, stat, &status, self.own_numbers)));
         Some(Sighting { process, evidence })
     }

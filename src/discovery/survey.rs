@@ -8,12 +8,13 @@ use std::rc::Rc;
 
 use rustix::fs::fstat;
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 
 use super::open::{Found, Opener, Refused, UserDirectory, names, user_of, vpid_of};
 use super::refusal::{Reason, Refusal};
 use super::roots::Root;
 use super::watch::Watched;
-use super::{Candidate, DIRECTORY_NAMES, FileId, RegionId, SCAN_NAMES, Source};
+use super::{Candidate, DIRECTORY_NAMES, FileId, OWNER_FILES, OWNER_NAMES, RegionId, SCAN_NAMES, Source};
 use crate::metric::Labels;
 
 /// What has been found so far.
@@ -26,8 +27,27 @@ pub(super) struct Survey<'a> {
     by_id: HashMap<RegionId, usize>,
     by_vpid: HashMap<i32, Vec<usize>>,
     names_left: usize,
+    /// By uid, so that whoever floods a directory crowds out nobody else.
+    allowances: HashMap<u32, Allowance>,
     /// HotSpot's directories in each temporary directory, since many processes share one.
     listings: HashMap<FileId, Rc<[Box<OsStr>]>>,
+}
+
+/// What the directories of one owner may cost in one scan.
+struct Allowance {
+    names: usize,
+    /// Files that are opened; each holds a descriptor to the end of the scan.
+    files: usize,
+    /// It was said that files are left out.
+    said: bool,
+}
+
+impl Allowance {
+    fn new() -> Self {
+        let descriptors = getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit).ok());
+        let files = descriptors.map_or(OWNER_FILES, |limit| OWNER_FILES.min(limit.wrapping_div(4)));
+        Self { names: OWNER_NAMES, files, said: false }
+    }
 }
 
 impl<'a> Survey<'a> {
@@ -41,6 +61,7 @@ impl<'a> Survey<'a> {
             by_id: HashMap::new(),
             by_vpid: HashMap::new(),
             names_left: SCAN_NAMES,
+            allowances: HashMap::new(),
             listings: HashMap::new(),
         }
     }
@@ -85,12 +106,14 @@ impl<'a> Survey<'a> {
 
     fn collect(&mut self, directory: &UserDirectory, labels: &Labels) {
         self.watched.push(Watched::user_directory(directory.path.clone()));
-        let limit = DIRECTORY_NAMES.min(self.names_left);
+        let allowed = self.allowance(directory.owner).names;
+        let limit = DIRECTORY_NAMES.min(self.names_left).min(allowed);
         let (names, more) = match names(directory.handle(), limit, |_| true) {
             Ok(listing) => listing,
             Err(errno) => return self.refuse(Refusal::of_errno(&directory.path, errno)),
         };
         self.names_left = self.names_left.saturating_sub(names.len());
+        self.allowance(directory.owner).names = allowed.saturating_sub(names.len());
         if more {
             self.refuse(too_many(&directory.path, limit));
         }
@@ -114,6 +137,8 @@ impl<'a> Survey<'a> {
         }
         let source = if self.is_known(id) {
             None
+        } else if !self.may_open(directory) {
+            return None;
         } else {
             match directory.read(found) {
                 Ok(file) => Some(Source::File(file)),
@@ -134,6 +159,27 @@ impl<'a> Survey<'a> {
             process: None,
             linked: true,
         }))
+    }
+
+    fn allowance(&mut self, owner: u32) -> &mut Allowance {
+        self.allowances.entry(owner).or_insert_with(Allowance::new)
+    }
+
+    /// Takes one of the files that may be opened for the directory's owner; says once that there is none left.
+    fn may_open(&mut self, directory: &UserDirectory) -> bool {
+        let allowance = self.allowance(directory.owner);
+        if let Some(left) = allowance.files.checked_sub(1) {
+            allowance.files = left;
+            return true;
+        }
+        if !std::mem::replace(&mut allowance.said, true) {
+            let detail = format!(
+                "uid {} has more new files than one scan opens; the rest is not looked at, so remove what is not a JVM's",
+                directory.owner
+            );
+            self.refuse(Refusal::of_path(&directory.path, Reason::TooMany, detail));
+        }
+        false
     }
 
     pub(super) fn push(&mut self, candidate: Candidate) -> usize {

@@ -145,6 +145,17 @@ impl Watch {
         }
     }
 
+    /// Waits for a [`Waker`] only, at most `timeout`; what happens in the directories meanwhile ends the next
+    /// [`Self::wait`]. Whether there was a call.
+    pub fn wait_for_call(&self, timeout: Duration) -> bool {
+        let mut waits = [PollFd::new(&*self.wake, PollFlags::IN)];
+        let limit = Timespec::try_from(timeout).ok();
+        match poll(&mut waits, limit.as_ref()) {
+            Ok(0) => false,
+            _ => read(&*self.wake, &mut [0u8; 8]).is_ok(),
+        }
+    }
+
     /// Takes every pending event; true if one of them matters.
     fn drain(&self) -> bool {
         let Some(inotify) = &self.inotify else { return false };

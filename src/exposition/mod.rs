@@ -9,12 +9,10 @@ mod page;
 pub mod protobuf;
 mod text;
 
-use std::sync::Arc;
-
 pub use negotiate::Format;
-pub use page::{Page, Row, Series};
+pub use page::{Page, Series};
 
-use crate::formula::{CellId, Formula, Source};
+use crate::formula::Source;
 use crate::metric::{Family, Labels, Value};
 
 /// Appends every present series of `page`; `source` gives the values of the JVM of that index. Returns the number of
@@ -34,37 +32,23 @@ pub fn write_page<'s, S: Source + 's>(
 
 /// Appends families that are not part of a page: the exporter's own. Returns the number of samples.
 pub fn write_families(families: &[(Family, Vec<(Labels, Value)>)], format: Format, out: &mut Vec<u8>) -> usize {
-    let mut samples = 0;
-    for (family, values) in families {
-        let family = Arc::new(family.clone());
-        let values: Vec<_> =
-            values.iter().map(|(labels, value)| (Arc::new(labels.clone()), Formula::Constant(value.clone()))).collect();
-        let series = values.iter().map(|(labels, formula)| Series { family: &family, target: 0, labels, formula });
-        samples += write_page(&Page::new(Vec::new(), series), format, |_| &Constants, out);
-    }
-    samples
+    let write = |(family, values): &(Family, Vec<(Labels, Value)>)| match format {
+        Format::Text => text::write_family(family, values, false, out),
+        Format::OpenMetrics => text::write_family(family, values, true, out),
+        Format::Protobuf => {
+            let samples = values.iter().map(|(labels, value)| {
+                let (labels, value) = (labels.iter(), value.clone());
+                protobuf::Sample { labels, value, created: None }
+            });
+            protobuf::write_family(family, samples, out)
+        }
+    };
+    families.iter().map(write).sum()
 }
 
 /// Ends an exposition.
 pub fn finish(format: Format, out: &mut Vec<u8>) {
     if format == Format::OpenMetrics {
         out.extend_from_slice(b"# EOF\n");
-    }
-}
-
-/// The source of formulas that need none.
-struct Constants;
-
-impl Source for Constants {
-    fn word(&self, _: u32) -> Option<i64> {
-        None
-    }
-
-    fn cell(&self, _: CellId) -> Option<Value> {
-        None
-    }
-
-    fn is_up(&self) -> bool {
-        true
     }
 }

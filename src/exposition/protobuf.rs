@@ -31,11 +31,14 @@ pub fn write_page<'s, S: Source + 's>(page: &Page, source: impl Fn(u32) -> &'s S
     let none = Labels::default();
     let mut written = 0;
     for block in &page.blocks {
-        let samples = page.rows[block.rows.clone()].iter().filter_map(|row| {
-            let (source, identity) = (source(row.target), page.identities.get(row.target as usize));
+        let samples = page.parts(block).flat_map(|(target, rows)| {
+            let (source, identity) = (source(target), page.identities.get(target as usize));
             let identity = identity.map_or(&none, |identity| &*identity.labels);
-            let labels = identity.iter().chain(page.labels[row.labels as usize].labels.iter());
-            Some(Sample { labels, value: row.formula.evaluate(source)?, created: source.created() })
+            rows.iter().filter_map(move |row| {
+                let labels = identity.iter().chain(row.labels.labels.iter());
+                let value = row.formula.evaluate(source)?;
+                Some(Sample { labels, value, created: source.created(row.formula.since()) })
+            })
         });
         written += write_family(&block.family, samples, out);
     }

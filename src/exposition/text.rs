@@ -4,9 +4,9 @@
 //! bounds are spelled as OpenMetrics has them (`1.0`) in both, so that a server that changes format keeps its series.
 //! OpenMetrics also tells when each cumulative series began, on `_created` lines.
 
-use super::page::{Block, Page};
+use super::page::{Block, Page, closing};
 use crate::formula::Source;
-use crate::metric::{Family, Histogram, Kind, Value};
+use crate::metric::{Family, Histogram, Kind, Labels, Value};
 
 /// Appends every present series of `page`; `source` gives the values of the JVM of that index. Returns the number of
 /// samples.
@@ -16,28 +16,35 @@ pub(super) fn write<'s, S: Source + 's>(
     source: impl Fn(u32) -> &'s S,
     out: &mut Vec<u8>,
 ) -> usize {
-    let mut writer = Writer { open_metrics, out, samples: 0 };
+    let mut writer = Writer { open_metrics, out, samples: 0, headed: false };
     for block in &page.blocks {
-        let mut headed = false;
-        for row in &page.rows[block.rows.clone()] {
-            let source = source(row.target);
-            let value = row.formula.evaluate(source);
-            if let Some(value) = value.filter(|value| fits(block.family.kind, value)) {
-                if !headed {
-                    writer.header(&block.family, &block.name);
-                    headed = true;
-                }
-                let line = Line {
-                    block,
-                    identity: page.identities.get(row.target as usize).map_or("", |identity| &identity.text),
-                    closing: &page.labels[row.labels as usize].text,
-                };
-                writer.series(line, &value);
-                if open_metrics {
-                    writer.created(line, &value, source.created());
+        writer.headed = false;
+        for (target, rows) in page.parts(block) {
+            let source = source(target);
+            let identity = page.identities.get(target as usize).map_or("", |identity| &identity.text);
+            for row in rows {
+                if let Some(value) = row.formula.evaluate(source) {
+                    writer.add(Line { block, identity, closing: &row.labels.text }, &value, || {
+                        source.created(row.formula.since())
+                    });
                 }
             }
         }
+    }
+    writer.samples
+}
+
+/// Appends a family that is not part of a page. Returns the number of samples.
+pub(super) fn write_family(
+    family: &Family,
+    values: &[(Labels, Value)],
+    open_metrics: bool,
+    out: &mut Vec<u8>,
+) -> usize {
+    let block = Block::alone(family);
+    let mut writer = Writer { open_metrics, out, samples: 0, headed: false };
+    for (labels, value) in values {
+        writer.add(Line { block: &block, identity: "", closing: &closing(labels, true) }, value, || None);
     }
     writer.samples
 }
@@ -65,9 +72,27 @@ struct Writer<'a> {
     open_metrics: bool,
     out: &'a mut Vec<u8>,
     samples: usize,
+    /// The family at hand has its metadata already: it is written with the first series that is present.
+    headed: bool,
 }
 
 impl Writer<'_> {
+    /// One series, unless its value is not what its family says it is. `created` tells when the JVM's counters began.
+    fn add(&mut self, line: Line<'_>, value: &Value, created: impl Fn() -> Option<f64>) {
+        let family = &line.block.family;
+        if !fits(family.kind, value) {
+            return;
+        }
+        if !self.headed {
+            self.header(family, &line.block.name);
+            self.headed = true;
+        }
+        self.series(line, value);
+        if self.open_metrics {
+            self.created(line, value, created());
+        }
+    }
+
     /// HELP and TYPE, and UNIT where OpenMetrics allows it.
     fn header(&mut self, family: &Family, name: &str) {
         let open = self.open_metrics;
@@ -154,11 +179,11 @@ impl Writer<'_> {
         self.sample(line, "_sum", None, |w| w.float(histogram.sum));
     }
 
-    /// When a cumulative series began at zero: a histogram knows it, of all others it is the JVM's start.
-    fn created(&mut self, line: Line<'_>, value: &Value, jvm: Option<f64>) {
+    /// When a cumulative series began at zero; a histogram knows it itself.
+    fn created(&mut self, line: Line<'_>, value: &Value, began: Option<f64>) {
         let created = match (line.block.family.kind, value) {
             (_, Value::Histogram(histogram)) => Some(histogram.created),
-            (Kind::Summary | Kind::Counter, _) => jvm,
+            (Kind::Summary | Kind::Counter, _) => began,
             _ => return,
         };
         if let Some(created) = created.filter(|created| *created > 0.0) {

@@ -14,6 +14,8 @@ pub(super) struct Identity {
     pub(super) main: Option<String>,
     /// A name for the application.
     pub(super) app: Option<String>,
+    /// What the jar's name says of its version.
+    pub(super) version: Option<String>,
     /// `app` names a container of applications rather than the application.
     pub(super) is_launcher: bool,
 }
@@ -42,16 +44,16 @@ const LAUNCHER_JARS: &[&str] = &["app", "jboss-modules", "quarkus-run", "start"]
 /// Identity out of `sun.rt.javaCommand` and the first of `properties` that `java.rt.vmArgs` sets.
 pub(super) fn identify(command: &str, vm_args: &str, properties: &[String]) -> Identity {
     let program = program(command);
-    let (main, from_main, is_launcher) = match program {
-        None => (None, None, false),
+    let (main, from_main, version, is_launcher) = match program {
+        None => (None, None, None, false),
         Some(Program::Class(class)) => {
             let plain = class.rsplit('/').next().unwrap_or(class);
             let simple = plain.rsplit('.').next().filter(|name| !name.is_empty());
-            (Some(class), simple, is_launcher(plain))
+            (Some(class), simple, None, is_launcher(plain))
         }
         Some(Program::Jar(file)) => {
-            let stem = without_version(without_extension(file));
-            (Some(file), Some(stem).filter(|stem| !stem.is_empty()), LAUNCHER_JARS.contains(&stem))
+            let (stem, version) = split_version(without_extension(file));
+            (Some(file), Some(stem).filter(|stem| !stem.is_empty()), version, LAUNCHER_JARS.contains(&stem))
         }
     };
     let named = properties.iter().find_map(|name| property(vm_args, name));
@@ -59,6 +61,7 @@ pub(super) fn identify(command: &str, vm_args: &str, properties: &[String]) -> I
         main: main.map(str::to_owned),
         is_launcher: is_launcher && named.is_none(),
         app: named.or(from_main).map(str::to_owned),
+        version: version.map(str::to_owned),
     }
 }
 
@@ -106,8 +109,8 @@ fn without_extension(file: &str) -> &str {
     file.strip_suffix(".jar").or_else(|| file.strip_suffix(".war")).unwrap_or(file)
 }
 
-/// `app` of `app-1.2.3-SNAPSHOT`, `app-2` and `app-v1.0`; `log4j-2-service` stays.
-fn without_version(stem: &str) -> &str {
+/// `app-1.2.3-SNAPSHOT`, `app-2` and `app-v1.0` as `app` and the version; `log4j-2-service` has none.
+fn split_version(stem: &str) -> (&str, Option<&str>) {
     for (at, _) in stem.match_indices('-') {
         let rest = stem.get(at..).unwrap_or_default().trim_start_matches('-');
         let rest = rest.strip_prefix('v').unwrap_or(rest);
@@ -116,10 +119,10 @@ fn without_version(stem: &str) -> &str {
         let is_version = number.starts_with(|c: char| c.is_ascii_digit())
             && (number.contains('.') || tail.is_empty() || tail.starts_with("-SNAPSHOT"));
         if is_version {
-            return stem.get(..at).unwrap_or_default();
+            return (stem.get(..at).unwrap_or_default(), Some(rest));
         }
     }
-    stem
+    (stem, None)
 }
 
 /// The arguments, which nothing quotes, without one that HotSpot may have cut.
@@ -185,8 +188,20 @@ mod tests {
 
     fn identity(command: &str, vm_args: &str) -> (String, String, bool) {
         let properties = ["otel.service.name".to_owned(), "spring.application.name".to_owned()];
-        let Identity { main, app, is_launcher } = identify(command, vm_args, &properties);
+        let Identity { main, app, is_launcher, .. } = identify(command, vm_args, &properties);
         (main.unwrap_or_default(), app.unwrap_or_default(), is_launcher)
+    }
+
+    #[test]
+    fn versions_out_of_jars() {
+        for (command, version) in [
+            ("/opt/shop/shop-1.2.3-SNAPSHOT.jar --db=u:p@h", Some("1.2.3-SNAPSHOT")),
+            ("./build/libs/api-v2.1.war x", Some("2.1")),
+            ("orders.jar", None),
+            ("com.example.Orders-1.2", None),
+        ] {
+            assert_eq!(identify(command, "", &[]).version.as_deref(), version, "{command}");
+        }
     }
 
     #[test]

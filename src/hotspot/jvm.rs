@@ -24,6 +24,8 @@ pub struct Jvm {
     pub main: Option<String>,
     /// A name for the application, from an allowed property, the jar or the main class, in this order.
     pub app: Option<String>,
+    /// Of the application, where its jar's name has one.
+    pub app_version: Option<String>,
     /// `app` is a launcher or a name that any application may have: what started the JVM knows a better one.
     pub app_is_launcher: bool,
     /// Whether Native Memory Tracking was asked for.
@@ -34,22 +36,11 @@ pub struct Jvm {
     pub attach_supported: Option<bool>,
     /// A GraalVM native image: other collectors and pools, few counters.
     pub native_image: bool,
-    /// The JVM has finished its start, or has no counter for that.
+    /// The JVM has finished its start, or has no counter for that. On JDK 17 and later the region is readable before
+    /// premain agents have run; names, arguments and the clock's frequency come after them
+    /// (`PerfDataManager::create_misc_perfdata`), and last the time at which the start was over.
     pub fully_up: bool,
-    /// Constants that every JVM writes are still missing: on JDK 17 and later the region is readable before premain
-    /// agents have run, and these come after. Decode again.
-    pub late_constants: bool,
 }
-
-/// What JDK 17 and later add last, in this order (`PerfDataManager::create_misc_perfdata`).
-const LATE: [&str; 6] = [
-    "sun.os.hrt.frequency",
-    "java.property.java.version",
-    "java.property.java.vm.name",
-    "java.rt.vmArgs",
-    "sun.rt.javaCommand",
-    "sun.rt.internalVersion",
-];
 
 impl Jvm {
     /// Reads the JVM in `image`. `properties` are the system properties that may name the application, the best first.
@@ -64,7 +55,6 @@ impl Jvm {
             vm_args.as_deref().unwrap_or_default(),
             properties,
         );
-        let fully_up = image.word("sun.rt.createVmEndTime") != Some(0);
         Self {
             collector: Collector::of(image),
             feature: feature.or_else(|| version::feature(&specification?)),
@@ -74,26 +64,14 @@ impl Jvm {
             vm_version: text("java.property.java.vm.version"),
             main: identity.main,
             app: identity.app,
+            app_version: identity.version,
             app_is_launcher: identity.is_launcher,
             nmt: vm_args.as_deref().map(command::nmt).unwrap_or_default(),
             max_metaspace: vm_args.as_deref().and_then(command::max_metaspace),
             attach_supported: attach_supported(image),
             native_image: is_native_image(image),
-            fully_up,
-            late_constants: LATE.iter().any(|name| is_late(image, name, fully_up)),
+            fully_up: image.word("sun.rt.createVmEndTime") != Some(0),
         }
-    }
-}
-
-/// Whether the constant of that name is still to be written. One that is missing when the JVM is up did not fit into
-/// the region or does not exist; one that is there with room for a value but no value is being written.
-fn is_late(image: &Image, name: &str, fully_up: bool) -> bool {
-    match image.entry(name) {
-        None => !fully_up,
-        Some(entry) if entry.is_text() => {
-            entry.vector_length > 1 && image.text(name).is_some_and(|text| text.is_empty())
-        }
-        Some(_) => image.word(name) == Some(0),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{InspectError, is_process, not_found};
 use crate::config::Config;
-use crate::discovery::Scanner;
+use crate::discovery::{Refusal, Scanner};
 use crate::roster::{Census, Settings, Target};
 use crate::surroundings::Surroundings;
 
@@ -15,6 +15,8 @@ use crate::surroundings::Surroundings;
 pub(super) fn find(pid: i32, config: &Config, surroundings: Surroundings) -> Result<Arc<Target>, InspectError> {
     let mut scan = Scanner::new(&config.discovery).scan(&|_| false);
     scan.candidates.retain(|candidate| is_process(candidate, pid));
+    // One of another process that is not ready would make this one seem to start.
+    scan.refusals.retain(|refusal| is_about(refusal, pid));
     let roster = Census::new(Settings::from(config), Box::new(surroundings)).update(scan);
     match roster.targets.as_slice() {
         [target] => Ok(Arc::clone(target)),
@@ -25,4 +27,9 @@ pub(super) fn find(pid: i32, config: &Config, surroundings: Surroundings) -> Res
             Err(InspectError::Ambiguous { pid, paths: paths.join(", ") })
         }
     }
+}
+
+fn is_about(refusal: &Refusal, pid: i32) -> bool {
+    let name = refusal.path.as_ref().and_then(|path| path.file_name()?.to_str()?.parse().ok());
+    refusal.pid.or(name) == Some(pid)
 }

@@ -24,10 +24,10 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
-
+pub(crate) use choose::cut;
 pub use decision::{Decision, Exported, Origin, Reason, Subject};
 pub use profile::Profile;
 pub use source::{source, sources};
@@ -40,7 +40,7 @@ use crate::metric::{Family, Labels};
 #[derive(Clone, Debug, Default)]
 pub struct Words {
     offsets: Vec<u32>,
-    indexes: FxHashMap<u32, u32>,
+    indexes: HashMap<u32, u32>,
 }
 
 impl Words {
@@ -61,17 +61,25 @@ impl Words {
 /// What one profile says about one JVM.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    /// In the order of the families' Prometheus names.
-    pub series: Vec<Planned>,
+    /// In the order of the families' Prometheus names; the same `Arc` for equal series of any JVM.
+    pub families: Box<[PlannedFamily]>,
     /// What is not among them although a rule asked for it.
     pub dropped: Dropped,
 }
 
-/// One series of one JVM.
-#[derive(Clone, Debug)]
+impl Plan {
+    /// Every series with its family.
+    pub fn series(&self) -> impl Iterator<Item = (&Arc<Family>, &Planned)> {
+        self.families.iter().flat_map(|(family, series)| series.iter().map(move |planned| (family, planned)))
+    }
+}
+
+/// A family, and its series of one JVM.
+pub type PlannedFamily = (Arc<Family>, Arc<[Planned]>);
+
+/// One series of one family. Formulas name words by index, so JVMs of one kind have equal ones.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Planned {
-    /// The metric; the same `Arc` for all its series.
-    pub family: Arc<Family>,
     /// Without `app`, `slot` and the labels of the root; the same `Arc` for equal labels.
     pub labels: Arc<Labels>,
     /// The value, over indexes of [`Words`].

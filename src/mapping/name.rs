@@ -7,6 +7,16 @@ use crate::metric::{label_name, metric_name};
 const NAME_MAXIMUM: usize = 255;
 /// The exporter's own metrics.
 const RESERVED_PREFIX: &str = "hotspot_exporter_";
+/// Those of its own process, on the same page as the first profile's.
+const OWN_PROCESS: [&str; 7] = [
+    "process_cpu_seconds_total",
+    "process_resident_memory_bytes",
+    "process_virtual_memory_bytes",
+    "process_threads",
+    "process_open_fds",
+    "process_max_fds",
+    "process_start_time_seconds",
+];
 /// Labels that mean something to the exporter or to Prometheus.
 const RESERVED_LABELS: [&str; 4] = ["app", "slot", "le", "quantile"];
 
@@ -28,6 +38,9 @@ pub(crate) fn check_metric(template: &Template) -> Result<(), String> {
     }
     if let Some(wrong) = characters.find(|c| !is_metric_character(*c)) {
         return Err(format!("a metric's name has letters, digits and `_.:-/`, found {wrong:?}"));
+    }
+    if is_of_own_process(&metric_name(&filled)) {
+        return Err(format!("`{}` is the exporter's own: it tells of its own process", metric_name(&filled)));
     }
     if is_reserved(&filled) {
         return Err(format!("names that start with `{RESERVED_PREFIX}` are the exporter's own"));
@@ -74,5 +87,12 @@ fn is_metric_character(c: char) -> bool {
 }
 
 fn is_reserved(name: &str) -> bool {
-    metric_name(name).starts_with(RESERVED_PREFIX)
+    let name = metric_name(name);
+    name.starts_with(RESERVED_PREFIX) || is_of_own_process(&name)
+}
+
+/// Whether the exporter tells of its own process under that name, which is the whole one, with unit and suffix, or lacks
+/// the suffix of a counter.
+pub(crate) fn is_of_own_process(name: &str) -> bool {
+    OWN_PROCESS.iter().any(|own| *own == name || own.strip_suffix("_total") == Some(name))
 }

@@ -1,5 +1,8 @@
 //! The series of one JVM.
 
+#![allow(clippy::disallowed_types, reason = "keys are static texts, numbers of families and addresses")]
+
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -14,7 +17,7 @@ use crate::config::Limits;
 use crate::formula::Formula;
 use crate::hotspot::Fact;
 use crate::hotspot::units::Unit;
-use crate::metric::{Kind, Labels, Value};
+use crate::metric::{Family, Kind, Labels, Value};
 use crate::perfdata::{DataType, Entry, Image, Units, Variability};
 
 /// Most choices that are kept. JVMs of one kind share theirs; only hostile ones make so many.
@@ -28,7 +31,7 @@ pub(crate) enum Item<'a> {
 }
 
 /// Told what became of each fact and counter, and by which rule.
-pub(crate) type Record<'r> = dyn FnMut(Item<'_>, Option<u32>, Result<&Planned, Reason>) + 'r;
+pub(crate) type Record<'r> = dyn FnMut(Item<'_>, Option<u32>, Result<(&Family, &Planned), Reason>) + 'r;
 
 /// What a profile remembers between plans.
 #[derive(Debug, Default)]
@@ -86,12 +89,13 @@ impl Memory {
                 Err(Reason::Conflict) => sheet.dropped.conflict += 1,
                 _ => {}
             }
-            record(item, rule, outcome.and_then(|()| sheet.last()));
+            record(item, rule, outcome.and_then(|()| sheet.last(&self.registry)));
         }
         let Sheet { mut series, dropped, .. } = sheet;
         self.registry.rank();
         series.sort_by(|(a, _), (b, _)| self.registry.compare(*a, *b));
-        Plan { series: series.into_iter().map(|(_, planned)| planned).collect(), dropped }
+        let by_family = series.chunk_by(|(a, _), (b, _)| a == b);
+        Plan { families: by_family.filter_map(|series| self.registry.series(series)).collect(), dropped }
     }
 }
 
@@ -101,9 +105,10 @@ type FactLabels = Vec<(&'static str, Box<str>)>;
 /// The choices made so far.
 #[derive(Debug, Default)]
 struct Choices {
-    counters: FxHashMap<Box<str>, (Header, Choice)>,
+    /// By name. Foreign keys are hashed with a seed: else a JVM could choose names that all have one hash.
+    counters: HashMap<Box<str>, (Header, Choice)>,
     /// By source, kind and unit, then by labels.
-    facts: FxHashMap<(&'static str, Kind, &'static str), FxHashMap<FactLabels, Choice>>,
+    facts: FxHashMap<(&'static str, Kind, &'static str), HashMap<FactLabels, Choice>>,
     /// How many there are of both.
     count: usize,
     /// Bytes of a label value that they were made with.
@@ -193,15 +198,15 @@ impl<'a> Sheet<'a> {
         if !self.taken.insert((chosen.family, Arc::as_ptr(&labels))) {
             return Err(Reason::Duplicate);
         }
-        let (family, _) = registry.get(chosen.family).ok_or(Reason::Conflict)?;
         let formula = value.map_words(&mut |offset| self.words.index(offset));
-        self.series.push((chosen.family, Planned { family: Arc::clone(family), labels, formula }));
+        self.series.push((chosen.family, Planned { labels, formula }));
         Ok(())
     }
 
     /// What was added last.
-    fn last(&self) -> Result<&Planned, Reason> {
-        self.series.last().map(|(_, planned)| planned).ok_or(Reason::NoRule)
+    fn last<'s>(&'s self, registry: &'s Registry) -> Result<(&'s Family, &'s Planned), Reason> {
+        let (family, planned) = self.series.last().ok_or(Reason::NoRule)?;
+        Ok((registry.get(*family).ok_or(Reason::Conflict)?, planned))
     }
 
     /// A counter's number, over its offset in the region.
@@ -237,7 +242,7 @@ fn is_scalable(formula: &Formula) -> bool {
         Formula::Total(parts) => parts.iter().all(is_scalable),
         Formula::Summary(parts) => is_scalable(&parts.1),
         Formula::Constant(value) => matches!(value, Value::Int(_) | Value::Float(_)),
-        Formula::Up | Formula::Cell(_) => false,
+        Formula::Up | Formula::Cell(..) => false,
     }
 }
 

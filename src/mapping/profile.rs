@@ -7,11 +7,12 @@ use super::check::check;
 use super::decision::{Decision, Exported, Origin, Subject};
 use super::plan::{Item, Memory, words_of};
 use super::rule::{Rule, decode_rules};
-use super::{Plan, Words};
+use super::{Plan, Planned, Reason, Words};
 use crate::config::decode::{Decoder, Path};
 use crate::config::yaml::{self, Node};
 use crate::config::{Limits, Problem, Problems};
 use crate::hotspot::Fact;
+use crate::metric::Family;
 use crate::perfdata::Image;
 
 /// Every key of a profile file.
@@ -98,7 +99,7 @@ impl Profile {
         let names: HashMap<u32, &str> = image.entries.list.iter().map(|entry| (entry.offset, &*entry.name)).collect();
         let mut decisions = Vec::new();
         let limits = Limits { max_series_per_jvm: usize::MAX, ..Limits::default() };
-        let mut record = |item: Item<'_>, rule: Option<u32>, outcome: Result<&super::Planned, super::Reason>| {
+        let mut record = |item: Item<'_>, rule: Option<u32>, outcome: Result<(&Family, &Planned), Reason>| {
             let subject = match item {
                 Item::Counter(entry) => Subject::Counter(entry.name.clone()),
                 Item::Fact(fact) => {
@@ -109,11 +110,11 @@ impl Profile {
                     Subject::Fact { source: fact.source, labels: fact.labels.clone(), counters }
                 }
             };
-            let outcome = outcome.map(|planned| Exported {
-                name: planned.family.name.clone(),
-                prometheus: planned.family.prometheus().into(),
-                unit: planned.family.unit.clone(),
-                kind: planned.family.kind,
+            let outcome = outcome.map(|(family, planned)| Exported {
+                name: family.name.clone(),
+                prometheus: family.prometheus().into(),
+                unit: family.unit.clone(),
+                kind: family.kind,
                 labels: Arc::clone(&planned.labels),
             });
             let rule = rule.and_then(|rule| self.rules.get(rule as usize)).map(|rule| rule.origin.clone());

@@ -1,11 +1,13 @@
-//! Families and label sets, each kept once and shared by the plans of all JVMs.
+//! Families, label sets and lists of series, each kept once and shared by the plans of all JVMs.
 
 use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
 
-use rustc_hash::{FxHashMap, FxHashSet};
-
+use super::Planned;
 use super::decision::Reason;
+use super::name::is_of_own_process;
 use crate::metric::{Family, Kind, Labels};
 
 /// Most families of one profile: a JVM can publish counters with any names, and captures can make metrics of them.
@@ -18,9 +20,13 @@ pub(crate) type FamilyId = u32;
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     families: Vec<Registered>,
-    /// Every name that a family's samples have in Prometheus, so that no two families write the same line.
-    names: FxHashMap<Box<str>, FamilyId>,
-    labels: FxHashSet<Arc<Labels>>,
+    /// Every name that a family's samples have in Prometheus, so that no two families write the same line. Hashed with
+    /// a seed, as labels are: both may come from a JVM.
+    names: HashMap<Box<str>, FamilyId>,
+    labels: HashSet<Arc<Labels>>,
+    /// Lists of series by the hash of their content.
+    series: HashMap<u64, Vec<Arc<[Planned]>>>,
+    seed: RandomState,
     is_ranked: bool,
 }
 
@@ -45,7 +51,7 @@ impl Registry {
             return Err(Reason::Limit);
         }
         let names = sample_names(&prometheus, family.kind);
-        if names.iter().any(|name| self.names.contains_key(name)) {
+        if names.iter().any(|name| self.names.contains_key(name) || is_of_own_process(name)) {
             return Err(Reason::Conflict);
         }
         let id = FamilyId::try_from(self.families.len()).map_err(|_| Reason::Limit)?;
@@ -56,8 +62,26 @@ impl Registry {
     }
 
     /// The family of that index.
-    pub(crate) fn get(&self, id: FamilyId) -> Option<(&Arc<Family>, &str)> {
-        self.families.get(id as usize).map(|kept| (&kept.family, &*kept.prometheus))
+    pub(crate) fn get(&self, id: FamilyId) -> Option<&Arc<Family>> {
+        self.families.get(id as usize).map(|kept| &kept.family)
+    }
+
+    /// A family with the one copy of these series, all of which are its own.
+    pub(crate) fn series(&mut self, series: &[(FamilyId, Planned)]) -> Option<(Arc<Family>, Arc<[Planned]>)> {
+        let family = Arc::clone(self.get(series.first()?.0)?);
+        let mut hasher = self.seed.build_hasher();
+        for (_, planned) in series {
+            Arc::as_ptr(&planned.labels).hash(&mut hasher);
+            planned.formula.hash(&mut hasher);
+        }
+        let alike = self.series.entry(hasher.finish()).or_default();
+        let same = |kept: &&Arc<[Planned]>| kept.iter().eq(series.iter().map(|(_, planned)| planned));
+        let kept = alike.iter().find(same).cloned().unwrap_or_else(|| {
+            let kept: Arc<[Planned]> = series.iter().map(|(_, planned)| planned.clone()).collect();
+            alike.push(Arc::clone(&kept));
+            kept
+        });
+        Some((family, kept))
     }
 
     /// The one copy of these labels.
@@ -96,6 +120,11 @@ impl Registry {
 
     /// Forgets what nobody else holds. All indexes given before are void.
     pub(crate) fn forget_unused(&mut self) {
+        self.series.retain(|_, alike| {
+            alike.retain(|series| Arc::strong_count(series) > 1);
+            !alike.is_empty()
+        });
+        self.series.shrink_to_fit();
         self.labels.retain(|labels| Arc::strong_count(labels) > 1);
         self.labels.shrink_to_fit();
         self.families.retain(|kept| Arc::strong_count(&kept.family) > 1);
@@ -140,6 +169,8 @@ mod tests {
             ("gc.seconds.count", Kind::Gauge, "", Err(Reason::Conflict)),
             ("a.total", Kind::Gauge, "", Ok(used + 2)),
             ("a", Kind::Counter, "", Err(Reason::Conflict)),
+            ("process.resident_memory", Kind::Gauge, "By", Err(Reason::Conflict)),
+            ("process.cpu", Kind::Counter, "s", Err(Reason::Conflict)),
         ] {
             assert_eq!(registry.family(family(name, kind, unit)), expected, "{name} {kind:?} {unit}");
         }
@@ -152,13 +183,13 @@ mod tests {
         let kept = registry.family(family("a", Kind::Gauge, "")).unwrap();
         registry.rank();
         assert_eq!(registry.compare(gone, kept), Ordering::Greater);
-        let held = Arc::clone(registry.get(kept).unwrap().0);
+        let held = Arc::clone(registry.get(kept).unwrap());
         let labels = registry.labels(Labels::new([("x", "1")]));
         registry.labels(Labels::new([("x", "2")]));
         registry.forget_unused();
         assert_eq!((registry.families.len(), registry.labels.len()), (1, 1));
         let again = registry.family(family("a", Kind::Gauge, "")).unwrap();
-        assert!(Arc::ptr_eq(registry.get(again).unwrap().0, &held));
+        assert!(Arc::ptr_eq(registry.get(again).unwrap(), &held));
         assert!(Arc::ptr_eq(&registry.labels(Labels::new([("x", "1")])), &labels));
     }
 }

@@ -12,7 +12,7 @@ use super::{Dropped, Plan, Profile, Reason, Subject, Words};
 use crate::config::Limits;
 use crate::formula::{CellId, Formula, Scale, Source};
 use crate::hotspot::Fact;
-use crate::metric::{Kind, Value, label_name};
+use crate::metric::{Family, Kind, Value, label_name};
 use crate::perfdata::Image;
 
 /// A counter of a made-up region.
@@ -75,21 +75,20 @@ impl Source for Gathered<'_> {
     fn cell(&self, _: CellId) -> Option<Value> {
         None
     }
-    fn is_up(&self) -> bool {
-        true
+    fn is_up(&self) -> Option<bool> {
+        Some(true)
     }
 }
 
 /// A plan as text, one series a line: name, unit, kind, labels, value.
 fn show(plan: &Plan, image: &Image, words: &Words) -> Vec<String> {
-    let line = |series: &super::Planned| {
+    let line = |(family, series): (&Arc<Family>, &super::Planned)| {
         let labels: Vec<String> = series.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let value = series.formula.evaluate(&Gathered(image, words)).map(|value| value.as_f64());
         let value = value.map_or("absent".to_owned(), |value| value.to_string());
-        let family = &series.family;
         format!("{} [{}] {} {{{}}} {value}", family.name, family.unit, family.kind.as_str(), labels.join(","))
     };
-    plan.series.iter().map(line).collect()
+    plan.series().map(line).collect()
 }
 
 fn profile(rules: &str) -> Profile {
@@ -238,24 +237,24 @@ fn limits_hold() {
     let limits = Limits { max_series_per_jvm: 15, max_label_value_length: 16, ..Limits::default() };
     let profile = profile("- {counter: \"a.*.b\", metric: m, labels: {n: \"äääääääääää$1\"}}");
     let plan = profile.plan(&image, &[], &limits, &mut Words::default());
-    assert_eq!(plan.series.len(), 1, "all labels are equal after the cut");
-    assert_eq!(plan.series[0].labels.get("n"), Some("ääääääää"));
+    assert_eq!(plan.series().count(), 1, "all labels are equal after the cut");
+    assert_eq!(plan.families[0].1[0].labels.get("n"), Some("ääääääää"));
     assert_eq!(plan.dropped.duplicate, 19);
     let profile = self::profile("- {counter: \"a.*.b\", metric: m, labels: {n: \"$1\"}}");
     let plan = profile.plan(&image, &[], &limits, &mut Words::default());
-    assert_eq!((plan.series.len(), plan.dropped.limit), (15, 5));
+    assert_eq!((plan.series().count(), plan.dropped.limit), (15, 5));
 }
 
 #[test]
-fn equal_jvms_share_families_and_labels() {
+fn equal_jvms_share_families_and_series() {
     let image = image(&[Counter("a.1.b", EVENTS, MONOTONIC, Content::Long(1))]);
     let profile = profile("- {counter: \"a.*.b\", metric: m, labels: {n: \"$1\"}}\n- {counter: never, metric: never}");
-    let plan = || profile.plan(&image, &[], &Limits::default(), &mut Words::default()).series.remove(0);
+    let plan = || profile.plan(&image, &[], &Limits::default(), &mut Words::default()).families[0].clone();
     let (one, other) = (plan(), plan());
     profile.forget_unused();
     let third = plan();
-    for series in [&other, &third] {
-        assert!(Arc::ptr_eq(&one.family, &series.family) && Arc::ptr_eq(&one.labels, &series.labels));
+    for (family, series) in [&other, &third] {
+        assert!(Arc::ptr_eq(&one.0, family) && Arc::ptr_eq(&one.1, series));
     }
     assert_eq!(profile.unmatched().iter().map(ToString::to_string).collect::<Vec<_>>(), ["test.yaml:4 rules[1]"]);
     assert_eq!(profile.rules(), 2);
@@ -373,7 +372,7 @@ fn shipped_profiles_plan_every_real_region_without_loss() {
             let facts = crate::hotspot::facts(image);
             let plan = profile.plan(image, &facts, &Limits::default(), &mut Words::default());
             assert_eq!(plan.dropped, Dropped::default(), "{name} of {file}");
-            assert!(!plan.series.is_empty(), "{name} of {file}");
+            assert!(!plan.families.is_empty(), "{name} of {file}");
             assert_legal(&plan);
         }
     }
@@ -409,8 +408,8 @@ fn assert_legal(plan: &Plan) {
     };
     let mut seen = std::collections::HashSet::new();
     let mut last = String::new();
-    for series in &plan.series {
-        let name = series.family.prometheus();
+    for (family, series) in plan.series() {
+        let name = family.prometheus();
         assert!(word(&name, "_:"), "{name}");
         assert!(name >= last, "{name} comes after {last}");
         assert!(!name.starts_with("hotspot_exporter_"), "{name}");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::summary::{Answer, Blocks, Category, Mapped, Metaspace, Summary};
 use super::{AttachError, SOURCES, Target};
-use crate::formula::BoardId;
+use crate::formula::{BoardId, Since};
 use crate::hotspot::NmtSetting;
 use crate::metric::Value;
 use crate::sheet::Sheet;
@@ -63,7 +63,7 @@ pub(super) struct Ledger {
 
 impl Ledger {
     pub(super) fn new() -> Self {
-        Self { state: State::Waiting, sheet: Sheet::new(BoardId::Nmt, SOURCES), answered: None }
+        Self { state: State::Waiting, sheet: Sheet::new(BoardId::Nmt, SOURCES, |_| Since::Start), answered: None }
     }
 
     pub(super) fn state(&self) -> &State {
@@ -83,12 +83,15 @@ impl Ledger {
         }
     }
 
-    /// Takes the outcome of a question that took that long. Old values stay, and their age tells.
+    /// Takes the outcome of a question that took that long. Old values stay, and their age tells; of a JVM that never
+    /// answered there are none.
     pub(super) fn record(&mut self, outcome: Result<Answer, AttachError>, took: Duration) {
         let answer = match outcome {
             Ok(answer) => answer,
             Err(error) => {
-                self.sheet.set("nmt.duration", &[], Value::Float(took.as_secs_f64()));
+                if self.answered.is_some() {
+                    self.sheet.set("nmt.duration", &[], Value::Float(took.as_secs_f64()));
+                }
                 self.state = State::Failing { reason: error.reason(), message: error.to_string().into() };
                 return;
             }

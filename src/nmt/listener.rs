@@ -17,9 +17,9 @@ use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, openat};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Signal, pidfd_send_signal};
 
 use super::credentials::as_user;
 use super::{AttachError, Process, Target};
@@ -41,8 +41,9 @@ pub(super) fn start(target: &Target, signalled: &mut bool, until: Instant) -> Re
     if target.attach_supported != Some(true) {
         return Err(AttachError::Unsafe("sun.rt.jvmCapabilities does not say that it can be attached to"));
     }
-    let pid = Pid::from_raw(process.pid.max(0)).ok_or(AttachError::Unsafe("it has no pid"))?;
-    let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+    // The process's own directory, which the kernel takes as a pidfd: a number could be that of another pid namespace,
+    // or have come to another process. Of one that is not in ours it is refused with EINVAL.
+    let handle = openat(&process.directory, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     check_process(target, process)?;
     check_libjvm(process)?;
     check_directories(target, process)?;
@@ -50,13 +51,12 @@ pub(super) fn start(target: &Target, signalled: &mut bool, until: Instant) -> Re
         let _trigger = Trigger::create(target)?;
         check_process(target, process)?;
         *signalled = true;
-        pidfd_send_signal(&pidfd, Signal::QUIT)?;
+        pidfd_send_signal(&handle, Signal::QUIT)?;
         await_socket(target, until)
     })
 }
 
-/// That the process is the one that was found, and survives a SIGQUIT. It being there after the pidfd was opened
-/// proves that the pidfd is its.
+/// That the process is the one that was found, and survives a SIGQUIT.
 fn check_process(target: &Target, process: &Process) -> Result<(), AttachError> {
     let stat = procfs::Stat::read(&process.directory)?.ok_or(AttachError::Unsafe("its stat cannot be understood"))?;
     if stat.start_time != process.start_time {

@@ -1,9 +1,8 @@
 //! A private copy of a region, decoded.
 
 use std::borrow::Cow;
-use std::hash::{BuildHasher, BuildHasherDefault};
-
-use rustc_hash::FxHasher;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::LazyLock;
 
 use super::entry::{Entries, Entry, walk};
 use super::prologue::Prologue;
@@ -103,6 +102,26 @@ impl Image {
     }
 }
 
+/// Seeded: else a region could hold thousands of names that all have the hash of one that is asked for.
 fn hash(name: &str) -> u64 {
-    BuildHasherDefault::<FxHasher>::default().hash_one(name)
+    static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    SEED.hash_one(name)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_types, reason = "they have no seed")]
+    use std::hash::{BuildHasherDefault, DefaultHasher};
+
+    use rustc_hash::FxHasher;
+
+    use super::*;
+
+    #[test]
+    fn names_are_hashed_with_a_seed() {
+        let name = "sun.gc.cause";
+        assert_eq!(hash(name), hash(name));
+        assert_ne!(hash(name), BuildHasherDefault::<DefaultHasher>::default().hash_one(name));
+        assert_ne!(hash(name), BuildHasherDefault::<FxHasher>::default().hash_one(name));
+    }
 }

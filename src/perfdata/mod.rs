@@ -29,7 +29,7 @@ use std::fmt;
 pub use entry::{ENTRY_HEADER_LENGTH, Entries, Entry, walk};
 pub use image::{Image, Value};
 pub use prologue::{MAGIC, PROLOGUE_LENGTH, Prologue};
-pub use region::{Access, Freshness, Memory, MemoryError, Pulse, Region, RegionError, Seal, Via, Writer};
+pub use region::{Access, Freshness, Memory, MemoryError, Pulse, Region, RegionError, Seal, Sight, Via, Writer};
 pub use types::{ByteOrder, DataType, Units, Variability};
 
 /// Smallest file that can hold a prologue, in bytes.

@@ -5,8 +5,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
-use super::SOURCES;
 use super::cgroup::Hierarchies;
+use super::sources::{SOURCES, since};
 use super::usage::{Memory, Usage};
 use crate::formula::BoardId;
 use crate::sheet::Sheet;
@@ -57,7 +57,7 @@ impl Observer {
     /// Looks at the process of this directory of the proc file system (opened with `O_PATH`) at once, and then every
     /// [`INTERVAL`] for as long as the result is held.
     pub fn observe(&self, directory: OwnedFd) -> Arc<Watch> {
-        let sheet = Mutex::new(Sheet::new(BoardId::Process, SOURCES));
+        let sheet = Mutex::new(Sheet::new(BoardId::Process, SOURCES, since));
         let watch = Arc::new(Watch { directory, memory: Mutex::default(), sheet });
         watch.look(&self.shared.groups);
         let mut state = lock(&self.shared.state);

@@ -45,15 +45,20 @@ pub struct Stat {
     pub minor_faults: u64,
     /// Page faults with I/O, all threads.
     pub major_faults: u64,
-    /// Seconds in user mode, all threads.
-    pub user: f64,
-    /// Seconds in kernel mode, all threads.
-    pub system: f64,
+    /// Clock ticks in user mode, all threads.
+    pub user: u64,
+    /// Clock ticks in kernel mode, all threads.
+    pub system: u64,
     /// Field 22, clock ticks since boot: tells one process of a pid from another.
     pub start_time: u64,
 }
 
 impl Stat {
+    /// Clock ticks in either mode, all threads.
+    pub fn cpu(&self) -> u64 {
+        self.user.saturating_add(self.system)
+    }
+
     /// Reads the process's `stat`; `None` if it cannot be understood.
     ///
     /// # Errors
@@ -70,11 +75,16 @@ impl Stat {
             state: fields.first()?.chars().next()?,
             minor_faults: number(10)?,
             major_faults: number(12)?,
-            user: number(14)? as f64 / USER_HZ,
-            system: number(15)? as f64 / USER_HZ,
+            user: number(14)?,
+            system: number(15)?,
             start_time: number(22)?,
         })
     }
+}
+
+/// Clock ticks as seconds.
+pub fn seconds(ticks: u64) -> f64 {
+    ticks as f64 / USER_HZ
 }
 
 /// The text behind `key` at the start of a line of `status`.
@@ -129,7 +139,7 @@ mod tests {
     #[test]
     fn stat_survives_any_command() {
         let expected =
-            Stat { state: 'R', minor_faults: 2043, major_faults: 7, user: 1.5, system: 0.25, start_time: 8912 };
+            Stat { state: 'R', minor_faults: 2043, major_faults: 7, user: 150, system: 25, start_time: 8912 };
         assert_eq!(Stat::parse(STAT), Some(expected));
         assert_eq!(Stat::parse("1 (x) S 1 2"), None);
         assert_eq!(Stat::parse(""), None);

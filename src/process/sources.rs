@@ -1,5 +1,6 @@
 //! The facts that the kernel gives about a process, as rules name them.
 
+use crate::formula::Since;
 use crate::hotspot::SourceInfo;
 use crate::metric::Kind;
 
@@ -51,7 +52,8 @@ pub const SOURCES: &[SourceInfo] = &[
         &["type"],
         Kind::Counter,
         "{context_switch}",
-        "Context switches of the threads seen, voluntary or involuntary; absent above 1,024 threads.",
+        "Context switches of all threads since the exporter saw the process, voluntary or involuntary; absent above \
+         1,024 threads.",
     ),
     labelled("proc.page_faults", &["type"], Kind::Counter, "{fault}", "Page faults, major (with I/O) or minor."),
     source("cgroup.memory_current", Kind::UpDownCounter, "By", "Memory charged to the cgroup, page cache included."),
@@ -68,3 +70,12 @@ pub const SOURCES: &[SourceInfo] = &[
     ),
     source("cgroup.cpu_throttled_time", Kind::Counter, "s", "Time in which the cgroup was held back."),
 ];
+
+/// What a source counts from. A cgroup is older than the processes in it, and has others beside them.
+pub(super) fn since(source: &str) -> Since {
+    match source {
+        "proc.context_switches" => Since::Attached,
+        _ if source.starts_with("cgroup.") => Since::Before,
+        _ => Since::Start,
+    }
+}

@@ -43,8 +43,9 @@ struct Switches {
 pub(super) struct Memory {
     /// CPU seconds, and when.
     cpu: Option<(f64, Instant)>,
-    /// By thread id: what has been added to `total`.
-    threads: HashMap<i32, Switches>,
+    /// By thread id, at the last look.
+    threads: Option<HashMap<i32, Switches>>,
+    /// Since the first look.
     total: Switches,
 }
 
@@ -66,7 +67,7 @@ impl Usage {
             descriptors: descriptors(directory).ok().flatten(),
             descriptor_limit: text("limits").and_then(|limits| procfs::descriptor_limit(&limits)),
             switches: memory.switches(directory).ok().flatten(),
-            cpu_utilization: memory.cpu_share(stat.user + stat.system, now, cpu_count),
+            cpu_utilization: memory.cpu_share(procfs::seconds(stat.cpu()), now, cpu_count),
             stat,
             status,
             cgroup,
@@ -83,9 +84,9 @@ impl Usage {
                 sheet.set(source, labels, Value::Float(value));
             }
         };
-        seconds("proc.cpu_time", &[], Some(stat.user + stat.system));
-        seconds("proc.cpu_time_by_mode", &["user"], Some(stat.user));
-        seconds("proc.cpu_time_by_mode", &["system"], Some(stat.system));
+        seconds("proc.cpu_time", &[], Some(procfs::seconds(stat.cpu())));
+        seconds("proc.cpu_time_by_mode", &["user"], Some(procfs::seconds(stat.user)));
+        seconds("proc.cpu_time_by_mode", &["system"], Some(procfs::seconds(stat.system)));
         seconds("proc.cpu_utilization", &[], self.cpu_utilization);
         seconds("cgroup.cpu_quota", &[], cgroup.cpu_quota);
         seconds("cgroup.cpu_throttled_time", &[], cgroup.cpu_throttled_time);
@@ -147,13 +148,21 @@ impl Memory {
         if now.len() > THREADS_MAXIMUM {
             return Ok(None);
         }
-        for (id, switches) in &now {
-            // A count below the last one is another thread's that took the id.
-            let before = self.threads.get(id).copied().filter(|old| old.voluntary <= switches.voluntary);
-            self.total.add(*switches, before.unwrap_or_default());
-        }
-        self.threads = now;
+        self.take(now);
         Ok(Some(self.total))
+    }
+
+    /// Adds what the threads did since the look before. What those did that ended before the first look nobody knows, so
+    /// that the total begins with it, at zero.
+    fn take(&mut self, now: HashMap<i32, Switches>) {
+        if let Some(known) = &self.threads {
+            for (id, switches) in &now {
+                // A count below the last one is another thread's that took the id.
+                let before = known.get(id).copied().filter(|old| old.voluntary <= switches.voluntary);
+                self.total.add(*switches, before.unwrap_or_default());
+            }
+        }
+        self.threads = Some(now);
     }
 }
 
@@ -213,10 +222,18 @@ mod tests {
     }
 
     #[test]
-    fn switches_of_ended_threads_are_kept() {
-        let mut total = Switches::default();
-        total.add(Switches { voluntary: 5, involuntary: 1 }, Switches::default());
-        total.add(Switches { voluntary: 7, involuntary: 1 }, Switches { voluntary: 5, involuntary: 1 });
-        assert_eq!(total, Switches { voluntary: 7, involuntary: 1 });
+    fn switches_are_counted_from_the_first_look_on_and_those_of_ended_threads_are_kept() {
+        let mut memory = Memory::default();
+        // Voluntary switches by thread; then the total.
+        for (looks, total, why) in [
+            (&[(1, 500), (2, 70)][..], 0, "what was before the first look"),
+            (&[(1, 504), (2, 70), (3, 9)], 13, "a new thread from its start"),
+            (&[(1, 505), (3, 10)], 15, "one has ended"),
+            (&[(1, 505), (3, 4)], 19, "another took its id"),
+        ] {
+            let switches = |voluntary| Switches { voluntary, involuntary: 0 };
+            memory.take(looks.iter().map(|(id, voluntary)| (*id, switches(*voluntary))).collect());
+            assert_eq!(memory.total, switches(total), "{why}");
+        }
     }
 }

@@ -13,7 +13,7 @@ use crate::config::{Config, Limits};
 use crate::discovery::{Candidate, Reason, Refusal, RegionId, Scan, Source};
 use crate::exposition::{Page, Series};
 use crate::formula::BoardId;
-use crate::mapping::{Dropped, Profile};
+use crate::mapping::{self, Dropped, Profile};
 use crate::metric::Labels;
 use crate::perfdata::{Access, Image, Via};
 use crate::snapshot::Board;
@@ -56,6 +56,8 @@ pub struct Census {
     followed: BTreeMap<RegionId, Followed>,
     slots: Slots,
     roster: Arc<Roster>,
+    /// JVMs that have ended, until they are taken.
+    ended: Vec<Arc<Target>>,
     /// A JVM was replaced since the scan.
     unsettled: bool,
 }
@@ -69,6 +71,7 @@ impl Census {
             followed: BTreeMap::new(),
             slots: Slots::default(),
             roster: Arc::default(),
+            ended: Vec::new(),
             unsettled: false,
         }
     }
@@ -81,6 +84,7 @@ impl Census {
             self.boards = boards;
             self.followed.values_mut().for_each(|followed| followed.boards.clear());
         }
+        self.followed.values_mut().for_each(|followed| followed.outdated = true);
         self.roster = Arc::default();
     }
 
@@ -89,10 +93,16 @@ impl Census {
         self.followed.contains_key(&id)
     }
 
+    /// JVMs whose end the last scan has found. Their regions can still be read where they are files.
+    pub fn take_ended(&mut self) -> Vec<Arc<Target>> {
+        std::mem::take(&mut self.ended)
+    }
+
     /// The roster after a scan.
     pub fn update(&mut self, scan: Scan) -> Arc<Roster> {
         let (unready, mut refusals): (Vec<_>, Vec<_>) =
             scan.refusals.into_iter().partition(|refusal| refusal.reason == Reason::NotReady);
+        self.ended.clear();
         for followed in self.followed.values_mut() {
             followed.linked = false;
         }
@@ -109,15 +119,12 @@ impl Census {
     }
 
     /// Opens a region that was not known before.
-    fn follow(&mut self, candidate: Candidate, source: Source, refusals: &mut Vec<Refusal>) {
-        if self.followed.len() >= self.settings.limits.max_jvms {
-            let detail =
-                format!("limits.max_jvms is {}; raise it to serve this JVM too", self.settings.limits.max_jvms);
-            refusals.push(refuse(&candidate, Reason::TooMany, detail));
-            return;
-        }
+    fn follow(&mut self, mut candidate: Candidate, source: Source, refusals: &mut Vec<Refusal>) {
         match source.open(self.settings.access) {
             Ok(region) => {
+                // These become labels, and what names a slot.
+                let label = |(name, value): (&str, &str)| (name.to_owned(), cut(value, &self.settings.limits));
+                candidate.labels = Labels::new(candidate.labels.iter().map(label));
                 self.followed.insert(candidate.id, Followed::new(candidate, region));
             }
             Err(error) => refusals.push(refuse(&candidate, reason(&error), error.to_string())),
@@ -128,13 +135,28 @@ impl Census {
     /// roster has changed.
     fn examine_all(&mut self, starting: &mut Vec<Starting>, refusals: &mut Vec<Refusal>) -> bool {
         let (mut over, mut born) = (Vec::new(), Vec::new());
-        let anew = self.roster.pages.is_empty();
+        // Only what lives takes a place, and those who have one keep it: files of the dead must not crowd anybody out.
+        let max_jvms = self.settings.limits.max_jvms;
+        let served = self.followed.values().filter(|followed| followed.target.is_some()).count();
+        let mut places = max_jvms.saturating_sub(served);
         for (id, followed) in &mut self.followed {
-            match followed.examine(&self.settings, anew) {
+            let newcomer = followed.target.is_none();
+            let mut finding = followed.examine(&self.settings);
+            if newcomer && matches!(finding, Finding::Starting | Finding::Target(_)) {
+                match places.checked_sub(1) {
+                    Some(left) => places = left,
+                    None => {
+                        let detail = format!("limits.max_jvms is {max_jvms}; raise it to serve this JVM too");
+                        finding = Finding::Refused(Reason::TooMany, detail);
+                    }
+                }
+            }
+            match finding {
                 Finding::Unchanged => {}
                 Finding::Starting => starting.push(followed.starting()),
                 Finding::Ended => {
                     over.push(*id);
+                    self.ended.extend(followed.target.clone());
                     self.unsettled |= followed.linked && followed.target.is_some();
                     if followed.target.is_none() && followed.linked && followed.region.via() == Via::File {
                         let detail =
@@ -182,7 +204,10 @@ impl Census {
         };
         if followed.boards.is_empty() {
             followed.boards = self.boards.attach(&target, &image);
+            followed.attached = SystemTime::now();
         }
+        target.attached = followed.attached;
+        target.app = cut(&target.app, &self.settings.limits).into();
         target.boards = followed.boards.iter().map(|(id, board)| (*id, Arc::clone(board), board.read().0)).collect();
         target.plan(&image, &self.settings);
         let labels = &followed.candidate.labels;
@@ -195,11 +220,13 @@ impl Census {
             None => self.slots.take(&target.app, labels),
         };
         target.identity = identity(&target.app, target.slot, labels);
+        followed.outdated = false;
         followed.target = Some(Arc::new(target));
     }
 
     fn publish(&mut self, starting: Vec<Starting>, refusals: Vec<Refusal>, changed: bool) -> Arc<Roster> {
-        let targets: Vec<_> = self.followed.values().filter_map(|followed| followed.target.clone()).collect();
+        let current = self.followed.values().filter(|followed| !followed.outdated);
+        let targets: Vec<_> = current.filter_map(|followed| followed.target.clone()).collect();
         let pages = if changed || self.roster.pages.is_empty() {
             let profiles = &self.settings.profiles;
             profiles.iter().for_each(|profile| profile.forget_unused());
@@ -221,6 +248,13 @@ impl Census {
     }
 }
 
+/// A label's value, as long as one may be.
+fn cut(value: &str, limits: &Limits) -> String {
+    let mut value = value.to_owned();
+    mapping::cut(&mut value, limits.max_label_value_length);
+    value
+}
+
 /// The labels that a JVM's series begin with.
 fn identity(app: &str, slot: u32, root: &Labels) -> Labels {
     let slot = slot.to_string();
@@ -229,14 +263,9 @@ fn identity(app: &str, slot: u32, root: &Labels) -> Labels {
 
 fn page(targets: &[Arc<Target>], profile: usize) -> Page {
     let identities = targets.iter().map(|target| target.identity.clone()).collect();
-    let series = (0_u32..).zip(targets).flat_map(|(index, target)| {
-        let series = target.plans.get(profile).map(|plan| plan.series.as_slice()).unwrap_or_default();
-        series.iter().map(move |planned| Series {
-            family: &planned.family,
-            target: index,
-            labels: &planned.labels,
-            formula: &planned.formula,
-        })
+    let series = (0_u32..).zip(targets).flat_map(|(target, jvm)| {
+        let families = jvm.plans.get(profile).map(|plan| &*plan.families).unwrap_or_default();
+        families.iter().map(move |(family, list)| Series { family, target, list })
     });
     Page::new(identities, series)
 }

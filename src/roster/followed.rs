@@ -1,7 +1,7 @@
 //! One region from its first sight to its JVM's end.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::Starting;
 use super::census::Settings;
@@ -29,6 +29,10 @@ pub(super) struct Followed {
     heartbeat: Option<Heartbeat>,
     pub(super) target: Option<Arc<Target>>,
     pub(super) boards: Vec<(BoardId, Arc<dyn Board>)>,
+    /// When it was given them.
+    pub(super) attached: SystemTime,
+    /// The target's plans are those of an earlier configuration: it is not to be shown.
+    pub(super) outdated: bool,
     /// The last scan showed it: the directory entry is still there, or the process with its memory.
     pub(super) linked: bool,
 }
@@ -65,6 +69,8 @@ impl Followed {
             heartbeat: None,
             target: None,
             boards: Vec::new(),
+            attached: SystemTime::now(),
+            outdated: false,
         }
     }
 
@@ -74,8 +80,8 @@ impl Followed {
         self.candidate.process = candidate.process.or(self.candidate.process.take());
     }
 
-    /// Looks at the region and asks whether its JVM lives. `anew` makes a target even of one that has not changed.
-    pub(super) fn examine(&mut self, settings: &Settings, anew: bool) -> Finding {
+    /// Looks at the region and asks whether its JVM lives.
+    pub(super) fn examine(&mut self, settings: &Settings) -> Finding {
         // Memory is not held as a file is: a JVM that the scan does not name has ended, or is read by its file now.
         if self.region.via() == Via::Memory && !self.linked {
             return Finding::Ended;
@@ -88,7 +94,7 @@ impl Followed {
         match self.region.gather(&target.seal, &[], &mut Vec::new()) {
             Ok(Freshness::Same) => {
                 let same = target.boards.iter().all(|(_, board, shape)| Arc::ptr_eq(&board.read().0, shape));
-                match (same && !anew, state == target.state) {
+                match (same && !self.outdated, state == target.state) {
                     (true, true) => Finding::Unchanged,
                     (true, false) => Finding::Target(Box::new(Target { state, ..(*target).clone() })),
                     (false, _) => self.read(settings, state),
@@ -122,7 +128,8 @@ impl Followed {
             Err(error) => return Finding::Refused(reason(&error), error.to_string()),
         };
         let jvm = Jvm::of(&image, &settings.properties);
-        if !image.prologue.accessible || (jvm.late_constants && !jvm.fully_up) {
+        // Until then times of the start are 0, and constants that come with them are missing.
+        if !image.prologue.accessible || !jvm.fully_up {
             return Finding::Starting;
         }
         self.heartbeat = match (&self.heartbeat, image.entry(HEARTBEAT), image.word(HEARTBEAT)) {
@@ -154,6 +161,7 @@ impl Followed {
             vitals: Vitals::default(),
             plans: Vec::new(),
             boards: Vec::new(),
+            attached: self.attached,
         };
         if let Some(state) = self.state(&target) {
             target.state = state;

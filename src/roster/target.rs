@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::census::Settings;
 use crate::discovery::{Process, RegionId};
@@ -90,6 +91,8 @@ pub struct Target {
     pub plans: Vec<Arc<Plan>>,
     /// What else is known of it, and the facts from which the plans were made.
     pub boards: Vec<Attached>,
+    /// When it was given its boards: what they count by looking began at zero then.
+    pub attached: SystemTime,
 }
 
 /// Facts that every list of JVMs shows; absent where the JVM does not tell.

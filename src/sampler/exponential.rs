@@ -79,7 +79,7 @@ fn split(value: f64) -> (f64, i32) {
 }
 
 /// The number, at a schema lower by `steps`, of the bucket that holds bucket `index`.
-fn coarsen(index: i32, steps: i32) -> i32 {
+pub(crate) fn coarsen(index: i32, steps: i32) -> i32 {
     (0..steps).fold(index, |index, _| index.saturating_add(1) >> 1)
 }
 

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Settings;
+use super::allocation::Rule;
 use super::peak::WINDOWS;
 use super::watchlist::Watchlist;
-use crate::formula::{BoardId, CellId, Formula};
+use crate::formula::{BoardId, CellId, Formula, Since};
 use crate::hotspot::{Fact, SourceInfo};
 use crate::metric::Kind::{self, Counter, Gauge, Histogram, UpDownCounter};
 use crate::snapshot::share;
@@ -28,6 +29,7 @@ pub(super) enum Cell {
     ThreadPeak(usize),
     ClassPeak(usize),
     Allocated,
+    Overwritten,
 }
 
 macro_rules! sources {
@@ -66,6 +68,9 @@ sources! {
     ALLOCATED = "alloc.bytes", [], Counter, "By",
         "Bytes that the program allocated since the exporter saw it: an estimate from TLABs, typically 10 percent low \
          to 2 percent high, that grows at collections only.";
+    OVERWRITTEN = "alloc.overwritten", [], Counter, "{publication}",
+        "Times that generational ZGC may have overwritten what it had published before it was seen; those bytes are \
+         missing from alloc.bytes.";
 }
 
 /// What the board of a JVM with this watchlist shows, before any cause is known.
@@ -97,9 +102,13 @@ pub(super) fn cells(list: &Watchlist, causes: bool) -> Vec<Cell> {
     if list.classes.is_some() {
         cells.extend(windows().map(Cell::ClassPeak));
     }
-    if list.allocation.is_some() {
+    if let Some(source) = list.allocation {
         cells.push(Cell::Allocated);
+        if source.rule == Rule::Overwritten {
+            cells.push(Cell::Overwritten);
+        }
     }
+    cells.shrink_to_fit();
     cells
 }
 
@@ -135,10 +144,12 @@ pub(super) fn facts(cells: &[Cell], list: &Watchlist, settings: &Settings, cause
             Cell::ThreadPeak(at) => (THREAD_MAX, vec![window(at)]),
             Cell::ClassPeak(at) => (CLASS_MAX, vec![window(at)]),
             Cell::Allocated => (ALLOCATED, vec![]),
+            Cell::Overwritten => (OVERWRITTEN, vec![]),
         };
         let SourceInfo { name, kind, unit, .. } = source;
         let kind: Kind = kind;
-        Fact { source: name, labels, kind, unit, formula: Formula::Cell(CellId { board: BoardId::Sampler, index }) }
+        let formula = Formula::Cell(CellId { board: BoardId::Sampler, index }, Since::Attached);
+        Fact { source: name, labels, kind, unit, formula }
     });
     share(all.collect())
 }

@@ -23,7 +23,7 @@ pub(super) struct Gauges {
 }
 
 impl Gauges {
-    /// Those of a watchlist, in the order of [`Watchlist::level_offsets`].
+    /// Those of a watchlist, in their order in [`Watchlist::level_offsets`].
     pub(super) fn of(list: &Watchlist) -> Self {
         let heap = if list.heap_peak { list.pools.iter().map(|pool| pool.used.len()).sum() } else { 0 };
         Self { heap, threads: list.threads.is_some(), classes: list.classes.is_some() }

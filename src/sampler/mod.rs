@@ -1,9 +1,10 @@
 //! What only a mapped region can tell between scrapes: pauses one by one, true peaks, allocation.
 //!
-//! One thread looks at every JVM, usually every 10 ms; where nothing is collected every 100 ms, and where pauses come
-//! faster than looks, every 2 ms. Most looks find that nothing happened, from a word or two that change with every
-//! collection. What moves without one is looked at as often as HotSpot itself writes it, and all of it whenever a
-//! collector did something. What a look adds up to is a [`Board`], read under a lock that is held for one look or one read.
+//! One thread looks at every JVM, usually every 10 ms; where nothing is collected every 100 ms, and where pauses or what
+//! ZGC publishes come faster than looks, every 2 ms. Most looks find that nothing happened, from a word or two that
+//! change with every collection. What moves without one is looked at as often as HotSpot itself writes it, and all of it
+//! whenever a collector did something. What a look adds up to is a [`Board`], read under a lock that is held for one look
+//! or one read.
 //!
 //! # Promise
 //! The count and sum of [`SOURCES`]' `gc.pause` always equal the change of HotSpot's own counters since the JVM was
@@ -50,6 +51,7 @@ pub use watchlist::{AllocationSource, PauseSource, PoolSource, Role, Survivors, 
 
 use crate::perfdata::{Region, Seal};
 use crate::snapshot::{Board, Reading};
+pub(crate) use exponential::coarsen;
 use pace::Pace;
 use track::Track;
 
@@ -58,7 +60,8 @@ use track::Track;
 pub struct Settings {
     /// Time between two looks at a JVM that collects; where pauses crowd, a fifth of it. Zero: no sampling.
     pub interval: Duration,
-    /// Time between two looks at a JVM that does not; at least `interval`.
+    /// Time between two looks at a JVM that does not, and whose collector has no concurrent cycles, which might begin and
+    /// end between two of them; at least `interval`.
     pub idle_interval: Duration,
     /// Upper bounds of the buckets of pauses in seconds, ascending.
     pub bounds: Arc<[f64]>,
@@ -175,13 +178,12 @@ impl Sampler {
     /// sums start anew with each watch.
     pub fn watch(&self, subject: Subject) -> Watch {
         let track = Track::new(subject, Arc::clone(&self.settings), seconds(rounds::wall()), rounds::steady());
-        let list = track.list().clone();
         let track = Arc::new(Mutex::new(track));
         if let Some(arrivals) = &self.arrivals {
             // The thread ends only when this sender is gone.
             let _ = arrivals.send(Arc::clone(&track));
         }
-        Watch { track, list }
+        Watch(track)
     }
 
     /// What the thread has done so far.
@@ -205,28 +207,18 @@ impl Drop for Sampler {
 }
 
 /// A JVM under watch, and the board with what was seen. Dropped, the JVM is watched no more.
-pub struct Watch {
-    track: rounds::Shared,
-    list: Watchlist,
-}
-
-impl Watch {
-    /// What is looked at.
-    pub fn list(&self) -> &Watchlist {
-        &self.list
-    }
-}
+pub struct Watch(rounds::Shared);
 
 impl Board for Watch {
     fn read(&self) -> Reading {
         let now = seconds(rounds::wall());
-        self.track.lock().unwrap_or_else(PoisonError::into_inner).read(now)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).read(now)
     }
 }
 
 impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watch").field("list", &self.list).finish_non_exhaustive()
+        f.debug_struct("Watch").finish_non_exhaustive()
     }
 }
 

@@ -8,21 +8,21 @@ use super::peak::WINDOWS;
 use super::rounds::Shared;
 use super::track::{Moment, Scratch, Words};
 use super::watchlist::PULSE;
-use crate::perfdata::{Pulse, Region, Seal};
+use crate::perfdata::{Pulse, Region, Seal, Sight};
 
 /// Nanoseconds between two looks at the levels of a JVM that rests. HotSpot writes them every 50 ms
 /// (`PerfDataSamplingInterval`); a little less, so that a tick that comes early does not leave one out.
 const LEVELS: u64 = 45_000_000;
 
 /// Most looks find nothing new. With a thousand JVMs their price is the memory that they touch, so what those need is
-/// one cache line here, and one of the region.
+/// a cache line or two here, and of the region.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(super) struct Seat {
     /// `None` where nothing tells that nothing happened: every look is whole then.
     pulse: Option<Pulse<PULSE>>,
     /// The pulse when all was last taken in.
-    known: [u64; PULSE],
+    known: [i64; PULSE],
     /// When more than the pulse is due, on the steady clock; 0 while a collector does anything.
     levels_at: u64,
     /// When a whole look is due.
@@ -30,8 +30,9 @@ pub(super) struct Seat {
     windows: [i64; WINDOWS],
     region: Arc<Region>,
     seal: Seal,
+    /// [`Watchlist::level_offsets`](super::watchlist::Watchlist::level_offsets)
     offsets: Box<[u32]>,
-    /// What the first of the words at `offsets` are when all was taken in.
+    /// [`Track::settled`](super::track::Track::settled) when all was last taken in.
     settled: Vec<i64>,
     gauges: Gauges,
     levels: Levels,
@@ -42,20 +43,16 @@ pub(super) struct Seat {
 impl Seat {
     /// A place for a JVM that was not looked at yet.
     pub(super) fn new(track: Shared) -> Self {
-        let (region, seal, list) = {
-            let track = track.lock().unwrap_or_else(PoisonError::into_inner);
-            let (region, seal, list) = track.parts();
-            (region, seal, list.clone())
-        };
+        let (region, seal, list) = track.lock().unwrap_or_else(PoisonError::into_inner).parts();
         Self {
-            pulse: list.pulse_offsets().and_then(|offsets| Pulse::new(&region, offsets)),
+            pulse: list.pulse_offsets().and_then(|offsets| Pulse::new(&region, &seal, offsets)),
             known: [0; PULSE],
             levels_at: 0,
             whole_at: 0,
             windows: [0; WINDOWS],
             region,
             seal,
-            offsets: list.level_offsets().into(),
+            offsets: list.level_offsets().unwrap_or_default().into(),
             settled: Vec::new(),
             gauges: Gauges::of(&list),
             levels: Levels::default(),
@@ -69,14 +66,13 @@ impl Seat {
         self.pace
     }
 
-    /// Looks once. False: there is nothing left to look at, or nobody to look for.
+    /// Looks once, in most cases with one read. False: there is nothing left to look at, or nobody to look for.
     pub(super) fn look(&mut self, now: Moment, scratch: &mut Scratch) -> bool {
-        let pulse = self.pulse.as_ref().map(Pulse::load);
-        let beats = pulse != Some(self.known);
-        if !beats && now.steady < self.levels_at {
+        if self.levels_at > 0 && now.steady >= self.levels_at && self.look_at_levels(now, scratch) {
             return true;
         }
-        if !beats && self.levels_at > 0 && self.look_at_levels(now, scratch) {
+        let pulse = self.pulse.as_ref().and_then(Pulse::load);
+        if pulse == Some(self.known) && now.steady < self.levels_at {
             return true;
         }
         self.look_at_all(now, pulse, scratch)
@@ -87,21 +83,32 @@ impl Seat {
         if now.steady >= self.whole_at || self.windows != now.windows {
             return false;
         }
-        if self.region.peek(&self.seal, &self.offsets, &mut scratch.words).is_err() {
-            // The whole look meets the same error, and says so to the board.
-            return false;
+        // The whole look meets the same error, and says so to the board.
+        let Ok(sight) = self.region.glance(&self.seal, &self.offsets, &mut scratch.words) else { return false };
+        let Some(mut levels) = self.levels_of(scratch) else { return false };
+        if sight == Sight::Fleeting && levels != self.levels {
+            if self.region.peek(&self.seal, &self.offsets, &mut scratch.words).is_err() {
+                return false;
+            }
+            let Some(whole) = self.levels_of(scratch) else { return false };
+            levels = whole;
         }
-        let mut words = Words(&scratch.words);
-        if words.take(self.settled.len()) != self.settled {
-            return false;
-        }
-        self.gauges.read(&mut words, &mut self.levels);
+        self.levels = levels;
         self.levels_at = now.steady.saturating_add(LEVELS);
         true
     }
 
+    /// The levels with those of the words read; `None` where the words before them are not those that were taken in.
+    fn levels_of(&self, scratch: &Scratch) -> Option<Levels> {
+        let mut words = Words(&scratch.words);
+        let rests = words.take(PULSE) == self.known && words.take(self.settled.len()) == self.settled;
+        let mut levels = self.levels;
+        rests.then(|| self.gauges.read(&mut words, &mut levels))?;
+        Some(levels)
+    }
+
     /// `pulse` is from before the words of this look, so that what happens after them makes it another one.
-    fn look_at_all(&mut self, now: Moment, pulse: Option<[u64; PULSE]>, scratch: &mut Scratch) -> bool {
+    fn look_at_all(&mut self, now: Moment, pulse: Option<[i64; PULSE]>, scratch: &mut Scratch) -> bool {
         if Arc::strong_count(&self.track) == 1 {
             return false;
         }

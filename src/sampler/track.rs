@@ -14,7 +14,7 @@ use super::watchlist::{NO_GC, NO_GC_BYTES, Role, Survivors, Watchlist};
 use super::{Settings, Subject};
 use crate::hotspot::Fact;
 use crate::metric::Value;
-use crate::perfdata::{Region, RegionError, Seal};
+use crate::perfdata::{MemoryError, Region, RegionError, Seal};
 use crate::snapshot::Reading;
 
 /// Distinct causes told apart per JVM; HotSpot has about 33, in free text.
@@ -22,6 +22,9 @@ const CAUSES: usize = 40;
 
 /// The cause of a pause that was not the last one, or one cause too many.
 const UNKNOWN: &str = "unknown";
+
+/// Most looks in a row that may fail before the JVM is given up: ten seconds at the idle pace. Each may cost many copies.
+const FAILURES: u32 = 100;
 
 /// The moment of a look, taken once for all JVMs of a tick.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +56,7 @@ pub(super) struct Outlook {
 pub(super) struct Track {
     region: Arc<Region>,
     seal: Seal,
-    list: Watchlist,
+    list: Arc<Watchlist>,
     settings: Arc<Settings>,
     offsets: Box<[u32]>,
     created: f64,
@@ -70,6 +73,8 @@ pub(super) struct Track {
     tempo: Tempo,
     cells: Vec<Cell>,
     facts: Arc<[Fact]>,
+    /// Looks in a row that could not be taken.
+    failures: u32,
     lost: bool,
 }
 
@@ -93,6 +98,8 @@ struct CauseTrack {
 struct Pausing {
     young: u64,
     full: u64,
+    /// Of major collections of generational ZGC.
+    major: u64,
     /// Most pauses of one collector.
     most: u64,
     /// A pause runs, or its words changed.
@@ -105,6 +112,7 @@ impl Track {
     /// Starts to watch at `now`, seconds since the epoch.
     pub(super) fn new(subject: Subject, settings: Arc<Settings>, now: f64, steady: u64) -> Self {
         let Subject { region, seal, list } = subject;
+        let list = Arc::new(list);
         let lengths = || Distribution::new(&settings.bounds, list.frequency, now);
         let collectors = list.pauses.iter().map(|_| Collector {
             pauses: None,
@@ -118,7 +126,8 @@ impl Track {
             facts: facts::facts(&cells, &list, &settings, &[]),
             cells,
             offsets: list.offsets().into(),
-            tempo: Tempo::new(settings.nanoseconds(), steady),
+            // A cycle that begins and ends between two looks is not seen at all.
+            tempo: Tempo::new(settings.nanoseconds(), list.cycles.is_none(), steady),
             region,
             seal,
             list,
@@ -133,21 +142,18 @@ impl Track {
             classes: Peak::new(),
             survived: None,
             allocation: None,
+            failures: 0,
             lost: false,
         }
     }
 
-    /// The watchlist that this JVM is watched by.
-    pub(super) fn list(&self) -> &Watchlist {
-        &self.list
-    }
-
     /// What a seat needs to look by itself.
-    pub(super) fn parts(&self) -> (Arc<Region>, Seal, &Watchlist) {
-        (Arc::clone(&self.region), self.seal, &self.list)
+    pub(super) fn parts(&self) -> (Arc<Region>, Seal, Arc<Watchlist>) {
+        (Arc::clone(&self.region), self.seal, Arc::clone(&self.list))
     }
 
-    /// `invocations` of each collector, as taken in, then the bytes where humongous objects go.
+    /// What changes without the pulse, as taken in: `invocations` of each collector, of which one may begin long after
+    /// its safepoint was counted, and the bytes where humongous objects go.
     pub(super) fn settled(&self) -> impl Iterator<Item = i64> {
         let invocations = |collector: &Collector| collector.pauses.map_or(0, |pauses| pauses.invocations());
         let old = self.allocation.and_then(|allocation| allocation.old());
@@ -161,9 +167,17 @@ impl Track {
             return None;
         }
         self.rise(since);
-        let outlook = self.try_look(now, scratch);
-        self.lost = outlook.is_err();
-        outlook.ok()
+        let error = match self.try_look(now, scratch) {
+            Ok(outlook) => {
+                self.failures = 0;
+                return Some(outlook);
+            }
+            Err(error) => error,
+        };
+        self.failures = self.failures.saturating_add(1);
+        self.lost = !may_pass(&error) || self.failures > FAILURES;
+        // What comes of the pauses meanwhile is in the words of the next look.
+        (!self.lost).then_some(Outlook { pace: Pace::Idle, rests: false })
     }
 
     fn try_look(&mut self, now: Moment, scratch: &mut Scratch) -> Result<Outlook, RegionError> {
@@ -193,9 +207,13 @@ impl Track {
                 tlab: sum(words.take(1)),
                 old: source.old.map(|_| sum(words.take(1))),
                 young: pausing.young,
+                major: pausing.major,
                 disturbed: pausing.disturbed,
             };
-            self.allocation.get_or_insert_with(|| Allocation::new(source.rule, interval)).look(interval);
+            let allocation = self.allocation.get_or_insert_with(|| Allocation::new(source.rule, interval));
+            if let Some(publication) = allocation.look(interval) {
+                self.tempo.publication(now.steady, publication.lost);
+            }
         }
         if !pausing.completed.is_empty() {
             self.attribute(&pausing.completed, again);
@@ -270,6 +288,7 @@ impl Track {
                 match source.role {
                     Role::Young => pausing.young = pausing.young.saturating_add(completed.count),
                     Role::Full => pausing.full = pausing.full.saturating_add(completed.count),
+                    Role::MajorPhase => pausing.major = pausing.major.saturating_add(completed.count),
                     Role::Phase => {}
                 }
                 collector.interpolated = collector.interpolated.saturating_add(completed.interpolated());
@@ -284,12 +303,8 @@ impl Track {
 
     /// Adds pauses to the histograms of their causes. Only the last one's cause can be known.
     fn attribute(&mut self, completed: &[(usize, Completed)], words: &mut Vec<i64>) {
-        let Some(text) = self.list.last_cause else { return };
-        let offsets: Vec<u32> = text.words(text.length()).collect();
-        if self.region.peek(&self.seal, &offsets, words).is_err() {
-            return;
-        }
-        let cause = text.decode(words);
+        // Pauses without a known cause are pauses: they must not be missing from the sum.
+        let cause = self.last_cause(words).unwrap_or_default();
         // While the next collection runs, it reads "No GC".
         let cause = if cause.is_empty() || cause == NO_GC { UNKNOWN } else { &cause };
         for (collector, pauses) in completed {
@@ -301,6 +316,13 @@ impl Track {
                 self.lengths_of(*collector, UNKNOWN).add(&Completed { count: others, time, last: None });
             }
         }
+    }
+
+    fn last_cause(&self, words: &mut Vec<i64>) -> Option<String> {
+        let text = self.list.last_cause?;
+        let offsets: Vec<u32> = text.words(text.length()).collect();
+        self.region.peek(&self.seal, &offsets, words).ok()?;
+        Some(text.decode(words))
     }
 
     fn lengths_of(&mut self, collector: usize, cause: &str) -> &mut Distribution {
@@ -350,6 +372,7 @@ impl Track {
             Cell::ThreadPeak(window) => Value::Int(self.threads.last(window)?),
             Cell::ClassPeak(window) => Value::Int(self.classes.last(window)?),
             Cell::Allocated => Value::Int(self.allocation.as_ref()?.bytes()),
+            Cell::Overwritten => count(self.allocation.as_ref()?.overwritten()),
         })
     }
 
@@ -368,6 +391,11 @@ impl<'a> Words<'a> {
         self.0 = rest;
         taken
     }
+}
+
+/// Whether the next look may succeed after this error: it says nothing of whose region it is.
+fn may_pass(error: &RegionError) -> bool {
+    matches!(error, RegionError::Unsettled | RegionError::Io(_) | RegionError::Memory(MemoryError::Os(_)))
 }
 
 fn look_of(words: &[i64]) -> Option<Look> {

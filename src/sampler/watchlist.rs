@@ -14,6 +14,8 @@ pub enum Role {
     Full,
     /// A phase of a concurrent cycle: nothing is collected in it.
     Phase,
+    /// Likewise, of a major collection of generational ZGC.
+    MajorPhase,
 }
 
 /// One collector's pauses. Offsets are those of its counters in the region.
@@ -114,8 +116,8 @@ pub struct Watchlist {
     pub frequency: f64,
     /// Tick 0 in milliseconds since the epoch; 0 while the JVM has not said.
     pub begin: i64,
-    /// `sun.rt.safepoints`
-    pub safepoints: Option<u32>,
+    /// `sun.rt.safepoints` and `sun.rt.safepointTime`
+    pub safepoints: Option<[u32; 2]>,
     /// Collectors whose words count true pauses.
     pub pauses: Vec<PauseSource>,
     /// The collector whose concurrent cycles `sun.gc.cause` tells, and that counter.
@@ -146,11 +148,13 @@ impl Watchlist {
         let facts = hotspot::facts(image);
         let heap = collector.and_then(|collector| heap(collector, &facts)).unwrap_or_default();
         let cause = text(image, "sun.gc.cause");
+        let pauses = collector.map(|collector| pauses(collector, image)).unwrap_or_default();
+        let allocation = collector.and_then(|collector| allocation(collector, &pauses, image));
         Some(Self {
             frequency: image.word("sun.os.hrt.frequency").filter(|frequency| *frequency > 0)? as f64,
             begin: image.word("sun.rt.createVmBeginTime").unwrap_or(0),
-            safepoints: word(image, "sun.rt.safepoints"),
-            pauses: collector.map(|collector| pauses(collector, image)).unwrap_or_default(),
+            safepoints: word(image, "sun.rt.safepoints").zip(word(image, "sun.rt.safepointTime")).map(<[u32; 2]>::from),
+            pauses,
             cycles: match collector {
                 Some(Collector::Zgc) => cause.map(|cause| ("ZGC", cause)),
                 Some(Collector::Shenandoah) => cause.map(|cause| ("Shenandoah", cause)),
@@ -178,26 +182,29 @@ impl Watchlist {
                 }
                 _ => None,
             },
-            allocation: collector.and_then(|collector| allocation(collector, image)),
+            allocation,
         })
     }
 
-    /// The words that change whenever a collector does anything: no collector here pauses outside of a safepoint, which
-    /// is counted before it begins (`RuntimeService`, `SafepointTracing`; JDK 8 to 27), and concurrent cycles show in
-    /// the cause. Some may be named twice. `None` in a JVM that does not count safepoints.
+    /// The words that change before a collector does anything, and when it is done: no collector here pauses outside of
+    /// a safepoint, which is counted before threads are stopped and whose time is added when it is over
+    /// (`RuntimeService`, `SafepointTracing`; JDK 8 to 27), and concurrent cycles show in the cause. Some may be named
+    /// twice. `None` in a JVM that does not count safepoints.
     pub(super) fn pulse_offsets(&self) -> Option<[u32; PULSE]> {
-        let safepoints = self.safepoints?;
-        let mut cause = self.cause_offsets().chain([safepoints, safepoints]);
-        Some([safepoints, cause.next()?, cause.next()?])
+        let [count, time] = self.safepoints?;
+        let mut cause = self.cause_offsets().chain([count, count]);
+        Some([count, time, cause.next()?, cause.next()?])
     }
 
-    /// The words that say whether all was taken in, [`super::track::Track::settled`], and then those of the levels.
-    pub(super) fn level_offsets(&self) -> Vec<u32> {
+    /// The pulse, the words of [`super::track::Track::settled`], and those of the levels in the order in which
+    /// [`super::level::Gauges`] takes them. `None` without a pulse.
+    pub(super) fn level_offsets(&self) -> Option<Vec<u32>> {
         let invocations = self.pauses.iter().map(|source| source.invocations);
         let old = self.allocation.iter().filter_map(|source| source.old);
         let pools = self.pools.iter().filter(|_| self.heap_peak).flat_map(|pool| pool.used.iter().copied());
         let classes = self.classes.iter().flatten().copied();
-        invocations.chain(old).chain(pools).chain(self.threads).chain(classes).collect()
+        let levels = pools.chain(self.threads).chain(classes);
+        Some(self.pulse_offsets()?.into_iter().chain(invocations).chain(old).chain(levels).collect())
     }
 
     fn cause_offsets(&self) -> impl Iterator<Item = u32> {
@@ -217,8 +224,8 @@ impl Watchlist {
 /// `sun.gc.cause` while no collection runs, in every collector.
 pub(super) const NO_GC: &str = "No GC";
 
-/// Words of a pulse: the safepoints, and the cause's first bytes, which may lie across two words.
-pub(super) const PULSE: usize = 3;
+/// Words of a pulse: the safepoints, the time in them, and the cause's first bytes, which may lie across two words.
+pub(super) const PULSE: usize = 4;
 
 /// Bytes of [`NO_GC`] and its NUL.
 pub(super) const NO_GC_BYTES: u32 = 6;
@@ -258,6 +265,7 @@ fn pauses(collector: Collector, image: &Image) -> Vec<PauseSource> {
             role: match pauses.action {
                 "end of minor GC" => Role::Young,
                 "end of major GC" => Role::Full,
+                _ if pauses.gc == "ZGC Major Pauses" => Role::MajorPhase,
                 _ => Role::Phase,
             },
             invocations: word("invocations")?,
@@ -270,10 +278,12 @@ fn pauses(collector: Collector, image: &Image) -> Vec<PauseSource> {
     known.filter(|source| collector != Collector::Cms || source.role == Role::Young).collect()
 }
 
-fn allocation(collector: Collector, image: &Image) -> Option<AllocationSource> {
+fn allocation(collector: Collector, pauses: &[PauseSource], image: &Image) -> Option<AllocationSource> {
+    let is_generational = pauses.iter().any(|source| source.role == Role::MajorPhase);
     let (rule, old) = match collector {
         Collector::Serial | Collector::Parallel => (Rule::EachCollection, None),
         Collector::G1 => (Rule::EachCollection, word(image, "sun.gc.generation.1.space.0.used")),
+        Collector::Zgc if is_generational => (Rule::Overwritten, None),
         Collector::Zgc => (Rule::EachChange, None),
         Collector::Cms | Collector::Shenandoah | Collector::Epsilon => return None,
     };
@@ -349,6 +359,18 @@ mod tests {
             assert_eq!((list.survivors.is_some(), list.heap_peak), (live, peak), "{name}");
             assert_eq!((list.cycles.is_some(), list.allocation.is_some()), (cycles, allocation), "{name}");
             assert!(list.threads.is_some() && list.classes.is_some() && list.begin > 0, "{name}");
+        }
+    }
+
+    #[test]
+    fn only_generational_zgc_overwrites_what_it_published() {
+        for (name, rule) in [
+            ("jdk17-Z", Rule::EachChange),
+            ("jdk21-Z", Rule::EachChange),
+            ("jdk25-Z", Rule::Overwritten),
+            ("jdk25-G1", Rule::EachCollection),
+        ] {
+            assert_eq!(list(name).allocation.map(|source| source.rule), Some(rule), "{name}");
         }
     }
 

@@ -2,13 +2,16 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
-use tokio::net::{TcpListener, TcpSocket};
+use rustix::net::{
+    AddressFamily, SocketFlags, SocketType, bind as bind_socket, listen as listen_socket, socket_with, sockopt,
+};
+use tokio::net::TcpListener;
 
 /// Connections that the kernel queues until they are accepted.
-const BACKLOG: u32 = 1024;
+const BACKLOG: i32 = 1024;
 
 /// `--web.listen-address`: `:9850`, `host:9850` or `[::1]:9850`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +87,7 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Takes over sockets that listen already, such as systemd's. Call it inside a runtime.
+    /// Takes over sockets that listen already: those of [`bind`], or systemd's. Call it inside a runtime.
     ///
     /// # Errors
     /// When a socket cannot be made non-blocking or registered.
@@ -102,20 +105,18 @@ impl Bound {
     }
 }
 
-/// Binds every address, or none.
+/// Binds every address, or none. Needs no runtime, so that it can be done while all privileges are there.
 ///
 /// # Errors
 /// Names the first address that cannot be bound, and the remedy.
-pub async fn bind(addresses: &[ListenAddress]) -> Result<Bound, BindError> {
-    let mut listeners = Vec::with_capacity(addresses.len());
-    for address in addresses {
-        let error = |source| BindError { address: address.to_string(), source };
-        listeners.push(bind_one(address).await.map_err(error)?);
-    }
-    Ok(Bound { listeners })
+pub fn bind(addresses: &[ListenAddress]) -> Result<Vec<std::net::TcpListener>, BindError> {
+    let bind = |address: &ListenAddress| {
+        bind_one(address).map_err(|source| BindError { address: address.to_string(), source })
+    };
+    addresses.iter().map(bind).collect()
 }
 
-async fn bind_one(address: &ListenAddress) -> io::Result<TcpListener> {
+fn bind_one(address: &ListenAddress) -> io::Result<std::net::TcpListener> {
     let Some(host) = address.host.as_deref() else {
         // Both families on one socket; a kernel without IPv6 has only the other.
         let dual = (IpAddr::from(Ipv6Addr::UNSPECIFIED), address.port).into();
@@ -129,7 +130,7 @@ async fn bind_one(address: &ListenAddress) -> io::Result<TcpListener> {
         };
     };
     let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address");
-    for resolved in tokio::net::lookup_host((host, address.port)).await? {
+    for resolved in (host, address.port).to_socket_addrs()? {
         match listen(resolved) {
             Ok(listener) => return Ok(listener),
             Err(error) => last = error,
@@ -138,14 +139,16 @@ async fn bind_one(address: &ListenAddress) -> io::Result<TcpListener> {
     Err(last)
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
+fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     if address.ip() == IpAddr::from(Ipv6Addr::UNSPECIFIED) {
-        rustix::net::sockopt::set_ipv6_v6only(&socket, false)?;
+        sockopt::set_ipv6_v6only(&socket, false)?;
     }
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    bind_socket(&socket, &address)?;
+    listen_socket(&socket, BACKLOG)?;
+    Ok(socket.into())
 }
 
 #[cfg(test)]
@@ -164,18 +167,18 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_used_port_names_the_address_and_the_remedy() {
-        let bound = bind(&["127.0.0.1:0".parse().unwrap()]).await.unwrap();
-        let address = bound.addresses()[0];
-        let error = bind(&[address.to_string().parse().unwrap()]).await.unwrap_err().to_string();
+    #[test]
+    fn a_used_port_names_the_address_and_the_remedy() {
+        let bound = bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let address = bound[0].local_addr().unwrap();
+        let error = bind(&[address.to_string().parse().unwrap()]).unwrap_err().to_string();
         assert!(error.starts_with(&format!("cannot listen on {address}: ")), "{error}");
         assert!(error.contains("--web.listen-address"), "{error}");
     }
 
     #[tokio::test]
     async fn no_host_is_both_families() {
-        let bound = bind(&[ListenAddress::any(0)]).await.unwrap();
+        let bound = Bound::inherit(bind(&[ListenAddress::any(0)]).unwrap()).unwrap();
         let address = bound.addresses()[0];
         assert!(address.ip().is_unspecified());
         tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).await.unwrap();

@@ -1,5 +1,11 @@
 //! `hotspot-exporter healthcheck`: the client side of `/-/healthy`, for images without curl.
+//!
+//! Over `https://` the server's certificate is not verified, since it names the service and not the loopback address;
+//! so it is asked there only. An exporter that wants a password answers 401, which proves that it serves, and nothing
+//! more is claimed by `/-/healthy`. One that demands a client certificate cannot be asked.
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,7 +13,13 @@ use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper::{Request, StatusCode, Uri, header};
 use hyper_util::rt::TokioIo;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 /// The URL that is asked when none is given.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:9850/-/healthy";
@@ -19,10 +31,24 @@ pub const DEADLINE: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum HealthcheckError {
     /// The URL cannot be asked.
-    #[error("URL {url:?}: expected http://HOST[:PORT]/PATH, such as {DEFAULT_URL}")]
+    #[error("URL {url:?}: expected http://HOST[:PORT]/PATH or https://HOST[:PORT]/PATH, such as {DEFAULT_URL}")]
     Url {
         /// As given.
         url: String,
+    },
+    /// Its certificate would have to be verified, and no CA is known here.
+    #[error("URL {url:?}: https is asked of loopback addresses only, such as https://127.0.0.1:9850/-/healthy")]
+    NotLoopback {
+        /// As given.
+        url: String,
+    },
+    /// TLS does not come about.
+    #[error("{url}: TLS failed: {error}; an exporter that demands client certificates cannot be asked")]
+    Tls {
+        /// As given.
+        url: String,
+        /// What was wrong.
+        error: std::io::Error,
     },
     /// Nothing listens there.
     #[error("cannot connect to {authority}: {error}; does the exporter run, and with this --web.listen-address?")]
@@ -58,7 +84,7 @@ pub enum HealthcheckError {
     },
 }
 
-/// Asks `url` and succeeds if the answer within `deadline` is 200.
+/// Asks `url` and succeeds if the answer within `deadline` is 200, or 401.
 ///
 /// # Errors
 /// Says which step failed.
@@ -72,25 +98,100 @@ pub async fn healthcheck(url: &str, deadline: Duration) -> Result<(), Healthchec
 async fn ask(url: &str) -> Result<(), HealthcheckError> {
     let bad_url = || HealthcheckError::Url { url: url.to_owned() };
     let uri: Uri = url.parse().map_err(|_| bad_url())?;
-    let host = uri.host().filter(|_| uri.scheme_str() == Some("http")).ok_or_else(bad_url)?;
+    let host = uri.host().ok_or_else(bad_url)?;
+    let (tls, port) = match uri.scheme_str() {
+        Some("http") => (false, 80),
+        Some("https") => (true, 443),
+        _ => return Err(bad_url()),
+    };
     let authority = uri.authority().ok_or_else(bad_url)?.as_str();
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let request = Request::get(path).header(header::HOST, authority);
-    let request = request.body(Empty::<Bytes>::new()).map_err(|_| bad_url())?;
-
     let unbracketed = host.trim_start_matches('[').trim_end_matches(']');
-    let stream = TcpStream::connect((unbracketed, uri.port_u16().unwrap_or(80)))
+    let stream = TcpStream::connect((unbracketed, uri.port_u16().unwrap_or(port)))
         .await
         .map_err(|error| HealthcheckError::Connect { authority: authority.to_owned(), error })?;
-    let http = |error| HealthcheckError::Http { url: url.to_owned(), error };
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(http)?;
-    let answer = tokio::select! {
-        answer = sender.send_request(request) => answer.map_err(http)?,
-        // The exchange ends before the connection unless that fails, and then the sender says why.
-        Err(source) = connection => return Err(http(source)),
+    let failed = |error| HealthcheckError::Tls { url: url.to_owned(), error };
+    let status = if tls {
+        let address = stream.peer_addr().ok().map(|address| address.ip());
+        let address = address.filter(IpAddr::is_loopback);
+        let address = address.ok_or_else(|| HealthcheckError::NotLoopback { url: url.to_owned() })?;
+        let name = ServerName::try_from(unbracketed.to_owned()).unwrap_or_else(|_| ServerName::from(address));
+        let config = unverified().map_err(|error| failed(std::io::Error::other(error)))?;
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(failed)?;
+        // With TLS 1.3 a client hears only now that its certificate was missed.
+        exchange(stream, &uri, authority).await.map_err(|error| failed(std::io::Error::other(error)))?
+    } else {
+        let error = |error| HealthcheckError::Http { url: url.to_owned(), error };
+        exchange(stream, &uri, authority).await.map_err(error)?
     };
-    match answer.status() {
-        StatusCode::OK => Ok(()),
+    match status {
+        StatusCode::OK | StatusCode::UNAUTHORIZED => Ok(()),
         status => Err(HealthcheckError::Status { url: url.to_owned(), status }),
+    }
+}
+
+async fn exchange<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+    stream: S,
+    uri: &Uri,
+    authority: &str,
+) -> Result<StatusCode, hyper::Error> {
+    let mut request = Request::new(Empty::<Bytes>::new());
+    *request.uri_mut() = uri.path_and_query().map_or_else(Uri::default, |path| Uri::from(path.clone()));
+    // An authority that a URL can hold is a header value.
+    if let Ok(host) = header::HeaderValue::from_str(authority) {
+        request.headers_mut().insert(header::HOST, host);
+    }
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    tokio::select! {
+        answer = sender.send_request(request) => Ok(answer?.status()),
+        // The exchange ends before the connection unless that fails, and then the sender says why.
+        Err(error) = connection => Err(error),
+    }
+}
+
+/// TLS with whoever has the key of the certificate that it shows.
+fn unverified() -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
+    Ok(config.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider))).with_no_client_auth())
+}
+
+/// Takes any certificate.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

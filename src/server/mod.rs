@@ -1,25 +1,32 @@
 //! The HTTP server.
 //!
-//! It knows the rest of the program as a [`Site`]. A request passes the bound on connections ([`serve`]), the routes, the
-//! bound on requests in flight, and for an exposition the single flight that simultaneous scrapes share. Everything
-//! that reads a JVM or compresses runs on a blocking thread.
+//! It knows the rest of the program as a [`Site`]. A request passes the bound on connections ([`serve`]), TLS and the
+//! checks that [`Web`] asks for, the routes, the bound on requests in flight, and for an exposition the single flight
+//! that simultaneous scrapes share. Everything that reads a JVM, compresses or checks a password runs on a blocking
+//! thread.
 //!
 //! # Promise
 //! A client costs bounded memory and time: [`Limits`] names each bound. Requests with a body are refused, headers are
-//! at most 8 KiB, and clear text speaks HTTP/1 only.
+//! at most 8 KiB, and clear text speaks HTTP/1 only. When all places are taken, the connection that has waited longest
+//! without a request at work gives way, so that a flood does not keep a scraper out.
 
 mod address;
+mod auth;
 mod connections;
 pub mod healthcheck;
 mod page;
+mod places;
+mod rate;
 mod routes;
 mod scrape;
+mod web;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use address::{BindError, Bound, ListenAddress, ListenAddressError, bind};
 pub use connections::serve;
+pub use web::Web;
 
 pub use crate::exposition::negotiate::Format;
 use crate::listing::Listing;
@@ -29,9 +36,9 @@ pub trait Site: Send + Sync + 'static {
     /// Names of the profiles, the default one first.
     fn profiles(&self) -> Vec<String>;
 
-    /// Reads every JVM's memory, without a scan, and writes one exposition; `None` if no profile has that name. Runs on
-    /// a blocking thread. What is not read by `deadline` is left out, since the scraper gives up soon after.
-    fn exposition(&self, profile: &str, format: Format, deadline: Instant) -> Option<Vec<u8>>;
+    /// Reads every JVM's memory, without a scan, and appends one exposition; `false` if no profile has that name. Runs
+    /// on a blocking thread. What is not read by `deadline` is left out, since the scraper gives up soon after.
+    fn exposition(&self, profile: &str, format: Format, deadline: Instant, out: &mut Vec<u8>) -> bool;
 
     /// What `list --format=json` prints. Runs on a blocking thread.
     fn targets(&self) -> Listing;
@@ -52,23 +59,31 @@ pub struct Options {
     pub max_requests: usize,
     /// `--web.enable-lifecycle`
     pub lifecycle: bool,
+    /// `--web.config.file`
+    pub web: Arc<Web>,
     /// Bounds that no flag changes.
     pub limits: Limits,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { telemetry_path: TelemetryPath::default(), max_requests: 40, lifecycle: false, limits: Limits::default() }
+        Self {
+            telemetry_path: TelemetryPath::default(),
+            max_requests: 40,
+            lifecycle: false,
+            web: Arc::default(),
+            limits: Limits::default(),
+        }
     }
 }
 
 /// Bounds on what clients may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Open connections; further ones are closed at once.
+    /// Open connections; a further one takes the place of the one that has waited longest.
     pub connections: usize,
-    /// Time for a request's headers to arrive, from the first moment the connection waits for them; so also the time
-    /// that a connection may idle.
+    /// Time for a TLS handshake, and for a request's headers to arrive, from the first moment the connection waits for
+    /// them; so also the time that a connection may idle.
     pub headers: Duration,
     /// Time that sent bytes may stay unacknowledged.
     pub unacknowledged: Duration,

@@ -1,19 +1,21 @@
 //! Paths and methods to answers.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::auth::Verdict;
 use super::page;
-use super::scrape::{Failure, Packed, Patience, Scrapes, Wish, pack};
+use super::scrape::{Failure, Packed, Patience, Scrapes, Wish, outcome, pack};
+use super::web::Settings;
 use super::{Options, Site};
 use crate::exposition::negotiate::{self, Encoding};
-use crate::telemetry::{InFlight, Refusal, SelfMetrics, process_start_time};
+use crate::telemetry::{Refusal, SelfMetrics, process_start_time};
 
 /// What the scraper says it waits, in seconds.
 const SCRAPE_TIMEOUT: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
@@ -21,13 +23,19 @@ const SCRAPE_TIMEOUT: HeaderName = HeaderName::from_static("x-prometheus-scrape-
 /// When the process that the samples come from started, as client_golang says it.
 const PROCESS_START_TIME: HeaderName = HeaderName::from_static("process-start-time-unix");
 
+/// Requests that wait until others have read their JVMs.
+const QUEUE: usize = 128;
+
 /// Seconds until a refused scraper may try again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+
+/// How to authenticate.
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"hotspot-exporter\", charset=\"UTF-8\"");
 
 /// Nothing but the page itself may load, run, frame or submit anything.
 const POLICY: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-type Answer = Response<Full<Bytes>>;
+type Answer = Response<Bytes>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Route {
@@ -46,30 +54,64 @@ pub(super) struct Routes {
     site: Arc<dyn Site>,
     telemetry: Arc<SelfMetrics>,
     scrapes: Arc<Scrapes>,
-    slots: Option<Arc<Semaphore>>,
+    places: Option<Arc<Semaphore>>,
+    queue: Semaphore,
     start_time: Option<HeaderValue>,
 }
 
 impl Routes {
     pub(super) fn new(options: Options, site: Arc<dyn Site>, telemetry: Arc<SelfMetrics>) -> Self {
-        let slots = (options.max_requests > 0).then(|| Arc::new(Semaphore::new(options.max_requests)));
+        let places = (options.max_requests > 0).then(|| Arc::new(Semaphore::new(options.max_requests)));
         let scrapes = Scrapes::new(site.clone(), telemetry.clone());
         let start_time = process_start_time().map(|seconds| HeaderValue::from(seconds as u64));
-        Self { options, site, telemetry, scrapes, slots, start_time }
+        Self { options, site, telemetry, scrapes, places, queue: Semaphore::new(QUEUE), start_time }
     }
 
     /// The answer to a request, whatever it is.
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Answer {
-        let mut answer = match self.route(request.uri().path()) {
-            _ if !request.body().is_end_stream() => self.refuse_body(),
-            None => text(StatusCode::NOT_FOUND, "Not found.\n"),
-            Some(route) => match allowed(&route, request.method()) {
-                Err(methods) => method_not_allowed(methods),
-                Ok(()) => self.dispatch(route, request.headers()).await,
+        let web = self.options.web.current();
+        let mut answer = match self.refusal(&web, request.headers()).await {
+            Some(refusal) => refusal,
+            None => match self.route(request.uri().path()) {
+                _ if !request.body().is_end_stream() => self.refuse_body(),
+                None => text(StatusCode::NOT_FOUND, "Not found.\n"),
+                Some(route) => match allowed(&route, request.method()) {
+                    Err(methods) => method_not_allowed(methods),
+                    Ok(()) => self.dispatch(route, request.headers()).await,
+                },
             },
         };
         harden(answer.headers_mut());
+        for (name, value) in &web.headers {
+            match value {
+                Some(value) => answer.headers_mut().insert(name, value.clone()),
+                None => answer.headers_mut().remove(name),
+            };
+        }
         answer
+    }
+
+    /// What the web configuration has against the request; in the toolkit's order, so that guesses spend tokens too.
+    async fn refusal(&self, web: &Settings, headers: &HeaderMap) -> Option<Answer> {
+        if web.rate.as_ref().is_some_and(|rate| !rate.allows(Instant::now())) {
+            self.telemetry.request_refused(Refusal::RateLimit);
+            let mut answer = text(StatusCode::TOO_MANY_REQUESTS, "Limit of the web configuration (rate_limit).\n");
+            answer.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+            return Some(answer);
+        }
+        if web.users.is_empty() {
+            return None;
+        }
+        match web.users.check(headers.get(header::AUTHORIZATION)).await {
+            Verdict::Allowed => None,
+            Verdict::Busy => Some(self.busy(Refusal::PasswordQueue, "Too many passwords wait to be checked.\n")),
+            Verdict::Denied => {
+                self.telemetry.request_refused(Refusal::Unauthorized);
+                let mut answer = text(StatusCode::UNAUTHORIZED, "A user and password are needed.\n");
+                answer.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
+                Some(answer)
+            }
+        }
     }
 
     fn route(&self, path: &str) -> Option<Route> {
@@ -107,21 +149,28 @@ impl Routes {
         let Some(profile) = profile else {
             return text(StatusCode::NOT_FOUND, "No such profile; / lists those there are.\n");
         };
-        let answer = match self.admit() {
-            None => self.too_many(),
-            Some(work) => self.scrape(profile.clone(), headers, work).await,
-        };
+        let answer = self.scrape(profile.clone(), headers).await;
         self.telemetry.scraped(&profile, answer.status().as_u16());
         answer
     }
 
-    async fn scrape(&self, profile: String, headers: &HeaderMap, work: Work) -> Answer {
+    /// Who wants what is being made already waits for it without a place of his own.
+    async fn scrape(&self, profile: String, headers: &HeaderMap) -> Answer {
+        let asked = Instant::now();
+        // Its own run shares it, and counts for as long as it works, whether anybody waits for it or not.
+        let counted = Arc::new(self.telemetry.request());
         let representation = negotiate::representation(values(headers, &header::ACCEPT));
         let encoding = accepted_encoding(headers);
-        let patience = Patience::of(headers.get(SCRAPE_TIMEOUT).map(HeaderValue::as_bytes));
+        let patience = patience(headers);
         let wish = Wish { profile, format: representation.format, encoding, patience };
-        let work = Arc::new(work);
-        match self.scrapes.body(wish, work.clone()).await {
+        let run = match self.scrapes.running(&wish) {
+            Some(run) => run,
+            None => match self.admit(patience).await {
+                Some(permit) => self.scrapes.start(wish, asked, (permit, counted.clone())),
+                None => return self.too_many(),
+            },
+        };
+        match outcome(run, asked + patience.timeout).await {
             Ok(packed) => {
                 let mut answer = packed_answer(packed, &representation.to_string());
                 answer.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
@@ -175,11 +224,12 @@ impl Routes {
         media: &'static str,
         make: impl FnOnce(&dyn Site) -> String + Send + 'static,
     ) -> Answer {
-        let Some(work) = self.admit() else { return self.too_many() };
+        let counted = self.telemetry.request();
+        let Some(permit) = self.admit(patience(headers)).await else { return self.too_many() };
         let (site, encoding) = (self.site.clone(), accepted_encoding(headers));
         let made = tokio::task::spawn_blocking(move || {
-            let _work = work;
-            pack(make(&*site).into_bytes(), encoding)
+            let _work = (permit, counted);
+            pack(make(&*site).into(), encoding)
         });
         let Ok(packed) = made.await else { return broken() };
         let mut answer = packed_answer(packed, media);
@@ -205,13 +255,15 @@ impl Routes {
         }
     }
 
-    /// A place among the requests in flight, if one is free.
-    fn admit(&self) -> Option<Work> {
-        let permit = match &self.slots {
-            None => None,
-            Some(slots) => Some(slots.clone().try_acquire_owned().ok()?),
-        };
-        Some(Work { _permit: permit, _counted: self.telemetry.request() })
+    /// A place among those that read JVMs. Where all are taken, a few wait for some of their time, the first come first.
+    async fn admit(&self, patience: Patience) -> Option<Permit> {
+        let Some(places) = &self.places else { return Some(None) };
+        if let Ok(permit) = places.clone().try_acquire_owned() {
+            return Some(Some(permit));
+        }
+        let _waiting = self.queue.try_acquire().ok()?;
+        let permit = tokio::time::timeout(patience.budget / 2, places.clone().acquire_owned()).await;
+        permit.ok()?.ok().map(Some)
     }
 
     fn too_many(&self) -> Answer {
@@ -235,10 +287,11 @@ impl Routes {
     }
 }
 
-/// A request in flight.
-struct Work {
-    _permit: Option<OwnedSemaphorePermit>,
-    _counted: InFlight,
+/// A place among those that read JVMs; there is none where they are not bounded.
+type Permit = Option<OwnedSemaphorePermit>;
+
+fn patience(headers: &HeaderMap) -> Patience {
+    Patience::of(headers.get(SCRAPE_TIMEOUT).map(HeaderValue::as_bytes))
 }
 
 fn allowed(route: &Route, method: &Method) -> Result<(), &'static str> {
@@ -260,7 +313,7 @@ fn broken() -> Answer {
 }
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
+    let mut answer = Response::new(body.into());
     *answer.status_mut() = status;
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     answer
@@ -268,7 +321,7 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
 
 /// hyper states the length of the body and keeps it to itself when the method is HEAD.
 fn packed_answer(packed: Packed, media: &str) -> Answer {
-    let mut answer = Response::new(Full::new(packed.bytes));
+    let mut answer = Response::new(packed.bytes);
     let headers = answer.headers_mut();
     if let Ok(media) = HeaderValue::from_str(media) {
         headers.insert(header::CONTENT_TYPE, media);

@@ -77,31 +77,42 @@ pub(super) enum Failure {
 
 type Outcome = Result<Packed, Failure>;
 
+/// A run, which may have ended.
+pub(super) type Running = watch::Receiver<Option<Outcome>>;
+
+/// Waits for a run until the scraper gives up.
+pub(super) async fn outcome(mut run: Running, until: Instant) -> Outcome {
+    match tokio::time::timeout_at(until.into(), run.wait_for(Option::is_some)).await {
+        Err(_) => Err(Failure::Late),
+        Ok(Err(_)) => Err(Failure::Broken),
+        Ok(Ok(outcome)) => outcome.clone().unwrap_or(Err(Failure::Broken)),
+    }
+}
+
 /// The runs in flight. A scrape that comes while an equal one runs gets that one's result: no older than its own
 /// arrival minus one run. A run goes on when its scrapers hang up, and so keeps its place among the requests in flight.
 pub(super) struct Scrapes {
     site: Arc<dyn Site>,
     telemetry: Arc<SelfMetrics>,
-    running: Mutex<HashMap<Wish, watch::Receiver<Option<Outcome>>>>,
+    running: Mutex<HashMap<Wish, Running>>,
+    /// The last exposition, whose memory the next one takes over: of a thousand JVMs it is megabytes, which allocators
+    /// give back late and get back page by page.
+    last: Mutex<Bytes>,
 }
 
 impl Scrapes {
     pub(super) fn new(site: Arc<dyn Site>, telemetry: Arc<SelfMetrics>) -> Arc<Self> {
-        Arc::new(Self { site, telemetry, running: Mutex::default() })
+        Arc::new(Self { site, telemetry, running: Mutex::default(), last: Mutex::default() })
     }
 
-    /// The exposition, made or shared. A run that this starts holds `place` until it ends.
-    pub(super) async fn body<P: Send + Sync + 'static>(self: &Arc<Self>, wish: Wish, place: Arc<P>) -> Outcome {
-        let timeout = wish.patience.timeout;
-        let mut result = self.join(wish, place);
-        match tokio::time::timeout(timeout, result.wait_for(Option::is_some)).await {
-            Err(_) => Err(Failure::Late),
-            Ok(Err(_)) => Err(Failure::Broken),
-            Ok(Ok(outcome)) => outcome.clone().unwrap_or(Err(Failure::Broken)),
-        }
+    /// The result of an equal run that is in flight.
+    pub(super) fn running(&self, wish: &Wish) -> Option<Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).get(wish).cloned()
     }
 
-    fn join<P: Send + Sync + 'static>(self: &Arc<Self>, wish: Wish, place: Arc<P>) -> watch::Receiver<Option<Outcome>> {
+    /// The result of an equal run, which is started if there is none. A run that this starts holds `place` until it
+    /// ends; its time is counted from when it was asked for.
+    pub(super) fn start<P: Send + 'static>(self: &Arc<Self>, wish: Wish, asked: Instant, place: P) -> Running {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(result) = running.get(&wish) {
             return result.clone();
@@ -110,7 +121,7 @@ impl Scrapes {
         running.insert(wish.clone(), result.clone());
         let scrapes = self.clone();
         tokio::spawn(async move {
-            let outcome = scrapes.clone().run(wish.clone(), Instant::now() + wish.patience.budget).await;
+            let outcome = scrapes.clone().run(wish.clone(), asked + wish.patience.budget).await;
             drop(place);
             scrapes.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&wish);
             publish.send_replace(Some(outcome));
@@ -121,16 +132,33 @@ impl Scrapes {
     async fn run(self: Arc<Self>, wish: Wish, deadline: Instant) -> Outcome {
         let work = move || {
             let start = Instant::now();
-            let body = self.site.exposition(&wish.profile, wish.format, deadline).ok_or(Failure::NoSuchProfile)?;
+            let mut body = self.reclaim();
+            if !self.site.exposition(&wish.profile, wish.format, deadline, &mut body) {
+                return Err(Failure::NoSuchProfile);
+            }
             self.telemetry.exposed(&wish.profile, start.elapsed());
+            // A host that was full of JVMs once does not stay as large.
+            if body.len() < body.capacity() / 4 {
+                body.shrink_to_fit();
+            }
+            let body = Bytes::from(body);
+            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = body.clone();
             Ok(pack(body, wish.encoding))
         };
         tokio::task::spawn_blocking(work).await.unwrap_or(Err(Failure::Broken))
     }
+
+    /// An empty body: that of the last run if nobody sends it any more.
+    fn reclaim(&self) -> Vec<u8> {
+        let last = std::mem::take(&mut *self.last.lock().unwrap_or_else(PoisonError::into_inner));
+        let Ok(mut last) = last.try_into_mut() else { return Vec::new() };
+        last.clear();
+        last.into()
+    }
 }
 
 /// Compresses if asked and worth it. Blocks.
-pub(super) fn pack(body: Vec<u8>, encoding: Encoding) -> Packed {
+pub(super) fn pack(body: Bytes, encoding: Encoding) -> Packed {
     if encoding == Encoding::Gzip && body.len() > GZIP_MINIMUM {
         let mut gzip =
             flate2::write::GzEncoder::new(Vec::with_capacity(body.len() / 8), flate2::Compression::new(GZIP_LEVEL));
@@ -138,7 +166,7 @@ pub(super) fn pack(body: Vec<u8>, encoding: Encoding) -> Packed {
             return Packed { bytes: bytes.into(), encoding };
         }
     }
-    Packed { bytes: body.into(), encoding: Encoding::Identity }
+    Packed { bytes: body, encoding: Encoding::Identity }
 }
 
 #[cfg(test)]
@@ -169,9 +197,9 @@ mod tests {
 
     #[test]
     fn small_bodies_are_not_compressed() {
-        assert_eq!(pack(vec![b'a'; 1024], Encoding::Gzip).encoding, Encoding::Identity);
-        assert_eq!(pack(vec![b'a'; 1025], Encoding::Identity).encoding, Encoding::Identity);
-        let packed = pack(vec![b'a'; 1025], Encoding::Gzip);
+        assert_eq!(pack(vec![b'a'; 1024].into(), Encoding::Gzip).encoding, Encoding::Identity);
+        assert_eq!(pack(vec![b'a'; 1025].into(), Encoding::Identity).encoding, Encoding::Identity);
+        let packed = pack(vec![b'a'; 1025].into(), Encoding::Gzip);
         assert!(packed.encoding == Encoding::Gzip && packed.bytes.len() < 100);
     }
 }

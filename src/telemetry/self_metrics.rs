@@ -42,10 +42,28 @@ pub enum Refusal {
     Body,
     /// A reload without `--web.enable-lifecycle`.
     Lifecycle,
+    /// A TLS handshake that failed or took too long.
+    Handshake,
+    /// More requests than the web configuration's `rate_limit`.
+    RateLimit,
+    /// No or a wrong password.
+    Unauthorized,
+    /// More passwords to check than can wait.
+    PasswordQueue,
 }
 
 impl Refusal {
-    const ALL: [Self; 5] = [Self::MaxConnections, Self::MaxRequests, Self::Deadline, Self::Body, Self::Lifecycle];
+    const ALL: [Self; 9] = [
+        Self::MaxConnections,
+        Self::MaxRequests,
+        Self::Deadline,
+        Self::Body,
+        Self::Lifecycle,
+        Self::Handshake,
+        Self::RateLimit,
+        Self::Unauthorized,
+        Self::PasswordQueue,
+    ];
 
     /// The value of the `reason` label.
     pub fn as_str(self) -> &'static str {
@@ -55,6 +73,10 @@ impl Refusal {
             Self::Deadline => "deadline",
             Self::Body => "body",
             Self::Lifecycle => "lifecycle",
+            Self::Handshake => "handshake",
+            Self::RateLimit => "rate_limit",
+            Self::Unauthorized => "unauthorized",
+            Self::PasswordQueue => "password_queue",
         }
     }
 }
@@ -87,6 +109,8 @@ struct Tables {
     read_failures: Counts,
     series_dropped: Counts,
     reloads: Counts,
+    web_reloads: Counts,
+    web_reload_succeeded: Option<bool>,
     reload_succeeded: Option<bool>,
     reload_success_time: Option<f64>,
     scrapes: BTreeMap<(String, u16), u64>,
@@ -119,6 +143,8 @@ impl SelfMetrics {
                 read_failures: zeros(&words.read_failures),
                 series_dropped: zeros(&words.drops),
                 reloads: zeros(&["success", "failure"]),
+                web_reloads: zeros(&["success", "failure"]),
+                web_reload_succeeded: None,
                 reload_succeeded: None,
                 reload_success_time: None,
                 scrapes: BTreeMap::new(),
@@ -193,6 +219,14 @@ impl SelfMetrics {
         if succeeded {
             tables.reload_success_time = Some(now());
         }
+    }
+
+    /// The web configuration was loaded again, or was found bad.
+    pub fn web_reloaded(&self, outcome: ReloadOutcome) {
+        let mut tables = self.tables();
+        let succeeded = outcome == ReloadOutcome::Success;
+        *tables.web_reloads.entry(if succeeded { "success" } else { "failure" }).or_default() += 1;
+        tables.web_reload_succeeded = Some(succeeded);
     }
 
     /// All of it, as it is now.
@@ -281,6 +315,13 @@ impl Tables {
                 &self.series_dropped,
             ),
             ("config_reloads_total", Kind::Counter, "outcome", "Loads of the configuration.", &self.reloads),
+            (
+                "web_config_reloads_total",
+                Kind::Counter,
+                "outcome",
+                "Loads of the web configuration after the first.",
+                &self.web_reloads,
+            ),
         ] {
             let series = counts.iter().map(|(word, count)| (Labels::new([(label, *word)]), int(*count))).collect();
             out.push((family(&format!("hotspot_exporter_{name}"), "", kind, help), series));
@@ -288,6 +329,11 @@ impl Tables {
         if let Some(succeeded) = self.reload_succeeded {
             let help = "Whether the last load of the configuration succeeded.";
             let name = "hotspot_exporter_config_last_reload_successful";
+            out.push((family(name, "", Kind::Gauge, help), vec![(Labels::default(), Value::Int(succeeded.into()))]));
+        }
+        if let Some(succeeded) = self.web_reload_succeeded {
+            let help = "Whether the last load of the web configuration succeeded.";
+            let name = "hotspot_exporter_web_config_last_reload_successful";
             out.push((family(name, "", Kind::Gauge, help), vec![(Labels::default(), Value::Int(succeeded.into()))]));
         }
         if let Some(time) = self.reload_success_time {

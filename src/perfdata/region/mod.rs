@@ -17,6 +17,7 @@ mod lease;
 mod peer;
 mod pulse;
 mod remote;
+mod seal;
 mod settle;
 
 use std::cell::RefCell;
@@ -27,13 +28,14 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use memmap2::{MmapOptions, MmapRaw};
 
-use super::prologue::{ACCESSIBLE_OFFSET, PROLOGUE_LENGTH};
-use super::{ByteOrder, DecodeError, Image, REGION_MAXIMUM, REGION_MINIMUM};
+use super::{DecodeError, REGION_MAXIMUM, REGION_MINIMUM};
 
 pub use lease::Writer;
 pub use peer::{Peer, peer};
 pub use pulse::Pulse;
 pub use remote::{Memory, MemoryError};
+use seal::HEAD;
+pub use seal::Seal;
 use settle::{COPIES_MAXIMUM, settle};
 
 /// How a region file is read.
@@ -131,89 +133,13 @@ pub enum Freshness {
     Grown,
 }
 
-/// The identity of the JVM in a region: its prologue, and the word that tells one JVM's life from another's.
+/// What a glance saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seal {
-    head: [u64; HEAD.len()],
-    order: ByteOrder,
-    birth: Option<(u32, i64)>,
-}
-
-/// Offsets of the prologue's words.
-const HEAD: [u32; PROLOGUE_LENGTH / 8] = [0, 8, 16, 24];
-
-/// Counters that are written once in a JVM's life and differ between any two, in order of preference: epoch
-/// milliseconds of the start. GraalVM native images have only the second (hotspot.md section 2).
-const BIRTH: [&str; 2] = ["sun.rt.createVmBeginTime", "sun.rt.vmInitDoneTime"];
-
-impl Seal {
-    /// The seal of the JVM in `image`.
-    pub fn of(image: &Image) -> Self {
-        let mut head = [0; HEAD.len()];
-        for (word, bytes) in head.iter_mut().zip(image.bytes().chunks_exact(8)) {
-            *word = u64::from_ne_bytes(bytes.try_into().unwrap_or_default());
-        }
-        let birth = BIRTH.iter().find_map(|name| {
-            let entry = image.entry(name).filter(|entry| entry.is_word())?;
-            let value = image.word(name).filter(|value| *value != 0)?;
-            Some((entry.offset, value))
-        });
-        Self { head, order: image.prologue.byte_order, birth }
-    }
-
-    /// Offset of the birth word.
-    fn birth_offset(&self) -> Option<u32> {
-        self.birth.map(|(offset, _)| offset)
-    }
-
-    /// What `head` and the birth word, just read, say about the JVM of this seal.
-    fn verify(&self, head: [u64; HEAD.len()], birth: Option<u64>) -> Result<Freshness, RegionError> {
-        if birth.map(|word| self.order.i64(word.to_ne_bytes())) != self.birth.map(|(_, value)| value) {
-            return Err(RegionError::Replaced);
-        }
-        if head == self.head {
-            return Ok(Freshness::Same);
-        }
-        let (old, new) = (Counts::of(self.head, self.order), Counts::of(head, self.order));
-        // Entries are only ever appended. Without a birth word growth cannot be told from a replacement.
-        let grown = self.birth.is_some() && new.continues(&old);
-        grown.then_some(Freshness::Grown).ok_or(RegionError::Replaced)
-    }
-}
-
-/// The numbers of a prologue, compared between two reads.
-struct Counts {
-    fixed: (u64, i32),
-    growing: [i32; 3],
-    stamp: i64,
-}
-
-impl Counts {
-    fn of(head: [u64; HEAD.len()], order: ByteOrder) -> Self {
-        let [first, used, stamp, entries] = head.map(u64::to_ne_bytes);
-        let halves = |bytes: [u8; 8]| {
-            let [a, b, c, d, e, f, g, h] = bytes;
-            (order.i32([a, b, c, d]), order.i32([e, f, g, h]))
-        };
-        let (used, overflow) = halves(used);
-        let (entry_offset, num_entries) = halves(entries);
-        let mut opening = first;
-        // `accessible` goes from 0 to 1 within one life.
-        if let Some(byte) = opening.get_mut(ACCESSIBLE_OFFSET) {
-            *byte = 1;
-        }
-        Self {
-            fixed: (u64::from_ne_bytes(opening), entry_offset),
-            growing: [used, overflow, num_entries],
-            stamp: order.i64(stamp),
-        }
-    }
-
-    fn continues(&self, old: &Self) -> bool {
-        self.fixed == old.fixed
-            && self.stamp >= old.stamp
-            && self.growing.iter().zip(&old.growing).all(|(new, old)| new >= old)
-    }
+pub enum Sight {
+    /// Words as they were.
+    Whole,
+    /// Words of one copy, of which one that was being written meanwhile may be torn.
+    Fleeting,
 }
 
 impl Region {
@@ -296,7 +222,7 @@ impl Region {
             }
             Source::Process { memory, start } => {
                 into.resize(self.length, 0);
-                settle(into, |bytes| Ok(memory.read(*start, bytes)?))
+                settle(into, |bytes| read_memory(memory, *start, 0, bytes))
             }
         }
     }
@@ -333,75 +259,122 @@ impl Region {
                 let before = self.identify(seal)?;
                 let mut bytes = vec![0; self.length];
                 settle(&mut bytes, |bytes| read_exact(file, bytes, 0))?;
-                self.pick(&bytes, seal, offsets, out)?;
+                Copied { first: 0, bytes: &bytes }.pick(seal, offsets, out)?;
                 self.identify(seal).map(|after| later(before, after))
             }
-            Source::Process { memory, start } => COPY.with_borrow_mut(|copy| {
-                // One range from the prologue to the last word, since further ranges cost more than the bytes between
-                // them (measured: 12 KiB in one range as much as 40 bytes, five ranges three times that). One call
-                // reads one address space, in which HotSpot makes PerfMemory once, so one look at the seal will do.
-                let last = offsets.iter().copied().chain(seal.birth_offset()).max();
-                let end = last.map(|last| self.checked(last)).transpose()?.unwrap_or(0).saturating_add(8);
-                let end = end.max(PROLOGUE_LENGTH);
-                if copy.len() < end {
-                    copy.resize(end, 0);
-                }
-                let copy = copy.get_mut(..end).unwrap_or_default();
-                settle(copy, |bytes| Ok(memory.read(*start, bytes)?))?;
-                let mut head = [0; HEAD.len()];
-                for (word, offset) in head.iter_mut().zip(HEAD) {
-                    *word = u64::from_ne_bytes(self.word_in(copy, offset)?);
-                }
-                let birth = seal.birth_offset().map(|offset| self.word_in(copy, offset)).transpose()?;
-                let freshness = seal.verify(head, birth.map(u64::from_ne_bytes))?;
-                self.pick(copy, seal, offsets, out)?;
-                Ok(freshness)
-            }),
+            Source::Process { memory, start } => self.with_copy(
+                HEAD.into_iter().chain(seal.birth_offset()).chain(offsets.iter().copied()),
+                |at, into| settle(into, |into| read_memory(memory, *start, at, into)),
+                |copy| {
+                    let mut head = [0; HEAD.len()];
+                    for (word, offset) in head.iter_mut().zip(HEAD) {
+                        *word = u64::from_ne_bytes(copy.word(offset)?);
+                    }
+                    let birth = seal.birth_offset().map(|offset| copy.word(offset)).transpose()?;
+                    let freshness = seal.verify(head, birth.map(u64::from_ne_bytes))?;
+                    copy.pick(seal, offsets, out)?;
+                    Ok(freshness)
+                },
+            ),
         }
     }
 
-    /// Appends the words at `offsets` of a copy of this region, or of its beginning.
-    fn pick(&self, copy: &[u8], seal: &Seal, offsets: &[u32], out: &mut Vec<i64>) -> Result<(), RegionError> {
-        for offset in offsets {
-            out.push(seal.order.i64(self.word_in(copy, *offset)?));
-        }
-        Ok(())
-    }
-
-    fn word_in(&self, copy: &[u8], offset: u32) -> Result<[u8; 8], RegionError> {
-        let at = self.checked(offset)?;
-        copy.get(at..).and_then(|rest| rest.first_chunk()).copied().ok_or(RegionError::Offset(offset))
+    /// Lends what `copy` makes of the region from the first to the last of the words at `offsets`; it is told where
+    /// they begin.
+    ///
+    /// One range, since further ones cost more than the bytes between them (measured: 2 KiB in one range as much as
+    /// 8 bytes). One call reads one address space, in which HotSpot makes PerfMemory once, so one look at what tells
+    /// the JVM will do.
+    fn with_copy<T>(
+        &self,
+        offsets: impl Iterator<Item = u32> + Clone,
+        copy: impl FnOnce(usize, &mut [u8]) -> Result<(), RegionError>,
+        take: impl FnOnce(Copied<'_>) -> Result<T, RegionError>,
+    ) -> Result<T, RegionError> {
+        let first = offsets.clone().min().map(|first| self.checked(first)).transpose()?.unwrap_or(0);
+        let last = offsets.max().map(|last| self.checked(last)).transpose()?.unwrap_or(0);
+        let length = last.saturating_sub(first).saturating_add(8);
+        COPY.with_borrow_mut(|buffer| {
+            if buffer.len() < length {
+                buffer.resize(length, 0);
+            }
+            let bytes = buffer.get_mut(..length).unwrap_or_default();
+            copy(first, bytes)?;
+            take(Copied { first, bytes })
+        })
     }
 
     /// Replaces `out` by the words at `offsets`, for looks that come hundreds of times a second: only the birth word
     /// and the fault mark are checked, once and after the loads, so that entries may be added meanwhile. A seal
-    /// without a birth word, and a region that is not mapped, cost as much as [`Region::gather`].
+    /// without a birth word, and a file that is not mapped, cost as much as [`Region::gather`].
     ///
     /// Each word is untorn; nothing is promised about the order in which different words are read.
     ///
     /// # Errors
     /// As [`Region::gather`]; `out` is then empty.
     pub fn peek(&self, seal: &Seal, offsets: &[u32], out: &mut Vec<i64>) -> Result<(), RegionError> {
-        let (Source::Mapped { mapping, .. }, Some((offset, value))) = (&self.source, seal.birth) else {
-            return self.gather(seal, offsets, out).map(|_| ());
-        };
+        self.look(seal, offsets, out, |memory, start, at, into| {
+            settle(into, |into| read_memory(memory, start, at, into))
+        })
+        .map(|_| ())
+    }
+
+    /// As [`Region::peek`], but of a process in one copy only, in which a word that is being written may be torn: enough
+    /// to see that nothing is new.
+    ///
+    /// # Errors
+    /// As [`Region::gather`]; `out` is then empty.
+    pub fn glance(&self, seal: &Seal, offsets: &[u32], out: &mut Vec<i64>) -> Result<Sight, RegionError> {
+        self.look(seal, offsets, out, read_memory)
+    }
+
+    /// `copy` is how a process is read.
+    fn look(
+        &self,
+        seal: &Seal,
+        offsets: &[u32],
+        out: &mut Vec<i64>,
+        copy: impl FnOnce(&Memory, u64, usize, &mut [u8]) -> Result<(), RegionError>,
+    ) -> Result<Sight, RegionError> {
         out.clear();
+        let result = match (&self.source, seal.birth) {
+            (Source::Mapped { mapping, .. }, Some(birth)) => self.load(mapping, seal, birth, offsets, out),
+            (Source::Process { memory, start }, Some((birth, value))) => self.with_copy(
+                offsets.iter().copied().chain([birth]),
+                |at, into| copy(memory, *start, at, into),
+                |copy| {
+                    if seal.order.i64(copy.word(birth)?) != value {
+                        return Err(RegionError::Replaced);
+                    }
+                    copy.pick(seal, offsets, out).map(|()| Sight::Fleeting)
+                },
+            ),
+            _ => self.try_gather(seal, offsets, out).map(|_| Sight::Whole),
+        };
+        if result.is_err() {
+            out.clear();
+        }
+        result
+    }
+
+    /// Appends loaded words, all of them of the JVM whose birth word has that offset and value.
+    fn load(
+        &self,
+        mapping: &Mapping,
+        seal: &Seal,
+        (offset, value): (u32, i64),
+        offsets: &[u32],
+        out: &mut Vec<i64>,
+    ) -> Result<Sight, RegionError> {
         for offset in offsets {
-            let Ok(at) = self.checked(*offset) else {
-                out.clear();
-                return Err(RegionError::Offset(*offset));
-            };
-            out.push(seal.order.i64(mapping.load(at).to_ne_bytes()));
+            out.push(seal.order.i64(mapping.load(self.checked(*offset)?).to_ne_bytes()));
         }
         // A region is emptied before another JVM writes to it: a birth word that is still there vouches for every
         // load before it.
         fence(Ordering::Acquire);
         let birth = seal.order.i64(self.word(offset)?.to_ne_bytes());
-        let verdict = mapping.check().and(if birth == value { Ok(()) } else { Err(RegionError::Replaced) });
-        if verdict.is_err() {
-            out.clear();
-        }
-        verdict
+        mapping.check()?;
+        if birth == value { Ok(Sight::Whole) } else { Err(RegionError::Replaced) }
     }
 
     /// Compares the region with the seal, now.
@@ -427,7 +400,11 @@ impl Region {
                 read_exact(file, &mut bytes, at as u64)?;
                 Ok(u64::from_ne_bytes(bytes))
             }
-            Source::Process { memory, start } => Ok(u64::from_ne_bytes(memory.bytes(start.saturating_add(at as u64))?)),
+            Source::Process { memory, start } => {
+                let mut bytes = [0; 8];
+                read_memory(memory, *start, at, &mut bytes)?;
+                Ok(u64::from_ne_bytes(bytes))
+            }
         }
     }
 
@@ -437,6 +414,34 @@ impl Region {
         let fits = at.checked_add(8).is_some_and(|end| end <= self.length);
         (fits && at.is_multiple_of(8)).then_some(at).ok_or(RegionError::Offset(offset))
     }
+}
+
+/// A copy of some of a region.
+struct Copied<'a> {
+    /// Where in the region it begins.
+    first: usize,
+    bytes: &'a [u8],
+}
+
+impl Copied<'_> {
+    fn word(&self, offset: u32) -> Result<[u8; 8], RegionError> {
+        let at = (offset as usize).checked_sub(self.first).filter(|at| at.is_multiple_of(8));
+        let rest = at.and_then(|at| self.bytes.get(at..));
+        rest.and_then(|rest| rest.first_chunk()).copied().ok_or(RegionError::Offset(offset))
+    }
+
+    /// Appends the words at `offsets`.
+    fn pick(&self, seal: &Seal, offsets: &[u32], out: &mut Vec<i64>) -> Result<(), RegionError> {
+        for offset in offsets {
+            out.push(seal.order.i64(self.word(*offset)?));
+        }
+        Ok(())
+    }
+}
+
+/// What lies `at` bytes behind the `start` of a process's region.
+fn read_memory(memory: &Memory, start: u64, at: usize, into: &mut [u8]) -> Result<(), RegionError> {
+    Ok(memory.read(start.saturating_add(at as u64), into)?)
 }
 
 /// A length that a region may have.

@@ -1,0 +1,58 @@
+//! `rate_limit`: a token bucket for all requests together, as the toolkit has it.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A bucket that holds `burst` tokens and gets one every `interval`.
+#[derive(Debug)]
+pub(super) struct RateLimit {
+    interval: Duration,
+    burst: f64,
+    bucket: Mutex<(f64, Instant)>,
+}
+
+impl RateLimit {
+    /// A full bucket. The interval is not zero.
+    pub(super) fn new(interval: Duration, burst: u32, now: Instant) -> Self {
+        let burst = f64::from(burst);
+        Self { interval, burst, bucket: Mutex::new((burst, now)) }
+    }
+
+    /// Takes a token if there is one.
+    pub(super) fn allows(&self, now: Instant) -> bool {
+        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = now.saturating_duration_since(bucket.1);
+        let tokens = (bucket.0 + since.as_secs_f64() / self.interval.as_secs_f64()).min(self.burst);
+        let allowed = tokens >= 1.0;
+        *bucket = (if allowed { tokens - 1.0 } else { tokens }, bucket.1.max(now));
+        allowed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_and_then_one_each_interval() {
+        let start = Instant::now();
+        let limit = RateLimit::new(Duration::from_secs(2), 3, start);
+        for (milliseconds, allowed) in [
+            (0, true),
+            (0, true),
+            (0, true),
+            (0, false),
+            (1999, false),
+            (2001, true),
+            (2001, false),
+            (4001, true),
+            // An hour later there are three again, and no more.
+            (3_600_000, true),
+            (3_600_000, true),
+            (3_600_000, true),
+            (3_600_000, false),
+        ] {
+            assert_eq!(limit.allows(start + Duration::from_millis(milliseconds)), allowed, "{milliseconds} ms");
+        }
+    }
+}
