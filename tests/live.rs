@@ -374,7 +374,7 @@ fn series_end_with_their_jvm() {
     type End = fn(Jvm);
     let ends: [(&str, End); 2] = [("exit", |jvm| assert!(jvm.exit().success())), ("SIGKILL", Jvm::kill)];
     for (how, end) in ends {
-        let app = format!("ends by {how}");
+        let app = format!("ends-by-{how}");
         let jvm = Jvm::start(&jdk, ["-XX:+UseSerialGC", &format!("-Dotel.service.name={app}")]);
         let of_it = [("app", app.as_str())];
         wait_for("the JVM to appear", || exporter.scrape().value("jvm_up", &of_it).ok_or("not there"));
