@@ -2,7 +2,10 @@
 //!
 //! `sun.gc.tlab.alloc` holds what was allocated in TLABs before the last collection, in heap words of 8 bytes although
 //! labelled bytes, overwritten at each collection (threadLocalAllocBuffer.cpp, `publish`). Against
-//! `getThreadAllocatedBytes` the sum over collections is typically 10 % low to 2 % high (metrics measured on JDK 17 and 25).
+//! `getThreadAllocatedBytes` the sum over collections is typically 10 % low to 2 % high (measured on JDK 17 and 25).
+//!
+//! Objects of more than about a 64th of a TLAB (`TLABRefillWasteFraction`) mostly go past it, and their bytes are published
+//! nowhere: of arrays of 10 kB in a heap of 100 MB it finds 14 % with Parallel and 37 % with G1 (measured, JDK 17).
 
 /// Bytes of a heap word on 64-bit machines.
 const HEAP_WORD: i64 = 8;

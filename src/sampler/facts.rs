@@ -67,7 +67,7 @@ sources! {
         "Most loaded classes in the last whole window of the wall clock, as seen every 50 to 100 ms.";
     ALLOCATED = "alloc.bytes", [], Counter, "By",
         "Bytes that the program allocated since the exporter saw it: an estimate from TLABs, typically 10 percent low \
-         to 2 percent high, that grows at collections only.";
+         to 2 percent high and far too low where most objects are of several kilobytes, that grows at collections only.";
     OVERWRITTEN = "alloc.overwritten", [], Counter, "{publication}",
         "Times that generational ZGC may have overwritten what it had published before it was seen; those bytes are \
          missing from alloc.bytes.";
