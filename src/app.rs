@@ -4,7 +4,7 @@
 //! anew and takes effect only when it is whole.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +19,7 @@ use crate::discovery::{Reason, Scanner, Watch, Woken};
 use crate::exposition::{Format, finish, write_families, write_page};
 use crate::formula::Formula;
 use crate::listing::{JvmRow, Listing, RefusedRow};
-use crate::mapping::Origin;
+use crate::news::News;
 use crate::nmt::Poller;
 use crate::otlp::{self, Push};
 use crate::privilege;
@@ -29,11 +29,7 @@ use crate::server::Site;
 use crate::service::Service;
 use crate::snapshot::{FailureReason, Snapshot, View};
 use crate::surroundings::{self, Surroundings};
-use crate::telemetry::{self, Quiet, ReloadOutcome, SelfMetrics, Vocabulary};
-
-/// Refusals, arrivals and departures of one scan that get a log line each: who may write to a directory must not be able
-/// to flood the log.
-const LOGGED: usize = 50;
+use crate::telemetry::{self, ReloadOutcome, SelfMetrics, Vocabulary};
 
 /// Shortest time from one scan's start to the next, and the share of the time that scans may take: who may write to a
 /// directory can ask for as many as he likes.
@@ -159,7 +155,7 @@ impl App {
         let mut config = self.config.load_full();
         let mut scanner = Scanner::new(&config.discovery);
         let mut census = Census::new(Settings::from(&*config), Box::new(self.surroundings(&config)));
-        let complaints = Quiet::default();
+        let news = News::default();
         let mut files = config.seen.clone();
         while !self.stopping.load(Ordering::Acquire) {
             let started = Instant::now();
@@ -167,7 +163,7 @@ impl App {
             watch.follow(&scan.watched);
             let roster = census.update(scan);
             let unsettled = roster.unsettled;
-            self.complain(&roster, &config, &complaints);
+            news.tell(&self.roster.load(), &roster, &config);
             self.publish(roster, started.elapsed());
             self.service.scanned(&self.roster.load());
             if let Some(push) = &*self.push() {
@@ -332,55 +328,6 @@ impl App {
         self.roster.store(roster);
         self.ready.store(true, Ordering::Release);
     }
-
-    /// Logs what changed in the list of JVMs and refusals, each complaint once.
-    fn complain(&self, roster: &Roster, config: &Config, complaints: &Quiet<String>) {
-        let now = Instant::now();
-        // Shipped rules are for every JDK and collector; only the user's own are meant for what runs here.
-        let own = |rule: &Origin| config.files.iter().any(|file| *rule.file == *file.to_string_lossy());
-        let unmatched = config.profiles.iter().flat_map(|profile| profile.unmatched()).filter(own);
-        let unmatched: Vec<_> = unmatched.map(|rule| format!("{rule}: {}", rule.takes)).collect();
-        if !roster.targets.is_empty() {
-            for rule in &unmatched {
-                if complaints.is_news(rule.clone(), "unmatched", now) {
-                    tracing::warn!(rule, "the rule matches nothing of the JVMs found so far; see `explain`");
-                }
-            }
-        }
-        let mut current: HashSet<String> = unmatched.into_iter().collect();
-        let mut news = 0;
-        for refusal in &roster.refusals {
-            let subject = refusal.subject();
-            if complaints.is_news(subject.clone(), refusal.reason.as_str(), now) {
-                news += 1;
-                if news <= LOGGED {
-                    tracing::info!(subject, reason = refusal.reason.as_str(), detail = refusal.detail, "not served");
-                }
-            }
-            current.insert(subject);
-        }
-        if news > LOGGED {
-            tracing::info!(further = news - LOGGED, "not served; `list` and /targets name them");
-        }
-        complaints.retain(|subject| current.contains(subject));
-        let before = self.roster.load();
-        for (number, target) in missing(&roster.targets, &before.targets).enumerate() {
-            let (app, slot, path) = (&*target.app, target.slot, target.path.display());
-            match number {
-                0..LOGGED => tracing::info!(app, slot, %path, state = target.state.as_str(), "JVM found"),
-                LOGGED => tracing::info!("further JVMs found; `list` and /targets name them"),
-                _ => break,
-            }
-        }
-        for (number, target) in missing(&before.targets, &roster.targets).enumerate() {
-            let (app, slot, path) = (&*target.app, target.slot, target.path.display());
-            match number {
-                0..LOGGED => tracing::info!(app, slot, %path, "JVM gone"),
-                LOGGED => tracing::info!("further JVMs gone"),
-                _ => break,
-            }
-        }
-    }
 }
 
 impl Site for App {
@@ -428,11 +375,6 @@ impl otlp::Source for App {
     fn own(&self) -> (Vec<telemetry::Series>, f64) {
         (self.own_families(), telemetry::process_start_time().unwrap_or_default())
     }
-}
-
-/// The JVMs of one list that the other one does not have.
-fn missing<'a>(of: &'a [Arc<Target>], other: &'a [Arc<Target>]) -> impl Iterator<Item = &'a Arc<Target>> {
-    of.iter().filter(|target| !other.iter().any(|known| known.incarnation == target.incarnation))
 }
 
 /// Appends one exposition of one profile, with the exporter's own metrics where they are given. Returns the number of

@@ -225,3 +225,22 @@ impl Formula {
 pub fn sum_of(words: impl IntoIterator<Item = u32>) -> Formula {
     Formula::Sum(words.into_iter().map(|word| Term { word, negative: false }).collect(), Scale::One)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_total_counts_from_where_least_is_known() {
+        let cell = |since| Formula::Cell(CellId { board: BoardId::Sampler, index: 0 }, since);
+        let word = || Formula::Word(0, Scale::One);
+        for (formula, since) in [
+            (word(), Since::Start),
+            (cell(Since::Attached).scaled(8.0), Since::Attached),
+            (Formula::Total([word(), cell(Since::Before), cell(Since::Attached)].into()), Since::Before),
+            (Formula::Summary(Box::new((word(), cell(Since::Attached)))), Since::Attached),
+        ] {
+            assert_eq!(formula.since(), since, "{formula:?}");
+        }
+    }
+}

@@ -31,6 +31,7 @@ pub mod inspect;
 pub mod listing;
 pub mod mapping;
 pub mod metric;
+mod news;
 pub mod nmt;
 pub mod otlp;
 pub mod perfdata;

@@ -11,6 +11,8 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::io::Errno;
@@ -292,4 +294,33 @@ fn a_hundred_thousand_files_are_cut_and_the_others_are_served() {
     });
     let lines = exporter.log().lines().count();
     assert!(lines < 200, "{lines} lines are logged");
+}
+
+/// Each of them would be a reason to scan at once.
+#[test]
+fn directories_that_come_and_go_ask_for_no_more_than_ten_scans_a_second() {
+    let root = Root::new();
+    let _jvm = root.put("jdk25-G1", 1);
+    let exporter = Exporter::start(root.flags());
+    let scans = || exporter.scrape().value("hotspot_exporter_scans_total", &[]).unwrap_or(0.0);
+    let (over, directory) = (AtomicBool::new(false), root.path().join("hsperfdata_storm"));
+    std::thread::scope(|scope| {
+        let (over, directory, begun) = (&over, &directory, Instant::now());
+        scope.spawn(move || {
+            // Not for ever where the test fails.
+            while !over.load(Ordering::Relaxed) && begun.elapsed() < 2 * PATIENCE {
+                fs::create_dir(directory).unwrap();
+                fs::remove_dir(directory).unwrap();
+            }
+        });
+        let (began, before) = (Instant::now(), scans());
+        let counted = wait_for("the storm to be noticed", || {
+            let more = scans() - before;
+            if more >= 10.0 { Ok(more) } else { Err(more) }
+        });
+        over.store(true, Ordering::Relaxed);
+        // The first may have been due already.
+        let most = began.elapsed().as_secs_f64() * 10.0 + 1.0;
+        assert!(counted <= most, "{counted} scans, at most {most}");
+    });
 }

@@ -2,6 +2,8 @@
 //! `java` or `gcc`; most cases also need root, `unshare` and `setpriv`. What cannot run here is skipped with a reason.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod support;
+
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
@@ -500,14 +502,7 @@ fn killing_what_is_read_never_harms() {
 fn an_unprivileged_exporter_reads_its_own_user_only() {
     let Some(fake) = Fake::compile(&[]).filter(|_| is_root()) else { return };
     let exporter = fake.0.path().join("hotspot-exporter");
-    // By another program: what this process has open for writing, a child of another test may hold open, too.
-    assert!(
-        Command::new("cp")
-            .args([env!("CARGO_BIN_EXE_hotspot-exporter").as_ref(), exporter.as_os_str()])
-            .status()
-            .unwrap()
-            .success()
-    );
+    support::copy_program(env!("CARGO_BIN_EXE_hotspot-exporter"), &exporter);
     let list = |uid: &str| {
         let output = Command::new("setpriv")
             .args(["--reuid", uid, "--regid", uid, "--clear-groups"])

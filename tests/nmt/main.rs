@@ -11,6 +11,8 @@ mod jvm;
 mod live;
 mod namespaces;
 mod stopped;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::time::{Duration, Instant};
 

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::ask_once;
 use crate::jvm::{Jvm, NOBODY, Place, javas, plain_target, temporary_directory};
+use crate::support::copy_program;
 
 /// Names the directories to the client below.
 const ROOTS: &str = "NMT_TEST_ROOTS";
@@ -25,8 +26,7 @@ fn a_sidecar_without_capabilities_gets_both_tables() {
 
         // The client is this program, from where nobody can run it.
         let program = views[0].path().with_extension("client");
-        // By another program: what this process has open for writing, a child of another test may hold open, too.
-        assert!(Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&program).status().unwrap().success());
+        copy_program(std::env::current_exe().unwrap(), &program);
         let script = "mount --bind -o ro \"$1\" \"$2\" && mount --bind -o ro \"$3\" \"$4\" && shift 4 && exec \"$@\"";
         let mut client = Command::new("unshare");
         client.args(["--mount", "--pid", "--fork", "--mount-proc", "sh", "-c", script, "sh"]);
