@@ -9,27 +9,29 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
-use crate::config::{self, Config, Fingerprint, Overrides, Problems};
+use crate::config::{self, Config, Overrides};
 use crate::discovery::watch::Waker;
-use crate::discovery::{Reason, Scanner, Watch, Woken};
-use crate::exposition::{Format, finish, write_families, write_page};
-use crate::formula::Formula;
-use crate::listing::{JvmRow, Listing, RefusedRow};
-use crate::news::News;
-use crate::nmt::Poller;
-use crate::otlp::{self, Push};
+use crate::discovery::{DirectoryWatcher, RefusalReason, Scanner, Woken};
+use crate::metric::FamilySamples;
+use crate::output::otlp::{self, Push};
+use crate::output::prometheus::{self, ExpositionFormat, Pages};
 use crate::privilege;
-use crate::roster::{Boards, Census, Roster, Settings, State, Target};
-use crate::sampler::Sampler;
-use crate::server::Site;
+use crate::providers::nmt::Poller;
+use crate::providers::sampler::Sampler;
+use crate::providers::{self, Providers};
+use crate::report::list::Listing;
+use crate::server::Backend;
 use crate::service::Service;
-use crate::snapshot::{FailureReason, Snapshot, View};
-use crate::surroundings::{self, Surroundings};
+use crate::snapshot::{ReadFailure, Snapshot};
+use crate::targets::changes::ChangeLog;
+use crate::targets::{AttachProviders, Reconciler, ReconcilerSettings, TargetSet, TargetState};
 use crate::telemetry::{self, ReloadOutcome, SelfMetrics, Vocabulary};
+use crate::yaml::Fingerprint;
+use crate::yaml::Problems;
 
 /// Shortest time from one scan's start to the next, and the share of the time that scans may take: who may write to a
 /// directory can ask for as many as he likes.
@@ -42,9 +44,9 @@ const PUSH_PATIENCE: Duration = Duration::from_secs(5);
 /// The label values of the exporter's own metrics.
 pub fn vocabulary() -> Vocabulary {
     Vocabulary {
-        states: State::ALL.map(State::as_str).into(),
-        refusals: Reason::ALL.map(Reason::as_str).into(),
-        read_failures: FailureReason::ALL.map(FailureReason::as_str).into(),
+        states: TargetState::ALL.map(TargetState::as_str).into(),
+        refusals: RefusalReason::ALL.map(RefusalReason::as_str).into(),
+        read_failures: ReadFailure::ALL.map(ReadFailure::as_str).into(),
         drops: ["limit", "duplicate", "conflict"].into(),
     }
 }
@@ -74,17 +76,24 @@ impl ConfigSource {
     }
 }
 
+/// What scrapes and pushes read: the targets of the last scan, with the pages that are laid out for them.
+#[derive(Debug, Default)]
+struct Served {
+    targets: Arc<TargetSet>,
+    pages: Pages,
+}
+
 /// The running exporter, as the server sees it.
 #[derive(Debug)]
 pub struct App {
     source: ConfigSource,
     config: ArcSwap<Config>,
-    roster: ArcSwap<Roster>,
+    served: ArcSwap<Served>,
     telemetry: Arc<SelfMetrics>,
     waker: Waker,
     sampler: ArcSwapOption<Sampler>,
     poller: Arc<Poller>,
-    pushes: Arc<otlp::Statistics>,
+    pushes: Arc<otlp::PushStatistics>,
     push: Mutex<Option<Push>>,
     ready: AtomicBool,
     stopping: AtomicBool,
@@ -100,13 +109,13 @@ impl App {
         source: ConfigSource,
         config: Config,
         telemetry: Arc<SelfMetrics>,
-    ) -> std::io::Result<(Arc<Self>, Watch)> {
-        let watch = Watch::new()?;
+    ) -> std::io::Result<(Arc<Self>, DirectoryWatcher)> {
+        let watch = DirectoryWatcher::new()?;
         let poller = Arc::new(Poller::new(config.nmt.clone()));
         let app = Self {
             source,
             config: ArcSwap::from_pointee(config),
-            roster: ArcSwap::default(),
+            served: ArcSwap::default(),
             telemetry,
             waker: watch.waker(),
             sampler: ArcSwapOption::empty(),
@@ -124,7 +133,7 @@ impl App {
     ///
     /// # Errors
     /// No thread can be started.
-    pub fn start_scanning(self: &Arc<Self>, watch: Watch) -> std::io::Result<JoinHandle<()>> {
+    pub fn start_scanning(self: &Arc<Self>, watch: DirectoryWatcher) -> std::io::Result<JoinHandle<()>> {
         let app = Arc::clone(self);
         std::thread::Builder::new().name("scan".to_owned()).spawn(move || app.scan_until_stopped(watch))
     }
@@ -144,30 +153,30 @@ impl App {
     /// nothing is sampled: both need time.
     pub fn scan_once(&self) -> Snapshot {
         let config = self.config.load_full();
-        let surroundings = Surroundings::new(None, None, config.discovery.procfs.visible());
-        let mut census = Census::new(Settings::from(&*config), Box::new(surroundings));
+        let providers = Providers::new(None, None);
+        let mut reconciler = Reconciler::new(ReconcilerSettings::from(&*config), Box::new(providers));
         let scan = Scanner::new(&config.discovery).scan(&|_| false);
-        self.publish(census.update(scan), Duration::ZERO);
-        Snapshot::take(self.roster.load_full(), Instant::now() + Duration::from_secs(60))
+        self.publish(reconciler.update(scan), Duration::ZERO);
+        Snapshot::take(self.targets(), Instant::now() + Duration::from_secs(60))
     }
 
-    fn scan_until_stopped(self: &Arc<Self>, mut watch: Watch) {
+    fn scan_until_stopped(self: &Arc<Self>, mut watch: DirectoryWatcher) {
         let mut config = self.config.load_full();
         let mut scanner = Scanner::new(&config.discovery);
-        let mut census = Census::new(Settings::from(&*config), Box::new(self.surroundings(&config)));
-        let news = News::default();
+        let mut reconciler = Reconciler::new(ReconcilerSettings::from(&*config), Box::new(self.providers(&config)));
+        let news = ChangeLog::default();
         let mut files = config.seen.clone();
         while !self.stopping.load(Ordering::Acquire) {
             let started = Instant::now();
-            let scan = scanner.scan(&|id| census.follows(id));
+            let scan = scanner.scan(&|id| reconciler.follows(id));
             watch.follow(&scan.watched);
-            let roster = census.update(scan);
-            let unsettled = roster.unsettled;
-            news.tell(&self.roster.load(), &roster, &config);
-            self.publish(roster, started.elapsed());
-            self.service.scanned(&self.roster.load());
+            let target_set = reconciler.update(scan);
+            let unsettled = target_set.unsettled;
+            news.tell(&self.targets(), &target_set, &config);
+            self.publish(target_set, started.elapsed());
+            self.service.scanned(&self.targets());
             if let Some(push) = &*self.push() {
-                push.ended(census.take_ended());
+                push.ended(reconciler.take_ended());
             }
             let rest = if unsettled { Duration::ZERO } else { config.discovery.interval };
             self.rest(&watch, started, rest);
@@ -179,18 +188,18 @@ impl App {
                 current = self.config.load_full();
             }
             if !Arc::ptr_eq(&current, &config) {
-                let boards = self.reconfigure(&config, &current);
+                let providers = self.reconfigure(&config, &current);
                 config = current;
                 files = config.seen.clone();
                 scanner = Scanner::new(&config.discovery);
-                census.reconfigure(Settings::from(&*config), boards);
+                reconciler.reconfigure(ReconcilerSettings::from(&*config), providers);
             }
         }
     }
 
     /// Waits for the next scan after the one that began at `started`: until something happens, at most `interval`, and at
     /// least as long as keeps scans from taking all of the time.
-    fn rest(&self, watch: &Watch, started: Instant, interval: Duration) {
+    fn rest(&self, watch: &DirectoryWatcher, started: Instant, interval: Duration) {
         let began = Instant::now();
         let pause = BETWEEN_SCANS.max((began - started) * SHARE).min(self.config.load().discovery.interval);
         self.sleep(began + interval, |time| watch.wait(time) != Woken::Timeout);
@@ -260,7 +269,7 @@ impl App {
                 }
             }
             None if config.enabled => {
-                let source = Arc::clone(self) as Arc<dyn otlp::Source>;
+                let source = Arc::clone(self) as Arc<dyn otlp::PushSource>;
                 match Push::start(config.clone(), source, Arc::clone(&self.pushes)) {
                     Ok(started) => *push = Some(started),
                     Err(error) => tracing::error!(%error, "cannot start the thread that pushes over OTLP"),
@@ -270,9 +279,14 @@ impl App {
         }
     }
 
-    /// Takes a snapshot, and counts and acts on what could not be read.
-    fn snapshot_until(&self, deadline: Instant) -> Snapshot {
-        let snapshot = Snapshot::take(self.roster.load_full(), deadline);
+    /// The targets of the last scan.
+    fn targets(&self) -> Arc<TargetSet> {
+        Arc::clone(&self.served.load().targets)
+    }
+
+    /// Takes a snapshot of these targets, and counts and acts on what could not be read.
+    fn snapshot_of(&self, targets: Arc<TargetSet>, deadline: Instant) -> Snapshot {
+        let snapshot = Snapshot::take(targets, deadline);
         for failure in &snapshot.failures {
             self.telemetry.read_failed(failure.reason.as_str());
         }
@@ -283,25 +297,25 @@ impl App {
     }
 
     /// Starts what is known of JVMs beside their counters.
-    fn surroundings(&self, config: &Config) -> Surroundings {
-        let sampler = surroundings::start_sampler(&config.sampling);
+    fn providers(&self, config: &Config) -> Providers {
+        let sampler = providers::start_sampler(&config.sampling);
         self.sampler.store(sampler.clone());
-        Surroundings::new(sampler, Some(Arc::clone(&self.poller)), config.discovery.procfs.visible())
+        Providers::new(sampler, Some(Arc::clone(&self.poller)))
     }
 
-    /// Puts a new configuration into force. Boards are made anew only where they depend on what has changed, since
+    /// Puts a new configuration into force. AttachProviders are made anew only where they depend on what has changed, since
     /// sums and histograms start anew with them.
-    fn reconfigure(self: &Arc<Self>, old: &Config, new: &Config) -> Option<Box<dyn Boards>> {
+    fn reconfigure(self: &Arc<Self>, old: &Config, new: &Config) -> Option<Box<dyn AttachProviders>> {
         self.poller.configure(new.nmt.clone());
         if old.otlp != new.otlp {
             self.push_as(&new.otlp);
         }
         let same = old.sampling == new.sampling && old.discovery.procfs == new.discovery.procfs;
-        (!same).then(|| Box::new(self.surroundings(new)) as Box<dyn Boards>)
+        (!same).then(|| Box::new(self.providers(new)) as Box<dyn AttachProviders>)
     }
 
     /// The exporter's own metrics.
-    pub fn own_families(&self) -> Vec<telemetry::Series> {
+    pub fn own_families(&self) -> Vec<FamilySamples> {
         let sampler = self.sampler.load();
         let sampled = sampler.as_ref().map(|sampler| sampler.statistics()).unwrap_or_default();
         let mut families = self.telemetry.families();
@@ -313,41 +327,44 @@ impl App {
         families
     }
 
-    fn publish(&self, roster: Arc<Roster>, took: Duration) {
+    fn publish(&self, target_set: Arc<TargetSet>, took: Duration) {
         let mut refused = BTreeMap::new();
-        for refusal in &roster.refusals {
+        for refusal in &target_set.refusals {
             *refused.entry(refusal.reason.as_str()).or_insert(0) += 1;
         }
-        let states = State::ALL.map(|state| (state.as_str(), roster.count(state) as u64));
+        let states = TargetState::ALL.map(|state| (state.as_str(), target_set.count(state) as u64));
         let dropped = [
-            ("limit", roster.dropped.limit),
-            ("duplicate", roster.dropped.duplicate),
-            ("conflict", roster.dropped.conflict),
+            ("limit", target_set.dropped.limit),
+            ("duplicate", target_set.dropped.duplicate),
+            ("conflict", target_set.dropped.conflict),
         ];
         self.telemetry.scanned(took, &states.into(), &refused, &dropped.map(|(why, n)| (why, n.into())).into());
-        self.roster.store(roster);
+        let pages = Pages::of(&target_set, &self.served.load().pages);
+        self.served.store(Arc::new(Served { targets: target_set, pages }));
         self.ready.store(true, Ordering::Release);
     }
 }
 
-impl Site for App {
+impl Backend for App {
     fn profiles(&self) -> Vec<String> {
         self.config.load().profiles.iter().map(|profile| profile.name.to_string()).collect()
     }
 
-    fn exposition(&self, profile: &str, format: Format, deadline: Instant, out: &mut Vec<u8>) -> bool {
+    fn exposition(&self, profile: &str, format: ExpositionFormat, deadline: Instant, out: &mut Vec<u8>) -> bool {
         let Some(index) = self.config.load().profiles.iter().position(|known| *known.name == *profile) else {
             return false;
         };
-        let snapshot = self.snapshot_until(deadline);
+        let served = self.served.load_full();
+        let snapshot = self.snapshot_of(Arc::clone(&served.targets), deadline);
         let own = (index == 0).then(|| self.own_families());
-        let samples = render(&snapshot, profile, format, own.as_deref(), out);
+        let page = served.pages.get(profile).map(|page| &**page);
+        let samples = prometheus::write(&snapshot, page, format, own.as_deref(), out);
         self.telemetry.set_samples(profile, samples as u64);
         true
     }
 
     fn targets(&self) -> Listing {
-        listing(&Snapshot::take(self.roster.load_full(), Instant::now() + Duration::from_secs(5)))
+        Listing::of(&Snapshot::take(self.targets(), Instant::now() + Duration::from_secs(5)))
     }
 
     fn is_ready(&self) -> bool {
@@ -363,97 +380,16 @@ impl Site for App {
     }
 }
 
-impl otlp::Source for App {
+impl otlp::PushSource for App {
     fn snapshot(&self) -> Snapshot {
-        self.snapshot_until(Instant::now() + PUSH_PATIENCE)
+        self.snapshot_of(self.targets(), Instant::now() + PUSH_PATIENCE)
     }
 
     fn last_snapshot(&self) -> Snapshot {
-        Snapshot::last(self.roster.load().targets.clone())
+        Snapshot::last(self.targets().targets.clone())
     }
 
-    fn own(&self) -> (Vec<telemetry::Series>, f64) {
+    fn own(&self) -> (Vec<FamilySamples>, f64) {
         (self.own_families(), telemetry::process_start_time().unwrap_or_default())
-    }
-}
-
-/// Appends one exposition of one profile, with the exporter's own metrics where they are given. Returns the number of
-/// the JVMs' samples.
-pub fn render(
-    snapshot: &Snapshot,
-    profile: &str,
-    format: Format,
-    own: Option<&[telemetry::Series]>,
-    out: &mut Vec<u8>,
-) -> usize {
-    let views: Vec<View<'_>> = (0..snapshot.roster.targets.len() as u32).map(|index| snapshot.of(index)).collect();
-    let mut samples = 0;
-    if let Some((_, page)) = snapshot.roster.pages.iter().find(|(name, _)| **name == *profile) {
-        samples = write_page(page, format, |target| &views[target as usize], out);
-    }
-    if let Some(own) = own {
-        write_families(own, format, out);
-    }
-    finish(format, out);
-    samples
-}
-
-/// What `list` prints and `/targets` serves.
-pub fn listing(snapshot: &Snapshot) -> Listing {
-    let mut listing = Listing::default();
-    for (index, target) in (0..).zip(&snapshot.roster.targets) {
-        let view = snapshot.of(index);
-        if !view.is_gone() {
-            listing.jvms.push(row(target, &view));
-        }
-    }
-    for starting in &snapshot.roster.starting {
-        listing.jvms.push(JvmRow {
-            pid: starting.pid.or(Some(starting.vpid)).and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0),
-            state: State::Starting.as_str().to_owned(),
-            path: Some(starting.path.display().to_string()).filter(|path| !path.is_empty()),
-            via: starting.via.map(|via| via.as_str().to_owned()),
-            ..JvmRow::default()
-        });
-    }
-    for refusal in &snapshot.roster.refusals {
-        listing.refused.push(RefusedRow {
-            path: refusal.path.as_ref().map(|path| path.display().to_string()),
-            pid: refusal.pid.and_then(|pid| u32::try_from(pid).ok()),
-            reason: refusal.reason.as_str().to_owned(),
-            detail: refusal.detail.clone(),
-            remedy: String::new(),
-        });
-    }
-    listing
-}
-
-fn row(target: &Target, view: &View<'_>) -> JvmRow {
-    let number = |formula: &Option<Formula>| Some(formula.as_ref()?.evaluate(view)?.as_f64());
-    let bytes = |formula| number(formula).filter(|bytes| *bytes >= 0.0).map(|bytes| bytes as u64);
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-    let own = ["app", "slot"];
-    JvmRow {
-        app: Some(target.app.to_string()),
-        slot: Some(target.slot),
-        pid: u32::try_from(target.process.as_ref().map_or(target.vpid, |process| process.pid)).ok(),
-        state: target.state.as_str().to_owned(),
-        main_class: target.jvm.main.clone(),
-        java_version: target.jvm.java_version.clone(),
-        gc: target.jvm.collector.map(|collector| collector.name().to_owned()),
-        path: Some(target.path.display().to_string()),
-        via: Some(target.region.via().as_str().to_owned()),
-        labels: target
-            .identity
-            .iter()
-            .filter(|(name, _)| !own.contains(name))
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect(),
-        uptime_seconds: number(&target.vitals.start_time).map(|start| (now - start).max(0.0)),
-        heap_used: bytes(&target.vitals.heap_used),
-        heap_committed: bytes(&target.vitals.heap_committed),
-        heap_limit: bytes(&target.vitals.heap_limit),
-        vm_vendor: target.jvm.vm_vendor.clone(),
-        user: Some(target.user.to_string()),
     }
 }

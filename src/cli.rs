@@ -66,10 +66,10 @@ pub struct Flags {
     pub allow_active_as_root: bool,
     /// Least severe level that is logged.
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", global = true)]
-    pub log_level: log::Level,
+    pub log_level: log::LogLevel,
     /// Form of the log lines on standard error.
     #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt", global = true)]
-    pub log_format: log::Format,
+    pub log_format: log::LogFormat,
 }
 
 /// What to do instead of serving.

@@ -2,11 +2,11 @@
 //!
 //! # Flow
 //! ```text
-//! roots, /proc ─► discovery ─► roster ──Image, once──► hotspot ──facts──► mapping ──Plan, Page──┐
+//! roots, /proc ─► discovery ─► target_set ──Image, once──► hotspot ──facts──► mapping ──Plan, Page──┐
 //!                    files       └─ Region ── words, per scrape ──► snapshot ───────────────────┴─► exposition ─► server
 //!                                                                       └► otlp
 //! ```
-//! [`discovery`] finds region files and gives a reason for each that it does not open. [`roster`] follows their JVMs: it
+//! [`discovery`] finds region files and gives a reason for each that it does not open. [`target_set`] follows their JVMs: it
 //! maps each [`perfdata::Region`], decodes one [`perfdata::Image`] of it, has [`hotspot`] derive facts from the image and
 //! [`mapping`] turn facts and counters into a plan of series by the rules of [`config`]. At a scrape, [`snapshot`] loads
 //! the words of every JVM, and [`exposition`] writes them between pieces of text that were laid out when the plan was
@@ -24,24 +24,20 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod discovery;
-pub mod exposition;
-pub mod formula;
+pub mod fact;
 pub mod hotspot;
-pub mod inspect;
-pub mod listing;
-pub mod mapping;
 pub mod metric;
-mod news;
-pub mod nmt;
-pub mod otlp;
+pub mod output;
 pub mod perfdata;
 pub mod privilege;
-pub mod process;
-pub mod roster;
-pub mod sampler;
+pub mod proc;
+pub mod providers;
+pub mod report;
+pub mod rules;
 pub mod server;
 pub mod service;
-pub mod sheet;
 pub mod snapshot;
-pub mod surroundings;
+pub mod targets;
 pub mod telemetry;
+pub mod tls;
+pub mod yaml;

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use hotspot_exporter::app::{App, ConfigSource, listing, render, vocabulary};
+use hotspot_exporter::app::{App, ConfigSource, vocabulary};
 use hotspot_exporter::cli::{Cli, Command, Flags, OutputFormat};
-use hotspot_exporter::config::{Config, Problems};
-use hotspot_exporter::exposition::Format;
-use hotspot_exporter::server::{self, Bound, Options, Site, Web, healthcheck};
+use hotspot_exporter::config::Config;
+use hotspot_exporter::output::prometheus::{self, ExpositionFormat, Pages};
+use hotspot_exporter::report::list::Listing;
+use hotspot_exporter::server::{self, Backend, Bound, Options, Web, healthcheck};
 use hotspot_exporter::telemetry::{SelfMetrics, log};
-use hotspot_exporter::{discovery, inspect, nmt, privilege, service};
+use hotspot_exporter::yaml::Problems;
+use hotspot_exporter::{discovery, privilege, report, service};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// `EX_USAGE` of sysexits.h.
@@ -69,29 +71,29 @@ fn run(command: &Command, source: ConfigSource, config: Config) -> anyhow::Resul
     match command {
         Command::List { format } => {
             let (app, _) = App::new(source, config, SelfMetrics::new(vocabulary()))?;
-            let listing = listing(&app.scan_once());
+            let listing = Listing::of(&app.scan_once());
             match format {
                 OutputFormat::Table => print(&listing.table()),
                 OutputFormat::Json => print(&format!("{}\n", serde_json::to_string_pretty(&listing)?)),
             }
         }
         Command::Dump { subject, format } => {
-            let image = inspect::image(subject, &config)?;
+            let image = report::image(subject, &config)?;
             match format {
-                OutputFormat::Table => print(&inspect::dump_table(&image)),
+                OutputFormat::Table => print(&report::dump_table(&image)),
                 OutputFormat::Json => {
-                    print(&format!("{}\n", serde_json::to_string_pretty(&inspect::dump_json(&image))?))
+                    print(&format!("{}\n", serde_json::to_string_pretty(&report::dump_json(&image))?))
                 }
             }
         }
         Command::Nmt { subject, format } => {
-            let summary = inspect::native_memory(subject, &config)?;
+            let summary = report::native_memory(subject, &config)?;
             match format {
-                OutputFormat::Table => print(&nmt::table(&summary)),
+                OutputFormat::Table => print(&hotspot_exporter::providers::nmt::table(&summary)),
                 OutputFormat::Json => print(&format!("{}\n", serde_json::to_string_pretty(&summary)?)),
             }
         }
-        Command::Explain { subject } => print(&inspect::explain(subject, &config)?),
+        Command::Explain { subject } => print(&report::explain(subject, &config)?),
         Command::Healthcheck { url } => {
             runtime()?.block_on(healthcheck::healthcheck(url, healthcheck::DEADLINE))?;
             Ok(())
@@ -105,7 +107,9 @@ fn once(source: ConfigSource, config: Config) -> anyhow::Result<()> {
     let (app, _) = App::new(source, config, telemetry)?;
     let snapshot = app.scan_once();
     let mut text = Vec::new();
-    render(&snapshot, &profile, Format::Text, Some(&app.own_families()), &mut text);
+    let pages = Pages::of(&snapshot.target_set, &Pages::default());
+    let page = pages.get(&profile).map(|page| &**page);
+    prometheus::write(&snapshot, page, ExpositionFormat::Text, Some(&app.own_families()), &mut text);
     print(&String::from_utf8_lossy(&text))
 }
 
@@ -182,7 +186,7 @@ fn serve(flags: &Flags, source: ConfigSource, config: Config, web: Web) -> anyho
             asked.await;
             let _ = ending.send(());
         };
-        server::serve(bound, options, Arc::clone(&app) as Arc<dyn Site>, telemetry, asked).await;
+        server::serve(bound, options, Arc::clone(&app) as Arc<dyn Backend>, telemetry, asked).await;
         app.stop();
         let _ = flushing.await;
         let _ = tokio::task::spawn_blocking(move || scanning.join()).await;

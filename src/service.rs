@@ -11,7 +11,7 @@ use std::time::Duration;
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
 
-use crate::roster::{Roster, State};
+use crate::targets::{TargetSet, TargetState};
 
 /// The unit that the exporter runs as, if it does.
 #[derive(Debug)]
@@ -48,8 +48,8 @@ impl Service {
     }
 
     /// A scan ended. The first makes the unit ready.
-    pub fn scanned(&self, roster: &Roster) {
-        let status = self.status(roster);
+    pub fn scanned(&self, target_set: &TargetSet) {
+        let status = self.status(target_set);
         let mut states = vec![NotifyState::Status(&status)];
         if !self.ready.swap(true, Ordering::Relaxed) {
             states.push(NotifyState::Ready);
@@ -58,9 +58,9 @@ impl Service {
         self.alive();
     }
 
-    fn status(&self, roster: &Roster) -> String {
-        let (served, stalled) = (roster.targets.len(), roster.count(State::Stalled));
-        let (starting, refused) = (roster.starting.len(), roster.refusals.len());
+    fn status(&self, target_set: &TargetSet) -> String {
+        let (served, stalled) = (target_set.targets.len(), target_set.count(TargetState::Stalled));
+        let (starting, refused) = (target_set.starting.len(), target_set.refusals.len());
         let mut status = format!("{served} JVMs served, {stalled} stalled, {starting} starting, {refused} not served");
         if self.reload_failed.load(Ordering::Relaxed) {
             status.push_str("; the last reload failed, an old configuration is in force");

@@ -1,67 +1,40 @@
 //! One moment of every JVM, from which all outputs of that moment are written.
 
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::{Instant, UNIX_EPOCH};
 
-use crate::discovery;
-use crate::formula::{BoardId, CellId, Since, Source};
-use crate::hotspot::Fact;
+use crate::fact::{ProviderId, PublishedId, Since, Values};
 use crate::metric::Value;
-use crate::perfdata::{Freshness, MemoryError, RegionError, Writer};
-use crate::roster::{Roster, State, Target};
+use crate::perfdata::{LayoutChange, MemoryError, RegionError, Writer};
+use crate::proc;
+use crate::targets::{Target, TargetSet, TargetState};
 
-/// What a board publishes: facts whose formulas are cells of that board, and one value per cell.
-pub type Reading = (Arc<[Fact]>, Vec<Option<Value>>);
-
-/// The facts as an `Arc` that all JVMs with equal facts have in common: a thousand of a kind hold them once.
-pub fn share(facts: Vec<Fact>) -> Arc<[Fact]> {
-    static SHARED: Mutex<Vec<Weak<[Fact]>>> = Mutex::new(Vec::new());
-    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-    shared.retain(|other| other.strong_count() > 0);
-    if let Some(same) = shared.iter().filter_map(Weak::upgrade).find(|other| **other == *facts) {
-        return same;
-    }
-    let facts: Arc<[Fact]> = facts.into();
-    shared.push(Arc::downgrade(&facts));
-    facts
-}
-
-/// A board, whose it is, and the facts from which plans were made.
-pub type Attached = (BoardId, Arc<dyn Board>, Arc<[Fact]>);
-
-/// Values that another part of the program has for one JVM: NMT, /proc, the sampler.
-pub trait Board: Debug + Send + Sync {
-    /// The facts and their values now, cell by cell. Must not block on the JVM, a file or a socket. The same facts are
-    /// given as the same `Arc`: a new one makes the JVM's plan anew.
-    fn read(&self) -> Reading;
-}
-
-/// Every JVM of a roster at one moment.
+/// Every JVM of a target_set at one moment.
 #[derive(Debug)]
 pub struct Snapshot {
     /// The JVMs, in the order of `samples`.
-    pub roster: Arc<Roster>,
+    pub target_set: Arc<TargetSet>,
     samples: Vec<Sample>,
     words: Vec<i64>,
-    /// What kept JVMs of the roster from being read.
-    pub failures: Vec<Failure>,
-    /// A JVM's plan no longer fits it, or it is gone: the roster should be made anew soon.
+    /// What kept JVMs of the target_set from being read.
+    pub failures: Vec<UnreadTarget>,
+    /// A JVM's plan no longer fits it, or it is gone: the target_set should be made anew soon.
     pub outdated: bool,
 }
 
-/// A JVM that could not be read, by its index in the roster.
+/// A JVM that could not be read, by its index in the target_set.
 #[derive(Debug)]
-pub struct Failure {
-    /// Index in the roster.
+pub struct UnreadTarget {
+    /// Index in the target_set.
     pub target: usize,
     /// Why.
-    pub reason: FailureReason,
+    pub reason: ReadFailure,
 }
 
-/// Why a JVM of the roster gave no values.
+/// Why a JVM of the target_set gave no values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum FailureReason {
+pub enum ReadFailure {
     /// The process ended, or the last writer of its region is gone.
     Exited,
     /// Another JVM took the region over.
@@ -76,7 +49,7 @@ pub enum FailureReason {
     Deadline,
 }
 
-impl FailureReason {
+impl ReadFailure {
     /// Every reason, for metrics that show zeros too.
     pub const ALL: [Self; 6] =
         [Self::Exited, Self::Replaced, Self::Truncated, Self::Unsettled, Self::Io, Self::Deadline];
@@ -94,7 +67,7 @@ impl FailureReason {
     }
 }
 
-impl From<&RegionError> for FailureReason {
+impl From<&RegionError> for ReadFailure {
     fn from(error: &RegionError) -> Self {
         match error {
             RegionError::Truncated | RegionError::Size(_) => Self::Truncated,
@@ -116,21 +89,21 @@ struct Sample {
     first: Option<usize>,
     /// The JVM is gone: not even `jvm_up` is left of it.
     gone: bool,
-    boards: [Vec<Option<Value>>; BoardId::COUNT],
+    providers: [Vec<Option<Value>>; ProviderId::COUNT],
     /// When the JVM started, and when the exporter began to watch it, in seconds since the epoch.
     started: Option<f64>,
     attached: Option<f64>,
 }
 
 impl Snapshot {
-    /// Reads every JVM of `roster`. Those not reached before `deadline` are marked as unreadable.
-    pub fn take(roster: Arc<Roster>, deadline: Instant) -> Self {
-        let exited = exited(&roster.targets);
-        Self::read(roster, |index| {
+    /// Reads every JVM of `target_set`. Those not reached before `deadline` are marked as unreadable.
+    pub fn take(target_set: Arc<TargetSet>, deadline: Instant) -> Self {
+        let exited = exited(&target_set.targets);
+        Self::read(target_set, |index| {
             if exited.get(index).copied().unwrap_or(false) {
-                Err(FailureReason::Exited)
+                Err(ReadFailure::Exited)
             } else if Instant::now() >= deadline {
-                Err(FailureReason::Deadline)
+                Err(ReadFailure::Deadline)
             } else {
                 Ok(())
             }
@@ -139,45 +112,45 @@ impl Snapshot {
 
     /// The last values of JVMs, whether they live or not: a region that is mapped outlives its JVM.
     pub fn last(targets: Vec<Arc<Target>>) -> Self {
-        Self::read(Arc::new(Roster { targets, ..Roster::default() }), |_| Ok(()))
+        Self::read(Arc::new(TargetSet { targets, ..TargetSet::default() }), |_| Ok(()))
     }
 
-    /// Reads the JVMs of `roster` of which, by their index, nothing speaks against it.
-    fn read(roster: Arc<Roster>, may_read: impl Fn(usize) -> Result<(), FailureReason>) -> Self {
+    /// Reads the JVMs of `target_set` of which, by their index, nothing speaks against it.
+    fn read(target_set: Arc<TargetSet>, may_read: impl Fn(usize) -> Result<(), ReadFailure>) -> Self {
         let mut snapshot = Self {
-            samples: Vec::with_capacity(roster.targets.len()),
-            words: Vec::with_capacity(roster.words()),
+            samples: Vec::with_capacity(target_set.targets.len()),
+            words: Vec::with_capacity(target_set.words()),
             failures: Vec::new(),
             outdated: false,
-            roster: Arc::clone(&roster),
+            target_set: Arc::clone(&target_set),
         };
         let mut row = Vec::new();
-        for (index, target) in roster.targets.iter().enumerate() {
+        for (index, target) in target_set.targets.iter().enumerate() {
             let mut sample = Sample::default();
             let outcome = may_read(index).and_then(|()| {
-                target.region.gather(&target.seal, &target.words, &mut row).map_err(|error| (&error).into())
+                target.region.read(&target.region_identity, &target.words, &mut row).map_err(|error| (&error).into())
             });
             match outcome {
                 Ok(freshness) => {
-                    snapshot.outdated |= freshness == Freshness::Grown;
-                    if target.state != State::Stalled {
+                    snapshot.outdated |= freshness == LayoutChange::Grown;
+                    if target.state != TargetState::Stalled {
                         sample.first = Some(snapshot.words.len());
                         snapshot.words.extend_from_slice(&row);
                     }
-                    for (id, board, shape) in &target.boards {
-                        let (facts, values) = board.read();
+                    for (id, provider, shape) in &target.providers {
+                        let (facts, values) = provider.read();
                         let same = Arc::ptr_eq(&facts, shape);
                         snapshot.outdated |= !same;
-                        // Of a board that has grown, the cells that the plan knows are still what they were.
+                        // Of a provider that has grown, the cells that the plan knows are still what they were.
                         if same || facts.starts_with(shape) {
-                            sample.boards[*id as usize] = values;
+                            sample.providers[*id as usize] = values;
                         }
                     }
                 }
                 Err(reason) => {
-                    sample.gone = matches!(reason, FailureReason::Exited | FailureReason::Replaced);
-                    snapshot.outdated |= reason != FailureReason::Deadline;
-                    snapshot.failures.push(Failure { target: index, reason });
+                    sample.gone = matches!(reason, ReadFailure::Exited | ReadFailure::Replaced);
+                    snapshot.outdated |= reason != ReadFailure::Deadline;
+                    snapshot.failures.push(UnreadTarget { target: index, reason });
                 }
             }
             snapshot.samples.push(sample);
@@ -212,14 +185,14 @@ impl View<'_> {
     }
 }
 
-impl Source for View<'_> {
+impl Values for View<'_> {
     fn word(&self, index: u32) -> Option<i64> {
         self.words?.get(index as usize).copied()
     }
 
-    fn cell(&self, id: CellId) -> Option<Value> {
+    fn cell(&self, id: PublishedId) -> Option<Value> {
         self.words?;
-        self.sample?.boards[id.board as usize].get(id.index as usize).cloned().flatten()
+        self.sample?.providers[id.provider as usize].get(id.index as usize).cloned().flatten()
     }
 
     fn is_up(&self) -> Option<bool> {
@@ -239,7 +212,7 @@ impl Source for View<'_> {
 /// that is unlinked and has no writer left. (A tmp cleaner unlinks files of living JVMs, so unlinked is not dead.)
 fn exited(targets: &[Arc<Target>]) -> Vec<bool> {
     let processes: Vec<_> = targets.iter().filter_map(|target| target.process.as_deref()).collect();
-    let mut ended = discovery::exited(&processes).into_iter();
+    let mut ended = proc::exited(&processes).into_iter();
     targets
         .iter()
         .map(|target| match &target.process {

@@ -4,16 +4,16 @@ use std::io;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
-use super::decode::{Decoder, Path, suggest};
 use super::otlp::{self, Draft, Files};
 use super::schema::{self, keys};
-use super::yaml::{self, Node, Position};
 use super::{
     Config, Discovery, Enabled, Fingerprint, Identity, Limits, Nmt, NmtMode, Overrides, Problem, Problems, Sampling,
 };
-use crate::mapping::Profile;
-use crate::mapping::check::check;
-use crate::mapping::rule::{Rule, decode_rules};
+use crate::rules::Profile;
+use crate::rules::check::check;
+use crate::rules::rule::{Rule, decode_rules};
+use crate::yaml::decode::{Decoder, Path, suggest};
+use crate::yaml::document::{self as yaml, Node, Position};
 
 /// The embedded configuration: every key with its default, commented.
 pub const DEFAULT: &str = include_str!("../../config/hotspot-exporter.yaml");

@@ -1,29 +1,25 @@
 //! The configuration: YAML to checked types. What a value of these types says has been checked; nothing behind this
 //! module looks at YAML again.
 
-pub(crate) mod decode;
-mod fingerprint;
 mod load;
 mod otlp;
 #[cfg(test)]
 mod otlp_tests;
-mod problem;
 mod schema;
 #[cfg(test)]
 mod tests;
-pub(crate) mod yaml;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use fingerprint::Fingerprint;
+pub(crate) use crate::yaml::Fingerprint;
+pub use crate::yaml::{Problem, Problems};
 pub use load::{DEFAULT, load};
-pub use otlp::{Compression, HistogramForm, Otlp, OtlpProtocol, Pem, Temporality, Tls};
-pub use problem::{Problem, Problems};
+pub use otlp::{Compression, HistogramForm, Otlp, OtlpProtocol, Temporality};
 
-use crate::mapping::Profile;
-use crate::perfdata::Access;
+use crate::perfdata::FileMode;
+use crate::rules::{Profile, SeriesLimits};
 
 /// Everything the program can be told.
 #[derive(Clone, Debug)]
@@ -58,7 +54,7 @@ pub struct Discovery {
     /// The proc file system to look for processes in.
     pub procfs: Procfs,
     /// How region files are read.
-    pub access: Access,
+    pub access: FileMode,
     /// Whether JVMs without a readable file are read from their memory.
     pub processes: Processes,
 }
@@ -79,7 +75,7 @@ impl Default for Discovery {
             interval: Duration::from_secs(5),
             roots: ["/tmp", "/hsperf/{container}"].map(|path| RootPattern { pattern: path.to_owned() }).into(),
             procfs: Procfs::default(),
-            access: Access::default(),
+            access: FileMode::default(),
             processes: Processes::default(),
         }
     }
@@ -195,15 +191,13 @@ pub enum NmtMode {
 pub struct Limits {
     /// JVMs served at one time; further ones are refused.
     pub max_jvms: usize,
-    /// Series per JVM and profile; further ones are dropped and counted.
-    pub max_series_per_jvm: usize,
-    /// Bytes of a label value; longer ones are cut at a character.
-    pub max_label_value_length: usize,
+    /// Bounds on what the rules make of one JVM.
+    pub series: SeriesLimits,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_jvms: 1000, max_series_per_jvm: 1000, max_label_value_length: 128 }
+        Self { max_jvms: 1000, series: SeriesLimits::default() }
     }
 }
 

@@ -4,18 +4,17 @@
 //! the default. So the environment replaces the file, as the command line does. The specification has the environment
 //! ignored where its own configuration file is in use; the file here is not that one, and says much else.
 
-use std::fmt;
 use std::io;
 use std::path::{Path as FilePath, PathBuf};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Uri};
 
-use super::decode::{Decoder, Path};
 use super::schema::{HOUR, SECOND, TEXT_MAXIMUM, between, fields, put};
-use super::yaml::Node;
 use super::{Problem, Problems};
-use crate::otlp::tls;
+use crate::tls::{self, ClientTls, Pem};
+use crate::yaml::decode::{Decoder, Path};
+use crate::yaml::document::Node;
 
 /// Where metrics go over HTTP below a base address.
 const HTTP_PATH: &str = "/v1/metrics";
@@ -38,7 +37,7 @@ pub struct Otlp {
     /// Sent with every request; values are not shown.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Whom to trust, and who we are.
-    pub tls: Tls,
+    pub tls: ClientTls,
     /// Whether sums and histograms are totals or differences.
     pub temporality: Temporality,
     /// Buckets of histograms.
@@ -47,6 +46,13 @@ pub struct Otlp {
     pub service_name: Option<String>,
     /// Of every resource that does not know better.
     pub resource_attributes: Vec<(String, String)>,
+}
+
+impl Otlp {
+    /// Whether the endpoint's scheme asks for TLS.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.endpoint.scheme_str() == Some("https")
+    }
 }
 
 impl Default for Otlp {
@@ -59,7 +65,7 @@ impl Default for Otlp {
             timeout: Duration::from_secs(10),
             compression: Compression::None,
             headers: Vec::new(),
-            tls: Tls::default(),
+            tls: ClientTls::default(),
             temporality: Temporality::default(),
             histograms: HistogramForm::default(),
             service_name: None,
@@ -106,25 +112,6 @@ pub enum HistogramForm {
     Explicit,
     /// Base-2 exponential buckets, where a histogram has them.
     Exponential,
-}
-
-/// The files of a TLS client, as texts in PEM.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tls {
-    /// Certificates to trust; without them, those of the system.
-    pub roots: Option<Pem>,
-    /// Certificate chain and key of the client.
-    pub identity: Option<(Pem, Pem)>,
-}
-
-/// The text of a PEM file, which is not shown: it may be a key.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Pem(pub String);
-
-impl fmt::Debug for Pem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Pem({} bytes)", self.0.len())
-    }
 }
 
 const PROTOCOLS: [(&str, OtlpProtocol); 2] =
@@ -285,7 +272,7 @@ fn headers(
     let mut headers = Vec::new();
     for (key, field) in decoder.pairs(node, path).into_iter().take(LIST_MAXIMUM) {
         let path = &path.key(&key.text);
-        let value = if matches!(field.data, super::yaml::Data::Mapping(_)) {
+        let value = if matches!(field.data, crate::yaml::document::NodeData::Mapping(_)) {
             let inner = decoder.fields(field, path, &["file"]);
             let Some((_, node)) = inner.first() else {
                 decoder.report(field.position, path, "the header has no value", "write `{file: /run/secrets/token}`");
@@ -340,7 +327,8 @@ fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> 
 /// An address with a scheme and a host.
 fn address(text: &str) -> Result<Uri, String> {
     let uri: Result<Uri, _> = text.parse();
-    let problem = || format!("expected an http:// or https:// address, found `{}`", super::yaml::excerpt(text));
+    let problem =
+        || format!("expected an http:// or https:// address, found `{}`", crate::yaml::document::excerpt(text));
     let uri = uri.map_err(|_| problem())?;
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
         return Err("the address names a user; credentials belong into headers".to_owned());
@@ -468,7 +456,7 @@ pub(crate) fn resolve(
             .or(draft.compression)
             .unwrap_or(defaults.compression),
         headers,
-        tls: Tls { roots, identity: chain.zip(key) },
+        tls: ClientTls { roots, identity: chain.zip(key) },
         temporality: environment
             .choice("TEMPORALITY_PREFERENCE", &TEMPORALITIES)
             .or(draft.temporality)
@@ -482,7 +470,7 @@ pub(crate) fn resolve(
     };
     if otlp.enabled
         && environment.problems.is_empty()
-        && let Err(message) = tls::check(&otlp)
+        && let Err(message) = tls::client(&otlp.tls, otlp.is_encrypted())
     {
         environment.problems.push(super::load::unplaced("otlp", "", message));
     }

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::decode::{Decoder, DurationBounds, Path};
-use super::yaml::Node;
 use super::{Discovery, Enabled, Identity, Limits, Nmt, NmtMode, Processes, Procfs, RootPattern, Sampling};
-use crate::mapping::name::check_label;
-use crate::mapping::rule::VALUE_LABEL;
-use crate::perfdata::Access;
+use crate::perfdata::FileMode;
+use crate::rules::name::check_label;
+use crate::rules::rule::VALUE_LABEL;
+use crate::yaml::decode::{Decoder, DurationBounds, Path};
+use crate::yaml::document::Node;
 
 /// Every key of every section; the sections that hold lists of others end in `[]`.
 pub(crate) const SCHEMA: [(&str, &[&str]); 9] = [
@@ -92,7 +92,7 @@ pub(crate) fn discovery(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>)
             "roots" => discovery.roots = roots(decoder, node, path),
             "procfs" => discovery.procfs = procfs(decoder, node, path),
             "access" => {
-                let choices = [("mapped", Access::Mapped), ("pread", Access::Pread)];
+                let choices = [("mapped", FileMode::Mapped), ("pread", FileMode::Pread)];
                 put(&mut discovery.access, decoder.choice(node, path, &choices));
             }
             _ => {
@@ -302,8 +302,8 @@ pub(crate) fn limits(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) ->
         let path = &path.key(key);
         match key {
             "max_jvms" => put(&mut limits.max_jvms, decoder.integer(node, path, 1, 100_000)),
-            "max_series_per_jvm" => put(&mut limits.max_series_per_jvm, decoder.integer(node, path, 1, 100_000)),
-            _ => put(&mut limits.max_label_value_length, decoder.integer(node, path, 16, 4096)),
+            "max_series_per_jvm" => put(&mut limits.series.max_series_per_jvm, decoder.integer(node, path, 1, 100_000)),
+            _ => put(&mut limits.series.max_label_value_length, decoder.integer(node, path, 16, 4096)),
         }
     }
     limits

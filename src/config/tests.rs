@@ -11,8 +11,8 @@ use insta::assert_snapshot;
 use proptest::prelude::*;
 
 use super::schema::SCHEMA;
-use super::yaml::{self, Data, Node};
 use super::*;
+use crate::yaml::document::{self as yaml, NodeData, Node};
 
 /// Loads `/etc/c.yaml` of these files.
 fn load_files(files: &[(&str, &str)], overrides: &Overrides) -> Result<Config, Problems> {
@@ -53,7 +53,7 @@ fn the_embedded_file_has_every_key() {
         let mut node = &document;
         for step in section.split('.').filter(|step| !step.is_empty()) {
             node = value(node, step.trim_end_matches("[]"));
-            if let (true, Data::Sequence(list)) = (step.ends_with("[]"), &node.data) {
+            if let (true, NodeData::Sequence(list)) = (step.ends_with("[]"), &node.data) {
                 node = &list[0];
             }
         }
@@ -64,7 +64,7 @@ fn the_embedded_file_has_every_key() {
 }
 
 fn value<'n>(node: &'n Node, key: &str) -> &'n Node {
-    let Data::Mapping(pairs) = &node.data else { panic!("{key}: not in a mapping") };
+    let NodeData::Mapping(pairs) = &node.data else { panic!("{key}: not in a mapping") };
     let found = pairs.iter().find(|(name, _)| *name.text == *key);
     &found.unwrap_or_else(|| panic!("the embedded file lacks {key}")).1
 }
@@ -96,12 +96,15 @@ limits: {max_jvms: 5, max_series_per_jvm: 10, max_label_value_length: 64}
     assert_eq!(config.discovery.interval, Duration::from_secs(90));
     assert_eq!(config.discovery.roots[0].pattern, "/pods/{pod}/volumes/*/tmp");
     assert_eq!(config.discovery.procfs, Procfs { enabled: Enabled::No, path: "/host/proc".into() });
-    assert_eq!(config.discovery.access, crate::perfdata::Access::Pread);
+    assert_eq!(config.discovery.access, crate::perfdata::FileMode::Pread);
     assert_eq!(config.identity.properties, ["my.name"]);
     assert_eq!(config.sampling.interval, Duration::ZERO);
     assert_eq!(config.nmt.mode, NmtMode::Off);
     assert_eq!(config.otlp.protocol, OtlpProtocol::HttpProtobuf);
-    assert_eq!(config.limits, Limits { max_jvms: 5, max_series_per_jvm: 10, max_label_value_length: 64 });
+    assert_eq!(
+        config.limits,
+        Limits { max_jvms: 5, series: crate::rules::SeriesLimits { max_series_per_jvm: 10, max_label_value_length: 64 } }
+    );
 }
 
 #[test]

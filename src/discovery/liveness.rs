@@ -1,13 +1,7 @@
 //! Does the JVM of a region still live?
 
-use std::os::fd::OwnedFd;
-
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use rustix::time::Timespec;
-
-use super::Process;
 use crate::perfdata::{Region, Writer};
+use crate::proc::Process;
 
 /// What is known about the life of a JVM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,27 +25,4 @@ pub fn assess(process: Option<&Process>, region: &Region) -> Liveness {
             Writer::Unknown => Liveness::Unknown,
         },
     }
-}
-
-/// Which of these processes have exited, with a single poll(2) over those that have a pidfd.
-pub fn exited(processes: &[&Process]) -> Vec<bool> {
-    let mut waits: Vec<PollFd<'_>> = processes
-        .iter()
-        .filter_map(|process| process.pidfd())
-        .map(|pidfd| PollFd::from_borrowed_fd(pidfd, PollFlags::IN))
-        .collect();
-    let answered = poll(&mut waits, Some(&Timespec::default())).is_ok();
-    let mut waits = waits.iter();
-    processes
-        .iter()
-        .map(|process| match process.pidfd().and_then(|_| waits.next()) {
-            Some(wait) if answered => !wait.revents().is_empty(),
-            _ => !process.is_alive(),
-        })
-        .collect()
-}
-
-/// A descriptor that becomes readable when the process exits. `None` before Linux 5.3 or under a seccomp filter.
-pub(super) fn pidfd(pid: i32) -> Option<OwnedFd> {
-    pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()
 }

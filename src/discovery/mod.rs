@@ -1,4 +1,4 @@
-//! Finding JVMs: region files below configured roots, and processes in /proc with their memory.
+//! Examination JVMs: region files below configured roots, and processes in /proc with their memory.
 //!
 //! A [`Scanner`] looks at both and brings them together in a [`Scan`]: each region file once, with its process where
 //! that is visible, JVMs without a readable file by their memory, and for everything that looks like a JVM and is not read a [`Refusal`] that says why.
@@ -19,46 +19,39 @@
     clippy::panic
 )]
 
-mod cgroup;
+mod correlate;
 mod explain;
 mod flags;
-mod join;
-mod libjvm;
 pub mod liveness;
-mod maps;
 mod memory;
 mod open;
-mod passwd;
-mod process;
 mod procfs;
 mod refusal;
 mod roots;
 mod survey;
-mod vm_structs;
 pub mod watch;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::Stat;
 use rustix::io::Errno;
 
 use crate::config::{Discovery, Enabled, Processes};
 use crate::metric::Labels;
-use crate::perfdata::{Access, Memory, Region, RegionError};
+use crate::perfdata::{FileMode, ProcessMemory, Region, RegionError};
+use crate::proc::{FileId, Process};
 
-pub use liveness::{Liveness, exited};
+pub use liveness::Liveness;
 pub use open::raise_descriptor_limit;
-pub use process::Process;
-pub use refusal::{Reason, Refusal};
+pub use refusal::{Refusal, RefusalReason};
 pub use roots::{PatternError, Root};
-pub use watch::{Watch, Watched, Woken};
+pub use watch::{DirectoryWatcher, WatchedDirectory, Woken};
 
 use memory::Memories;
 use open::Opener;
 use procfs::Procfs;
-use survey::Survey;
+use survey::ScanState;
 
 /// Names looked at in one directory.
 const DIRECTORY_NAMES: usize = 10_000;
@@ -75,21 +68,6 @@ const OWNER_FILES: usize = 4096;
 
 /// Directories that one root pattern may match.
 const ROOT_MATCHES: usize = 4096;
-
-/// What a file is, whatever its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct FileId {
-    /// `st_dev`
-    pub device: u64,
-    /// `st_ino`
-    pub inode: u64,
-}
-
-impl FileId {
-    fn of(stat: &Stat) -> Self {
-        Self { device: stat.st_dev, inode: stat.st_ino }
-    }
-}
 
 /// What a region is known by from scan to scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -118,13 +96,13 @@ impl RegionId {
 
 /// A region that can be opened.
 #[derive(Debug)]
-pub enum Source {
+pub enum RegionSource {
     /// A file, open for reading.
     File(File),
     /// The memory of a process, `length` bytes from the address `start`.
     Memory {
         /// Whose.
-        memory: Memory,
+        memory: ProcessMemory,
         /// Address.
         start: u64,
         /// Bytes.
@@ -132,12 +110,12 @@ pub enum Source {
     },
 }
 
-impl Source {
+impl RegionSource {
     /// Opens it; `access` is how a file is read.
     ///
     /// # Errors
     /// See [`Region::open`] and [`Region::of_process`].
-    pub fn open(self, access: Access) -> Result<Region, RegionError> {
+    pub fn open(self, access: FileMode) -> Result<Region, RegionError> {
         match self {
             Self::File(file) => Region::open(file, access),
             Self::Memory { memory, start, length } => Region::of_process(memory, start, length),
@@ -151,7 +129,7 @@ pub struct Candidate {
     /// Where it was found: below a root if one shows it, else below `/proc/PID/root`; `/proc/PID/mem` without a file.
     pub path: PathBuf,
     /// `None` for a region that the caller knows already.
-    pub source: Option<Source>,
+    pub source: Option<RegionSource>,
     /// Its identity.
     pub id: RegionId,
     /// The JVM's effective user, who owns the file.
@@ -175,8 +153,8 @@ pub struct Scan {
     pub candidates: Vec<Candidate>,
     /// What looks like a JVM and is not read.
     pub refusals: Vec<Refusal>,
-    /// Directories where JVMs come and go, for [`Watch::follow`].
-    pub watched: Vec<Watched>,
+    /// Directories where JVMs come and go, for [`DirectoryWatcher::follow`].
+    pub watched: Vec<WatchedDirectory>,
 }
 
 /// Scans, and remembers what processes are from one scan to the next.
@@ -197,7 +175,7 @@ impl Scanner {
         let roots = config.roots.iter().filter_map(|root| match Root::new(&root.pattern) {
             Ok(root) => Some(root),
             Err(error) => {
-                standing.push(Refusal::of_path(Path::new(&root.pattern), Reason::IoError, error.to_string()));
+                standing.push(Refusal::of_path(Path::new(&root.pattern), RefusalReason::IoError, error.to_string()));
                 None
             }
         });
@@ -220,13 +198,13 @@ impl Scanner {
 
     /// Looks once. Regions that are `known` are examined and not opened again.
     pub fn scan(&mut self, known: &dyn Fn(RegionId) -> bool) -> Scan {
-        let mut survey = Survey::new(&self.opener, known);
+        let mut survey = ScanState::new(&self.opener, known);
         self.standing.iter().for_each(|refusal| survey.refuse(refusal.clone()));
         self.roots.iter().for_each(|root| survey.visit(root));
         if let Some(procfs) = &mut self.procfs {
             match procfs.scan(&survey.numbers()) {
-                Ok(sightings) => {
-                    join::join(&mut survey, procfs, sightings);
+                Ok(jvm_processes) => {
+                    correlate::join(&mut survey, procfs, jvm_processes);
                     if let Some(memories) = &mut self.memories {
                         memories.rescue(&mut survey, procfs);
                     }
@@ -243,7 +221,7 @@ impl Scanner {
 }
 
 fn no_procfs(path: &Path, errno: Errno) -> Refusal {
-    Refusal::of_path(path, Reason::IoError, format!("processes cannot be listed: {errno}; see discovery.procfs"))
+    Refusal::of_path(path, RefusalReason::IoError, format!("processes cannot be listed: {errno}; see discovery.procfs"))
 }
 
 #[cfg(test)]

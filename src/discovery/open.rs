@@ -17,12 +17,10 @@ use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, open, o
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::FileId;
-use super::refusal::{Reason, Refusal};
+use super::refusal::{Refusal, RefusalReason};
+use crate::perfdata::name::user_of;
 use crate::perfdata::{REGION_MAXIMUM, REGION_MINIMUM};
-
-/// Names of HotSpot's directories start with this; the user's name follows (perfMemory_posix.cpp, PERFDATA_NAME).
-const PREFIX: &[u8] = b"hsperfdata_";
+use crate::proc::FileId;
 
 /// A handle that names a file and gives no access to it.
 const HANDLE: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -132,18 +130,6 @@ pub(super) fn names(
     Ok((names, false))
 }
 
-/// The user in `hsperfdata_<user>`; `None` for any other name.
-pub(super) fn user_of(name: &OsStr) -> Option<String> {
-    let user = name.as_bytes().strip_prefix(PREFIX).filter(|user| !user.is_empty())?;
-    Some(String::from_utf8_lossy(user).into_owned())
-}
-
-/// The number that a file name is, as HotSpot writes it.
-pub(super) fn vpid_of(name: &OsStr) -> Option<i32> {
-    let text = name.to_str().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0'))?;
-    text.parse().ok()
-}
-
 /// An `hsperfdata_<user>` directory that is as safe as HotSpot demands.
 #[derive(Debug)]
 pub(super) struct UserDirectory {
@@ -167,7 +153,7 @@ impl UserDirectory {
             Err(errno) => Some(Err(Refusal::of_errno(&path, errno))),
             Ok((stat, _)) if stat.st_mode & 0o022 != 0 => Some(Err(Refusal::of_path(
                 &path,
-                Reason::InsecureDirectory,
+                RefusalReason::InsecureDirectory,
                 format!(
                     "mode {:04o} lets group or others write, and no JVM uses such a directory; mount the volume at /tmp rather than here, or remove the directory",
                     stat.st_mode & 0o7777
@@ -183,18 +169,18 @@ impl UserDirectory {
     }
 
     /// Finds the file of that number. `None` when there is none.
-    pub(super) fn find(&self, opener: &Opener, vpid: i32) -> Option<Result<Found, Refused>> {
+    pub(super) fn find(&self, opener: &Opener, vpid: i32) -> Option<Result<Found, OpenRefusal>> {
         let name = vpid.to_string();
         let path = self.path.join(&name);
         let opened = opener.handle(&self.handle, Path::new(&name)).and_then(|handle| Ok((fstat(&handle)?, handle)));
         match opened {
             Err(Errno::NOENT) => None,
-            Err(errno) => Some(Err(Refused { refusal: Refusal::of_errno(&path, errno), sight: None })),
+            Err(errno) => Some(Err(OpenRefusal { refusal: Refusal::of_errno(&path, errno), sight: None })),
             Ok((stat, handle)) => {
-                let sight = Sight { id: FileId::of(&stat), owner: stat.st_uid, vpid };
+                let sight = FileSight { id: FileId::of(&stat), owner: stat.st_uid, vpid };
                 Some(match verdict(&stat, self.owner) {
                     Err((reason, detail)) => {
-                        Err(Refused { refusal: Refusal::of_path(&path, reason, detail), sight: Some(sight) })
+                        Err(OpenRefusal { refusal: Refusal::of_path(&path, reason, detail), sight: Some(sight) })
                     }
                     Ok(()) => Ok(Found { handle, path, sight, changed: (stat.st_ctime, stat.st_ctime_nsec) }),
                 })
@@ -203,25 +189,25 @@ impl UserDirectory {
     }
 
     /// Opens a file found here for reading.
-    pub(super) fn read(&self, found: &Found) -> Result<File, Refused> {
+    pub(super) fn read(&self, found: &Found) -> Result<File, OpenRefusal> {
         let name = found.sight.vpid.to_string();
         reopen(&found.handle, self.handle.as_fd(), Path::new(&name)).map_err(|errno| {
             let refusal = match errno {
                 Errno::STALE | Errno::NOENT => Refusal::of_path(
                     &found.path,
-                    Reason::NotReady,
+                    RefusalReason::NotReady,
                     "replaced while it was opened; the next scan looks again",
                 ),
                 errno => Refusal::of_errno(&found.path, errno),
             };
-            Refused { refusal, sight: Some(found.sight) }
+            OpenRefusal { refusal, sight: Some(found.sight) }
         })
     }
 }
 
 /// What a file is known by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Sight {
+pub(super) struct FileSight {
     pub(super) id: FileId,
     pub(super) owner: u32,
     pub(super) vpid: i32,
@@ -232,46 +218,50 @@ pub(super) struct Sight {
 pub(super) struct Found {
     handle: OwnedFd,
     pub(super) path: PathBuf,
-    pub(super) sight: Sight,
+    pub(super) sight: FileSight,
     /// Change time in seconds and nanoseconds; of several files of one number the newest is the live one.
     pub(super) changed: (i64, u64),
 }
 
 /// A refused file, and what it is known by if it could be examined.
 #[derive(Debug)]
-pub(super) struct Refused {
+pub(super) struct OpenRefusal {
     pub(super) refusal: Refusal,
-    pub(super) sight: Option<Sight>,
+    pub(super) sight: Option<FileSight>,
 }
 
 /// HotSpot's own rules for a file it would use (is_file_secure, perfMemory_posix.cpp), and the size of a region.
-fn verdict(stat: &Stat, directory_owner: u32) -> Result<(), (Reason, String)> {
+fn verdict(stat: &Stat, directory_owner: u32) -> Result<(), (RefusalReason, String)> {
     let size = u64::try_from(stat.st_size).unwrap_or_default();
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => {}
-        FileType::Symlink => return Err((Reason::Symlink, "a symbolic link, which no JVM makes; remove it".into())),
-        other => return Err((Reason::NotRegular, format!("{other:?} in place of a regular file; remove it"))),
+        FileType::Symlink => {
+            return Err((RefusalReason::Symlink, "a symbolic link, which no JVM makes; remove it".into()));
+        }
+        other => return Err((RefusalReason::NotRegular, format!("{other:?} in place of a regular file; remove it"))),
     }
     if stat.st_nlink > 1 {
         return Err((
-            Reason::HardLink,
+            RefusalReason::HardLink,
             format!("{} names for one file, and no JVM makes a second; remove it", stat.st_nlink),
         ));
     }
     if stat.st_uid != directory_owner {
         return Err((
-            Reason::OtherOwner,
+            RefusalReason::OtherOwner,
             format!("owned by uid {} in a directory of uid {directory_owner}; remove it", stat.st_uid),
         ));
     }
     match size {
-        0 => Err((Reason::NotReady, "still empty; its JVM is starting, or died doing so".into())),
-        _ if size < REGION_MINIMUM => {
-            Err((Reason::TooSmall, format!("{size} bytes, and a region has at least {REGION_MINIMUM}; remove it")))
-        }
-        _ if size > REGION_MAXIMUM => {
-            Err((Reason::TooLarge, format!("{size} bytes, and a region has at most {REGION_MAXIMUM}; remove it")))
-        }
+        0 => Err((RefusalReason::NotReady, "still empty; its JVM is starting, or died doing so".into())),
+        _ if size < REGION_MINIMUM => Err((
+            RefusalReason::TooSmall,
+            format!("{size} bytes, and a region has at least {REGION_MINIMUM}; remove it"),
+        )),
+        _ if size > REGION_MAXIMUM => Err((
+            RefusalReason::TooLarge,
+            format!("{size} bytes, and a region has at most {REGION_MAXIMUM}; remove it"),
+        )),
         _ => Ok(()),
     }
 }

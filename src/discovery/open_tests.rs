@@ -40,12 +40,12 @@ impl Tmp {
         path
     }
 
-    fn open(&self, opener: &Opener, vpid: i32) -> Result<(), Reason> {
+    fn open(&self, opener: &Opener, vpid: i32) -> Result<(), RefusalReason> {
         let root = File::open(self.root.path()).unwrap();
         let directory = UserDirectory::open(opener, &root, self.root.path(), OsStr::new("hsperfdata_me"))
             .unwrap()
             .map_err(|refusal| refusal.reason)?;
-        let refused = |refused: Refused| refused.refusal.reason;
+        let refused = |refused: OpenRefusal| refused.refusal.reason;
         let found = directory.find(opener, vpid).unwrap().map_err(refused)?;
         let file = directory.read(&found).map_err(refused)?;
         assert_eq!(file.metadata().unwrap().len(), SIZE);
@@ -86,22 +86,22 @@ fn a_region_is_opened() {
 
 #[test]
 fn what_no_jvm_makes_is_refused() {
-    let cases: [(fn(&Tmp), Reason); 10] = [
-        (|tmp| drop(tmp.file("1", 0)), Reason::NotReady),
-        (|tmp| drop(tmp.file("1", 31)), Reason::TooSmall),
-        (|tmp| drop(tmp.file("1", 1 << 40)), Reason::TooLarge),
-        (|tmp| symlink(tmp.file("other", SIZE), tmp.path("1")).unwrap(), Reason::Symlink),
-        (|tmp| symlink("/etc/passwd", tmp.path("1")).unwrap(), Reason::Symlink),
-        (|tmp| symlink("missing", tmp.path("1")).unwrap(), Reason::Symlink),
-        (|tmp| fs::hard_link(tmp.file("other", SIZE), tmp.path("1")).unwrap(), Reason::HardLink),
-        (|tmp| fs::create_dir(tmp.path("1")).unwrap(), Reason::NotRegular),
-        (|tmp| drop(UnixListener::bind(tmp.path("1")).unwrap()), Reason::NotRegular),
+    let cases: [(fn(&Tmp), RefusalReason); 10] = [
+        (|tmp| drop(tmp.file("1", 0)), RefusalReason::NotReady),
+        (|tmp| drop(tmp.file("1", 31)), RefusalReason::TooSmall),
+        (|tmp| drop(tmp.file("1", 1 << 40)), RefusalReason::TooLarge),
+        (|tmp| symlink(tmp.file("other", SIZE), tmp.path("1")).unwrap(), RefusalReason::Symlink),
+        (|tmp| symlink("/etc/passwd", tmp.path("1")).unwrap(), RefusalReason::Symlink),
+        (|tmp| symlink("missing", tmp.path("1")).unwrap(), RefusalReason::Symlink),
+        (|tmp| fs::hard_link(tmp.file("other", SIZE), tmp.path("1")).unwrap(), RefusalReason::HardLink),
+        (|tmp| fs::create_dir(tmp.path("1")).unwrap(), RefusalReason::NotRegular),
+        (|tmp| drop(UnixListener::bind(tmp.path("1")).unwrap()), RefusalReason::NotRegular),
         (
             |tmp| {
                 tmp.file("1", SIZE);
                 fs::set_permissions(tmp.root.path().join("hsperfdata_me"), Permissions::from_mode(0o775)).unwrap();
             },
-            Reason::InsecureDirectory,
+            RefusalReason::InsecureDirectory,
         ),
     ];
     for (at, (plant, reason)) in cases.into_iter().enumerate() {
@@ -118,11 +118,11 @@ fn a_fifo_or_device_never_blocks() {
     both_ways(|opener| {
         let tmp = Tmp::new();
         mknodat(CWD, tmp.path("1"), NodeType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
-        assert_eq!(tmp.open(opener, 1), Err(Reason::NotRegular));
+        assert_eq!(tmp.open(opener, 1), Err(RefusalReason::NotRegular));
         if is_root() {
             let console = rustix::fs::makedev(5, 1);
             mknodat(CWD, tmp.path("2"), NodeType::CharacterDevice, Mode::from_raw_mode(0o600), console).unwrap();
-            assert_eq!(tmp.open(opener, 2), Err(Reason::NotRegular));
+            assert_eq!(tmp.open(opener, 2), Err(RefusalReason::NotRegular));
         }
     });
 }
@@ -133,7 +133,7 @@ fn a_foreign_owner_is_refused() {
         both_ways(|opener| {
             let tmp = Tmp::new();
             chown(tmp.file("1", SIZE), Some(54321), None).unwrap();
-            assert_eq!(tmp.open(opener, 1), Err(Reason::OtherOwner));
+            assert_eq!(tmp.open(opener, 1), Err(RefusalReason::OtherOwner));
         });
     }
 }
@@ -180,7 +180,7 @@ fn only_hotspots_names_are_taken() {
         ("", None),
         ("one", None),
     ] {
-        assert_eq!(vpid_of(OsStr::new(name)), expected, "{name}");
+        assert_eq!(crate::perfdata::name::vpid_of(OsStr::new(name)), expected, "{name}");
     }
     assert_eq!(user_of(OsStr::new("hsperfdata_a b")).as_deref(), Some("a b"));
     assert_eq!(user_of(OsStr::new("hsperfdata_")), None);
@@ -222,7 +222,7 @@ fn a_name_that_is_swapped_between_check_and_open_leads_nowhere_else() {
                     file.take(9).read_to_end(&mut content).unwrap();
                     assert_eq!(content, b"rrrrrrrrr", "round {at}");
                 }
-                Err(refused) => assert_eq!(refused.refusal.reason, Reason::NotReady, "round {at}"),
+                Err(refused) => assert_eq!(refused.refusal.reason, RefusalReason::NotReady, "round {at}"),
             }
             drop(fs::remove_file(tmp.path("1")));
             drop(fs::remove_dir(tmp.path("1")));

@@ -5,20 +5,19 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags, open, openat, readlinkat};
 use rustix::io::Errno;
 
-use super::maps::{Mapped, Mappings};
-use super::open::{names, vpid_of};
-use super::process::{HERTZ, Process, ticks_since_boot};
+use super::open::names;
+use crate::perfdata::name::vpid_of;
+use crate::proc::handle::{Process, ticks_since_boot};
+use crate::proc::maps::{Mapped, Mappings};
+use crate::proc::stat::{HERTZ, Stat, Status, directory};
 
-/// Bytes of a small file that are read.
-const SMALL: u64 = 1 << 16;
 /// Processes looked at in one scan; `kernel.pid_max` can be higher, real machines are not.
 const PROCESSES: usize = 1 << 17;
 /// A process that was no JVM at the age of n is looked at again at the age of 2n, or after this many seconds.
@@ -28,7 +27,7 @@ const KERNEL_THREAD: u64 = 0x0020_0000;
 
 /// A process of interest.
 #[derive(Clone, Debug)]
-pub(super) struct Sighting {
+pub(super) struct JvmProcess {
     pub(super) process: Arc<Process>,
     pub(super) evidence: Evidence,
 }
@@ -36,7 +35,7 @@ pub(super) struct Sighting {
 /// What a process's memory map says about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Evidence {
-    /// Access to the map is denied.
+    /// FileMode to the map is denied.
     Hidden,
     /// HotSpot, or a native image of GraalVM, with its region if that is in shared memory.
     Jvm(Option<Mapped>),
@@ -52,27 +51,27 @@ pub(super) struct Procfs {
     /// Its numbers are this process's own, so that a pidfd can be opened by them.
     own_numbers: bool,
     own_pid: Option<i32>,
-    entries: HashMap<i32, Entry>,
+    entries: HashMap<i32, KnownProcess>,
     scan: u64,
 }
 
 /// Memory of one process.
 #[derive(Debug)]
-struct Entry {
+struct KnownProcess {
     start_ticks: u64,
     /// Changes with exec.
     name: Box<[u8]>,
     /// Clock ticks since boot.
     look_again: u64,
-    sighting: Option<Sighting>,
+    jvm_process: Option<JvmProcess>,
     scan: u64,
 }
 
-impl Entry {
+impl KnownProcess {
     /// Whether it remembers that very process. Within one clock tick a pid may come to another, and only the process
     /// itself tells then.
     fn is_of(&self, stat: &Stat) -> bool {
-        let replaced = || self.sighting.as_ref().is_some_and(|sighting| !sighting.process.is_alive());
+        let replaced = || self.jvm_process.as_ref().is_some_and(|jvm_process| !jvm_process.process.is_alive());
         self.start_ticks == stat.start_ticks && (stat.is_dead() || !replaced())
     }
 }
@@ -99,8 +98,8 @@ impl Procfs {
 
     /// The process of that number, if the last scan saw a JVM in it.
     pub(super) fn jvm(&self, pid: i32) -> Option<Arc<Process>> {
-        let sighting = self.entries.get(&pid)?.sighting.as_ref()?;
-        matches!(sighting.evidence, Evidence::Jvm(_)).then(|| Arc::clone(&sighting.process))
+        let jvm_process = self.entries.get(&pid)?.jvm_process.as_ref()?;
+        matches!(jvm_process.evidence, Evidence::Jvm(_)).then(|| Arc::clone(&jvm_process.process))
     }
 
     /// Whether process numbers here are those of this process's own pid namespace.
@@ -110,57 +109,58 @@ impl Procfs {
 
     /// Every process that is or claims to be a JVM. Processes whose number is in `named`, the names of region files,
     /// are looked at even if they were none before.
-    pub(super) fn scan(&mut self, named: &HashSet<i32>) -> Result<Vec<Sighting>, Errno> {
+    pub(super) fn scan(&mut self, named: &HashSet<i32>) -> Result<Vec<JvmProcess>, Errno> {
         self.scan = self.scan.wrapping_add(1);
         let now = ticks_since_boot();
-        let mut sightings = Vec::new();
+        let mut jvm_processes = Vec::new();
         for name in names(&self.root, PROCESSES, |name| vpid_of(name).is_some())?.0 {
             let Some(pid) = vpid_of(&name).filter(|pid| Some(*pid) != self.own_pid) else { continue };
-            sightings.extend(self.visit(pid, named.contains(&pid), now));
+            jvm_processes.extend(self.visit(pid, named.contains(&pid), now));
         }
         let scan = self.scan;
         self.entries.retain(|_, entry| entry.scan == scan);
-        Ok(sightings)
+        Ok(jvm_processes)
     }
 
-    fn visit(&mut self, pid: i32, named: bool, now: u64) -> Option<Sighting> {
+    fn visit(&mut self, pid: i32, named: bool, now: u64) -> Option<JvmProcess> {
         let directory = directory(&self.root, &pid.to_string()).ok()?;
         let stat = Stat::read(&directory).ok()?;
         let known = self.entries.get_mut(&pid).filter(|entry| entry.is_of(&stat));
         if stat.is_dead() {
             // The first thread of a process that lives on through others looks the same as a dead process.
-            let sighting = known.as_ref()?.sighting.clone().filter(|sighting| sighting.process.is_alive())?;
+            let jvm_process =
+                known.as_ref()?.jvm_process.clone().filter(|jvm_process| jvm_process.process.is_alive())?;
             known?.scan = self.scan;
-            return Some(sighting);
+            return Some(jvm_process);
         }
         if let Some(entry) = known {
-            let settled = matches!(&entry.sighting, Some(Sighting { evidence: Evidence::Jvm(Some(_)), .. }));
+            let settled = matches!(&entry.jvm_process, Some(JvmProcess { evidence: Evidence::Jvm(Some(_)), .. }));
             let same = entry.name == stat.name;
-            if same && (settled || (now < entry.look_again && !(named && entry.sighting.is_none()))) {
+            if same && (settled || (now < entry.look_again && !(named && entry.jvm_process.is_none()))) {
                 entry.scan = self.scan;
-                return entry.sighting.clone();
+                return entry.jvm_process.clone();
             }
         }
-        let sighting = self.look(pid, directory, &stat, named);
+        let jvm_process = self.look(pid, directory, &stat, named);
         let age = now.saturating_sub(stat.start_ticks);
         let longest = LONGEST_REST.saturating_mul(HERTZ);
-        let entry = Entry {
+        let entry = KnownProcess {
             start_ticks: stat.start_ticks,
             name: stat.name,
             look_again: now.saturating_add(age.min(longest)),
-            sighting: sighting.clone(),
+            jvm_process: jvm_process.clone(),
             scan: self.scan,
         };
         self.entries.insert(pid, entry);
-        sighting
+        jvm_process
     }
 
     /// Reads a process's map anew; it may have become another program under the same number and name.
     pub(super) fn look_again(&mut self, process: &Process) -> Option<Evidence> {
         let directory = self.directory(process).ok()?;
         let evidence = evidence(&directory, process.name.as_bytes())?;
-        let sighting = self.entries.get_mut(&process.pid)?.sighting.as_mut()?;
-        sighting.evidence = evidence.clone();
+        let jvm_process = self.entries.get_mut(&process.pid)?.jvm_process.as_mut()?;
+        jvm_process.evidence = evidence.clone();
         Some(evidence)
     }
 
@@ -171,19 +171,19 @@ impl Procfs {
         if same { Ok(directory) } else { Err(Errno::SRCH) }
     }
 
-    fn look(&mut self, pid: i32, directory: OwnedFd, stat: &Stat, named: bool) -> Option<Sighting> {
+    fn look(&mut self, pid: i32, directory: OwnedFd, stat: &Stat, named: bool) -> Option<JvmProcess> {
         if stat.flags & KERNEL_THREAD != 0 {
             return None;
         }
         let evidence = evidence(&directory, &stat.name)
             .filter(|evidence| *evidence != Evidence::Hidden || named || *stat.name == *b"java")?;
         let status = Status::read(&directory).ok()?;
-        let known = self.entries.remove(&pid).filter(|entry| entry.is_of(stat)).and_then(|entry| entry.sighting);
+        let known = self.entries.remove(&pid).filter(|entry| entry.is_of(stat)).and_then(|entry| entry.jvm_process);
         let known = known
-            .map(|sighting| sighting.process)
+            .map(|jvm_process| jvm_process.process)
             .filter(|process| process.uid == status.uid && process.gid == status.gid);
         let process = known.unwrap_or_else(|| Arc::new(Process::new(pid, directory, stat, &status, self.own_numbers)));
-        Some(Sighting { process, evidence })
+        Some(JvmProcess { process, evidence })
     }
 }
 
@@ -194,128 +194,9 @@ fn evidence(directory: &OwnedFd, name: &[u8]) -> Option<Evidence> {
         .and_then(|maps| Mappings::read(File::from(maps)).map_err(|error| error.kind()));
     match maps {
         Ok(Mappings { region: Some(region), .. }) => Some(Evidence::Jvm(Some(region))),
-        Ok(maps) if maps.library.is_some() && !maps.openj9 => Some(Evidence::Jvm(None)),
+        Ok(maps) if maps.is_hotspot() => Some(Evidence::Jvm(None)),
         Ok(maps) => (maps.openj9 || name == b"java").then_some(Evidence::NotHotspot),
         Err(std::io::ErrorKind::PermissionDenied) => Some(Evidence::Hidden),
         Err(_) => None,
-    }
-}
-
-fn directory(root: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
-    openat(root, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-}
-
-/// Reads a file beneath a handle, up to `limit` bytes.
-pub(super) fn bytes(directory: impl AsFd, name: &str, limit: u64) -> Result<Vec<u8>, Errno> {
-    let file = openat(directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    let mut content = Vec::new();
-    match File::from(file).take(limit).read_to_end(&mut content) {
-        Ok(_) => Ok(content),
-        Err(error) => Err(Errno::from_io_error(&error).unwrap_or(Errno::IO)),
-    }
-}
-
-/// A small file as text; empty when it cannot be read.
-pub(super) fn text(directory: impl AsFd, name: &str) -> String {
-    String::from_utf8_lossy(&bytes(directory, name, SMALL).unwrap_or_default()).into_owned()
-}
-
-/// What is needed of `/proc/PID/stat`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Stat {
-    pub(super) name: Box<[u8]>,
-    pub(super) state: u8,
-    pub(super) parent: i32,
-    pub(super) flags: u64,
-    pub(super) start_ticks: u64,
-}
-
-impl Stat {
-    pub(super) fn read(directory: &OwnedFd) -> Result<Self, Errno> {
-        Self::parse(&bytes(directory, "stat", SMALL)?).ok_or(Errno::IO)
-    }
-
-    /// The name stands between the first and the *last* parenthesis, since it may hold any byte.
-    fn parse(text: &[u8]) -> Option<Self> {
-        let open = text.iter().position(|byte| *byte == b'(')?;
-        let close = text.iter().rposition(|byte| *byte == b')')?;
-        let name = text.get(open.checked_add(1)?..close)?;
-        let mut fields = std::str::from_utf8(text.get(close.checked_add(1)?..)?).ok()?.split_ascii_whitespace();
-        Some(Self {
-            name: name.into(),
-            state: *fields.next()?.as_bytes().first()?,
-            parent: fields.next()?.parse().ok()?,
-            flags: fields.nth(4)?.parse().ok()?,
-            start_ticks: fields.nth(12)?.parse().ok()?,
-        })
-    }
-
-    /// A zombie, or dead.
-    pub(super) fn is_dead(&self) -> bool {
-        matches!(self.state, b'Z' | b'X' | b'x')
-    }
-}
-
-/// What is needed of `/proc/PID/status`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Status {
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    /// The number in the innermost pid namespace; absent before Linux 4.1.
-    pub(super) vpid: Option<i32>,
-    /// Pid namespaces from the proc file system's own to the process's.
-    pub(super) levels: usize,
-}
-
-impl Status {
-    pub(super) fn read(directory: &OwnedFd) -> Result<Self, Errno> {
-        Self::parse(&String::from_utf8_lossy(&bytes(directory, "status", SMALL)?)).ok_or(Errno::IO)
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        // The name is the first line, and the kernel escapes line ends in it.
-        let line = |key: &str| text.lines().skip(1).find_map(|line| line.strip_prefix(key));
-        let effective = |key| line(key)?.split_ascii_whitespace().nth(1)?.parse().ok();
-        let numbers = line("NSpid:").map(str::split_ascii_whitespace);
-        Some(Self {
-            uid: effective("Uid:")?,
-            gid: effective("Gid:")?,
-            vpid: numbers.clone().and_then(Iterator::last).and_then(|number| number.parse().ok()),
-            levels: numbers.map_or(1, Iterator::count),
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_hostile_name_does_not_shift_the_fields() {
-        let tail = "S 7 1 1 0 -1 4194560 100 0 0 0 1 2 0 0 20 0 1 0 123456 1000 5 1844";
-        for name in ["java", "a) S 1 (b", "x\ny z", ") R 9 9", "(", ""] {
-            let stat = Stat::parse(format!("42 ({name}) {tail}\n").as_bytes());
-            let expected =
-                Stat { name: name.as_bytes().into(), state: b'S', parent: 7, flags: 4_194_560, start_ticks: 123_456 };
-            assert_eq!(stat, Some(expected), "{name:?}");
-        }
-    }
-
-    #[test]
-    fn short_or_odd_text_is_no_process() {
-        for text in ["", "42", "42 (java", "42 java) S", "42 (java) S 1 1 1", "42 )java( S 1 1 1 1 1 1"] {
-            assert_eq!(Stat::parse(text.as_bytes()), None, "{text}");
-        }
-        for text in ["", "Name:\tjava", "Name:\tjava\nUid:\t1\nGid:\t1 1", "Uid:\t1 2 3 4\nGid:\t1 2 3 4"] {
-            assert_eq!(Status::parse(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn the_innermost_number_names_the_file() {
-        let text = "Name:\tNSpid:\\n9\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nNSpid:\t4711\t12\t1\n";
-        assert_eq!(Status::parse(text), Some(Status { uid: 2, gid: 6, vpid: Some(1), levels: 3 }));
-        let old = "Name:\tjava\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\n";
-        assert_eq!(Status::parse(old), Some(Status { uid: 2, gid: 6, vpid: None, levels: 1 }));
     }
 }

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-/// The closed set of reasons. [`Reason::as_str`] is the value of the `reason` label.
+/// The closed set of reasons. [`RefusalReason::as_str`] is the value of the `reason` label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Reason {
+pub enum RefusalReason {
     /// The operating system denies access, or the file belongs to another user than its directory.
     OtherOwner,
     /// The directory is writable for group or others; HotSpot does not use it either.
@@ -52,7 +52,7 @@ pub enum Reason {
     IoError,
 }
 
-impl Reason {
+impl RefusalReason {
     /// Every reason, for metrics that report zeros too.
     pub const ALL: [Self; 21] = [
         Self::OtherOwner,
@@ -106,7 +106,7 @@ impl Reason {
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for RefusalReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -120,7 +120,7 @@ pub struct Refusal {
     /// The process, as numbered in the proc file system that was read.
     pub pid: Option<i32>,
     /// The reason, from the closed set.
-    pub reason: Reason,
+    pub reason: RefusalReason,
     /// What was found and the remedy, in one sentence. Never holds a program's arguments.
     pub detail: String,
 }
@@ -135,12 +135,12 @@ impl Refusal {
     }
 
     /// A file or directory that is not read.
-    pub fn of_path(path: &Path, reason: Reason, detail: impl Into<String>) -> Self {
+    pub fn of_path(path: &Path, reason: RefusalReason, detail: impl Into<String>) -> Self {
         Self { path: Some(path.to_owned()), pid: None, reason, detail: detail.into() }
     }
 
     /// A process that is not read.
-    pub fn of_pid(pid: i32, reason: Reason, detail: impl Into<String>) -> Self {
+    pub fn of_pid(pid: i32, reason: RefusalReason, detail: impl Into<String>) -> Self {
         Self { path: None, pid: Some(pid), reason, detail: detail.into() }
     }
 
@@ -149,16 +149,18 @@ impl Refusal {
         match errno {
             Errno::ACCESS | Errno::PERM => Self::of_path(
                 path,
-                Reason::OtherOwner,
+                RefusalReason::OtherOwner,
                 "access is denied; run as the JVM's user, or grant CAP_DAC_READ_SEARCH",
             ),
             Errno::LOOP => Self::of_path(
                 path,
-                Reason::Symlink,
+                RefusalReason::Symlink,
                 "a symbolic link, which is never followed; name its target as a root",
             ),
-            Errno::NOTDIR => Self::of_path(path, Reason::NotRegular, "not a directory; remove it"),
-            other => Self::of_path(path, Reason::IoError, format!("{other}; see whether the file system is healthy")),
+            Errno::NOTDIR => Self::of_path(path, RefusalReason::NotRegular, "not a directory; remove it"),
+            other => {
+                Self::of_path(path, RefusalReason::IoError, format!("{other}; see whether the file system is healthy"))
+            }
         }
     }
 }
@@ -181,10 +183,10 @@ mod tests {
 
     #[test]
     fn labels_are_snake_case_and_unique() {
-        let mut labels: Vec<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+        let mut labels: Vec<_> = RefusalReason::ALL.iter().map(|reason| reason.as_str()).collect();
         assert!(labels.iter().all(|label| label.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
         labels.sort_unstable();
         labels.dedup();
-        assert_eq!(labels.len(), Reason::ALL.len());
+        assert_eq!(labels.len(), RefusalReason::ALL.len());
     }
 }

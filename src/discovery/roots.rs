@@ -14,7 +14,7 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 
 use super::open::{Opener, names};
-use super::refusal::{Reason, Refusal};
+use super::refusal::{Refusal, RefusalReason};
 use super::{DIRECTORY_NAMES, ROOT_MATCHES};
 use crate::metric::Labels;
 
@@ -48,7 +48,7 @@ enum Segment {
 
 /// A directory that a pattern matched.
 #[derive(Debug)]
-pub(super) struct Match {
+pub(super) struct RootDirectory {
     pub(super) handle: OwnedFd,
     pub(super) path: PathBuf,
     pub(super) labels: Labels,
@@ -56,8 +56,8 @@ pub(super) struct Match {
 
 /// What looking a pattern up gave.
 #[derive(Debug, Default)]
-pub(super) struct Matches {
-    pub(super) directories: Vec<Match>,
+pub(super) struct RootDirectories {
+    pub(super) directories: Vec<RootDirectory>,
     pub(super) refusals: Vec<Refusal>,
     /// Directories in which further matches may appear.
     pub(super) parents: Vec<PathBuf>,
@@ -102,12 +102,12 @@ impl Root {
     }
 
     /// Finds the directories that match now. One that does not exist yet is no error.
-    pub(super) fn find(&self, opener: &Opener) -> Matches {
-        let mut found = Matches::default();
+    pub(super) fn find(&self, opener: &Opener) -> RootDirectories {
+        let mut found = RootDirectories::default();
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         match open(&self.base, flags, Mode::empty()) {
             Ok(handle) => {
-                let start = Match { handle, path: self.base.clone(), labels: Labels::default() };
+                let start = RootDirectory { handle, path: self.base.clone(), labels: Labels::default() };
                 descend(opener, start, Vec::new(), &self.components, &mut found);
             }
             Err(Errno::NOENT) => found.parents.extend(existing_ancestor(&self.base)),
@@ -122,15 +122,15 @@ fn existing_ancestor(path: &Path) -> Option<PathBuf> {
     path.ancestors().skip(1).find(|ancestor| ancestor.is_dir()).map(Path::to_owned)
 }
 
-fn descend(opener: &Opener, at: Match, captured: Captured, rest: &[Segment], found: &mut Matches) {
+fn descend(opener: &Opener, at: RootDirectory, captured: Captured, rest: &[Segment], found: &mut RootDirectories) {
     let Some((segment, rest)) = rest.split_first() else {
         if found.directories.len() >= ROOT_MATCHES {
             let detail =
                 format!("more than {ROOT_MATCHES} directories match one root pattern; make the pattern narrower");
-            found.refusals.push(Refusal::of_path(&at.path, Reason::TooMany, detail));
+            found.refusals.push(Refusal::of_path(&at.path, RefusalReason::TooMany, detail));
             return;
         }
-        found.directories.push(Match { labels: Labels::new(captured), ..at });
+        found.directories.push(RootDirectory { labels: Labels::new(captured), ..at });
         return;
     };
     let steps = match segment {
@@ -140,7 +140,7 @@ fn descend(opener: &Opener, at: Match, captured: Captured, rest: &[Segment], fou
             Ok((names, more)) => {
                 if more {
                     let detail = format!("more than {DIRECTORY_NAMES} names; the rest is not looked at");
-                    found.refusals.push(Refusal::of_path(&at.path, Reason::TooMany, detail));
+                    found.refusals.push(Refusal::of_path(&at.path, RefusalReason::TooMany, detail));
                 }
                 names
                     .into_iter()
@@ -155,7 +155,7 @@ fn descend(opener: &Opener, at: Match, captured: Captured, rest: &[Segment], fou
         let path = at.path.join(&*name);
         match opener.directory(&at.handle, Path::new(&*name)) {
             Ok(handle) => {
-                descend(opener, Match { handle, path, labels: Labels::default() }, captured, rest, found);
+                descend(opener, RootDirectory { handle, path, labels: Labels::default() }, captured, rest, found);
             }
             // Files beside the directories that a glob is meant for, or a race with their removal.
             Err(Errno::NOENT | Errno::NOTDIR) => {}
@@ -285,7 +285,7 @@ mod tests {
         symlink("/etc", below.path().join("link")).unwrap();
         let found = Root::new(below.path().join("{name}").to_str().unwrap()).unwrap().find(&Opener::default());
         assert!(found.directories.is_empty());
-        assert_eq!(found.refusals.iter().map(|refusal| refusal.reason).collect::<Vec<_>>(), [Reason::Symlink]);
+        assert_eq!(found.refusals.iter().map(|refusal| refusal.reason).collect::<Vec<_>>(), [RefusalReason::Symlink]);
     }
 
     #[test]

@@ -59,7 +59,7 @@ fn a_flood_of_names_is_cut_and_reported() {
         File::create(directory.join(format!("x{number}"))).unwrap();
     }
     let scan = scanner(&[below.path().display().to_string()]).scan(&|_| false);
-    assert_eq!(scan.refusals.iter().map(|refusal| refusal.reason).collect::<Vec<_>>(), [Reason::TooMany]);
+    assert_eq!(scan.refusals.iter().map(|refusal| refusal.reason).collect::<Vec<_>>(), [RefusalReason::TooMany]);
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn a_bad_pattern_is_reported_by_every_scan() {
 #[test]
 fn a_watch_wakes_for_what_matters_only() {
     let below = TempDir::new().unwrap();
-    let mut watch = Watch::new().unwrap();
+    let mut watch = DirectoryWatcher::new().unwrap();
     let mut scanner = scanner(&[below.path().display().to_string()]);
     let long = Duration::from_secs(20);
 

@@ -10,20 +10,22 @@ use rustix::fs::fstat;
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
-use super::open::{Found, Opener, Refused, UserDirectory, names, user_of, vpid_of};
-use super::refusal::{Reason, Refusal};
+use super::open::{Found, OpenRefusal, Opener, UserDirectory, names};
+use super::refusal::{Refusal, RefusalReason};
 use super::roots::Root;
-use super::watch::Watched;
-use super::{Candidate, DIRECTORY_NAMES, FileId, OWNER_FILES, OWNER_NAMES, RegionId, SCAN_NAMES, Source};
+use super::watch::WatchedDirectory;
+use super::{Candidate, DIRECTORY_NAMES, OWNER_FILES, OWNER_NAMES, RegionId, RegionSource, SCAN_NAMES};
 use crate::metric::Labels;
+use crate::perfdata::name::{user_of, vpid_of};
+use crate::proc::FileId;
 
 /// What has been found so far.
-pub(super) struct Survey<'a> {
+pub(super) struct ScanState<'a> {
     pub(super) opener: &'a Opener,
     known: &'a dyn Fn(RegionId) -> bool,
     pub(super) candidates: Vec<Candidate>,
-    pub(super) refused: Vec<Refused>,
-    pub(super) watched: Vec<Watched>,
+    pub(super) refused: Vec<OpenRefusal>,
+    pub(super) watched: Vec<WatchedDirectory>,
     by_id: HashMap<RegionId, usize>,
     by_vpid: HashMap<i32, Vec<usize>>,
     names_left: usize,
@@ -50,7 +52,7 @@ impl Allowance {
     }
 }
 
-impl<'a> Survey<'a> {
+impl<'a> ScanState<'a> {
     pub(super) fn new(opener: &'a Opener, known: &'a dyn Fn(RegionId) -> bool) -> Self {
         Self {
             opener,
@@ -70,9 +72,9 @@ impl<'a> Survey<'a> {
     pub(super) fn visit(&mut self, root: &Root) {
         let matches = root.find(self.opener);
         matches.refusals.into_iter().for_each(|refusal| self.refuse(refusal));
-        self.watched.extend(matches.parents.into_iter().map(Watched::parent));
+        self.watched.extend(matches.parents.into_iter().map(WatchedDirectory::parent));
         for directory in matches.directories {
-            self.watched.push(Watched::root(directory.path.clone()));
+            self.watched.push(WatchedDirectory::root(directory.path.clone()));
             match self.user_directories(&directory.handle, &directory.path) {
                 Err(errno) => self.refuse(Refusal::of_errno(&directory.path, errno)),
                 Ok(names) => {
@@ -105,7 +107,7 @@ impl<'a> Survey<'a> {
     }
 
     fn collect(&mut self, directory: &UserDirectory, labels: &Labels) {
-        self.watched.push(Watched::user_directory(directory.path.clone()));
+        self.watched.push(WatchedDirectory::user_directory(directory.path.clone()));
         let allowed = self.allowance(directory.owner).names;
         let limit = DIRECTORY_NAMES.min(self.names_left).min(allowed);
         let (names, more) = match names(directory.handle(), limit, |_| true) {
@@ -141,7 +143,7 @@ impl<'a> Survey<'a> {
             return None;
         } else {
             match directory.read(found) {
-                Ok(file) => Some(Source::File(file)),
+                Ok(file) => Some(RegionSource::File(file)),
                 Err(refused) => {
                     self.refused.push(refused);
                     return None;
@@ -177,7 +179,7 @@ impl<'a> Survey<'a> {
                 "uid {} has more new files than one scan opens; the rest is not looked at, so remove what is not a JVM's",
                 directory.owner
             );
-            self.refuse(Refusal::of_path(&directory.path, Reason::TooMany, detail));
+            self.refuse(Refusal::of_path(&directory.path, RefusalReason::TooMany, detail));
         }
         false
     }
@@ -208,11 +210,11 @@ impl<'a> Survey<'a> {
     }
 
     pub(super) fn refuse(&mut self, refusal: Refusal) {
-        self.refused.push(Refused { refusal, sight: None });
+        self.refused.push(OpenRefusal { refusal, sight: None });
     }
 }
 
 fn too_many(path: &Path, limit: usize) -> Refusal {
     let detail = format!("more than {limit} names; the rest is not looked at, so remove what is not a JVM's");
-    Refusal::of_path(path, Reason::TooMany, detail)
+    Refusal::of_path(path, RefusalReason::TooMany, detail)
 }

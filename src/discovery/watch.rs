@@ -14,11 +14,11 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::{Errno, read, write};
 
-use super::open::{user_of, vpid_of};
+use crate::perfdata::name::{user_of, vpid_of};
 
 /// A directory worth watching, and which names in it matter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Watched {
+pub struct WatchedDirectory {
     path: PathBuf,
     kind: Kind,
 }
@@ -33,7 +33,7 @@ enum Kind {
     UserDirectory,
 }
 
-impl Watched {
+impl WatchedDirectory {
     pub(super) fn parent(path: PathBuf) -> Self {
         Self { path, kind: Kind::Parent }
     }
@@ -72,14 +72,14 @@ impl Waker {
 
 /// Watches directories through inotify(7).
 #[derive(Debug)]
-pub struct Watch {
+pub struct DirectoryWatcher {
     /// `None` when the user has no inotify instance left; waits then end by time or call only.
     inotify: Option<OwnedFd>,
     wake: Arc<OwnedFd>,
-    watches: HashMap<Watched, i32>,
+    watches: HashMap<WatchedDirectory, i32>,
 }
 
-impl Watch {
+impl DirectoryWatcher {
     /// Watches nothing yet.
     ///
     /// # Errors
@@ -98,7 +98,7 @@ impl Watch {
     /// Watches these directories and no others. One that cannot be watched is left to the scan interval.
     ///
     /// Returns how many are watched.
-    pub fn follow(&mut self, directories: &[Watched]) -> usize {
+    pub fn follow(&mut self, directories: &[WatchedDirectory]) -> usize {
         let Some(inotify) = &self.inotify else { return 0 };
         let flags = WatchFlags::CREATE
             | WatchFlags::DELETE
@@ -108,7 +108,7 @@ impl Watch {
             | WatchFlags::DONT_FOLLOW;
         // Adding a path again is how a directory replaced under its name is noticed; the kernel keeps the same watch
         // for the same directory.
-        let watches: HashMap<Watched, i32> = directories
+        let watches: HashMap<WatchedDirectory, i32> = directories
             .iter()
             .filter_map(|watched| Some((watched.clone(), inotify::add_watch(inotify, &*watched.path, flags).ok()?)))
             .collect();

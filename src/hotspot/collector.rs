@@ -3,9 +3,9 @@
 //! HotSpot has no counter for either; both follow from names (JDK 8 to 27, measured). The ordinals in
 //! `sun.gc.collector.N` are sparse and mean different things, so nothing here relies on them.
 
-use super::Fact;
 use super::counters::Counters;
-use crate::formula::Formula;
+use crate::fact::Fact;
+use crate::fact::Formula;
 use crate::perfdata::Image;
 
 /// A garbage collector of HotSpot, or the one of the same name in GraalVM native images.

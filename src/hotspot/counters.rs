@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::formula::{Formula, Scale, Term};
+use crate::fact::{Formula, Scale, Term};
 use crate::perfdata::Image;
 
 /// The counters of one JVM.

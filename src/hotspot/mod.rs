@@ -1,7 +1,7 @@
 //! What HotSpot's counters mean: collectors, pools, safepoints, versions.
 //!
 //! The module turns an [`Image`] into [`Fact`]s and a [`Jvm`], the only place that knows HotSpot's traps. Names, labels
-//! and units of the metrics made from facts are YAML's business; [`SOURCES`] is what YAML may name.
+//! and units of the metrics made from facts are YAML's business; [`crate::fact::catalogue`] is what YAML may name.
 //!
 //! # Promises
 //! - Absent is absent: what a JDK does not publish, or publishes falsely, is no fact. A counter that did not fit into
@@ -27,46 +27,20 @@ mod jvm;
 mod pool;
 mod runtime;
 mod safepoint;
-mod source;
 #[cfg(test)]
 mod tests;
 pub mod units;
 mod version;
 
-use crate::formula::Formula;
-use crate::metric::Kind;
+use crate::fact::Fact;
 use crate::perfdata::Image;
 
 pub use collector::{Collector, Pauses, pauses};
 pub use command::NmtSetting;
 pub use jvm::Jvm;
-pub use source::{SOURCES, SourceInfo, source};
 
 use counters::Counters;
 use jvm::is_native_image;
-
-/// Something true of a JVM that a rule may turn into a metric (`source:` in YAML).
-#[derive(Clone, Debug, PartialEq)]
-pub struct Fact {
-    /// The name that rules use, such as `pool.used`.
-    pub source: &'static str,
-    /// What rules call `$pool`, `$type` and so on.
-    pub labels: Vec<(&'static str, Box<str>)>,
-    /// What the value is, unless the rule says otherwise.
-    pub kind: Kind,
-    /// UCUM unit of the value.
-    pub unit: &'static str,
-    /// The value over words named by their byte offset in the region.
-    pub formula: Formula,
-}
-
-impl Fact {
-    /// A fact with the kind and unit of its source; none without a formula, or of a source that [`SOURCES`] lacks.
-    fn of(source: &'static str, labels: Vec<(&'static str, Box<str>)>, formula: Option<Formula>) -> Option<Self> {
-        let info = source::source(source)?;
-        Some(Self { source, labels, kind: info.kind, unit: info.unit, formula: formula? })
-    }
-}
 
 /// What the counters of one JVM say. Made once per layout; the formulas are evaluated as often as wanted.
 pub fn facts(image: &Image) -> Vec<Fact> {

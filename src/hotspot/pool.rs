@@ -3,10 +3,11 @@
 //! PerfData has generations and spaces; what a pool's use, size and bound are follows from them by rules of each
 //! collector (compared with the beans on JDK 17 and 25). `G` below is `sun.gc.generation`.
 
+use super::Jvm;
 use super::collector::Collector;
 use super::counters::Counters;
-use super::{Fact, Jvm};
-use crate::formula::Formula;
+use crate::fact::Fact;
+use crate::fact::Formula;
 use crate::metric::Value;
 
 /// How the `used` of a pool is kept up between collections.
@@ -198,7 +199,7 @@ fn parallel(counters: &Counters<'_>) -> Vec<Pool> {
     });
     // The survivor spaces may differ in size; the pool is the occupied one.
     let occupied = match survivors {
-        [Some(first), Some(second)] => Some(Formula::Occupied([first, second].into(), crate::formula::Scale::One)),
+        [Some(first), Some(second)] => Some(Formula::Occupied([first, second].into(), crate::fact::Scale::One)),
         _ => None,
     };
     vec![

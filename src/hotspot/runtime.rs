@@ -1,8 +1,8 @@
 //! Start, threads, classes, compiler and VM thread: what does not depend on the collector.
 
-use super::Fact;
 use super::counters::Counters;
-use crate::formula::{Formula, Scale};
+use crate::fact::Fact;
+use crate::fact::{Formula, Scale};
 
 /// `target.start_time`, `thread.*`, `class.*`, `jit.*` and `vm.*`
 pub(super) fn facts(counters: &Counters<'_>, into: &mut Vec<Fact>) {

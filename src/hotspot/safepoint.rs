@@ -1,7 +1,8 @@
 //! Safepoints, with one meaning over all JDKs.
 
+use super::Jvm;
 use super::counters::Counters;
-use super::{Fact, Jvm};
+use crate::fact::Fact;
 
 /// First release whose `sun.rt.safepointTime` begins when all threads have stopped, as measured on 17 and later. On 8
 /// and 11 it begins with the wish to stop and includes `safepointSyncTime`. Between them lies JDK-8219436 of early

@@ -1,6 +1,6 @@
 //! What counters really count, where HotSpot's unit label is wrong or says too little.
 
-use crate::formula::Scale;
+use crate::fact::Scale;
 use crate::perfdata::Units;
 
 /// What a counter counts.

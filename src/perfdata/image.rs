@@ -23,7 +23,7 @@ pub struct Image {
 
 /// A counter's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value<'a> {
+pub enum CounterValue<'a> {
     /// A scalar.
     Long(i64),
     /// A string, up to its NUL; invalid UTF-8 is replaced.
@@ -67,7 +67,7 @@ impl Image {
     /// The number of that name; `None` where it is absent or not a scalar.
     pub fn word(&self, name: &str) -> Option<i64> {
         match self.value(self.entry(name)?) {
-            Value::Long(value) => Some(value),
+            CounterValue::Long(value) => Some(value),
             _ => None,
         }
     }
@@ -75,24 +75,24 @@ impl Image {
     /// The string of that name; `None` where it is absent or not a string. An empty string may mean "not written yet".
     pub fn text(&self, name: &str) -> Option<Cow<'_, str>> {
         match self.value(self.entry(name)?) {
-            Value::Text(text) => Some(text),
+            CounterValue::Text(text) => Some(text),
             _ => None,
         }
     }
 
     /// The value of an entry of this image.
-    pub fn value(&self, entry: &Entry) -> Value<'_> {
+    pub fn value(&self, entry: &Entry) -> CounterValue<'_> {
         let data = self.bytes.get(entry.offset as usize..).unwrap_or_default();
         if entry.is_text() {
             let field = data.get(..entry.vector_length as usize).unwrap_or(data);
             let text = field.split(|byte| *byte == 0).next().unwrap_or_default();
-            return Value::Text(String::from_utf8_lossy(text));
+            return CounterValue::Text(String::from_utf8_lossy(text));
         }
         match (entry.data_type, data.first_chunk()) {
             (super::DataType::Long, Some(word)) if entry.vector_length == 0 => {
-                Value::Long(self.prologue.byte_order.i64(*word))
+                CounterValue::Long(self.prologue.byte_order.i64(*word))
             }
-            _ => Value::Opaque(data.get(..entry.vector_length.max(1) as usize).unwrap_or(data)),
+            _ => CounterValue::Opaque(data.get(..entry.vector_length.max(1) as usize).unwrap_or(data)),
         }
     }
 

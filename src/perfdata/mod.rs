@@ -20,6 +20,7 @@
 
 mod entry;
 mod image;
+pub(crate) mod name;
 mod prologue;
 pub mod region;
 mod types;
@@ -27,9 +28,12 @@ mod types;
 use std::fmt;
 
 pub use entry::{ENTRY_HEADER_LENGTH, Entries, Entry, walk};
-pub use image::{Image, Value};
+pub use image::{CounterValue, Image};
 pub use prologue::{MAGIC, PROLOGUE_LENGTH, Prologue};
-pub use region::{Access, Freshness, Memory, MemoryError, Pulse, Region, RegionError, Seal, Sight, Via, Writer};
+pub use region::{
+    ChangeDetector, Consistency, FileMode, LayoutChange, MemoryError, ProcessMemory, Region, RegionError,
+    RegionIdentity, Transport, Writer,
+};
 pub use types::{ByteOrder, DataType, Units, Variability};
 
 /// Smallest file that can hold a prologue, in bytes.

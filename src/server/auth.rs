@@ -20,7 +20,7 @@ const QUEUE: usize = 16;
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum AuthResult {
     Allowed,
     /// No, a malformed or a wrong user and password.
     Denied,
@@ -75,13 +75,13 @@ impl Users {
     }
 
     /// Whether the value of an Authorization header lets a request in.
-    pub(super) async fn check(self: &Arc<Self>, header: Option<&HeaderValue>) -> Verdict {
-        let Some((name, password)) = header.and_then(credentials) else { return Verdict::Denied };
+    pub(super) async fn check(self: &Arc<Self>, header: Option<&HeaderValue>) -> AuthResult {
+        let Some((name, password)) = header.and_then(credentials) else { return AuthResult::Denied };
         if self.users.get(&name).is_some_and(|user| self.knows(user, &password)) {
-            return Verdict::Allowed;
+            return AuthResult::Allowed;
         }
-        let Ok(_place) = self.queue.clone().try_acquire_owned() else { return Verdict::Busy };
-        let Ok(turn) = self.turn.clone().acquire_owned().await else { return Verdict::Denied };
+        let Ok(_place) = self.queue.clone().try_acquire_owned() else { return AuthResult::Busy };
+        let Ok(turn) = self.turn.clone().acquire_owned().await else { return AuthResult::Denied };
         let users = self.clone();
         let verify = move || {
             // The turn ends with the work, even if nobody waits for it any more.
@@ -89,8 +89,8 @@ impl Users {
             users.verify(&name, &password)
         };
         match tokio::task::spawn_blocking(verify).await {
-            Ok(true) => Verdict::Allowed,
-            _ => Verdict::Denied,
+            Ok(true) => AuthResult::Allowed,
+            _ => AuthResult::Denied,
         }
     }
 
@@ -151,29 +151,29 @@ mod tests {
         // Twice: before and after something is known.
         for _ in 0..2 {
             for (text, expected) in [
-                ("ann:right", Verdict::Allowed),
-                ("ann:wrong", Verdict::Denied),
-                ("ann:", Verdict::Denied),
-                ("bob:right", Verdict::Denied),
-                ("bob:other", Verdict::Allowed),
-                ("nobody:right", Verdict::Denied),
-                (":right", Verdict::Denied),
-                ("annright", Verdict::Denied),
+                ("ann:right", AuthResult::Allowed),
+                ("ann:wrong", AuthResult::Denied),
+                ("ann:", AuthResult::Denied),
+                ("bob:right", AuthResult::Denied),
+                ("bob:other", AuthResult::Allowed),
+                ("nobody:right", AuthResult::Denied),
+                (":right", AuthResult::Denied),
+                ("annright", AuthResult::Denied),
             ] {
                 assert_eq!(users.check(Some(&header(text))).await, expected, "{text}");
             }
         }
         for value in ["", "Basic", "Basic !", "Basic YQ==", "Bearer YW5uOnJpZ2h0", "Basic /////w=="] {
-            assert_eq!(users.check(Some(&value.parse().unwrap())).await, Verdict::Denied, "{value}");
+            assert_eq!(users.check(Some(&value.parse().unwrap())).await, AuthResult::Denied, "{value}");
         }
-        assert_eq!(users.check(None).await, Verdict::Denied);
-        assert_eq!(users.check(Some(&"bAsIc YW5uOnJpZ2h0".parse().unwrap())).await, Verdict::Allowed);
+        assert_eq!(users.check(None).await, AuthResult::Denied);
+        assert_eq!(users.check(Some(&"bAsIc YW5uOnJpZ2h0".parse().unwrap())).await, AuthResult::Allowed);
     }
 
     #[tokio::test]
     async fn a_known_password_needs_no_turn_and_a_flood_is_turned_away() {
         let users = users();
-        assert_eq!(users.check(Some(&header("ann:right"))).await, Verdict::Allowed);
+        assert_eq!(users.check(Some(&header("ann:right"))).await, AuthResult::Allowed);
         let turn = users.turn.clone().acquire_owned().await.unwrap();
         let waiting = (0..QUEUE).map(|number| {
             let users = users.clone();
@@ -183,13 +183,13 @@ mod tests {
         while users.queue.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(users.check(Some(&header("bob:other"))).await, Verdict::Busy);
-        assert_eq!(users.check(Some(&header("ann:right"))).await, Verdict::Allowed, "it is known");
+        assert_eq!(users.check(Some(&header("bob:other"))).await, AuthResult::Busy);
+        assert_eq!(users.check(Some(&header("ann:right"))).await, AuthResult::Allowed, "it is known");
         drop(turn);
         for check in waiting {
-            assert_eq!(check.await.unwrap(), Verdict::Denied);
+            assert_eq!(check.await.unwrap(), AuthResult::Denied);
         }
-        assert_eq!(users.check(Some(&header("bob:other"))).await, Verdict::Allowed);
+        assert_eq!(users.check(Some(&header("bob:other"))).await, AuthResult::Allowed);
     }
 
     #[test]

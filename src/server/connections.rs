@@ -18,10 +18,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 
-use super::places::{Place, Places};
+use super::pool::{ConnectionPool, Slot};
 use super::routes::Routes;
-use super::{Bound, Limits, Options, Site, Web};
-use crate::telemetry::{Refusal, SelfMetrics};
+use super::{Backend, Bound, Options, ServerLimits, Web};
+use crate::telemetry::{HttpRefusal, SelfMetrics};
 
 /// Bytes of a request's line and headers; hyper's smallest bound.
 const HEADERS_MAXIMUM: usize = 8192;
@@ -41,23 +41,23 @@ const SEND_BUFFER: usize = 64 << 10;
 /// Pause after an accept that failed for want of descriptors or memory, so as not to spin until some are free.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
-/// Serves until `shutdown` ends, then lets requests in flight end within [`Limits::drain`].
+/// Serves until `shutdown` ends, then lets requests in flight end within [`ServerLimits::drain`].
 pub async fn serve(
     bound: Bound,
     options: Options,
-    site: Arc<dyn Site>,
+    site: Arc<dyn Backend>,
     telemetry: Arc<SelfMetrics>,
     shutdown: impl Future<Output = ()>,
 ) {
     let (limits, web) = (options.limits, options.web.clone());
     let (drain, draining) = watch::channel(());
     let unread = if options.max_requests > 0 { options.max_requests } else { limits.connections };
-    let places = Places::new(limits.connections, unread);
+    let places = ConnectionPool::new(limits.connections, unread);
     if let Err(error) = web.follow(telemetry.clone()) {
         tracing::error!(%error, "cannot start a thread: the web configuration stays as it was read");
     }
     let routes = Arc::new(Routes::new(options, site, telemetry.clone()));
-    let house = House { limits, routes, web, telemetry: telemetry.clone(), draining };
+    let house = Server { limits, routes, web, telemetry: telemetry.clone(), draining };
     // One accepted connection at a time comes from each listener.
     let (accepted, mut connections) = mpsc::channel(1);
     let mut acceptors = tokio::task::JoinSet::new();
@@ -73,7 +73,7 @@ pub async fn serve(
         };
         let entered = places.enter();
         if !matches!(entered, Some((_, false))) {
-            telemetry.request_refused(Refusal::MaxConnections);
+            telemetry.request_refused(HttpRefusal::MaxConnections);
         }
         if let Some((place, _)) = entered {
             tokio::spawn(house.clone().converse(stream, place));
@@ -124,17 +124,17 @@ enum Broken {
 
 /// What all connections share.
 #[derive(Clone)]
-struct House {
-    limits: Limits,
+struct Server {
+    limits: ServerLimits,
     routes: Arc<Routes>,
     web: Arc<Web>,
     telemetry: Arc<SelfMetrics>,
     draining: watch::Receiver<()>,
 }
 
-impl House {
+impl Server {
     /// One connection's life.
-    async fn converse(self, stream: TcpStream, place: Arc<Place>) {
+    async fn converse(self, stream: TcpStream, place: Arc<Slot>) {
         let unacknowledged = u32::try_from(self.limits.unacknowledged.as_millis()).unwrap_or(u32::MAX);
         // Neither option is needed to answer: a socket without them is only slower, or longer dead.
         let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, unacknowledged);
@@ -150,18 +150,18 @@ impl House {
 
     /// Clear text is HTTP/1 only: telling versions apart by the first bytes would have no timer. Under TLS the client
     /// says in its handshake what it speaks.
-    async fn serve(self, stream: TcpStream, place: &Arc<Place>) -> Result<(), Broken> {
+    async fn serve(self, stream: TcpStream, place: &Arc<Slot>) -> Result<(), Broken> {
         let Some(tls) = self.web.current().tls.clone() else { return self.http1(stream, place).await };
         let handshake = tokio::time::timeout(self.limits.headers, TlsAcceptor::from(tls).accept(stream)).await;
         let handshake = handshake.map_err(|_| Broken::Late).and_then(|done| done.map_err(Broken::from));
-        let stream = handshake.inspect_err(|_| self.telemetry.request_refused(Refusal::Handshake))?;
+        let stream = handshake.inspect_err(|_| self.telemetry.request_refused(HttpRefusal::Handshake))?;
         match stream.get_ref().1.alpn_protocol() {
             Some(b"h2") => self.http2(stream, place).await,
             _ => self.http1(stream, place).await,
         }
     }
 
-    async fn http1<S: AsyncRead + AsyncWrite + Unpin>(mut self, stream: S, place: &Arc<Place>) -> Result<(), Broken> {
+    async fn http1<S: AsyncRead + AsyncWrite + Unpin>(mut self, stream: S, place: &Arc<Slot>) -> Result<(), Broken> {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.headers)
@@ -177,7 +177,7 @@ impl House {
     }
 
     /// HTTP/2 has no timer for the headers of a request; here a connection ends when none was at work for some time.
-    async fn http2<S: AsyncRead + AsyncWrite + Unpin>(mut self, stream: S, place: &Arc<Place>) -> Result<(), Broken> {
+    async fn http2<S: AsyncRead + AsyncWrite + Unpin>(mut self, stream: S, place: &Arc<Slot>) -> Result<(), Broken> {
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAM_MAXIMUM)
@@ -205,7 +205,7 @@ impl House {
 
     fn service(
         &self,
-        place: &Arc<Place>,
+        place: &Arc<Slot>,
     ) -> impl Fn(Request<Incoming>) -> BoxFuture<Result<Answer, std::convert::Infallible>> + use<> {
         let (routes, place) = (self.routes.clone(), place.clone());
         move |request| {

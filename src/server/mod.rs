@@ -1,12 +1,12 @@
 //! The HTTP server.
 //!
-//! It knows the rest of the program as a [`Site`]. A request passes the bound on connections ([`serve`]), TLS and the
+//! It knows the rest of the program as a [`Backend`]. A request passes the bound on connections ([`serve`]), TLS and the
 //! checks that [`Web`] asks for, the routes, the bound on requests in flight, and for an exposition the single flight
 //! that simultaneous scrapes share. Everything that reads a JVM, compresses or checks a password runs on a blocking
 //! thread.
 //!
 //! # Promise
-//! A client costs bounded memory and time: [`Limits`] names each bound. Requests with a body are refused, headers are
+//! A client costs bounded memory and time: [`ServerLimits`] names each bound. Requests with a body are refused, headers are
 //! at most 8 KiB, and clear text speaks HTTP/1 only. When all places are taken, the connection that has waited longest
 //! without a request at work gives way, so that a flood does not keep a scraper out.
 
@@ -14,8 +14,8 @@ mod address;
 mod auth;
 mod connections;
 pub mod healthcheck;
-mod page;
-mod places;
+mod landing;
+mod pool;
 mod rate;
 mod routes;
 mod scrape;
@@ -28,17 +28,17 @@ pub use address::{BindError, Bound, ListenAddress, ListenAddressError, bind};
 pub use connections::serve;
 pub use web::Web;
 
-pub use crate::exposition::negotiate::Format;
-use crate::listing::Listing;
+pub use crate::output::prometheus::negotiate::ExpositionFormat;
+use crate::report::list::Listing;
 
 /// What the server serves: the rest of the program.
-pub trait Site: Send + Sync + 'static {
+pub trait Backend: Send + Sync + 'static {
     /// Names of the profiles, the default one first.
     fn profiles(&self) -> Vec<String>;
 
     /// Reads every JVM's memory, without a scan, and appends one exposition; `false` if no profile has that name. Runs
     /// on a blocking thread. What is not read by `deadline` is left out, since the scraper gives up soon after.
-    fn exposition(&self, profile: &str, format: Format, deadline: Instant, out: &mut Vec<u8>) -> bool;
+    fn exposition(&self, profile: &str, format: ExpositionFormat, deadline: Instant, out: &mut Vec<u8>) -> bool;
 
     /// What `list --format=json` prints. Runs on a blocking thread.
     fn targets(&self) -> Listing;
@@ -62,7 +62,7 @@ pub struct Options {
     /// `--web.config.file`
     pub web: Arc<Web>,
     /// Bounds that no flag changes.
-    pub limits: Limits,
+    pub limits: ServerLimits,
 }
 
 impl Default for Options {
@@ -72,14 +72,14 @@ impl Default for Options {
             max_requests: 40,
             lifecycle: false,
             web: Arc::default(),
-            limits: Limits::default(),
+            limits: ServerLimits::default(),
         }
     }
 }
 
 /// Bounds on what clients may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct ServerLimits {
     /// Open connections; a further one takes the place of the one that has waited longest.
     pub connections: usize,
     /// Time for a TLS handshake, and for a request's headers to arrive, from the first moment the connection waits for
@@ -91,7 +91,7 @@ pub struct Limits {
     pub drain: Duration,
 }
 
-impl Default for Limits {
+impl Default for ServerLimits {
     fn default() -> Self {
         Self {
             connections: 512,

@@ -9,13 +9,13 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::auth::Verdict;
-use super::page;
-use super::scrape::{Failure, Packed, Patience, Scrapes, Wish, outcome, pack};
-use super::web::Settings;
-use super::{Options, Site};
-use crate::exposition::negotiate::{self, Encoding};
-use crate::telemetry::{Refusal, SelfMetrics, process_start_time};
+use super::auth::AuthResult;
+use super::landing;
+use super::scrape::{Encoded, ScrapeDeadline, ScrapeFailure, ScrapeKey, Scrapes, outcome, pack};
+use super::web::WebSettings;
+use super::{Backend, Options};
+use crate::output::prometheus::negotiate::{self, Encoding};
+use crate::telemetry::{HttpRefusal, SelfMetrics, process_start_time};
 
 /// What the scraper says it waits, in seconds.
 const SCRAPE_TIMEOUT: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
@@ -51,7 +51,7 @@ enum Route {
 /// The endpoints over a site.
 pub(super) struct Routes {
     options: Options,
-    site: Arc<dyn Site>,
+    site: Arc<dyn Backend>,
     telemetry: Arc<SelfMetrics>,
     scrapes: Arc<Scrapes>,
     places: Option<Arc<Semaphore>>,
@@ -60,7 +60,7 @@ pub(super) struct Routes {
 }
 
 impl Routes {
-    pub(super) fn new(options: Options, site: Arc<dyn Site>, telemetry: Arc<SelfMetrics>) -> Self {
+    pub(super) fn new(options: Options, site: Arc<dyn Backend>, telemetry: Arc<SelfMetrics>) -> Self {
         let places = (options.max_requests > 0).then(|| Arc::new(Semaphore::new(options.max_requests)));
         let scrapes = Scrapes::new(site.clone(), telemetry.clone());
         let start_time = process_start_time().map(|seconds| HeaderValue::from(seconds as u64));
@@ -92,9 +92,9 @@ impl Routes {
     }
 
     /// What the web configuration has against the request; in the toolkit's order, so that guesses spend tokens too.
-    async fn refusal(&self, web: &Settings, headers: &HeaderMap) -> Option<Answer> {
+    async fn refusal(&self, web: &WebSettings, headers: &HeaderMap) -> Option<Answer> {
         if web.rate.as_ref().is_some_and(|rate| !rate.allows(Instant::now())) {
-            self.telemetry.request_refused(Refusal::RateLimit);
+            self.telemetry.request_refused(HttpRefusal::RateLimit);
             let mut answer = text(StatusCode::TOO_MANY_REQUESTS, "Limit of the web configuration (rate_limit).\n");
             answer.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
             return Some(answer);
@@ -103,10 +103,10 @@ impl Routes {
             return None;
         }
         match web.users.check(headers.get(header::AUTHORIZATION)).await {
-            Verdict::Allowed => None,
-            Verdict::Busy => Some(self.busy(Refusal::PasswordQueue, "Too many passwords wait to be checked.\n")),
-            Verdict::Denied => {
-                self.telemetry.request_refused(Refusal::Unauthorized);
+            AuthResult::Allowed => None,
+            AuthResult::Busy => Some(self.busy(HttpRefusal::PasswordQueue, "Too many passwords wait to be checked.\n")),
+            AuthResult::Denied => {
+                self.telemetry.request_refused(HttpRefusal::Unauthorized);
                 let mut answer = text(StatusCode::UNAUTHORIZED, "A user and password are needed.\n");
                 answer.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
                 Some(answer)
@@ -162,7 +162,7 @@ impl Routes {
         let representation = negotiate::representation(values(headers, &header::ACCEPT));
         let encoding = accepted_encoding(headers);
         let patience = patience(headers);
-        let wish = Wish { profile, format: representation.format, encoding, patience };
+        let wish = ScrapeKey { profile, format: representation.format, encoding, patience };
         let run = match self.scrapes.running(&wish) {
             Some(run) => run,
             None => match self.admit(patience).await {
@@ -179,9 +179,9 @@ impl Routes {
                 }
                 answer
             }
-            Err(Failure::NoSuchProfile) => text(StatusCode::NOT_FOUND, "The profile is gone since a reload.\n"),
-            Err(Failure::Broken) => broken(),
-            Err(Failure::Late) => self.busy(Refusal::Deadline, "The exposition was not ready in time.\n"),
+            Err(ScrapeFailure::NoSuchProfile) => text(StatusCode::NOT_FOUND, "The profile is gone since a reload.\n"),
+            Err(ScrapeFailure::Broken) => broken(),
+            Err(ScrapeFailure::Late) => self.busy(HttpRefusal::Deadline, "The exposition was not ready in time.\n"),
         }
     }
 
@@ -190,7 +190,7 @@ impl Routes {
         let media = "text/html; charset=utf-8";
         let mut answer = self
             .read(headers, media, move |site| {
-                page::render(&page::Contents {
+                landing::render(&landing::Contents {
                     telemetry_path: path.as_str(),
                     profiles: &site.profiles(),
                     ready: site.is_ready(),
@@ -199,7 +199,7 @@ impl Routes {
             })
             .await;
         if answer.status() == StatusCode::OK {
-            let policy = format!("{POLICY}; style-src '{}'", page::STYLE_HASH);
+            let policy = format!("{POLICY}; style-src '{}'", landing::STYLE_HASH);
             if let Ok(policy) = HeaderValue::try_from(policy) {
                 answer.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
             }
@@ -222,7 +222,7 @@ impl Routes {
         &self,
         headers: &HeaderMap,
         media: &'static str,
-        make: impl FnOnce(&dyn Site) -> String + Send + 'static,
+        make: impl FnOnce(&dyn Backend) -> String + Send + 'static,
     ) -> Answer {
         let counted = self.telemetry.request();
         let Some(permit) = self.admit(patience(headers)).await else { return self.too_many() };
@@ -239,7 +239,7 @@ impl Routes {
 
     async fn reload(&self) -> Answer {
         if !self.options.lifecycle {
-            self.telemetry.request_refused(Refusal::Lifecycle);
+            self.telemetry.request_refused(HttpRefusal::Lifecycle);
             return text(
                 StatusCode::FORBIDDEN,
                 "Reloading over HTTP needs --web.enable-lifecycle; SIGHUP always works.\n",
@@ -256,7 +256,7 @@ impl Routes {
     }
 
     /// A place among those that read JVMs. Where all are taken, a few wait for some of their time, the first come first.
-    async fn admit(&self, patience: Patience) -> Option<Permit> {
+    async fn admit(&self, patience: ScrapeDeadline) -> Option<Permit> {
         let Some(places) = &self.places else { return Some(None) };
         if let Ok(permit) = places.clone().try_acquire_owned() {
             return Some(Some(permit));
@@ -268,10 +268,10 @@ impl Routes {
 
     fn too_many(&self) -> Answer {
         let reason = format!("Limit of {} requests at a time (--web.max-requests).\n", self.options.max_requests);
-        self.busy(Refusal::MaxRequests, reason)
+        self.busy(HttpRefusal::MaxRequests, reason)
     }
 
-    fn busy(&self, refusal: Refusal, reason: impl Into<Bytes>) -> Answer {
+    fn busy(&self, refusal: HttpRefusal, reason: impl Into<Bytes>) -> Answer {
         self.telemetry.request_refused(refusal);
         let mut answer = text(StatusCode::SERVICE_UNAVAILABLE, reason);
         answer.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
@@ -280,7 +280,7 @@ impl Routes {
 
     /// The body is left unread, so the connection cannot go on.
     fn refuse_body(&self) -> Answer {
-        self.telemetry.request_refused(Refusal::Body);
+        self.telemetry.request_refused(HttpRefusal::Body);
         let mut answer = text(StatusCode::PAYLOAD_TOO_LARGE, "No endpoint takes a request body.\n");
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         answer
@@ -290,8 +290,8 @@ impl Routes {
 /// A place among those that read JVMs; there is none where they are not bounded.
 type Permit = Option<OwnedSemaphorePermit>;
 
-fn patience(headers: &HeaderMap) -> Patience {
-    Patience::of(headers.get(SCRAPE_TIMEOUT).map(HeaderValue::as_bytes))
+fn patience(headers: &HeaderMap) -> ScrapeDeadline {
+    ScrapeDeadline::of(headers.get(SCRAPE_TIMEOUT).map(HeaderValue::as_bytes))
 }
 
 fn allowed(route: &Route, method: &Method) -> Result<(), &'static str> {
@@ -320,7 +320,7 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
 }
 
 /// hyper states the length of the body and keeps it to itself when the method is HEAD.
-fn packed_answer(packed: Packed, media: &str) -> Answer {
+fn packed_answer(packed: Encoded, media: &str) -> Answer {
     let mut answer = Response::new(packed.bytes);
     let headers = answer.headers_mut();
     if let Ok(media) = HeaderValue::from_str(media) {

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::Site;
-use crate::exposition::negotiate::{Encoding, Format};
+use super::Backend;
+use crate::output::prometheus::negotiate::{Encoding, ExpositionFormat};
 use crate::telemetry::SelfMetrics;
 
 /// Bodies up to this many bytes are not worth compressing: they fit one packet or two.
@@ -30,14 +30,14 @@ const TIMEOUT_OFFSET: Duration = Duration::from_millis(500);
 
 /// How long a scraper waits, and by when the exposition should be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Patience {
+pub(super) struct ScrapeDeadline {
     /// From the request on.
     pub(super) timeout: Duration,
     /// Of `timeout`, for making the exposition.
     pub(super) budget: Duration,
 }
 
-impl Patience {
+impl ScrapeDeadline {
     /// From the value of `X-Prometheus-Scrape-Timeout-Seconds`; one that makes no sense counts as absent.
     pub(super) fn of(header: Option<&[u8]>) -> Self {
         let seconds = header.and_then(|value| std::str::from_utf8(value).ok()?.trim().parse::<f64>().ok());
@@ -51,23 +51,23 @@ impl Patience {
 /// What a scraper asks for. Equal ones share a run; patience is part of it, lest an impatient scraper's incomplete
 /// exposition be given to others.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Wish {
+pub(super) struct ScrapeKey {
     pub(super) profile: String,
-    pub(super) format: Format,
+    pub(super) format: ExpositionFormat,
     pub(super) encoding: Encoding,
-    pub(super) patience: Patience,
+    pub(super) patience: ScrapeDeadline,
 }
 
 /// A body, and whether it was worth compressing.
 #[derive(Clone, Debug)]
-pub(super) struct Packed {
+pub(super) struct Encoded {
     pub(super) bytes: Bytes,
     pub(super) encoding: Encoding,
 }
 
 /// Why there is no body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(super) enum ScrapeFailure {
     NoSuchProfile,
     /// The scraper has given up.
     Late,
@@ -75,7 +75,7 @@ pub(super) enum Failure {
     Broken,
 }
 
-type Outcome = Result<Packed, Failure>;
+type Outcome = Result<Encoded, ScrapeFailure>;
 
 /// A run, which may have ended.
 pub(super) type Running = watch::Receiver<Option<Outcome>>;
@@ -83,36 +83,36 @@ pub(super) type Running = watch::Receiver<Option<Outcome>>;
 /// Waits for a run until the scraper gives up.
 pub(super) async fn outcome(mut run: Running, until: Instant) -> Outcome {
     match tokio::time::timeout_at(until.into(), run.wait_for(Option::is_some)).await {
-        Err(_) => Err(Failure::Late),
-        Ok(Err(_)) => Err(Failure::Broken),
-        Ok(Ok(outcome)) => outcome.clone().unwrap_or(Err(Failure::Broken)),
+        Err(_) => Err(ScrapeFailure::Late),
+        Ok(Err(_)) => Err(ScrapeFailure::Broken),
+        Ok(Ok(outcome)) => outcome.clone().unwrap_or(Err(ScrapeFailure::Broken)),
     }
 }
 
 /// The runs in flight. A scrape that comes while an equal one runs gets that one's result: no older than its own
 /// arrival minus one run. A run goes on when its scrapers hang up, and so keeps its place among the requests in flight.
 pub(super) struct Scrapes {
-    site: Arc<dyn Site>,
+    site: Arc<dyn Backend>,
     telemetry: Arc<SelfMetrics>,
-    running: Mutex<HashMap<Wish, Running>>,
+    running: Mutex<HashMap<ScrapeKey, Running>>,
     /// The last exposition, whose memory the next one takes over: of a thousand JVMs it is megabytes, which allocators
     /// give back late and get back page by page.
     last: Mutex<Bytes>,
 }
 
 impl Scrapes {
-    pub(super) fn new(site: Arc<dyn Site>, telemetry: Arc<SelfMetrics>) -> Arc<Self> {
+    pub(super) fn new(site: Arc<dyn Backend>, telemetry: Arc<SelfMetrics>) -> Arc<Self> {
         Arc::new(Self { site, telemetry, running: Mutex::default(), last: Mutex::default() })
     }
 
     /// The result of an equal run that is in flight.
-    pub(super) fn running(&self, wish: &Wish) -> Option<Running> {
+    pub(super) fn running(&self, wish: &ScrapeKey) -> Option<Running> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).get(wish).cloned()
     }
 
     /// The result of an equal run, which is started if there is none. A run that this starts holds `place` until it
     /// ends; its time is counted from when it was asked for.
-    pub(super) fn start<P: Send + 'static>(self: &Arc<Self>, wish: Wish, asked: Instant, place: P) -> Running {
+    pub(super) fn start<P: Send + 'static>(self: &Arc<Self>, wish: ScrapeKey, asked: Instant, place: P) -> Running {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(result) = running.get(&wish) {
             return result.clone();
@@ -129,12 +129,12 @@ impl Scrapes {
         result
     }
 
-    async fn run(self: Arc<Self>, wish: Wish, deadline: Instant) -> Outcome {
+    async fn run(self: Arc<Self>, wish: ScrapeKey, deadline: Instant) -> Outcome {
         let work = move || {
             let start = Instant::now();
             let mut body = self.reclaim();
             if !self.site.exposition(&wish.profile, wish.format, deadline, &mut body) {
-                return Err(Failure::NoSuchProfile);
+                return Err(ScrapeFailure::NoSuchProfile);
             }
             self.telemetry.exposed(&wish.profile, start.elapsed());
             // A host that was full of JVMs once does not stay as large.
@@ -145,7 +145,7 @@ impl Scrapes {
             *self.last.lock().unwrap_or_else(PoisonError::into_inner) = body.clone();
             Ok(pack(body, wish.encoding))
         };
-        tokio::task::spawn_blocking(work).await.unwrap_or(Err(Failure::Broken))
+        tokio::task::spawn_blocking(work).await.unwrap_or(Err(ScrapeFailure::Broken))
     }
 
     /// An empty body: that of the last run if nobody sends it any more.
@@ -158,15 +158,15 @@ impl Scrapes {
 }
 
 /// Compresses if asked and worth it. Blocks.
-pub(super) fn pack(body: Bytes, encoding: Encoding) -> Packed {
+pub(super) fn pack(body: Bytes, encoding: Encoding) -> Encoded {
     if encoding == Encoding::Gzip && body.len() > GZIP_MINIMUM {
         let mut gzip =
             flate2::write::GzEncoder::new(Vec::with_capacity(body.len() / 8), flate2::Compression::new(GZIP_LEVEL));
         if let Ok(bytes) = gzip.write_all(&body).and_then(|()| gzip.finish()) {
-            return Packed { bytes: bytes.into(), encoding };
+            return Encoded { bytes: bytes.into(), encoding };
         }
     }
-    Packed { bytes: body, encoding: Encoding::Identity }
+    Encoded { bytes: body, encoding: Encoding::Identity }
 }
 
 #[cfg(test)]
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn patience_leaves_room_for_the_way_back() {
-        let patience = |timeout, budget| Patience {
+        let patience = |timeout, budget| ScrapeDeadline {
             timeout: Duration::from_millis(timeout),
             budget: Duration::from_millis(budget),
         };
@@ -191,7 +191,7 @@ mod tests {
             (Some("inf"), patience(10_000, 9_500)),
             (Some("soon"), patience(10_000, 9_500)),
         ] {
-            assert_eq!(Patience::of(header.map(str::as_bytes)), expected, "{header:?}");
+            assert_eq!(ScrapeDeadline::of(header.map(str::as_bytes)), expected, "{header:?}");
         }
     }
 

@@ -14,7 +14,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 /// `--log.level`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Level {
+pub enum LogLevel {
     /// What is done, step by step.
     Debug,
     /// What an operator wants to know once.
@@ -28,7 +28,7 @@ pub enum Level {
 
 /// `--log.format`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
+pub enum LogFormat {
     /// `ts=… level=info msg="…" key=value`
     #[default]
     Logfmt,
@@ -40,25 +40,29 @@ pub enum Format {
 ///
 /// # Errors
 /// When it was called before.
-pub fn init(level: Level, format: Format) -> Result<(), tracing::dispatcher::SetGlobalDefaultError> {
+pub fn init(level: LogLevel, format: LogFormat) -> Result<(), tracing::dispatcher::SetGlobalDefaultError> {
     tracing::dispatcher::set_global_default(dispatch(level, format, io::stderr))
 }
 
 /// Events of this program from `level` on, and warnings of the libraries under it.
-fn dispatch(level: Level, format: Format, writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static) -> Dispatch {
+fn dispatch(
+    level: LogLevel,
+    format: LogFormat,
+    writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static,
+) -> Dispatch {
     let level = match level {
-        Level::Debug => LevelFilter::DEBUG,
-        Level::Info => LevelFilter::INFO,
-        Level::Warn => LevelFilter::WARN,
-        Level::Error => LevelFilter::ERROR,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Error => LevelFilter::ERROR,
     };
     let targets =
         Targets::new().with_default(level.min(LevelFilter::WARN)).with_target(env!("CARGO_CRATE_NAME"), level);
     let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer);
     let registry = tracing_subscriber::registry().with(targets);
     match format {
-        Format::Logfmt => registry.with(lines.event_format(Logfmt)).into(),
-        Format::Json => {
+        LogFormat::Logfmt => registry.with(lines.event_format(Logfmt)).into(),
+        LogFormat::Json => {
             let json = lines.json().flatten_event(true).with_current_span(false).with_span_list(false);
             registry.with(json).into()
         }
@@ -81,7 +85,7 @@ where
             tracing::Level::INFO => "info",
             _ => "debug",
         };
-        let mut fields = Fields::default();
+        let mut fields = LogFields::default();
         event.record(&mut fields);
         writer.write_str("ts=")?;
         SystemTime.format_time(&mut writer)?;
@@ -90,12 +94,12 @@ where
 }
 
 #[derive(Default)]
-struct Fields {
+struct LogFields {
     message: String,
     pairs: String,
 }
 
-impl Visit for Fields {
+impl Visit for LogFields {
     fn record_str(&mut self, field: &Field, text: &str) {
         if field.name() == "message" {
             self.message.push_str(text);
@@ -168,7 +172,7 @@ mod tests {
         }
     }
 
-    fn logged(level: Level, format: Format, events: impl FnOnce()) -> String {
+    fn logged(level: LogLevel, format: LogFormat, events: impl FnOnce()) -> String {
         let sink = Sink::default();
         let writer = sink.clone();
         tracing::dispatcher::with_default(&dispatch(level, format, move || writer.clone()), events);
@@ -179,7 +183,7 @@ mod tests {
     #[test]
     fn an_event_is_one_logfmt_line() {
         let error = io::Error::other("no\nway");
-        let text = logged(Level::Info, Format::Logfmt, || {
+        let text = logged(LogLevel::Info, LogFormat::Logfmt, || {
             tracing::info!(path = "/tmp/a b\u{1b}[31m\nts=0 level=error", pid = 7, error = &error as &dyn std::error::Error, ok = %"x", "found");
         });
         let (ts, rest) = text.split_once(' ').unwrap();
@@ -190,8 +194,9 @@ mod tests {
 
     #[test]
     fn a_level_hides_the_ones_below() {
-        for (level, expected) in [(Level::Debug, 4), (Level::Info, 3), (Level::Warn, 2), (Level::Error, 1)] {
-            let text = logged(level, Format::Logfmt, || {
+        for (level, expected) in [(LogLevel::Debug, 4), (LogLevel::Info, 3), (LogLevel::Warn, 2), (LogLevel::Error, 1)]
+        {
+            let text = logged(level, LogFormat::Logfmt, || {
                 tracing::debug!("d");
                 tracing::info!("i");
                 tracing::warn!("w");
@@ -203,7 +208,7 @@ mod tests {
 
     #[test]
     fn libraries_speak_from_warnings_on() {
-        let text = logged(Level::Debug, Format::Logfmt, || {
+        let text = logged(LogLevel::Debug, LogFormat::Logfmt, || {
             tracing::info!(target: "hyper", "i");
             tracing::warn!(target: "hyper", "w");
         });
@@ -212,7 +217,7 @@ mod tests {
 
     #[test]
     fn json_is_one_object_a_line() {
-        let text = logged(Level::Info, Format::Json, || tracing::warn!(path = "a\n\"b\"", "odd"));
+        let text = logged(LogLevel::Info, LogFormat::Json, || tracing::warn!(path = "a\n\"b\"", "odd"));
         let json: serde_json::Value = serde_json::from_str(text.trim_end()).unwrap();
         assert_eq!(text.lines().count(), 1);
         assert_eq!(

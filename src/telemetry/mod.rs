@@ -1,10 +1,10 @@
 //! What the exporter says about itself: logs, and its own metrics.
 
+mod dedup;
 pub mod log;
 mod process;
-mod quiet;
-mod self_metrics;
+mod registry;
 
+pub use dedup::LogDedup;
 pub(crate) use process::start_time as process_start_time;
-pub use quiet::Quiet;
-pub use self_metrics::{InFlight, Refusal, ReloadOutcome, SelfMetrics, Series, Vocabulary, nmt_failures, sampler};
+pub use registry::{HttpRefusal, InFlight, ReloadOutcome, SelfMetrics, Vocabulary, nmt_failures, sampler};

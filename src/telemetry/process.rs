@@ -96,7 +96,7 @@ fn seconds(time: rustix::time::Timespec) -> f64 {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::mapping::name::is_of_own_process;
+    use crate::rules::name::is_of_own_process;
 
     #[test]
     fn every_standard_name_has_a_plausible_value() {

@@ -18,19 +18,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::*;
-use crate::formula::{CellId, Source};
+use crate::fact::{PublishedId, Values, catalogue};
+use crate::metric::Kind;
 use crate::metric::Value;
 
 /// The words of an image, by byte offset.
 struct Words<'a>(&'a Image);
 
-impl Source for Words<'_> {
+impl Values for Words<'_> {
     fn word(&self, offset: u32) -> Option<i64> {
         let bytes = self.0.bytes().get(offset as usize..)?.first_chunk()?;
         Some(self.0.prologue.byte_order.i64(*bytes))
     }
 
-    fn cell(&self, _: CellId) -> Option<Value> {
+    fn cell(&self, _: PublishedId) -> Option<Value> {
         None
     }
 
@@ -275,14 +276,14 @@ fn every_fact_has_a_listed_source_with_its_labels() {
     images.push(made::native_image());
     for image in images {
         for fact in facts(&image) {
-            let info = source(fact.source).unwrap_or_else(|| panic!("{} is not listed", fact.source));
+            let info = catalogue::find(fact.source).unwrap_or_else(|| panic!("{} is not listed", fact.source));
             let labels: BTreeSet<_> = fact.labels.iter().map(|(name, _)| *name).collect();
             assert_eq!(labels, info.labels.iter().copied().collect(), "{}", fact.source);
             assert_eq!((fact.kind, fact.unit), (info.kind, info.unit), "{}", fact.source);
         }
     }
-    let names: BTreeSet<_> = SOURCES.iter().map(|source| source.name).collect();
-    assert_eq!(names.len(), SOURCES.len());
+    let names: BTreeSet<_> = catalogue::all().map(|source| source.name).collect();
+    assert_eq!(names.len(), catalogue::all().count());
 }
 
 #[test]

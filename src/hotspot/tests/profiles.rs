@@ -1,7 +1,7 @@
 //! The shipped profiles, against the sources.
 
 use super::*;
-use crate::mapping::source;
+use crate::fact::catalogue::find;
 
 const PROFILES: [(&str, &str); 3] = [
     ("otel", include_str!("../../../config/profiles/otel.yaml")),
@@ -30,7 +30,7 @@ fn profiles_name_sources_and_labels_that_exist() {
             if rule.starts_with("{counter: ") {
                 continue;
             }
-            let info = key(&rule, "source").and_then(source).unwrap_or_else(|| panic!("{profile}: {rule}"));
+            let info = key(&rule, "source").and_then(find).unwrap_or_else(|| panic!("{profile}: {rule}"));
             assert!(key(&rule, "help").is_some_and(|help| help.trim_matches('"').ends_with('.')), "{profile}: {rule}");
             assert!(metrics.insert(key(&rule, "metric").unwrap().to_owned()), "{profile}: {rule}");
             let used: BTreeSet<&str> =
@@ -74,7 +74,7 @@ fn names_that_dashboards_know() {
         let text = PROFILES.iter().find(|(other, _)| *other == profile).unwrap().1;
         let rules = rules(text);
         let rule = rules.iter().find(|rule| key(rule, "source") == Some(name)).unwrap();
-        let info = source(name).unwrap();
+        let info =  find(name).unwrap();
         let kind = if key(rule, "type") == Some("gauge") { Kind::Gauge } else { info.kind };
         let metric = key(rule, "metric").unwrap();
         let family = crate::metric::Family { name: metric.into(), unit: info.unit.into(), kind, help: "".into() };

@@ -10,15 +10,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 /// Ranges that can be guarded at one time; more regions than that are read with `pread`.
 const CAPACITY: usize = 4096;
 
-struct Slot {
+struct GuardSlot {
     /// 0 in a free slot.
     start: AtomicUsize,
     end: AtomicUsize,
     faulted: AtomicBool,
 }
 
-static SLOTS: [Slot; CAPACITY] =
-    [const { Slot { start: AtomicUsize::new(0), end: AtomicUsize::new(0), faulted: AtomicBool::new(false) } };
+static SLOTS: [GuardSlot; CAPACITY] =
+    [const { GuardSlot { start: AtomicUsize::new(0), end: AtomicUsize::new(0), faulted: AtomicBool::new(false) } };
         CAPACITY];
 
 /// A guarded range; dropped, the range is guarded no more.

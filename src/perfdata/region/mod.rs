@@ -6,19 +6,19 @@
 //! 2. Every load is bounds-checked against the length that was mapped.
 //! 3. The file may shrink under us at any instant. A mapped read past its end raises SIGBUS; [`guard`] turns that into
 //!    a zero and a mark on the region, and every read checks the mark before it hands out values.
-//! 4. The memory of another process is never mapped: the kernel copies it ([`Memory`]), which cannot fault.
-//! 5. A region may be reused in place by another JVM. [`Seal`] names the JVM that the caller knows; a read that
+//! 4. The memory of another process is never mapped: the kernel copies it ([`ProcessMemory`]), which cannot fault.
+//! 5. A region may be reused in place by another JVM. [`RegionIdentity`] names the JVM that the caller knows; a read that
 //!    cannot prove that all its words are that JVM's is an error.
 
 #![allow(unsafe_code)]
 
+mod change;
 mod guard;
+mod identity;
 mod lease;
 mod peer;
-mod pulse;
-mod remote;
-mod seal;
-mod settle;
+mod process;
+mod stable;
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -30,17 +30,17 @@ use memmap2::{MmapOptions, MmapRaw};
 
 use super::{DecodeError, REGION_MAXIMUM, REGION_MINIMUM};
 
+pub use change::ChangeDetector;
+use identity::HEAD;
+pub use identity::RegionIdentity;
 pub use lease::Writer;
 pub use peer::{Peer, peer};
-pub use pulse::Pulse;
-pub use remote::{Memory, MemoryError};
-use seal::HEAD;
-pub use seal::Seal;
-use settle::{COPIES_MAXIMUM, settle};
+pub use process::{MemoryError, ProcessMemory};
+use stable::{COPIES_MAXIMUM, read_stable};
 
 /// How a region file is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Access {
+pub enum FileMode {
     /// Loads from a shared read-only mapping: 0.2 ns a counter (measured), and never torn.
     #[default]
     Mapped,
@@ -51,14 +51,14 @@ pub enum Access {
 
 /// By which way a region is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Via {
+pub enum Transport {
     /// The file that the JVM publishes.
     File,
     /// The JVM's own memory.
     Memory,
 }
 
-impl Via {
+impl Transport {
     /// The word in `list` and `/targets`.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -72,14 +72,14 @@ impl Via {
 #[derive(Debug)]
 pub struct Region {
     length: usize,
-    source: Source,
+    source: Backing,
 }
 
 #[derive(Debug)]
-enum Source {
+enum Backing {
     Mapped { file: File, mapping: Mapping },
     Pread { file: File },
-    Process { memory: Memory, start: u64 },
+    Process { memory: ProcessMemory, start: u64 },
 }
 
 thread_local! {
@@ -104,7 +104,7 @@ pub enum RegionError {
     /// The file shrank under the read, or had shrunk before.
     #[error("the file shrank while it was read; its JVM is being replaced, or somebody truncated it")]
     Truncated,
-    /// The region now belongs to another JVM than the one in the seal.
+    /// The region now belongs to another JVM than the one in the region_identity.
     #[error("another JVM took the region over")]
     Replaced,
     /// The region changed during every copy of it, so that its words may be torn.
@@ -126,7 +126,7 @@ pub enum RegionError {
 
 /// Whether the layout that a plan was made from is still the whole of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Freshness {
+pub enum LayoutChange {
     /// No entry was added.
     Same,
     /// Entries were added; those known keep their places, and a new plan would see more.
@@ -135,11 +135,11 @@ pub enum Freshness {
 
 /// What a glance saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sight {
+pub enum Consistency {
     /// Words as they were.
-    Whole,
+    Stable,
     /// Words of one copy, of which one that was being written meanwhile may be torn.
-    Fleeting,
+    MaybeTorn,
 }
 
 impl Region {
@@ -149,15 +149,15 @@ impl Region {
     /// # Errors
     /// A size outside [`REGION_MINIMUM`] to [`REGION_MAXIMUM`], or a refusal of the operating system. A file that
     /// cannot be mapped is read with `pread`, which is no error.
-    pub fn open(file: File, access: Access) -> Result<Self, RegionError> {
+    pub fn open(file: File, access: FileMode) -> Result<Self, RegionError> {
         let length = checked_length(file.metadata()?.len())?;
         let mapping = match access {
-            Access::Mapped => Mapping::new(&file, length),
-            Access::Pread => None,
+            FileMode::Mapped => Mapping::new(&file, length),
+            FileMode::Pread => None,
         };
         let source = match mapping {
-            Some(mapping) => Source::Mapped { file, mapping },
-            None => Source::Pread { file },
+            Some(mapping) => Backing::Mapped { file, mapping },
+            None => Backing::Pread { file },
         };
         Ok(Self { length, source })
     }
@@ -166,12 +166,12 @@ impl Region {
     ///
     /// # Errors
     /// A length outside [`REGION_MINIMUM`] to [`REGION_MAXIMUM`], or an address at which no region can lie.
-    pub fn of_process(memory: Memory, start: u64, length: u64) -> Result<Self, RegionError> {
+    pub fn of_process(memory: ProcessMemory, start: u64, length: u64) -> Result<Self, RegionError> {
         let checked = checked_length(length)?;
         if !start.is_multiple_of(8) || start.checked_add(length).is_none() {
             return Err(MemoryError::Unmapped.into());
         }
-        Ok(Self { length: checked, source: Source::Process { memory, start } })
+        Ok(Self { length: checked, source: Backing::Process { memory, start } })
     }
 
     /// Length in bytes, fixed when the region was opened.
@@ -180,18 +180,18 @@ impl Region {
     }
 
     /// By which way this region is reached.
-    pub fn via(&self) -> Via {
+    pub fn transport(&self) -> Transport {
         match self.source {
-            Source::Mapped { .. } | Source::Pread { .. } => Via::File,
-            Source::Process { .. } => Via::Memory,
+            Backing::Mapped { .. } | Backing::Pread { .. } => Transport::File,
+            Backing::Process { .. } => Transport::Memory,
         }
     }
 
     /// The open file, for questions about the file itself; `None` where the JVM's memory is read.
     pub fn file(&self) -> Option<&File> {
         match &self.source {
-            Source::Mapped { file, .. } | Source::Pread { file } => Some(file),
-            Source::Process { .. } => None,
+            Backing::Mapped { file, .. } | Backing::Pread { file } => Some(file),
+            Backing::Process { .. } => None,
         }
     }
 
@@ -207,7 +207,7 @@ impl Region {
     pub fn copy(&self, into: &mut Vec<u8>) -> Result<(), RegionError> {
         into.clear();
         match &self.source {
-            Source::Mapped { mapping, .. } => {
+            Backing::Mapped { mapping, .. } => {
                 into.reserve(self.length);
                 for offset in (0..self.length.saturating_sub(7)).step_by(8) {
                     into.extend_from_slice(&mapping.load(offset).to_ne_bytes());
@@ -216,63 +216,73 @@ impl Region {
                 into.resize(self.length, 0);
                 mapping.check()
             }
-            Source::Pread { file } => {
+            Backing::Pread { file } => {
                 into.resize(self.length, 0);
-                settle(into, |bytes| read_exact(file, bytes, 0))
+                read_stable(into, |bytes| read_exact(file, bytes, 0))
             }
-            Source::Process { memory, start } => {
+            Backing::Process { memory, start } => {
                 into.resize(self.length, 0);
-                settle(into, |bytes| read_memory(memory, *start, 0, bytes))
+                read_stable(into, |bytes| read_memory(memory, *start, 0, bytes))
             }
         }
     }
 
-    /// Replaces `out` by the words at `offsets`, all of them of the JVM of `seal`.
+    /// Replaces `out` by the words at `offsets`, all of them of the JVM of `region_identity`.
     ///
     /// Each word is untorn; different words may be nanoseconds apart.
     ///
     /// # Errors
     /// [`RegionError::Replaced`] or [`RegionError::Truncated`] if the words may not be that JVM's: `out` is then
     /// empty. [`RegionError::Offset`] for an offset outside the region.
-    pub fn gather(&self, seal: &Seal, offsets: &[u32], out: &mut Vec<i64>) -> Result<Freshness, RegionError> {
-        let result = self.try_gather(seal, offsets, out);
+    pub fn read(
+        &self,
+        region_identity: &RegionIdentity,
+        offsets: &[u32],
+        out: &mut Vec<i64>,
+    ) -> Result<LayoutChange, RegionError> {
+        let result = self.try_read(region_identity, offsets, out);
         if result.is_err() {
             out.clear();
         }
         result
     }
 
-    fn try_gather(&self, seal: &Seal, offsets: &[u32], out: &mut Vec<i64>) -> Result<Freshness, RegionError> {
+    fn try_read(
+        &self,
+        region_identity: &RegionIdentity,
+        offsets: &[u32],
+        out: &mut Vec<i64>,
+    ) -> Result<LayoutChange, RegionError> {
         out.clear();
         match &self.source {
-            Source::Mapped { mapping, .. } => {
-                let before = self.identify(seal)?;
+            Backing::Mapped { mapping, .. } => {
+                let before = self.identify(region_identity)?;
                 fence(Ordering::Acquire);
                 for offset in offsets {
                     let at = self.checked(*offset)?;
-                    out.push(seal.order.i64(mapping.load(at).to_ne_bytes()));
+                    out.push(region_identity.order.i64(mapping.load(at).to_ne_bytes()));
                 }
                 fence(Ordering::Acquire);
-                self.identify(seal).map(|after| later(before, after))
+                self.identify(region_identity).map(|after| later(before, after))
             }
-            Source::Pread { file } => {
-                let before = self.identify(seal)?;
+            Backing::Pread { file } => {
+                let before = self.identify(region_identity)?;
                 let mut bytes = vec![0; self.length];
-                settle(&mut bytes, |bytes| read_exact(file, bytes, 0))?;
-                Copied { first: 0, bytes: &bytes }.pick(seal, offsets, out)?;
-                self.identify(seal).map(|after| later(before, after))
+                read_stable(&mut bytes, |bytes| read_exact(file, bytes, 0))?;
+                Copied { first: 0, bytes: &bytes }.pick(region_identity, offsets, out)?;
+                self.identify(region_identity).map(|after| later(before, after))
             }
-            Source::Process { memory, start } => self.with_copy(
-                HEAD.into_iter().chain(seal.birth_offset()).chain(offsets.iter().copied()),
-                |at, into| settle(into, |into| read_memory(memory, *start, at, into)),
+            Backing::Process { memory, start } => self.with_copy(
+                HEAD.into_iter().chain(region_identity.birth_offset()).chain(offsets.iter().copied()),
+                |at, into| read_stable(into, |into| read_memory(memory, *start, at, into)),
                 |copy| {
                     let mut head = [0; HEAD.len()];
                     for (word, offset) in head.iter_mut().zip(HEAD) {
                         *word = u64::from_ne_bytes(copy.word(offset)?);
                     }
-                    let birth = seal.birth_offset().map(|offset| copy.word(offset)).transpose()?;
-                    let freshness = seal.verify(head, birth.map(u64::from_ne_bytes))?;
-                    copy.pick(seal, offsets, out)?;
+                    let birth = region_identity.birth_offset().map(|offset| copy.word(offset)).transpose()?;
+                    let freshness = region_identity.check(head, birth.map(u64::from_ne_bytes))?;
+                    copy.pick(region_identity, offsets, out)?;
                     Ok(freshness)
                 },
             ),
@@ -305,51 +315,61 @@ impl Region {
     }
 
     /// Replaces `out` by the words at `offsets`, for looks that come hundreds of times a second: only the birth word
-    /// and the fault mark are checked, once and after the loads, so that entries may be added meanwhile. A seal
-    /// without a birth word, and a file that is not mapped, cost as much as [`Region::gather`].
+    /// and the fault mark are checked, once and after the loads, so that entries may be added meanwhile. A region_identity
+    /// without a birth word, and a file that is not mapped, cost as much as [`Region::read`].
     ///
     /// Each word is untorn; nothing is promised about the order in which different words are read.
     ///
     /// # Errors
-    /// As [`Region::gather`]; `out` is then empty.
-    pub fn peek(&self, seal: &Seal, offsets: &[u32], out: &mut Vec<i64>) -> Result<(), RegionError> {
-        self.look(seal, offsets, out, |memory, start, at, into| {
-            settle(into, |into| read_memory(memory, start, at, into))
+    /// As [`Region::read`]; `out` is then empty.
+    pub fn read_fast(
+        &self,
+        region_identity: &RegionIdentity,
+        offsets: &[u32],
+        out: &mut Vec<i64>,
+    ) -> Result<(), RegionError> {
+        self.look(region_identity, offsets, out, |memory, start, at, into| {
+            read_stable(into, |into| read_memory(memory, start, at, into))
         })
         .map(|_| ())
     }
 
-    /// As [`Region::peek`], but of a process in one copy only, in which a word that is being written may be torn: enough
+    /// As [`Region::read_fast`], but of a process in one copy only, in which a word that is being written may be torn: enough
     /// to see that nothing is new.
     ///
     /// # Errors
-    /// As [`Region::gather`]; `out` is then empty.
-    pub fn glance(&self, seal: &Seal, offsets: &[u32], out: &mut Vec<i64>) -> Result<Sight, RegionError> {
-        self.look(seal, offsets, out, read_memory)
+    /// As [`Region::read`]; `out` is then empty.
+    pub fn read_once(
+        &self,
+        region_identity: &RegionIdentity,
+        offsets: &[u32],
+        out: &mut Vec<i64>,
+    ) -> Result<Consistency, RegionError> {
+        self.look(region_identity, offsets, out, read_memory)
     }
 
     /// `copy` is how a process is read.
     fn look(
         &self,
-        seal: &Seal,
+        region_identity: &RegionIdentity,
         offsets: &[u32],
         out: &mut Vec<i64>,
-        copy: impl FnOnce(&Memory, u64, usize, &mut [u8]) -> Result<(), RegionError>,
-    ) -> Result<Sight, RegionError> {
+        copy: impl FnOnce(&ProcessMemory, u64, usize, &mut [u8]) -> Result<(), RegionError>,
+    ) -> Result<Consistency, RegionError> {
         out.clear();
-        let result = match (&self.source, seal.birth) {
-            (Source::Mapped { mapping, .. }, Some(birth)) => self.load(mapping, seal, birth, offsets, out),
-            (Source::Process { memory, start }, Some((birth, value))) => self.with_copy(
+        let result = match (&self.source, region_identity.birth) {
+            (Backing::Mapped { mapping, .. }, Some(birth)) => self.load(mapping, region_identity, birth, offsets, out),
+            (Backing::Process { memory, start }, Some((birth, value))) => self.with_copy(
                 offsets.iter().copied().chain([birth]),
                 |at, into| copy(memory, *start, at, into),
                 |copy| {
-                    if seal.order.i64(copy.word(birth)?) != value {
+                    if region_identity.order.i64(copy.word(birth)?) != value {
                         return Err(RegionError::Replaced);
                     }
-                    copy.pick(seal, offsets, out).map(|()| Sight::Fleeting)
+                    copy.pick(region_identity, offsets, out).map(|()| Consistency::MaybeTorn)
                 },
             ),
-            _ => self.try_gather(seal, offsets, out).map(|_| Sight::Whole),
+            _ => self.try_read(region_identity, offsets, out).map(|_| Consistency::Stable),
         };
         if result.is_err() {
             out.clear();
@@ -361,46 +381,46 @@ impl Region {
     fn load(
         &self,
         mapping: &Mapping,
-        seal: &Seal,
+        region_identity: &RegionIdentity,
         (offset, value): (u32, i64),
         offsets: &[u32],
         out: &mut Vec<i64>,
-    ) -> Result<Sight, RegionError> {
+    ) -> Result<Consistency, RegionError> {
         for offset in offsets {
-            out.push(seal.order.i64(mapping.load(self.checked(*offset)?).to_ne_bytes()));
+            out.push(region_identity.order.i64(mapping.load(self.checked(*offset)?).to_ne_bytes()));
         }
         // A region is emptied before another JVM writes to it: a birth word that is still there vouches for every
         // load before it.
         fence(Ordering::Acquire);
-        let birth = seal.order.i64(self.word(offset)?.to_ne_bytes());
+        let birth = region_identity.order.i64(self.word(offset)?.to_ne_bytes());
         mapping.check()?;
-        if birth == value { Ok(Sight::Whole) } else { Err(RegionError::Replaced) }
+        if birth == value { Ok(Consistency::Stable) } else { Err(RegionError::Replaced) }
     }
 
-    /// Compares the region with the seal, now.
-    fn identify(&self, seal: &Seal) -> Result<Freshness, RegionError> {
+    /// Compares the region with the region_identity, now.
+    fn identify(&self, region_identity: &RegionIdentity) -> Result<LayoutChange, RegionError> {
         let mut head = [0; HEAD.len()];
         for (word, offset) in head.iter_mut().zip(HEAD) {
             *word = self.word(offset)?;
         }
-        let birth = seal.birth_offset().map(|offset| self.word(offset)).transpose()?;
-        if let Source::Mapped { mapping, .. } = &self.source {
+        let birth = region_identity.birth_offset().map(|offset| self.word(offset)).transpose()?;
+        if let Backing::Mapped { mapping, .. } = &self.source {
             mapping.check()?;
         }
-        seal.verify(head, birth)
+        region_identity.check(head, birth)
     }
 
     /// One word in the order of this machine's memory.
     fn word(&self, offset: u32) -> Result<u64, RegionError> {
         let at = self.checked(offset)?;
         match &self.source {
-            Source::Mapped { mapping, .. } => Ok(mapping.load(at)),
-            Source::Pread { file } => {
+            Backing::Mapped { mapping, .. } => Ok(mapping.load(at)),
+            Backing::Pread { file } => {
                 let mut bytes = [0; 8];
                 read_exact(file, &mut bytes, at as u64)?;
                 Ok(u64::from_ne_bytes(bytes))
             }
-            Source::Process { memory, start } => {
+            Backing::Process { memory, start } => {
                 let mut bytes = [0; 8];
                 read_memory(memory, *start, at, &mut bytes)?;
                 Ok(u64::from_ne_bytes(bytes))
@@ -431,16 +451,16 @@ impl Copied<'_> {
     }
 
     /// Appends the words at `offsets`.
-    fn pick(&self, seal: &Seal, offsets: &[u32], out: &mut Vec<i64>) -> Result<(), RegionError> {
+    fn pick(&self, region_identity: &RegionIdentity, offsets: &[u32], out: &mut Vec<i64>) -> Result<(), RegionError> {
         for offset in offsets {
-            out.push(seal.order.i64(self.word(*offset)?));
+            out.push(region_identity.order.i64(self.word(*offset)?));
         }
         Ok(())
     }
 }
 
 /// What lies `at` bytes behind the `start` of a process's region.
-fn read_memory(memory: &Memory, start: u64, at: usize, into: &mut [u8]) -> Result<(), RegionError> {
+fn read_memory(memory: &ProcessMemory, start: u64, at: usize, into: &mut [u8]) -> Result<(), RegionError> {
     Ok(memory.read(start.saturating_add(at as u64), into)?)
 }
 
@@ -453,8 +473,8 @@ fn checked_length(length: u64) -> Result<usize, RegionError> {
 }
 
 /// What is known after two looks of which the second saw `after`.
-fn later(before: Freshness, after: Freshness) -> Freshness {
-    if before == after { before } else { Freshness::Grown }
+fn later(before: LayoutChange, after: LayoutChange) -> LayoutChange {
+    if before == after { before } else { LayoutChange::Grown }
 }
 
 impl Mapping {

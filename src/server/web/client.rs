@@ -51,7 +51,7 @@ impl ClientAuth {
 
 /// The check of one `ClientAuth`. Whatever it says of the certificate, its owner proves to have the key.
 #[derive(Debug)]
-pub(super) struct Policy {
+pub(super) struct ClientPolicy {
     /// Where certificates are verified: by whom.
     pub(super) authority: Option<Arc<dyn ClientCertVerifier>>,
     pub(super) mandatory: bool,
@@ -60,7 +60,7 @@ pub(super) struct Policy {
     pub(super) algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl ClientCertVerifier for Policy {
+impl ClientCertVerifier for ClientPolicy {
     fn client_auth_mandatory(&self) -> bool {
         self.mandatory
     }

@@ -25,15 +25,16 @@ use rustls::ServerConfig;
 
 use super::auth::Users;
 use super::rate::RateLimit;
-use crate::config::{Fingerprint, Problems};
 use crate::telemetry::{ReloadOutcome, SelfMetrics};
+use crate::yaml::Fingerprint;
+use crate::yaml::Problems;
 
 /// Time between two looks at the files.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// What one state of the file says. The default is no protection, as without a file.
 #[derive(Debug, Default)]
-pub(super) struct Settings {
+pub(super) struct WebSettings {
     pub(super) tls: Option<Arc<ServerConfig>>,
     /// Clients without an acceptable certificate are refused.
     certificates: Certificates,
@@ -59,7 +60,7 @@ enum Certificates {
 #[derive(Debug, Default)]
 pub struct Web {
     file: Option<PathBuf>,
-    current: ArcSwap<Settings>,
+    current: ArcSwap<WebSettings>,
 }
 
 impl Web {
@@ -70,10 +71,10 @@ impl Web {
     pub fn load(file: &FilePath) -> Result<Self, Problems> {
         let mut seen = Fingerprint::default();
         let settings = schema::read(file, &mut seen)?;
-        Ok(Self { file: Some(file.to_owned()), current: ArcSwap::from_pointee(Settings { seen, ..settings }) })
+        Ok(Self { file: Some(file.to_owned()), current: ArcSwap::from_pointee(WebSettings { seen, ..settings }) })
     }
 
-    pub(super) fn current(&self) -> Arc<Settings> {
+    pub(super) fn current(&self) -> Arc<WebSettings> {
         self.current.load_full()
     }
 
@@ -105,7 +106,7 @@ impl Web {
         let read = schema::read(file, &mut seen);
         match read.and_then(|new| self.current.load().is_kept_by(&new, file).map(|()| new)) {
             Ok(new) => {
-                self.current.store(Arc::new(Settings { seen: seen.clone(), ..new }));
+                self.current.store(Arc::new(WebSettings { seen: seen.clone(), ..new }));
                 telemetry.web_reloaded(ReloadOutcome::Success);
                 tracing::info!(file = %file.display(), "web configuration reloaded");
             }
@@ -118,7 +119,7 @@ impl Web {
     }
 }
 
-impl Settings {
+impl WebSettings {
     /// That `new` protects at least what this does.
     fn is_kept_by(&self, new: &Self, file: &FilePath) -> Result<(), Problems> {
         let mut problems = Problems::default();

@@ -11,13 +11,15 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use rustls::SupportedCipherSuite;
 
 use super::client::ClientAuth;
-use super::tls::{SUITES, Tls, Version, groups};
-use super::{Certificates, Settings};
-use crate::config::decode::{Decoder, DurationBounds, Path, suggest};
-use crate::config::yaml::{self, Data, Node, excerpt};
-use crate::config::{Fingerprint, Problem, Problems};
+use super::tls::{SUITES, ServerTls, TlsVersion, groups};
+use super::{Certificates, WebSettings};
 use crate::server::auth::{Users, cost};
 use crate::server::rate::RateLimit;
+use crate::yaml::Fingerprint;
+use crate::yaml::Problem;
+use crate::yaml::Problems;
+use crate::yaml::decode::{Decoder, DurationBounds, Path, suggest};
+use crate::yaml::document::{self, Node, NodeData, excerpt};
 
 /// Longest file, of certificates too, in bytes.
 const FILE_MAXIMUM: u64 = 1 << 20;
@@ -61,7 +63,7 @@ const HEADERS: [(&str, HeaderName, &[&str]); 5] = [
 const WEAK_SUITES: [&str; 2] = ["_CBC_", "TLS_RSA_WITH_"];
 
 /// Reads the file and what it names; `seen` gets every file before it is read.
-pub(super) fn read(file: &FilePath, seen: &mut Fingerprint) -> Result<Settings, Problems> {
+pub(super) fn read(file: &FilePath, seen: &mut Fingerprint) -> Result<WebSettings, Problems> {
     let mut problems = Problems::default();
     seen.note(file);
     let text = read_file(file).and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
@@ -72,7 +74,7 @@ pub(super) fn read(file: &FilePath, seen: &mut Fingerprint) -> Result<Settings, 
             return Err(problems);
         }
     };
-    let node = match yaml::parse(&text) {
+    let node = match document::parse(&text) {
         Ok(node) => node,
         Err(fault) => {
             let (line, column) = (fault.position.line, fault.position.column);
@@ -81,7 +83,7 @@ pub(super) fn read(file: &FilePath, seen: &mut Fingerprint) -> Result<Settings, 
         }
     };
     let decoder = Decoder { file: file.to_string_lossy().into(), problems: &mut problems };
-    let settings = Reader { decoder, base: file.parent(), seen }.settings(&node);
+    let settings = WebReader { decoder, base: file.parent(), seen }.settings(&node);
     if problems.is_empty() { Ok(settings) } else { Err(problems.sorted()) }
 }
 
@@ -104,7 +106,7 @@ fn read_file(path: &FilePath) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-struct Reader<'a> {
+struct WebReader<'a> {
     decoder: Decoder<'a>,
     base: Option<&'a FilePath>,
     seen: &'a mut Fingerprint,
@@ -113,9 +115,9 @@ struct Reader<'a> {
 /// The values of `tls_server_config`, as they are found.
 type Fields<'n> = BTreeMap<&'n str, &'n Node>;
 
-impl Reader<'_> {
-    fn settings(mut self, node: &Node) -> Settings {
-        let mut settings = Settings::default();
+impl WebReader<'_> {
+    fn settings(mut self, node: &Node) -> WebSettings {
+        let mut settings = WebSettings::default();
         let mut tls = None;
         let mut http2 = true;
         for (key, node) in self.decoder.fields(node, &Path::Root, &SECTIONS) {
@@ -138,7 +140,7 @@ impl Reader<'_> {
         settings
     }
 
-    fn tls(&mut self, settings: &mut Settings, node: &Node, path: &Path<'_>, fields: &Fields<'_>, http2: bool) {
+    fn tls(&mut self, settings: &mut WebSettings, node: &Node, path: &Path<'_>, fields: &Fields<'_>, http2: bool) {
         let certificate = self.material(fields, path, "cert", "cert_file");
         let key = self.material(fields, path, "key", "key_file");
         let client_ca = self.material(fields, path, "client_ca", "client_ca_file");
@@ -165,7 +167,7 @@ impl Reader<'_> {
             ClientAuth::RequireAny => Certificates::Required,
             _ => Certificates::Optional,
         };
-        let tls = Tls {
+        let tls = ServerTls {
             certificate,
             key,
             client_ca,
@@ -199,7 +201,7 @@ impl Reader<'_> {
             }
             // Not by `expected`, which repeats what it found.
             return match &node.data {
-                Data::Scalar { text, .. } if !text.is_empty() => Some(text.as_bytes().to_owned()),
+                NodeData::Scalar { text, .. } if !text.is_empty() => Some(text.as_bytes().to_owned()),
                 _ => {
                     self.decoder.report(node.position, path, "expected PEM", "write it below `|`, indented");
                     None
@@ -255,21 +257,21 @@ impl Reader<'_> {
         Some(self.words(node, path).into_iter().map(|(_, text)| text.to_owned()).collect())
     }
 
-    fn versions(&mut self, node: &Node, fields: &Fields<'_>, path: &Path<'_>) -> (Version, Version) {
+    fn versions(&mut self, node: &Node, fields: &Fields<'_>, path: &Path<'_>) -> (TlsVersion, TlsVersion) {
         let mut version = |key, default| {
             let Some(node) = fields.get(key) else { return default };
             let path = &path.key(key);
-            if let Data::Scalar { text, .. } = &node.data
+            if let NodeData::Scalar { text, .. } = &node.data
                 && matches!(&**text, "TLS10" | "TLS11")
             {
                 let message = format!("{text} is not secure and not spoken here (RFC 8996)");
                 self.decoder.report(node.position, path, message, "write TLS12 or TLS13");
                 return default;
             }
-            let words = [("TLS12", Version::Tls12), ("TLS13", Version::Tls13)];
+            let words = [("TLS12", TlsVersion::Tls12), ("TLS13", TlsVersion::Tls13)];
             self.decoder.choice(node, path, &words).unwrap_or(default)
         };
-        let (minimum, maximum) = (version("min_version", Version::Tls12), version("max_version", Version::Tls13));
+        let (minimum, maximum) = (version("min_version", TlsVersion::Tls12), version("max_version", TlsVersion::Tls13));
         if minimum > maximum {
             let at = fields.get("max_version").map_or(node.position, |node| node.position);
             self.decoder.report(at, &path.key("max_version"), "max_version is below min_version", "");
@@ -345,7 +347,7 @@ impl Reader<'_> {
 
     fn header(&mut self, key: &str, node: &Node, path: &Path<'_>) -> Option<(HeaderName, Option<HeaderValue>)> {
         let (_, name, values) = HEADERS.iter().find(|(name, ..)| *name == key)?;
-        let blank = matches!(&node.data, Data::Scalar { text, .. } if text.is_empty());
+        let blank = matches!(&node.data, NodeData::Scalar { text, .. } if text.is_empty());
         if blank {
             return Some((name.clone(), None));
         }
@@ -364,14 +366,14 @@ impl Reader<'_> {
     /// Nothing here may repeat a value: somebody will have written a password where its hash belongs.
     fn users(&mut self, node: &Node, path: &Path<'_>) -> BTreeMap<String, String> {
         let mut users = BTreeMap::new();
-        if !node.is_null() && !matches!(node.data, Data::Mapping(_)) {
+        if !node.is_null() && !matches!(node.data, NodeData::Mapping(_)) {
             self.decoder.report(node.position, path, "expected a mapping of users to bcrypt hashes", "");
             return users;
         }
         for (key, node) in self.decoder.pairs(node, path) {
             let path = &path.key(&key.text);
             let hash = match &node.data {
-                Data::Scalar { text, .. } => text,
+                NodeData::Scalar { text, .. } => text,
                 _ => "",
             };
             match cost(hash) {

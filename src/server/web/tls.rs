@@ -8,7 +8,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion, version};
 
-use super::client::{ClientAuth, Policy};
+use super::client::{ClientAuth, ClientPolicy};
 
 /// Protocols that a client chooses from (ALPN).
 const HTTP_2: &[u8] = b"h2";
@@ -41,21 +41,21 @@ pub(super) fn groups() -> [(&'static str, &'static dyn SupportedKxGroup); 3] {
 
 /// A version of TLS that rustls speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Version {
+pub(super) enum TlsVersion {
     Tls12,
     Tls13,
 }
 
 /// The section, read and checked one key at a time.
 #[derive(Debug)]
-pub(super) struct Tls {
+pub(super) struct ServerTls {
     pub(super) certificate: Vec<u8>,
     pub(super) key: Vec<u8>,
     pub(super) client_ca: Option<Vec<u8>>,
     pub(super) client_auth: ClientAuth,
     pub(super) allowed_sans: Option<Vec<String>>,
-    pub(super) minimum: Version,
-    pub(super) maximum: Version,
+    pub(super) minimum: TlsVersion,
+    pub(super) maximum: TlsVersion,
     /// Empty: all there are.
     pub(super) suites: Vec<SupportedCipherSuite>,
     /// Empty: all there are.
@@ -67,7 +67,7 @@ pub(super) struct Tls {
 /// The key that is to blame, and why.
 pub(super) type Blame = (&'static str, String);
 
-impl Tls {
+impl ServerTls {
     /// All of it together.
     pub(super) fn build(self) -> Result<ServerConfig, Blame> {
         let provider = Arc::new(self.provider());
@@ -106,15 +106,15 @@ impl Tls {
     fn versions(&self) -> Vec<&'static SupportedProtocolVersion> {
         // Suites were chosen, and all of them are of 1.3: there is none for 1.2.
         let has_old = self.suites.is_empty() || self.suites.iter().any(|suite| suite.tls13().is_none());
-        [(Version::Tls13, &version::TLS13), (Version::Tls12, &version::TLS12)]
+        [(TlsVersion::Tls13, &version::TLS13), (TlsVersion::Tls12, &version::TLS12)]
             .into_iter()
             .filter(|(version, _)| (self.minimum..=self.maximum).contains(version))
-            .filter(|(version, _)| has_old || *version == Version::Tls13)
+            .filter(|(version, _)| has_old || *version == TlsVersion::Tls13)
             .map(|(_, version)| version)
             .collect()
     }
 
-    fn policy(&self, provider: &Arc<CryptoProvider>) -> Result<Option<Policy>, Blame> {
+    fn policy(&self, provider: &Arc<CryptoProvider>) -> Result<Option<ClientPolicy>, Blame> {
         if self.client_auth == ClientAuth::None {
             return Ok(None);
         }
@@ -130,7 +130,7 @@ impl Tls {
             }
             _ => None,
         };
-        Ok(Some(Policy {
+        Ok(Some(ClientPolicy {
             authority,
             mandatory: self.client_auth.requires(),
             allowed_sans: self.allowed_sans.clone(),

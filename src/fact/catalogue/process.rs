@@ -1,0 +1,75 @@
+//! The facts that the kernel gives about a process, as rules name them.
+
+use super::{FactInfo, Since};
+use crate::metric::Kind;
+
+const fn fact(name: &'static str, kind: Kind, unit: &'static str, help: &'static str) -> FactInfo {
+    FactInfo { name, labels: &[], kind, unit, help, since: Since::Start }
+}
+
+const fn labelled(
+    name: &'static str,
+    labels: &'static [&'static str],
+    kind: Kind,
+    unit: &'static str,
+    help: &'static str,
+) -> FactInfo {
+    FactInfo { name, labels, kind, unit, help, since: Since::Start }
+}
+
+/// Everything that the process provider may publish.
+pub(super) const FACTS: &[FactInfo] = &[
+    fact("proc.cpu_time", Kind::Counter, "s", "CPU time of the process."),
+    labelled("proc.cpu_time_by_mode", &["mode"], Kind::Counter, "s", "CPU time of the process, user or system."),
+    fact(
+        "proc.cpu_count",
+        Kind::UpDownCounter,
+        "{cpu}",
+        "CPUs that the process may use, by its affinity and its cgroup's quota; -XX:ActiveProcessorCount is not seen.",
+    ),
+    fact(
+        "proc.cpu_utilization",
+        Kind::Gauge,
+        "1",
+        "CPU time over the last look at the process, divided by the time passed and by proc.cpu_count.",
+    ),
+    fact("proc.memory_resident", Kind::UpDownCounter, "By", "Resident memory of the process."),
+    labelled(
+        "proc.memory_resident_part",
+        &["type"],
+        Kind::UpDownCounter,
+        "By",
+        "Resident memory of the process by type: anonymous, file or shared.",
+    ),
+    fact("proc.memory_virtual", Kind::UpDownCounter, "By", "Address space of the process."),
+    fact("proc.memory_swap", Kind::UpDownCounter, "By", "Anonymous memory of the process that is swapped out."),
+    fact("proc.threads", Kind::UpDownCounter, "{thread}", "Kernel threads of the process."),
+    fact("proc.descriptors", Kind::UpDownCounter, "{file_descriptor}", "Open file descriptors of the process."),
+    fact("proc.descriptor_limit", Kind::UpDownCounter, "{file_descriptor}", "Soft limit on open file descriptors."),
+    labelled(
+        "proc.context_switches",
+        &["type"],
+        Kind::Counter,
+        "{context_switch}",
+        "Context switches of all threads since the exporter saw the process, voluntary or involuntary; absent above \
+         1,024 threads.",
+    )
+    .counting_from(Since::Attached),
+    labelled("proc.page_faults", &["type"], Kind::Counter, "{fault}", "Page faults, major (with I/O) or minor."),
+    fact("cgroup.memory_current", Kind::UpDownCounter, "By", "Memory charged to the cgroup, page cache included.")
+        .counting_from(Since::Before),
+    fact("cgroup.memory_peak", Kind::Gauge, "By", "Most memory ever charged to the cgroup.")
+        .counting_from(Since::Before),
+    fact("cgroup.memory_limit", Kind::UpDownCounter, "By", "The lowest memory limit of the cgroup and those above.")
+        .counting_from(Since::Before),
+    fact("cgroup.oom_kills", Kind::Counter, "{kill}", "Processes of the cgroup killed for lack of memory.")
+        .counting_from(Since::Before),
+    fact("cgroup.cpu_quota", Kind::Gauge, "{cpu}", "The lowest CPU quota of the cgroup and those above, in CPUs.")
+        .counting_from(Since::Before),
+    fact("cgroup.cpu_periods", Kind::Counter, "{period}", "Quota periods in which the cgroup was runnable.")
+        .counting_from(Since::Before),
+    fact("cgroup.cpu_throttled_periods", Kind::Counter, "{period}", "Quota periods in which the cgroup was held back.")
+        .counting_from(Since::Before),
+    fact("cgroup.cpu_throttled_time", Kind::Counter, "s", "Time in which the cgroup was held back.")
+        .counting_from(Since::Before),
+];

@@ -1,0 +1,158 @@
+//! OTLP over gRPC. Messages pass through tonic as they are encoded.
+
+use bytes::{Buf, BufMut, Bytes};
+use http::uri::PathAndQuery;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
+use prost::Message;
+use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::metadata::MetadataMap;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Extensions, Request, Status, TimeoutExpired};
+use tonic_types::StatusExt;
+
+use super::failure::{Accepted, PushFailure, PushFailureReason, Retry};
+use super::{USER_AGENT, connect};
+use crate::config::{Compression, Otlp};
+
+const EXPORT: PathAndQuery =
+    PathAndQuery::from_static("/opentelemetry.proto.collector.metrics.v1.MetricsService/Export");
+
+/// Characters of a receiver's text that are logged.
+const EXCERPT: usize = 300;
+
+/// A connection that comes about with the first request, and again when it breaks.
+#[derive(Debug)]
+pub(super) struct Grpc {
+    client: tonic::client::Grpc<Channel>,
+    headers: MetadataMap,
+    timeout: std::time::Duration,
+}
+
+impl Grpc {
+    /// Connects to nothing yet. Call it inside a runtime.
+    ///
+    /// # Errors
+    /// TLS cannot be had as configured.
+    pub(super) fn new(config: &Otlp) -> Result<Self, String> {
+        let endpoint = Endpoint::from(config.endpoint.clone());
+        let endpoint = endpoint.user_agent(USER_AGENT).map_err(|error| error.to_string())?;
+        let channel = endpoint.connect_with_connector_lazy(connect::connector(config, true)?);
+        let mut client = tonic::client::Grpc::new(channel);
+        if config.compression == Compression::Gzip {
+            client = client.send_compressed(CompressionEncoding::Gzip);
+        }
+        let headers = MetadataMap::from_headers(config.headers.iter().cloned().collect());
+        Ok(Self { client, headers, timeout: config.timeout })
+    }
+
+    pub(super) async fn send(&mut self, message: Bytes) -> Result<Accepted, PushFailure> {
+        self.client.ready().await.map_err(|error| PushFailure::of_exchange(&error))?;
+        let mut request = Request::from_parts(self.headers.clone(), Extensions::default(), message);
+        request.set_timeout(self.timeout);
+        match self.client.unary(request, EXPORT, Raw).await {
+            Ok(response) => Ok(accepted(response.into_inner())),
+            Err(status) if is_late(&status) => Err(PushFailure::late(self.timeout)),
+            Err(status) => Err(failure(&status)),
+        }
+    }
+}
+
+/// As much of a receiver's text as goes into a log line.
+pub(super) fn excerpt(text: &str) -> String {
+    text.trim().chars().take(EXCERPT).collect()
+}
+
+/// What a receiver says of a request that it took.
+pub(super) fn accepted(response: ExportMetricsServiceResponse) -> Accepted {
+    let partial = response.partial_success.unwrap_or_default();
+    let message = excerpt(&partial.error_message);
+    Accepted { rejected: u64::try_from(partial.rejected_data_points).unwrap_or(0), message }
+}
+
+/// tonic keeps the deadline that it tells the receiver, too.
+fn is_late(status: &Status) -> bool {
+    let mut next = std::error::Error::source(status);
+    while let Some(error) = next {
+        if error.is::<TimeoutExpired>() {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+/// The specification's retryable codes (opentelemetry.io/docs/specs/otlp, "Failures").
+fn failure(status: &Status) -> PushFailure {
+    // A status that is made here of an exchange that failed.
+    if let Some(error) = std::error::Error::source(status) {
+        let failure = PushFailure::of_exchange(error);
+        if status.code() != Code::DeadlineExceeded {
+            return failure;
+        }
+    }
+    let delay = status.get_details_retry_info().and_then(|info| info.retry_delay);
+    let (reason, may_retry) = match status.code() {
+        Code::ResourceExhausted => (PushFailureReason::Throttled, delay.is_some()),
+        Code::Unavailable | Code::Aborted | Code::Cancelled | Code::OutOfRange | Code::DataLoss => {
+            (PushFailureReason::Unavailable, true)
+        }
+        Code::DeadlineExceeded => (PushFailureReason::Timeout, true),
+        Code::Unauthenticated | Code::PermissionDenied => (PushFailureReason::Unauthorized, false),
+        Code::Unimplemented => (PushFailureReason::Protocol, false),
+        // tonic's reading of an answer that is not gRPC's.
+        Code::Unknown | Code::Internal if status.message().contains("grpc-status header missing") => {
+            (PushFailureReason::Protocol, false)
+        }
+        _ => (PushFailureReason::Rejected, false),
+    };
+    let retry = match (may_retry, delay) {
+        (false, _) => Retry::Never,
+        (true, Some(delay)) => Retry::After(delay),
+        (true, None) => Retry::Backoff,
+    };
+    PushFailure {
+        reason,
+        retry,
+        detail: format!("the receiver answered {:?}: {}", status.code(), excerpt(status.message())),
+    }
+}
+
+/// Requests are bytes, answers are decoded.
+#[derive(Clone, Copy, Debug)]
+struct Raw;
+
+impl Codec for Raw {
+    type Encode = Bytes;
+    type Decode = ExportMetricsServiceResponse;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        *self
+    }
+
+    fn decoder(&mut self) -> Self {
+        *self
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, message: Bytes, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        to.reserve(message.len());
+        to.put_slice(&message);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = ExportMetricsServiceResponse;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Self::Item>, Status> {
+        let bytes = from.copy_to_bytes(from.remaining());
+        ExportMetricsServiceResponse::decode(bytes).map(Some).map_err(|error| Status::internal(error.to_string()))
+    }
+}

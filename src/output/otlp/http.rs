@@ -1,0 +1,174 @@
+//! OTLP over HTTP, with Protobuf bodies.
+
+use std::io::Write;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use flate2::write::GzEncoder;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
+use prost::Message;
+
+use super::failure::{Accepted, PushFailure, PushFailureReason, Retry};
+use super::grpc::{accepted, excerpt};
+use super::{USER_AGENT, connect};
+use crate::config::{Compression, Otlp};
+
+/// Longest answer that is read.
+const ANSWER_MAXIMUM: usize = 64 << 10;
+
+/// Fast; most of what gzip can do for repeated names it does at the lowest level.
+const LEVEL: flate2::Compression = flate2::Compression::new(1);
+
+const PROTOBUF: &str = "application/x-protobuf";
+
+/// A pooled client.
+#[derive(Debug)]
+pub(super) struct Http {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    endpoint: Uri,
+    headers: HeaderMap,
+    compression: Compression,
+}
+
+impl Http {
+    /// Connects to nothing yet.
+    ///
+    /// # Errors
+    /// TLS cannot be had as configured.
+    pub(super) fn new(config: &Otlp) -> Result<Self, String> {
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .build(connect::connector(config, false)?);
+        let mut headers: HeaderMap = config.headers.iter().cloned().collect();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROTOBUF));
+        headers.insert(http::header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        if config.compression == Compression::Gzip {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        Ok(Self { client, endpoint: config.endpoint.clone(), headers, compression: config.compression })
+    }
+
+    pub(super) async fn send(&mut self, message: Bytes) -> Result<Accepted, PushFailure> {
+        let body = match self.compression {
+            Compression::None => message,
+            Compression::Gzip => gzip(&message),
+        };
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = http::Method::POST;
+        *request.uri_mut() = self.endpoint.clone();
+        request.headers_mut().clone_from(&self.headers);
+        let response = self.client.request(request).await.map_err(|error| PushFailure::of_exchange(&error))?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, ANSWER_MAXIMUM).collect().await.map(|body| body.to_bytes());
+        if !head.status.is_success() {
+            return Err(failure(head.status, &head.headers, &body.unwrap_or_default()));
+        }
+        let body = body.map_err(|error| PushFailure::of_exchange(&*error))?;
+        // Nothing is what a response without remarks encodes to; Prometheus leaves its type out, too.
+        if body.is_empty() {
+            return Ok(Accepted::default());
+        }
+        let is_protobuf = is_protobuf(&head.headers);
+        match ExportMetricsServiceResponse::decode(body).map(accepted) {
+            Ok(accepted) if is_protobuf => Ok(accepted),
+            _ => {
+                let found = head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("nothing");
+                let detail = format!("expected an answer in application/x-protobuf, found {found}");
+                Err(PushFailure { reason: PushFailureReason::Protocol, retry: Retry::Never, detail })
+            }
+        }
+    }
+}
+
+fn gzip(message: &[u8]) -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(message.len() / 8), LEVEL);
+    // Writing to memory does not fail.
+    let _ = encoder.write_all(message);
+    encoder.finish().unwrap_or_default().into()
+}
+
+/// The specification's retryable codes (opentelemetry.io/docs/specs/otlp, "Failures").
+fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> PushFailure {
+    let delay = headers.get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?, SystemTime::now()));
+    let (reason, may_retry) = match status.as_u16() {
+        429 => (PushFailureReason::Throttled, true),
+        502..=504 => (PushFailureReason::Unavailable, true),
+        401 | 403 => (PushFailureReason::Unauthorized, false),
+        300..=399 | 404 | 405 | 415 => (PushFailureReason::Protocol, false),
+        _ => (PushFailureReason::Rejected, false),
+    };
+    let retry = match (may_retry, delay) {
+        (false, _) => Retry::Never,
+        (true, Some(delay)) => Retry::After(delay),
+        (true, None) => Retry::Backoff,
+    };
+    let mut detail = format!("the receiver answered {status}");
+    if let Some(place) = headers.get(LOCATION).and_then(|place| place.to_str().ok()) {
+        detail.push_str(&format!(" to {place}"));
+    }
+    let said = match tonic_types::Status::decode(body) {
+        Ok(said) if is_protobuf(headers) => excerpt(&said.message),
+        _ => excerpt(&String::from_utf8_lossy(body)),
+    };
+    if !said.is_empty() {
+        detail.push_str(": ");
+        detail.push_str(&said);
+    }
+    PushFailure { reason, retry, detail }
+}
+
+/// Whether the answer says so, with parameters or without.
+fn is_protobuf(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()?.split(';').next());
+    kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case(PROTOBUF))
+}
+
+/// `Retry-After`: seconds or a date.
+fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    match value.trim().parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => Some(httpdate::parse_http_date(value.trim()).ok()?.duration_since(now).unwrap_or_default()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        for (value, expected) in [
+            ("7", Some(7)),
+            ("Sun, 06 Nov 1994 08:49:47 GMT", Some(10)),
+            ("Sun, 06 Nov 1994 08:49:07 GMT", Some(0)),
+            ("soon", None),
+        ] {
+            assert_eq!(retry_after(value, now), expected.map(Duration::from_secs), "{value}");
+        }
+    }
+
+    #[test]
+    fn codes_are_retried_as_the_specification_says() {
+        for (status, reason, retry) in [
+            (429, PushFailureReason::Throttled, Retry::After(Duration::from_secs(3))),
+            (503, PushFailureReason::Unavailable, Retry::After(Duration::from_secs(3))),
+            (400, PushFailureReason::Rejected, Retry::Never),
+            (401, PushFailureReason::Unauthorized, Retry::Never),
+            (404, PushFailureReason::Protocol, Retry::Never),
+            (500, PushFailureReason::Rejected, Retry::Never),
+        ] {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static("3"))]);
+            let failure = failure(StatusCode::from_u16(status).unwrap_or_default(), &headers, b"why");
+            assert_eq!((failure.reason, failure.retry), (reason, retry), "{status}");
+            assert!(failure.detail.ends_with(": why"), "{}", failure.detail);
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The attributes by which a receiver tells JVMs apart, in the names of the semantic conventions.
+
+use std::fs;
+use std::time::UNIX_EPOCH;
+
+use opentelemetry_proto::tonic::common::v1::KeyValue;
+use uuid::Uuid;
+
+use super::message::{integer, text};
+use crate::config::Otlp;
+use crate::targets::Target;
+
+/// The namespace of `service.instance.id` (semantic conventions, `service`).
+const INSTANCES: Uuid = Uuid::from_u128(0x4d63009a_8d0f_11ee_aad7_4c796ed8e320);
+
+/// Attributes that all resources of one exporter have.
+#[derive(Debug)]
+pub(super) struct Resources {
+    /// The exporter's own `service.name`.
+    name: String,
+    /// Configured, and found on the host where not configured; without `service.name` and `service.instance.id`.
+    common: Vec<(String, String)>,
+    /// What makes names unique to the host.
+    host: String,
+}
+
+impl Resources {
+    /// Those of this host, under a configuration.
+    pub(super) fn new(config: &Otlp) -> Self {
+        let system = rustix::system::uname();
+        let host_name = system.nodename().to_string_lossy().into_owned();
+        let host_id = fs::read_to_string("/etc/machine-id").ok().map(|id| id.trim().to_owned());
+        let host_id = host_id.filter(|id| !id.is_empty());
+        let mut common: Vec<(String, String)> = config.resource_attributes.clone();
+        let named = common.iter().find(|(key, _)| key == "service.name").map(|(_, name)| name.clone());
+        common.retain(|(key, _)| !matches!(key.as_str(), "service.name" | "service.instance.id"));
+        for (key, value) in [("host.name", Some(&host_name)), ("host.id", host_id.as_ref())] {
+            if let Some(value) = value.filter(|_| !common.iter().any(|(known, _)| known == key)) {
+                common.push((key.to_owned(), value.clone()));
+            }
+        }
+        Self {
+            name: config.service_name.clone().or(named).unwrap_or_else(|| env!("CARGO_PKG_NAME").to_owned()),
+            common,
+            host: host_id.unwrap_or(host_name),
+        }
+    }
+
+    /// The exporter itself.
+    pub(super) fn own(&self) -> Vec<KeyValue> {
+        let mut out = Attributes::default();
+        out.add("service.name", &self.name);
+        out.add("service.version", env!("CARGO_PKG_VERSION"));
+        let instance = format!("{} {}", self.name, self.host);
+        out.add("service.instance.id", Uuid::new_v5(&INSTANCES, instance.as_bytes()).to_string());
+        out.integer("process.pid", std::process::id().into());
+        out.common(&self.common);
+        out.0
+    }
+
+    /// A JVM that started at those seconds since the epoch.
+    pub(super) fn of(&self, target: &Target, started: Option<f64>) -> Vec<KeyValue> {
+        let mut out = Attributes::default();
+        out.add("service.name", &*target.app);
+        out.add("service.version", target.jvm.app_version.as_deref().unwrap_or_default());
+        out.integer("jvm.hotspot.slot", target.slot.into());
+        // What the root's path says comes before what is said of all JVMs.
+        for (name, value) in target.identity.iter().filter(|(name, _)| !matches!(*name, "app" | "slot")) {
+            match name {
+                "container" => out.add("k8s.container.name", value),
+                "pod" => out.add("k8s.pod.name", value),
+                "namespace" => out.add("k8s.namespace.name", value),
+                name => out.add(name, value),
+            }
+        }
+        out.process(target, started);
+        out.runtime(target);
+        out.common(&self.common);
+        if let Some(namespace) = out.get("k8s.namespace.name").map(str::to_owned) {
+            out.add("service.namespace", namespace);
+        }
+        let instance = self.instance(&out, target);
+        out.add("service.instance.id", instance);
+        out.0
+    }
+
+    /// The same for every life of the same JVM: by its place in Kubernetes, else by its app and slot on this host.
+    fn instance(&self, attributes: &Attributes, target: &Target) -> String {
+        let place = ["k8s.namespace.name", "k8s.pod.name", "k8s.container.name"].map(|key| attributes.get(key));
+        if let [Some(namespace), Some(pod), Some(container)] = place {
+            let slot = if target.slot > 0 { format!(".{}", target.slot) } else { String::new() };
+            return format!("{namespace}.{pod}.{container}{slot}");
+        }
+        // All labels of the root are in it, since slots are counted for each combination of them.
+        let mut name = self.host.clone();
+        for (_, value) in target.identity.iter() {
+            name.push('\0');
+            name.push_str(value);
+        }
+        Uuid::new_v5(&INSTANCES, name.as_bytes()).to_string()
+    }
+}
+
+/// Attributes of one resource; of a key that comes again the first value stays.
+#[derive(Debug, Default)]
+struct Attributes(Vec<KeyValue>);
+
+impl Attributes {
+    fn has(&self, key: &str) -> bool {
+        self.0.iter().any(|attribute| attribute.key == key)
+    }
+
+    fn get(&self, key: &str) -> Option<&str> {
+        use opentelemetry_proto::tonic::common::v1::any_value::Value;
+        let found = self.0.iter().find(|attribute| attribute.key == key)?;
+        match found.value.as_ref()?.value.as_ref()? {
+            Value::StringValue(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// An empty value is none.
+    fn add(&mut self, key: &str, value: impl Into<String>) {
+        let value = value.into();
+        if !value.is_empty() && !self.has(key) {
+            self.0.push(text(key, value));
+        }
+    }
+
+    fn integer(&mut self, key: &str, value: i64) {
+        if !self.has(key) {
+            self.0.push(integer(key, value));
+        }
+    }
+
+    fn common(&mut self, common: &[(String, String)]) {
+        for (key, value) in common {
+            self.add(key, value);
+        }
+    }
+
+    fn process(&mut self, target: &Target, started: Option<f64>) {
+        let process = target.process.as_deref();
+        let pid = process.map_or(target.vpid, |process| process.pid);
+        self.integer("process.pid", pid.into());
+        if pid != target.vpid {
+            self.integer("process.vpid", target.vpid.into());
+        }
+        let created = process.map(|process| {
+            let since = process.start_time().duration_since(UNIX_EPOCH).unwrap_or_default();
+            since.as_secs_f64()
+        });
+        if let Some(created) = created.or(started) {
+            self.add("process.creation.time", rfc3339(created));
+        }
+        self.add("process.owner", &*target.user);
+        if let Some(process) = process {
+            self.add("process.executable.name", &process.name);
+            self.add("container.id", process.container_id().unwrap_or_default());
+            self.add("k8s.pod.uid", process.pod_uid().unwrap_or_default());
+        }
+    }
+
+    fn runtime(&mut self, target: &Target) {
+        let jvm = &target.jvm;
+        self.add("process.runtime.name", jvm.vm_name.clone().unwrap_or_default());
+        self.add("process.runtime.version", jvm.vm_version.clone().unwrap_or_default());
+        let described = [&jvm.vm_vendor, &jvm.vm_name, &jvm.vm_version].map(|part| part.as_deref().unwrap_or_default());
+        self.add("process.runtime.description", described.join(" ").trim());
+    }
+}
+
+/// Seconds since the epoch as `2026-11-24T14:41:58.123Z`.
+fn rfc3339(seconds: f64) -> String {
+    let milliseconds = (seconds * 1e3).round() as i64;
+    let nanos = i32::try_from(milliseconds.rem_euclid(1000)).unwrap_or(0).saturating_mul(1_000_000);
+    prost_types::Timestamp { seconds: milliseconds.div_euclid(1000), nanos }.to_string()
+}

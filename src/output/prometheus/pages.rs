@@ -1,0 +1,48 @@
+//! The pages of every profile for one set of targets.
+
+use std::sync::Arc;
+
+use super::{Page, PageSeries};
+use crate::targets::{Target, TargetSet};
+
+/// A page for each profile. Laid out once for a set of targets, and kept while the set is the same.
+#[derive(Debug, Default)]
+pub struct Pages {
+    /// The targets that the pages are laid out for.
+    targets: Vec<Arc<Target>>,
+    /// Name and page, in the order of the configuration.
+    pages: Vec<(Box<str>, Arc<Page>)>,
+}
+
+impl Pages {
+    /// The pages of `set`; those of `previous` where neither targets nor profiles have changed.
+    pub fn of(set: &TargetSet, previous: &Self) -> Self {
+        let pages = if previous.fits(set) {
+            previous.pages.clone()
+        } else {
+            let page = |profile| Arc::new(page(&set.targets, profile));
+            set.profiles.iter().enumerate().map(|(index, name)| (name.clone(), page(index))).collect()
+        };
+        Self { targets: set.targets.clone(), pages }
+    }
+
+    /// The page of the profile of that name.
+    pub fn get(&self, profile: &str) -> Option<&Arc<Page>> {
+        self.pages.iter().find(|(name, _)| **name == *profile).map(|(_, page)| page)
+    }
+
+    fn fits(&self, set: &TargetSet) -> bool {
+        self.pages.iter().map(|(name, _)| name).eq(&set.profiles)
+            && self.targets.len() == set.targets.len()
+            && self.targets.iter().zip(&set.targets).all(|(own, other)| Arc::ptr_eq(own, other))
+    }
+}
+
+fn page(targets: &[Arc<Target>], profile: usize) -> Page {
+    let identities = targets.iter().map(|target| target.identity.clone()).collect();
+    let series = (0_u32..).zip(targets).flat_map(|(target, jvm)| {
+        let families = jvm.plans.get(profile).map(|plan| &*plan.families).unwrap_or_default();
+        families.iter().map(move |(family, list)| PageSeries { family, target, list })
+    });
+    Page::new(identities, series)
+}

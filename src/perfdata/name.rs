@@ -1,0 +1,19 @@
+//! Names of region files: `hsperfdata_<user>/<pid>` (get_user_tmp_dir and get_sharedmem_filename, perfMemory_posix.cpp).
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+/// What the names of the directories begin with.
+pub(crate) const PREFIX: &[u8] = b"hsperfdata_";
+
+/// The user in `hsperfdata_<user>`; `None` for any other name.
+pub(crate) fn user_of(name: &OsStr) -> Option<String> {
+    let user = name.as_bytes().strip_prefix(PREFIX).filter(|user| !user.is_empty())?;
+    Some(String::from_utf8_lossy(user).into_owned())
+}
+
+/// The number that a file name is, as HotSpot writes it.
+pub(crate) fn vpid_of(name: &OsStr) -> Option<i32> {
+    let text = name.to_str().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0'))?;
+    text.parse().ok()
+}

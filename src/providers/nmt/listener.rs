@@ -1,0 +1,150 @@
+//! Starting a JVM's attach listener: a trigger file and SIGQUIT (`nmt.mode: active`).
+//!
+//! To a JVM that does not expect it, SIGQUIT means a thread dump on the application's standard output, or death
+//! (`-Xrs`, any program that is no JVM, JDK 8 and 11 in their first milliseconds). So it is sent only where all of
+//! this holds, checked in this order and the process's part of it again right before the signal:
+//!
+//! - the process is visible, is the one that was found (start time), and runs as the region's owner;
+//! - it has HotSpot mapped, catches SIGQUIT, does not ignore it, and is not stopped;
+//! - its `sun.rt.jvmCapabilities` starts with `1` (not `+DisableAttachMechanism`);
+//! - the target's directory is the `/tmp` of that process, and its working directory holds no other trigger;
+//! - we made the trigger file ourselves, through a directory handle, and it has an owner that this JDK accepts.
+//!
+//! At most one signal is sent in a JVM's life: HotSpot answers a second one with a thread dump unless its build knows
+//! JDK-8225690, and an old one never recovers.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, openat};
+use rustix::io::Errno;
+use rustix::process::{Signal, pidfd_send_signal};
+
+use super::credentials::as_user;
+use super::{AttachError, Attachable};
+use crate::proc::maps::Mappings;
+use crate::proc::{Process, stat};
+
+/// The first release whose listener accepts a trigger of root (JDK-8197387).
+const ROOT_ACCEPTED_SINCE: u32 = 11;
+
+/// Starts the listener of `target` and waits for its socket. `signalled` becomes true right before a signal is sent.
+pub(super) fn start(target: &Attachable, signalled: &mut bool, until: Instant) -> Result<(), AttachError> {
+    let process =
+        target.process.as_ref().ok_or(AttachError::Unsafe("its process is not visible in the proc file system"))?;
+    if target.attach_supported != Some(true) {
+        return Err(AttachError::Unsafe("sun.rt.jvmCapabilities does not say that it can be attached to"));
+    }
+    // The process's own directory, which the kernel takes as a pidfd: a number could be that of another pid namespace,
+    // or have come to another process. Of one that is not in ours it is refused with EINVAL.
+    let handle = openat(process.directory(), ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    check_process(target, process)?;
+    check_libjvm(process)?;
+    check_directories(target, process)?;
+    as_user(target.uid, target.gid, || {
+        let _trigger = Trigger::create(target)?;
+        check_process(target, process)?;
+        *signalled = true;
+        pidfd_send_signal(&handle, Signal::QUIT)?;
+        await_socket(target, until)
+    })
+}
+
+/// That the process is the one that was found, and survives a SIGQUIT.
+fn check_process(target: &Attachable, process: &Process) -> Result<(), AttachError> {
+    let stat = stat::Stat::read(process.directory())?;
+    if stat.start_ticks != process.start_ticks {
+        return Err(AttachError::Unsafe("its pid now belongs to another process"));
+    }
+    if !matches!(stat.state, b'R' | b'S' | b'D') {
+        return Err(AttachError::Unsafe("it is stopped or dead, and would meet the signal too late"));
+    }
+    let status = stat::read_text(process.directory(), "status", stat::STATUS_MAXIMUM)?;
+    if stat::effective_id(&status, "Uid:") != Some(target.uid) {
+        return Err(AttachError::Unsafe("it does not run as the owner of the region"));
+    }
+    // Bit n-1 stands for signal n; SIGQUIT is 3.
+    let handles = |set: &str| stat::signal_set(&status, set).map(|mask| mask & (1 << 2) != 0);
+    if handles("SigCgt:") != Some(true) || handles("SigIgn:") != Some(false) {
+        return Err(AttachError::Unsafe("it does not catch SIGQUIT (-Xrs, or still starting), which would kill it"));
+    }
+    Ok(())
+}
+
+fn check_libjvm(process: &Process) -> Result<(), AttachError> {
+    let maps = openat(process.directory(), "maps", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let maps = Mappings::read(File::from(maps))?;
+    if maps.is_hotspot() { Ok(()) } else { Err(AttachError::Unsafe("it has no HotSpot mapped")) }
+}
+
+/// HotSpot looks for its trigger in the working directory, then in `/tmp`, as it sees them.
+fn check_directories(target: &Attachable, process: &Process) -> Result<(), AttachError> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::openat(process.directory(), "root", flags, Mode::empty())?;
+    let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let tmp = rustix::fs::openat2(&root, "tmp", flags, Mode::empty(), inside)?;
+    let ours = identity(&target.tmp)?;
+    if identity(&tmp)? != ours {
+        return Err(AttachError::Unsafe("the directory of the region is not the /tmp of the process"));
+    }
+    let cwd = rustix::fs::openat(process.directory(), "cwd", flags, Mode::empty())?;
+    match rustix::fs::statat(&cwd, trigger_name(target), AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => Ok(()),
+        _ => Err(AttachError::Unsafe("another attach trigger lies in its working directory")),
+    }
+}
+
+fn identity(directory: &OwnedFd) -> Result<(u64, u64), AttachError> {
+    let stat = rustix::fs::statat(directory, "", AtFlags::EMPTY_PATH)?;
+    Ok((stat.st_dev, stat.st_ino))
+}
+
+fn trigger_name(target: &Attachable) -> String {
+    format!(".attach_pid{}", target.vpid)
+}
+
+/// The trigger file, for as long as it has to be there.
+struct Trigger<'a> {
+    target: &'a Attachable,
+}
+
+impl<'a> Trigger<'a> {
+    fn create(target: &'a Attachable) -> Result<Self, AttachError> {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(&target.tmp, trigger_name(target), flags, Mode::RUSR | Mode::WUSR) {
+            Err(Errno::EXIST) => return Err(AttachError::Unsafe("another tool is attaching: its trigger file exists")),
+            other => other?,
+        };
+        let trigger = Self { target };
+        let owner = rustix::fs::fstat(&file)?.st_uid;
+        let root_accepted = target.feature.is_some_and(|feature| feature >= ROOT_ACCEPTED_SINCE);
+        if owner != target.uid && !(owner == 0 && root_accepted) {
+            return Err(AttachError::Unsafe("the trigger file could not be given the JVM's user as owner"));
+        }
+        Ok(trigger)
+    }
+}
+
+impl Drop for Trigger<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = rustix::fs::unlinkat(&self.target.tmp, trigger_name(self.target), AtFlags::empty()) {
+            let name = trigger_name(self.target);
+            tracing::warn!(%error, name, "cannot remove the attach trigger; remove it by hand");
+        }
+    }
+}
+
+/// HotSpot makes the socket within 20 ms, measured.
+fn await_socket(target: &Attachable, until: Instant) -> Result<(), AttachError> {
+    let name = format!(".java_pid{}", target.vpid);
+    loop {
+        match rustix::fs::statat(&target.tmp, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => return Ok(()),
+            Err(Errno::NOENT) if Instant::now() < until => thread::sleep(Duration::from_millis(10)),
+            Err(Errno::NOENT) => return Err(AttachError::Timeout),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}

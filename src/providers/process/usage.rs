@@ -1,0 +1,238 @@
+//! One look at one process, and what has to be remembered between two.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use rustix::fs::{AtFlags, Dir, Mode, OFlags};
+
+use crate::fact::ValueTable;
+use crate::metric::Value;
+use crate::proc::cgroup::{Cgroup, Hierarchies};
+use crate::proc::stat::{self, STATUS_MAXIMUM, Stat, read_text};
+
+/// Most threads whose context switches are added up: each is a file to read.
+const THREADS_MAXIMUM: usize = 1024;
+
+/// Most descriptors that are counted one by one, on kernels before 6.2.
+const DESCRIPTORS_MAXIMUM: usize = 65_536;
+
+/// What one look found. What is not known is `None`.
+#[derive(Debug)]
+pub(super) struct Usage {
+    stat: Stat,
+    status: String,
+    descriptors: Option<u64>,
+    descriptor_limit: Option<u64>,
+    switches: Option<Switches>,
+    cgroup: Cgroup,
+    cpu_count: Option<u64>,
+    cpu_utilization: Option<f64>,
+}
+
+/// Context switches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Switches {
+    voluntary: u64,
+    involuntary: u64,
+}
+
+/// What is remembered of a process between two looks.
+#[derive(Debug, Default)]
+pub(super) struct LastUsage {
+    /// CPU seconds, and when.
+    cpu: Option<(f64, Instant)>,
+    /// By thread id, at the last look.
+    threads: Option<HashMap<i32, Switches>>,
+    /// Since the first look.
+    total: Switches,
+}
+
+impl Usage {
+    /// Looks at the process.
+    ///
+    /// # Errors
+    /// The process has ended, or is not ours to look at.
+    pub(super) fn read(directory: impl AsFd, groups: &Hierarchies, memory: &mut LastUsage) -> io::Result<Self> {
+        let directory = directory.as_fd();
+        let stat = Stat::read(directory)?;
+        let now = Instant::now();
+        let status = read_text(directory, "status", STATUS_MAXIMUM)?;
+        let text = |name| read_text(directory, name, STATUS_MAXIMUM).ok();
+        let cgroup = text("cgroup").map(|text| groups.read(&text)).unwrap_or_default();
+        let cpu_count = cpu_count(&status, &cgroup);
+        Ok(Self {
+            descriptors: descriptors(directory).ok().flatten(),
+            descriptor_limit: text("limits").and_then(|limits| stat::descriptor_limit(&limits)),
+            switches: memory.switches(directory).ok().flatten(),
+            cpu_utilization: memory.cpu_share(stat::seconds(stat.cpu()), now, cpu_count),
+            stat,
+            status,
+            cgroup,
+            cpu_count,
+        })
+    }
+
+    /// Replaces what the sheet says.
+    pub(super) fn publish(&self, sheet: &mut ValueTable) {
+        sheet.clear();
+        let Self { stat, status, cgroup, .. } = self;
+        let mut seconds = |source, labels: &[&str], value: Option<f64>| {
+            if let Some(value) = value {
+                sheet.set(source, labels, Value::Float(value));
+            }
+        };
+        seconds("proc.cpu_time", &[], Some(stat::seconds(stat.cpu())));
+        seconds("proc.cpu_time_by_mode", &["user"], Some(stat::seconds(stat.user)));
+        seconds("proc.cpu_time_by_mode", &["system"], Some(stat::seconds(stat.system)));
+        seconds("proc.cpu_utilization", &[], self.cpu_utilization);
+        seconds("cgroup.cpu_quota", &[], cgroup.cpu_quota);
+        seconds("cgroup.cpu_throttled_time", &[], cgroup.cpu_throttled_time);
+
+        let memory = |key| stat::memory(status, key);
+        let wholes: [(&str, &[&str], Option<u64>); 20] = [
+            ("proc.cpu_count", &[], self.cpu_count),
+            ("proc.memory_resident", &[], memory("VmRSS:")),
+            ("proc.memory_resident_part", &["anonymous"], memory("RssAnon:")),
+            ("proc.memory_resident_part", &["file"], memory("RssFile:")),
+            ("proc.memory_resident_part", &["shared"], memory("RssShmem:")),
+            ("proc.memory_virtual", &[], memory("VmSize:")),
+            ("proc.memory_swap", &[], memory("VmSwap:")),
+            ("proc.threads", &[], stat::number(status, "Threads:")),
+            ("proc.descriptors", &[], self.descriptors),
+            ("proc.descriptor_limit", &[], self.descriptor_limit),
+            ("proc.context_switches", &["voluntary"], self.switches.map(|switches| switches.voluntary)),
+            ("proc.context_switches", &["involuntary"], self.switches.map(|switches| switches.involuntary)),
+            ("proc.page_faults", &["minor"], Some(stat.minor_faults)),
+            ("proc.page_faults", &["major"], Some(stat.major_faults)),
+            ("cgroup.memory_current", &[], cgroup.memory_current),
+            ("cgroup.memory_peak", &[], cgroup.memory_peak),
+            ("cgroup.memory_limit", &[], cgroup.memory_limit),
+            ("cgroup.oom_kills", &[], cgroup.oom_kills),
+            ("cgroup.cpu_periods", &[], cgroup.cpu_periods),
+            ("cgroup.cpu_throttled_periods", &[], cgroup.cpu_throttled_periods),
+        ];
+        for (source, labels, value) in wholes {
+            if let Some(value) = value.and_then(|value| i64::try_from(value).ok()) {
+                sheet.set(source, labels, Value::Int(value));
+            }
+        }
+    }
+}
+
+impl LastUsage {
+    /// The share of its CPUs that the process used since the last look.
+    fn cpu_share(&mut self, seconds: f64, now: Instant, cpus: Option<u64>) -> Option<f64> {
+        let (before, then) = self.cpu.replace((seconds, now))?;
+        let passed = now.saturating_duration_since(then).as_secs_f64() * cpus? as f64;
+        // Ticks of 10 ms may put a little more into a short while than it has.
+        (passed > 0.0).then(|| ((seconds - before) / passed).clamp(0.0, 1.0))
+    }
+
+    /// Adds what every thread did since the last look: a thread that ends takes its count with it, and `status` of
+    /// the process is its first thread's.
+    fn switches(&mut self, directory: impl AsFd) -> io::Result<Option<Switches>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let tasks = rustix::fs::openat(directory, "task", flags, Mode::empty())?;
+        let mut now = HashMap::new();
+        for entry in Dir::read_from(&tasks)?.take(THREADS_MAXIMUM.saturating_add(3)) {
+            let entry = entry?;
+            let Some(id) = entry.file_name().to_str().ok().and_then(|name| name.parse::<i32>().ok()) else { continue };
+            let Ok(status) = read_text(&tasks, &format!("{id}/status"), STATUS_MAXIMUM) else { continue };
+            let count = |key| stat::number(&status, key).unwrap_or_default();
+            let voluntary = count("voluntary_ctxt_switches:");
+            now.insert(id, Switches { voluntary, involuntary: count("nonvoluntary_ctxt_switches:") });
+        }
+        if now.len() > THREADS_MAXIMUM {
+            return Ok(None);
+        }
+        self.take(now);
+        Ok(Some(self.total))
+    }
+
+    /// Adds what the threads did since the look before. What those did that ended before the first look nobody knows, so
+    /// that the total begins with it, at zero.
+    fn take(&mut self, now: HashMap<i32, Switches>) {
+        if let Some(known) = &self.threads {
+            for (id, switches) in &now {
+                // A count below the last one is another thread's that took the id.
+                let before = known.get(id).copied().filter(|old| old.voluntary <= switches.voluntary);
+                self.total.add(*switches, before.unwrap_or_default());
+            }
+        }
+        self.threads = Some(now);
+    }
+}
+
+impl Switches {
+    fn add(&mut self, now: Self, before: Self) {
+        let grown = |total: u64, now: u64, before: u64| total.saturating_add(now.saturating_sub(before));
+        self.voluntary = grown(self.voluntary, now.voluntary, before.voluntary);
+        self.involuntary = grown(self.involuntary, now.involuntary, before.involuntary);
+    }
+}
+
+/// As HotSpot counts them: the CPUs of the affinity mask, at most the cgroup's quota rounded up.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Float to integer saturates, and is at least 1.
+fn cpu_count(status: &str, cgroup: &Cgroup) -> Option<u64> {
+    let allowed = stat::cpu_list_length(stat::field(status, "Cpus_allowed_list:")?)?;
+    Some(cgroup.cpu_quota.map_or(allowed, |quota| allowed.min(quota.ceil().max(1.0) as u64)))
+}
+
+/// Linux 6.2 and later give the number of descriptors as the directory's size; else they are counted.
+fn descriptors(directory: impl AsFd) -> io::Result<Option<u64>> {
+    let size = rustix::fs::statat(&directory, "fd", AtFlags::empty())?.st_size;
+    if let Some(count) = u64::try_from(size).ok().filter(|count| *count > 0) {
+        return Ok(Some(count));
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let listing = rustix::fs::openat(&directory, "fd", flags, Mode::empty())?;
+    let count = Dir::read_from(&listing)?.take(DESCRIPTORS_MAXIMUM).count();
+    // `.` and `..` are in the listing.
+    Ok((count < DESCRIPTORS_MAXIMUM).then_some(count.saturating_sub(2) as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn cpus_are_the_affinity_within_the_quota() {
+        let status = "Cpus_allowed_list:\t0-7\n";
+        for (quota, expected) in [(None, 8), (Some(1.5), 2), (Some(0.1), 1), (Some(64.0), 8)] {
+            let cgroup = Cgroup { cpu_quota: quota, ..Cgroup::default() };
+            assert_eq!(cpu_count(status, &cgroup), Some(expected), "{quota:?}");
+        }
+    }
+
+    #[test]
+    fn utilization_is_over_the_time_between_two_looks() {
+        let mut memory = LastUsage::default();
+        let begin = Instant::now();
+        assert_eq!(memory.cpu_share(10.0, begin, Some(2)), None);
+        let later = begin.checked_add(Duration::from_secs(4)).unwrap();
+        assert_eq!(memory.cpu_share(12.0, later, Some(2)), Some(0.25));
+        assert_eq!(memory.cpu_share(12.0, later, Some(2)), None, "no time has passed");
+    }
+
+    #[test]
+    fn switches_are_counted_from_the_first_look_on_and_those_of_ended_threads_are_kept() {
+        let mut memory = LastUsage::default();
+        // Voluntary switches by thread; then the total.
+        for (looks, total, why) in [
+            (&[(1, 500), (2, 70)][..], 0, "what was before the first look"),
+            (&[(1, 504), (2, 70), (3, 9)], 13, "a new thread from its start"),
+            (&[(1, 505), (3, 10)], 15, "one has ended"),
+            (&[(1, 505), (3, 4)], 19, "another took its id"),
+        ] {
+            let switches = |voluntary| Switches { voluntary, involuntary: 0 };
+            memory.take(looks.iter().map(|(id, voluntary)| (*id, switches(*voluntary))).collect());
+            assert_eq!(memory.total, switches(total), "{why}");
+        }
+    }
+}

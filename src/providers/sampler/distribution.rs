@@ -1,0 +1,84 @@
+//! Pause lengths as a histogram, with fixed and with exponential buckets.
+
+use std::sync::Arc;
+
+use super::pause::Completed;
+use crate::metric::Histogram;
+use crate::metric::exponential;
+
+/// A histogram that readers share; a reader that still holds the last state costs the next change one copy.
+#[derive(Debug)]
+pub(super) struct Distribution {
+    histogram: Arc<Histogram>,
+    /// The sum in ticks, so that it stays exactly PerfData's.
+    ticks: i64,
+    frequency: f64,
+}
+
+impl Distribution {
+    /// Empty, with those upper bounds in seconds, for ticks of that frequency; `created` in seconds since the epoch.
+    pub(super) fn new(bounds: &Arc<[f64]>, frequency: f64, created: f64) -> Self {
+        let histogram = Histogram {
+            bounds: Arc::clone(bounds),
+            counts: vec![0; bounds.len().saturating_add(1)],
+            sum: 0.0,
+            created,
+            exponential: Some(exponential::empty()),
+        };
+        Self { histogram: Arc::new(histogram), ticks: 0, frequency }
+    }
+
+    /// The state now.
+    pub(super) fn histogram(&self) -> Arc<Histogram> {
+        Arc::clone(&self.histogram)
+    }
+
+    /// Adds pauses: exact lengths where known, the others at their mean.
+    pub(super) fn add(&mut self, pauses: &Completed) {
+        self.ticks = self.ticks.saturating_add(pauses.time);
+        let histogram = Arc::make_mut(&mut self.histogram);
+        histogram.sum = self.ticks as f64 / self.frequency;
+        if let Some(last) = pauses.last {
+            place(histogram, last as f64 / self.frequency, 1);
+        }
+        if let (count @ 1.., time) = pauses.others() {
+            place(histogram, time as f64 / count as f64 / self.frequency, count);
+        }
+    }
+}
+
+fn place(histogram: &mut Histogram, seconds: f64, times: u64) {
+    let bucket = histogram.bounds.partition_point(|bound| *bound < seconds);
+    if let Some(count) = histogram.counts.get_mut(bucket) {
+        *count = count.saturating_add(times);
+    }
+    if let Some(buckets) = &mut histogram.exponential {
+        exponential::record(buckets, seconds, times);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn bounds_are_inclusive_and_the_sum_is_exact() {
+        let mut distribution = Distribution::new(&[0.01, 0.1, 1.0, 10.0].into(), 1e9, 5.0);
+        for (count, time, last) in [
+            (1, 10_000_000, Some(10_000_000)),
+            (1, 10_000_001, Some(10_000_001)),
+            (3, 9_000_003, Some(9_000_000)),
+            (2, 40_000_000_000, None),
+            (0, 7, None),
+        ] {
+            distribution.add(&Completed { count, time, last });
+        }
+        let histogram = distribution.histogram();
+        assert_eq!(histogram.counts, [4, 1, 0, 0, 2]);
+        assert_eq!(histogram.sum, 40_029_000_011.0 / 1e9);
+        assert_eq!(histogram.created, 5.0);
+        let exponential = histogram.exponential.as_ref().unwrap();
+        assert_eq!(exponential.counts.iter().sum::<u64>() + exponential.zero_count, 7);
+    }
+}

@@ -1,0 +1,371 @@
+//! What `list` and `/targets` say: every JVM that is served, and everything that looked like one and is not.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use crate::fact::Formula;
+use crate::snapshot::{Snapshot, View};
+use crate::targets::{Target, TargetState};
+
+/// The JVMs and the refusals of one moment. Its JSON is a public format: fields are added, never renamed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Listing {
+    /// JVMs that are served.
+    pub jvms: Vec<JvmRow>,
+    /// Files and processes that are not, each with its reason.
+    pub refused: Vec<RefusedRow>,
+}
+
+/// A JVM. What it does not say about itself is absent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct JvmRow {
+    /// The application's name, a label of all its series; absent while the JVM starts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app: Option<String>,
+    /// Which of the JVMs of that name, a label of all its series; absent while the JVM starts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slot: Option<u32>,
+    /// Process id, as the exporter sees it where it can, else as the JVM does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// Where it is in its life, a word of a closed set.
+    pub state: String,
+    /// Main class or jar, without arguments.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub main_class: Option<String>,
+    /// `java.version`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub java_version: Option<String>,
+    /// The collector's short name, such as `G1`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gc: Option<String>,
+    /// The region's file, or `/proc/PID/mem`; absent while the JVM has none yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// By which way it is read: `file` or `memory`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub via: Option<String>,
+    /// Labels that the root's path gave.
+    pub labels: BTreeMap<String, String>,
+    /// Seconds since the JVM started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uptime_seconds: Option<f64>,
+    /// Bytes; absent between collections with collectors that publish it only then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heap_used: Option<u64>,
+    /// Bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heap_committed: Option<u64>,
+    /// Bytes; the maximum heap.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heap_limit: Option<u64>,
+    /// `java.vm.vendor`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vm_vendor: Option<String>,
+    /// Whose process it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+}
+
+/// A file or a process that is not served.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RefusedRow {
+    /// The file, if it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The process, if it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// A word of a closed set, as in `hotspot_exporter_refused`.
+    pub reason: String,
+    /// What was found.
+    pub detail: String,
+    /// What to do about it; empty where nothing can be.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub remedy: String,
+}
+
+impl RefusedRow {
+    /// The path, or `pid 4711`.
+    pub fn subject(&self) -> String {
+        match (&self.path, self.pid) {
+            (Some(path), _) => path.clone(),
+            (None, Some(pid)) => format!("pid {pid}"),
+            (None, None) => "?".to_owned(),
+        }
+    }
+}
+
+/// Where to look when no JVM was found, most likely cause first.
+pub const NOTHING_FOUND: [(&str, &str); 4] = [
+    (
+        "User",
+        "The exporter reads the files of its own user. Run it with the JVM's user and group id, or give it CAP_DAC_READ_SEARCH.",
+    ),
+    (
+        "/tmp",
+        "HotSpot writes to /tmp/hsperfdata_USER whatever java.io.tmpdir says. A JVM with its own /tmp (PrivateTmp=, a container) needs that directory as --discovery.root.",
+    ),
+    (
+        "JVM flags",
+        "-XX:-UsePerfData hides a JVM. One with -XX:+PerfDisableSharedMem, or whose user id has no passwd entry, has no file and is read from its memory: run as its user and group, or with CAP_SYS_PTRACE.",
+    ),
+    (
+        "Containers",
+        "Share a volume mounted at /tmp of the JVM's container, one subPath a container; never mount it at /tmp/hsperfdata_USER, which HotSpot refuses to use.",
+    ),
+];
+
+impl Listing {
+    /// The JVMs and refusals of a snapshot.
+    pub fn of(snapshot: &Snapshot) -> Self {
+        let mut listing = Self::default();
+        for (index, target) in (0..).zip(&snapshot.target_set.targets) {
+            let view = snapshot.of(index);
+            if !view.is_gone() {
+                listing.jvms.push(JvmRow::of(target, &view));
+            }
+        }
+        for starting in &snapshot.target_set.starting {
+            listing.jvms.push(JvmRow {
+                pid: starting
+                    .pid
+                    .or(Some(starting.vpid))
+                    .and_then(|pid| u32::try_from(pid).ok())
+                    .filter(|pid| *pid > 0),
+                state: TargetState::Starting.as_str().to_owned(),
+                path: Some(starting.path.display().to_string()).filter(|path| !path.is_empty()),
+                via: starting.transport.map(|transport| transport.as_str().to_owned()),
+                ..JvmRow::default()
+            });
+        }
+        for refusal in &snapshot.target_set.refusals {
+            listing.refused.push(RefusedRow {
+                path: refusal.path.as_ref().map(|path| path.display().to_string()),
+                pid: refusal.pid.and_then(|pid| u32::try_from(pid).ok()),
+                reason: refusal.reason.as_str().to_owned(),
+                detail: refusal.detail.clone(),
+                remedy: String::new(),
+            });
+        }
+        listing
+    }
+
+    /// The listing for a terminal. Control characters in foreign names are replaced.
+    pub fn table(&self) -> String {
+        let mut out = String::new();
+        if self.jvms.is_empty() {
+            out.push_str("No JVM found.");
+            out.push_str(if self.refused.is_empty() { " Things to check:\n" } else { "\n" });
+            if self.refused.is_empty() {
+                for (topic, advice) in NOTHING_FOUND {
+                    let _ = writeln!(out, "  {topic}: {advice}");
+                }
+            }
+        } else {
+            let rows = self.jvms.iter().map(JvmRow::cells).collect::<Vec<_>>();
+            columns(
+                &mut out,
+                &["APP", "SLOT", "PID", "STATE", "MAIN", "JAVA", "GC", "HEAP", "UPTIME", "VIA", "PATH"],
+                &rows,
+            );
+        }
+        if !self.refused.is_empty() {
+            let _ = writeln!(out, "\nNot served ({}):", self.refused.len());
+            for row in &self.refused {
+                let _ = writeln!(out, "  {}: {}: {}", plain(&row.subject()), plain(&row.reason), plain(&row.detail));
+                if !row.remedy.is_empty() {
+                    let _ = writeln!(out, "    {}", plain(&row.remedy));
+                }
+            }
+        }
+        out
+    }
+}
+
+impl JvmRow {
+    fn of(target: &Target, view: &View<'_>) -> Self {
+        let number = |formula: &Option<Formula>| Some(formula.as_ref()?.evaluate(view)?.as_f64());
+        let bytes = |formula| number(formula).filter(|bytes| *bytes >= 0.0).map(|bytes| bytes as u64);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let own = ["app", "slot"];
+        Self {
+            app: Some(target.app.to_string()),
+            slot: Some(target.slot),
+            pid: u32::try_from(target.process.as_ref().map_or(target.vpid, |process| process.pid)).ok(),
+            state: target.state.as_str().to_owned(),
+            main_class: target.jvm.main.clone(),
+            java_version: target.jvm.java_version.clone(),
+            gc: target.jvm.collector.map(|collector| collector.name().to_owned()),
+            path: Some(target.path.display().to_string()),
+            via: Some(target.region.transport().as_str().to_owned()),
+            labels: target
+                .identity
+                .iter()
+                .filter(|(name, _)| !own.contains(name))
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+            uptime_seconds: number(&target.vitals.start_time).map(|start| (now - start).max(0.0)),
+            heap_used: bytes(&target.vitals.heap_used),
+            heap_committed: bytes(&target.vitals.heap_committed),
+            heap_limit: bytes(&target.vitals.heap_limit),
+            vm_vendor: target.jvm.vm_vendor.clone(),
+            user: Some(target.user.to_string()),
+        }
+    }
+
+    /// Used, or else committed, of the limit: `13.4 of 96.0 MiB`; `None` where nothing is known.
+    pub fn heap(&self) -> Option<String> {
+        let held = self.heap_used.or(self.heap_committed)?;
+        Some(match self.heap_limit {
+            Some(limit) => format!("{} of {}", bytes(held), bytes(limit)),
+            None => bytes(held),
+        })
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let or_dash = |value: &Option<String>| value.as_deref().map_or("-".to_owned(), plain);
+        vec![
+            or_dash(&self.app),
+            self.slot.map_or("-".to_owned(), |slot| slot.to_string()),
+            self.pid.map_or("-".to_owned(), |pid| pid.to_string()),
+            plain(&self.state),
+            or_dash(&self.main_class),
+            or_dash(&self.java_version),
+            or_dash(&self.gc),
+            self.heap().unwrap_or("-".to_owned()),
+            self.uptime_seconds.map_or("-".to_owned(), duration),
+            or_dash(&self.via),
+            or_dash(&self.path),
+        ]
+    }
+}
+
+/// Left-aligned columns two spaces apart.
+fn columns(out: &mut String, header: &[&str], rows: &[Vec<String>]) {
+    let width = |at: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count());
+        cells.chain(header.get(at).map(|title| title.len())).max().unwrap_or(0)
+    };
+    let widths = (0..header.len()).map(width).collect::<Vec<_>>();
+    let mut line = |cells: &mut dyn Iterator<Item = &str>| {
+        let mut text = String::new();
+        for (cell, width) in cells.zip(&widths) {
+            let _ = write!(text, "{cell:<width$}  ");
+        }
+        out.push_str(text.trim_end());
+        out.push('\n');
+    };
+    line(&mut header.iter().copied());
+    for row in rows {
+        line(&mut row.iter().map(String::as_str));
+    }
+}
+
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// A size in the largest binary unit that leaves one digit before the point: `13.4 MiB`.
+pub fn bytes(size: u64) -> String {
+    let (mut scaled, mut unit) = (size as f64, 0);
+    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    while scaled >= 1024.0 && unit + 1 < units.len() {
+        scaled /= 1024.0;
+        unit += 1;
+    }
+    let unit = units.get(unit).copied().unwrap_or_default();
+    if unit == "B" { format!("{size} B") } else { format!("{scaled:.1} {unit}") }
+}
+
+/// A span in its two largest units: `3d 4h`, `12m 5s`.
+pub fn duration(seconds: f64) -> String {
+    let seconds = seconds.max(0.0) as u64;
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, minutes) => format!("{minutes}m {}s", seconds % 60),
+        (0, hours, minutes) => format!("{hours}h {minutes}m"),
+        (days, hours, _) => format!("{days}d {hours}h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn orders() -> JvmRow {
+        JvmRow {
+            app: Some("orders".to_owned()),
+            slot: Some(0),
+            pid: Some(4711),
+            state: "mapped".to_owned(),
+            main_class: Some("com.example.Orders".to_owned()),
+            java_version: Some("25.0.3".to_owned()),
+            gc: Some("G1".to_owned()),
+            path: Some("/tmp/hsperfdata_app/4711".to_owned()),
+            via: Some("file".to_owned()),
+            uptime_seconds: Some(187_200.0),
+            heap_used: Some(14_064_760),
+            heap_limit: Some(100_663_296),
+            ..JvmRow::default()
+        }
+    }
+
+    #[test]
+    fn a_table_lines_up_and_explains_refusals() {
+        let listing = Listing {
+            jvms: vec![orders(), JvmRow { app: Some("a\u{1b}[31m".to_owned()), ..JvmRow::default() }],
+            refused: vec![RefusedRow {
+                pid: Some(12),
+                reason: "other_owner".to_owned(),
+                detail: "owned by uid 1000\nfake: line".to_owned(),
+                remedy: "Run the exporter as uid 1000.".to_owned(),
+                ..RefusedRow::default()
+            }],
+        };
+        insta::assert_snapshot!(listing.table(), @r"
+        APP     SLOT  PID   STATE   MAIN                JAVA    GC  HEAP                  UPTIME  VIA   PATH
+        orders  0     4711  mapped  com.example.Orders  25.0.3  G1  13.4 MiB of 96.0 MiB  2d 4h   file  /tmp/hsperfdata_app/4711
+        a�[31m  -     -             -                   -       -   -                     -       -     -
+
+        Not served (1):
+          pid 12: other_owner: owned by uid 1000�fake: line
+            Run the exporter as uid 1000.
+        ");
+    }
+
+    #[test]
+    fn an_empty_table_says_what_to_check() {
+        let table = Listing::default().table();
+        assert!(table.starts_with("No JVM found. Things to check:\n"));
+        for word in ["group id", "PrivateTmp", "PerfDisableSharedMem", "subPath"] {
+            assert!(table.contains(word), "{word}");
+        }
+    }
+
+    #[test]
+    fn json_leaves_out_what_is_unknown() {
+        let json = serde_json::to_value(Listing { jvms: vec![orders()], refused: vec![] }).unwrap();
+        let jvm = json["jvms"][0].as_object().unwrap();
+        assert_eq!(jvm["slot"], 0);
+        assert!(!jvm.contains_key("heap_committed") && !jvm.contains_key("user"));
+        assert_eq!(json["refused"], serde_json::json!([]));
+    }
+
+    #[test]
+    fn sizes_and_spans() {
+        for (size, expected) in [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (u64::MAX, "16.0 EiB")] {
+            assert_eq!(bytes(size), expected);
+        }
+        for (seconds, expected) in
+            [(-1.0, "0s"), (59.9, "59s"), (60.0, "1m 0s"), (3_661.0, "1h 1m"), (187_200.0, "2d 4h")]
+        {
+            assert_eq!(duration(seconds), expected);
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! A profile: its file, its rules and its work.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::SeriesLimits;
+use super::check::check;
+use super::decision::{Decision, Exported, Origin, Subject};
+use super::plan::{Item, PlanCache, words_of};
+use super::rule::{Rule, decode_rules};
+use super::{Plan, Planned, SkipReason, WordIndex};
+use crate::fact::Fact;
+use crate::metric::Family;
+use crate::perfdata::Image;
+use crate::yaml::Problem;
+use crate::yaml::Problems;
+use crate::yaml::decode::{Decoder, Path};
+use crate::yaml::document::{self, Node};
+
+/// Every key of a profile file.
+const PROFILE_KEYS: [&str; 3] = ["profile", "help", "rules"];
+/// Longest name, in bytes.
+const NAME_MAXIMUM: usize = 64;
+/// Longest help, in bytes.
+const HELP_MAXIMUM: usize = 1024;
+
+/// A named list of rules, compiled; shared by all JVMs and by simultaneous scans.
+#[derive(Debug)]
+pub struct Profile {
+    /// As in `/metrics/{name}`: lower-case letters, digits, `_` and `-`.
+    pub name: Box<str>,
+    /// What it is for; may be empty.
+    pub help: Box<str>,
+    rules: Vec<Rule>,
+    /// Label names that every series has already.
+    reserved: Vec<String>,
+    memory: Mutex<PlanCache>,
+}
+
+impl Profile {
+    /// Compiles a profile file. `file` is its name in problems, `reserved` the labels of the roots.
+    ///
+    /// # Errors
+    /// Every problem of the file.
+    pub fn parse(file: &str, text: &str, reserved: &[String]) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let profile = Self::decode(file, text, &[], reserved, &mut problems);
+        match profile {
+            Some(profile) if problems.is_empty() => Ok(profile),
+            _ => Err(problems.sorted()),
+        }
+    }
+
+    /// Compiles a profile file whose rules come after `before`, which have been checked. The caller looks at `problems`
+    /// before using the profile.
+    pub(crate) fn decode(
+        file: &str,
+        text: &str,
+        before: &[Rule],
+        reserved: &[String],
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let file: Arc<str> = file.into();
+        let node = match document::parse(text) {
+            Ok(node) => node,
+            Err(fault) => {
+                let document::Position { line, column } = fault.position;
+                let (path, hint) = (String::new(), String::new());
+                problems.push(Problem { file, line, column, path, message: fault.message, hint });
+                return None;
+            }
+        };
+        let mut decoder = Decoder { file, problems };
+        let fields = decoder.fields(&node, &Path::Root, &PROFILE_KEYS);
+        let get = |name: &str| fields.iter().find(|(key, _)| *key.text == *name).map(|(_, node)| *node);
+        let name = match get("profile") {
+            Some(node) => decode_name(&mut decoder, node),
+            None => {
+                decoder.report(node.position, &Path::Root, "the profile has no name", "add `profile: NAME`");
+                None
+            }
+        };
+        let help = get("help").map(|node| decoder.text(node, &Path::Root.key("help"), HELP_MAXIMUM));
+        let mut rules = before.to_vec();
+        if let Some(node) = get("rules") {
+            rules.extend(decode_rules(&mut decoder, node, &Path::Root.key("rules"), reserved));
+        }
+        check(&rules, before.len(), problems);
+        let memory = Mutex::new(PlanCache::new(rules.len()));
+        let help = help.flatten().unwrap_or_default().into();
+        Some(Self { name: name?.into(), help, rules, reserved: reserved.to_vec(), memory })
+    }
+
+    /// Plans the series of one JVM. Facts come before counters where the limit cuts.
+    pub fn plan(&self, image: &Image, facts: &[Fact], limits: &SeriesLimits, words: &mut WordIndex) -> Plan {
+        self.memory().plan((&self.rules, &self.reserved), (image, facts), limits, words, &mut |_, _, _| {})
+    }
+
+    /// What becomes of every fact and every counter, without a limit on their number.
+    pub fn explain(&self, image: &Image, facts: &[Fact]) -> Vec<Decision> {
+        let names: HashMap<u32, &str> = image.entries.list.iter().map(|entry| (entry.offset, &*entry.name)).collect();
+        let mut decisions = Vec::new();
+        let limits = SeriesLimits { max_series_per_jvm: usize::MAX, ..SeriesLimits::default() };
+        let mut record = |item: Item<'_>, rule: Option<u32>, outcome: Result<(&Family, &Planned), SkipReason>| {
+            let subject = match item {
+                Item::Counter(entry) => Subject::Counter(entry.name.clone()),
+                Item::Fact(fact) => {
+                    let words = words_of(&fact.formula);
+                    let mut counters: Vec<Box<str>> =
+                        words.iter().filter_map(|word| names.get(word)).map(|name| (*name).into()).collect();
+                    counters.dedup();
+                    Subject::Fact { source: fact.source, labels: fact.labels.clone(), counters }
+                }
+            };
+            let outcome = outcome.map(|(family, planned)| Exported {
+                name: family.name.clone(),
+                prometheus: family.prometheus().into(),
+                unit: family.unit.clone(),
+                kind: family.kind,
+                labels: Arc::clone(&planned.labels),
+            });
+            let rule = rule.and_then(|rule| self.rules.get(rule as usize)).map(|rule| rule.origin.clone());
+            decisions.push(Decision { subject, rule, outcome });
+        };
+        let (rules, jvm, words) = ((&*self.rules, &*self.reserved), (image, facts), &mut WordIndex::default());
+        self.memory().plan(rules, jvm, &limits, words, &mut record);
+        decisions
+    }
+
+    /// The rules that have taken nothing since the profile was loaded, the configuration's own included.
+    pub fn unmatched(&self) -> Vec<Origin> {
+        let memory = self.memory();
+        let rules = self.rules.iter().zip(&memory.matched);
+        rules.filter(|(_, matched)| !**matched).map(|(rule, _)| rule.origin.clone()).collect()
+    }
+
+    /// Number of rules, the configuration's own included.
+    pub fn rules(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// Forgets families and labels that no plan holds any more. Call it after JVMs have gone; the next plans take
+    /// longer, since choices are made anew.
+    pub fn forget_unused(&self) {
+        self.memory().forget_unused();
+    }
+
+    /// What is remembered is true after every single step, so a panic elsewhere does not spoil it.
+    fn memory(&self) -> MutexGuard<'_, PlanCache> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn decode_name<'n>(decoder: &mut Decoder<'_>, node: &'n Node) -> Option<&'n str> {
+    let path = Path::Root.key("profile");
+    let name = decoder.text(node, &path, NAME_MAXIMUM)?;
+    if !name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-')) {
+        let message = "a profile's name has lower-case letters, digits, `_` and `-`";
+        decoder.report(node.position, &path, message, "it is part of a URL");
+        return None;
+    }
+    Some(name)
+}

@@ -1,0 +1,195 @@
+//! Families, label sets and lists of series, each kept once and shared by the plans of all JVMs.
+
+use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::sync::Arc;
+
+use super::Planned;
+use super::decision::SkipReason;
+use super::name::is_of_own_process;
+use crate::metric::{Family, Kind, Labels};
+
+/// Most families of one profile: a JVM can publish counters with any names, and captures can make metrics of them.
+const FAMILY_MAXIMUM: usize = 10_000;
+
+/// The index of a family in its registry; valid until [`Registry::forget_unused`].
+pub(crate) type FamilyId = u32;
+
+/// What is kept.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    families: Vec<Registered>,
+    /// Every name that a family's samples have in Prometheus, so that no two families write the same line. Hashed with
+    /// a seed, as labels are: both may come from a JVM.
+    names: HashMap<Box<str>, FamilyId>,
+    labels: HashSet<Arc<Labels>>,
+    /// Lists of series by the hash of their content.
+    series: HashMap<u64, Vec<Arc<[Planned]>>>,
+    seed: RandomState,
+    is_ranked: bool,
+}
+
+#[derive(Debug)]
+struct Registered {
+    family: Arc<Family>,
+    prometheus: Box<str>,
+    /// Position among all families by Prometheus name.
+    rank: u32,
+}
+
+impl Registry {
+    /// The family of that name. Kind, unit and help of the first one stay; another kind or unit is a conflict.
+    pub(crate) fn family(&mut self, family: Family) -> Result<FamilyId, SkipReason> {
+        let prometheus = family.prometheus();
+        if let Some(id) = self.names.get(&*prometheus) {
+            let kept = self.families.get(*id as usize).ok_or(SkipReason::Conflict)?;
+            let same = kept.family.kind == family.kind && kept.family.unit == family.unit;
+            return if same && *kept.prometheus == *prometheus { Ok(*id) } else { Err(SkipReason::Conflict) };
+        }
+        if self.families.len() >= FAMILY_MAXIMUM {
+            return Err(SkipReason::Limit);
+        }
+        let names = sample_names(&prometheus, family.kind);
+        if names.iter().any(|name| self.names.contains_key(name) || is_of_own_process(name)) {
+            return Err(SkipReason::Conflict);
+        }
+        let id = FamilyId::try_from(self.families.len()).map_err(|_| SkipReason::Limit)?;
+        self.names.extend(names.into_iter().map(|name| (name, id)));
+        self.families.push(Registered { family: Arc::new(family), prometheus: prometheus.into(), rank: 0 });
+        self.is_ranked = false;
+        Ok(id)
+    }
+
+    /// The family of that index.
+    pub(crate) fn get(&self, id: FamilyId) -> Option<&Arc<Family>> {
+        self.families.get(id as usize).map(|kept| &kept.family)
+    }
+
+    /// A family with the one copy of these series, all of which are its own.
+    pub(crate) fn series(&mut self, series: &[(FamilyId, Planned)]) -> Option<(Arc<Family>, Arc<[Planned]>)> {
+        let family = Arc::clone(self.get(series.first()?.0)?);
+        let mut hasher = self.seed.build_hasher();
+        for (_, planned) in series {
+            Arc::as_ptr(&planned.labels).hash(&mut hasher);
+            planned.formula.hash(&mut hasher);
+        }
+        let alike = self.series.entry(hasher.finish()).or_default();
+        let same = |kept: &&Arc<[Planned]>| kept.iter().eq(series.iter().map(|(_, planned)| planned));
+        let kept = alike.iter().find(same).cloned().unwrap_or_else(|| {
+            let kept: Arc<[Planned]> = series.iter().map(|(_, planned)| planned.clone()).collect();
+            alike.push(Arc::clone(&kept));
+            kept
+        });
+        Some((family, kept))
+    }
+
+    /// The one copy of these labels.
+    pub(crate) fn labels(&mut self, labels: Labels) -> Arc<Labels> {
+        if let Some(kept) = self.labels.get(&labels) {
+            return Arc::clone(kept);
+        }
+        let labels = Arc::new(labels);
+        self.labels.insert(Arc::clone(&labels));
+        labels
+    }
+
+    /// Makes [`Self::compare`] know all families.
+    pub(crate) fn rank(&mut self) {
+        if self.is_ranked {
+            return;
+        }
+        let mut order: Vec<usize> = (0..self.families.len()).collect();
+        order.sort_by(|a, b| {
+            let name = |at: &usize| self.families.get(*at).map(|kept| &kept.prometheus);
+            name(a).cmp(&name(b))
+        });
+        for (rank, at) in (0..).zip(order) {
+            if let Some(kept) = self.families.get_mut(at) {
+                kept.rank = rank;
+            }
+        }
+        self.is_ranked = true;
+    }
+
+    /// The order of two families by Prometheus name.
+    pub(crate) fn compare(&self, a: FamilyId, b: FamilyId) -> Ordering {
+        let rank = |id: FamilyId| self.families.get(id as usize).map(|kept| kept.rank);
+        rank(a).cmp(&rank(b))
+    }
+
+    /// Forgets what nobody else holds. All indexes given before are void.
+    pub(crate) fn forget_unused(&mut self) {
+        self.series.retain(|_, alike| {
+            alike.retain(|series| Arc::strong_count(series) > 1);
+            !alike.is_empty()
+        });
+        self.series.shrink_to_fit();
+        self.labels.retain(|labels| Arc::strong_count(labels) > 1);
+        self.labels.shrink_to_fit();
+        self.families.retain(|kept| Arc::strong_count(&kept.family) > 1);
+        self.names.clear();
+        for (id, kept) in (0..).zip(&self.families) {
+            self.names.extend(sample_names(&kept.prometheus, kept.family.kind).into_iter().map(|name| (name, id)));
+        }
+        self.is_ranked = false;
+    }
+}
+
+/// The names of a family's samples in Prometheus, the family's own first.
+fn sample_names(prometheus: &str, kind: Kind) -> Vec<Box<str>> {
+    let suffixes: &[&str] = match kind {
+        Kind::Counter => &["", "_total"],
+        Kind::Histogram => &["", "_bucket", "_sum", "_count"],
+        Kind::Summary => &["", "_sum", "_count"],
+        Kind::Gauge | Kind::UpDownCounter | Kind::Info => &[""],
+    };
+    suffixes.iter().map(|suffix| format!("{prometheus}{suffix}").into()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+
+    fn family(name: &str, kind: Kind, unit: &str) -> Family {
+        Family { name: name.into(), unit: unit.into(), kind, help: "".into() }
+    }
+
+    #[test]
+    fn no_two_families_write_the_same_line() {
+        let mut registry = Registry::default();
+        let used = registry.family(family("jvm.memory.used", Kind::Gauge, "By")).unwrap();
+        for (name, kind, unit, expected) in [
+            ("jvm.memory.used", Kind::Gauge, "By", Ok(used)),
+            ("jvm_memory_used_bytes", Kind::Gauge, "By", Ok(used)),
+            ("jvm.memory.used", Kind::UpDownCounter, "By", Err(SkipReason::Conflict)),
+            ("jvm.memory.used.bytes", Kind::Gauge, "", Err(SkipReason::Conflict)),
+            ("gc", Kind::Summary, "s", Ok(used + 1)),
+            ("gc.seconds.count", Kind::Gauge, "", Err(SkipReason::Conflict)),
+            ("a.total", Kind::Gauge, "", Ok(used + 2)),
+            ("a", Kind::Counter, "", Err(SkipReason::Conflict)),
+            ("process.resident_memory", Kind::Gauge, "By", Err(SkipReason::Conflict)),
+            ("process.cpu", Kind::Counter, "s", Err(SkipReason::Conflict)),
+        ] {
+            assert_eq!(registry.family(family(name, kind, unit)), expected, "{name} {kind:?} {unit}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_holds_is_forgotten() {
+        let mut registry = Registry::default();
+        let gone = registry.family(family("b", Kind::Gauge, "")).unwrap();
+        let kept = registry.family(family("a", Kind::Gauge, "")).unwrap();
+        registry.rank();
+        assert_eq!(registry.compare(gone, kept), Ordering::Greater);
+        let held = Arc::clone(registry.get(kept).unwrap());
+        let labels = registry.labels(Labels::new([("x", "1")]));
+        registry.labels(Labels::new([("x", "2")]));
+        registry.forget_unused();
+        assert_eq!((registry.families.len(), registry.labels.len()), (1, 1));
+        let again = registry.family(family("a", Kind::Gauge, "")).unwrap();
+        assert!(Arc::ptr_eq(registry.get(again).unwrap(), &held));
+        assert!(Arc::ptr_eq(&registry.labels(Labels::new([("x", "1")])), &labels));
+    }
+}
