@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use hotspot_exporter::config::{self, Overrides};
 use hotspot_exporter::discovery::Scanner;
-use hotspot_exporter::otlp::{Encoder, Position};
-use hotspot_exporter::roster::{Census, Roster, Settings};
+use hotspot_exporter::output::otlp::{Encoder, SeriesPosition};
+use hotspot_exporter::targets::{Reconciler, TargetSet, ReconcilerSettings};
 use hotspot_exporter::snapshot::Snapshot;
-use hotspot_exporter::surroundings::Surroundings;
+use hotspot_exporter::providers::Providers;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use prost::Message;
 
@@ -38,21 +38,21 @@ fn regions() -> (tempfile::TempDir, Vec<File>) {
     (root, writers)
 }
 
-fn roster(root: &Path) -> Arc<Roster> {
+fn target_set(root: &Path) -> Arc<TargetSet> {
     let roots = vec![root.display().to_string()];
     let overrides = Overrides { roots, procfs: Some(None), ..Overrides::default() };
     let config = config::load(None, &overrides, &|path| fs::read_to_string(path)).unwrap();
-    let mut census = Census::new(Settings::from(&config), Box::new(Surroundings::new(None, None, None)));
-    census.update(Scanner::new(&config.discovery).scan(&|_| false))
+    let mut reconciler = Reconciler::new(ReconcilerSettings::from(&config), Box::new(Providers::new(None, None)));
+    reconciler.update(Scanner::new(&config.discovery).scan(&|_| false))
 }
 
-fn snapshot(roster: &Arc<Roster>) -> Snapshot {
-    Snapshot::take(Arc::clone(roster), Instant::now() + Duration::from_secs(60))
+fn snapshot(target_set: &Arc<TargetSet>) -> Snapshot {
+    Snapshot::take(Arc::clone(target_set), Instant::now() + Duration::from_secs(60))
 }
 
 /// Writes every request into the same memory and gives points and bytes.
 fn write(encoder: &mut Encoder, snapshot: &Snapshot, out: &mut Vec<u8>, mut each: impl FnMut(&[u8])) -> (u64, usize) {
-    let (mut position, mut points, mut bytes) = (Position::default(), 0, 0);
+    let (mut position, mut points, mut bytes) = (SeriesPosition::default(), 0, 0);
     loop {
         out.clear();
         points += encoder.write_jvms(snapshot, NOW, &mut position, out);
@@ -68,9 +68,9 @@ fn write(encoder: &mut Encoder, snapshot: &Snapshot, out: &mut Vec<u8>, mut each
 fn bench(c: &mut Criterion) {
     hotspot_exporter::discovery::raise_descriptor_limit();
     let (root, _writers) = regions();
-    let roster = roster(root.path());
-    assert_eq!(roster.targets.len(), JVMS);
-    let snapshot = snapshot(&roster);
+    let target_set = target_set(root.path());
+    assert_eq!(target_set.targets.len(), JVMS);
+    let snapshot = snapshot(&target_set);
     let mut encoder = Encoder::new(&config::Otlp::default(), NOW);
     let (mut out, mut requests) = (Vec::new(), Vec::new());
     let (points, bytes) = write(&mut encoder, &snapshot, &mut out, |request| {
@@ -80,7 +80,7 @@ fn bench(c: &mut Criterion) {
 
     let mut group = c.benchmark_group("push 1000 JVMs");
     group.throughput(Throughput::Elements(points));
-    group.bench_function("read", |b| b.iter(|| self::snapshot(black_box(&roster))));
+    group.bench_function("read", |b| b.iter(|| self::snapshot(black_box(&target_set))));
     group.bench_function("write", |b| b.iter(|| write(&mut encoder, &snapshot, &mut out, |_| {})));
     let delta = config::Otlp { temporality: config::Temporality::Delta, ..config::Otlp::default() };
     let mut differing = Encoder::new(&delta, 0);

@@ -8,12 +8,12 @@ use std::path::PathBuf;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use hotspot_exporter::config::{self, Config, Overrides};
-use hotspot_exporter::exposition::{Format, Page, Series, write_page};
-use hotspot_exporter::formula::{CellId, Source};
-use hotspot_exporter::hotspot;
-use hotspot_exporter::mapping::Words;
+use hotspot_exporter::output::prometheus::{ExpositionFormat, Page, PageSeries, write_page};
+use hotspot_exporter::fact::{PublishedId, Values};
+use hotspot_exporter::hotspot::Model;
+use hotspot_exporter::rules::WordIndex;
 use hotspot_exporter::metric::{Labels, Value};
-use hotspot_exporter::perfdata::{Access, Image, Region, Seal};
+use hotspot_exporter::perfdata::{FileMode, Image, Region, RegionIdentity};
 
 fn path() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/perfdata/jdk25-G1.hsperfdata")
@@ -26,12 +26,12 @@ fn defaults() -> Config {
 /// The words of one JVM.
 struct Row(Vec<i64>);
 
-impl Source for Row {
+impl Values for Row {
     fn word(&self, index: u32) -> Option<i64> {
         self.0.get(index as usize).copied()
     }
 
-    fn cell(&self, _: CellId) -> Option<Value> {
+    fn cell(&self, _: PublishedId) -> Option<Value> {
         None
     }
 
@@ -45,43 +45,43 @@ fn bench(c: &mut Criterion) {
     let image = Image::decode(bytes.clone()).unwrap();
     let config = defaults();
     let profile = &config.profiles[0];
-    let facts = hotspot::facts(&image);
+    let facts = Model::of(&image, &[]).facts();
 
     c.bench_function("decode one region", |b| b.iter(|| Image::decode(black_box(bytes.clone())).unwrap()));
-    c.bench_function("derive facts of one region", |b| b.iter(|| hotspot::facts(black_box(&image))));
+    c.bench_function("derive facts of one region", |b| b.iter(|| Model::of(black_box(&image), &[]).facts()));
     c.bench_function("plan one region", |b| {
-        b.iter(|| profile.plan(black_box(&image), &facts, &config.limits, &mut Words::default()));
+        b.iter(|| profile.plan(black_box(&image), &facts, &config.limits.series, &mut WordIndex::default()));
     });
 
-    let mut words = Words::default();
-    let plan = profile.plan(&image, &facts, &config.limits, &mut words);
+    let mut words = WordIndex::default();
+    let plan = profile.plan(&image, &facts, &config.limits.series, &mut words);
     let mut group = c.benchmark_group("read one region");
     group.throughput(Throughput::Elements(words.offsets().len() as u64));
-    for access in [Access::Mapped, Access::Pread] {
+    for access in [FileMode::Mapped, FileMode::Pread] {
         let region = Region::open(fs::File::open(path()).unwrap(), access).unwrap();
-        let seal = Seal::of(&image);
+        let region_identity = RegionIdentity::of(&image);
         let mut row = Vec::new();
         group.bench_function(format!("{access:?}"), |b| {
-            b.iter(|| region.gather(&seal, words.offsets(), &mut row).unwrap());
+            b.iter(|| region.read(&region_identity, words.offsets(), &mut row).unwrap());
         });
     }
     group.finish();
 
-    let region = Region::open(fs::File::open(path()).unwrap(), Access::Mapped).unwrap();
+    let region = Region::open(fs::File::open(path()).unwrap(), FileMode::Mapped).unwrap();
     let mut row = Row(Vec::new());
-    region.gather(&Seal::of(&image), words.offsets(), &mut row.0).unwrap();
+    region.read(&RegionIdentity::of(&image), words.offsets(), &mut row.0).unwrap();
     let mut group = c.benchmark_group("write");
     for jvms in [1_u32, 100, 1000] {
         let identities = (0..jvms).map(|slot| Labels::new([("app", "orders".to_owned()), ("slot", slot.to_string())]));
         let series = (0..jvms)
-            .flat_map(|target| plan.families.iter().map(move |(family, list)| Series { family, target, list }));
+            .flat_map(|target| plan.families.iter().map(move |(family, list)| PageSeries { family, target, list }));
         let page = Page::new(identities.collect(), series);
         group.throughput(Throughput::Elements(page.len() as u64));
         let mut out = Vec::new();
         group.bench_function(format!("{jvms} JVMs"), |b| {
             b.iter(|| {
                 out.clear();
-                write_page(&page, Format::Text, |_| &row, &mut out)
+                write_page(&page, ExpositionFormat::Text, |_| &row, &mut out)
             });
         });
     }

@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use hotspot_exporter::exposition::negotiate::{encoding, representation};
+use hotspot_exporter::output::prometheus::negotiate::{encoding, representation};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 
 use hotspot_exporter::config::{self, Overrides};
-use hotspot_exporter::mapping::Profile;
+use hotspot_exporter::rules::Profile;
 use libfuzzer_sys::fuzz_target;
 
 /// A configuration that names no profile compiles the shipped one, which takes a hundred times as long as everything else

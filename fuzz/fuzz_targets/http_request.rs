@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use hotspot_exporter::listing::{JvmRow, Listing};
-use hotspot_exporter::server::{Bound, Format, Options, Site, bind, serve};
+use hotspot_exporter::report::list::{JvmRow, Listing};
+use hotspot_exporter::server::{Bound, ExpositionFormat, Options, Backend, bind, serve};
 use hotspot_exporter::telemetry::{SelfMetrics, Vocabulary};
 use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,12 +19,12 @@ use tokio::runtime::Runtime;
 
 struct Small;
 
-impl Site for Small {
+impl Backend for Small {
     fn profiles(&self) -> Vec<String> {
         vec!["otel".to_owned(), "raw".to_owned()]
     }
 
-    fn exposition(&self, _: &str, _: Format, _: Instant, out: &mut Vec<u8>) -> bool {
+    fn exposition(&self, _: &str, _: ExpositionFormat, _: Instant, out: &mut Vec<u8>) -> bool {
         out.extend(b"jvm_up 1\n");
         true
     }

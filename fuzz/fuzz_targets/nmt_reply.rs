@@ -2,8 +2,8 @@
 
 #![no_main]
 
-use hotspot_exporter::nmt::summary::CATEGORY_MAXIMUM;
-use hotspot_exporter::nmt::{Answer, parse, table};
+use hotspot_exporter::providers::nmt::summary::CATEGORY_MAXIMUM;
+use hotspot_exporter::providers::nmt::{Answer, parse, table};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -9,10 +9,10 @@ use std::io;
 use std::sync::LazyLock;
 
 use hotspot_exporter::config::{self, Config, Overrides};
-use hotspot_exporter::exposition::{Format, Page, Series, write_page};
-use hotspot_exporter::formula::{CellId, Source};
-use hotspot_exporter::hotspot::{self, Jvm};
-use hotspot_exporter::mapping::Words;
+use hotspot_exporter::output::prometheus::{ExpositionFormat, Page, PageSeries, write_page};
+use hotspot_exporter::fact::{PublishedId, Values};
+use hotspot_exporter::hotspot::{Jvm, Model};
+use hotspot_exporter::rules::WordIndex;
 use hotspot_exporter::metric::{Labels, Value};
 use hotspot_exporter::perfdata::{self, Image};
 use libfuzzer_sys::{Corpus, fuzz_target};
@@ -31,14 +31,14 @@ struct Row<'a> {
     words: Vec<u32>,
 }
 
-impl Source for Row<'_> {
+impl Values for Row<'_> {
     fn word(&self, index: u32) -> Option<i64> {
         let at = *self.words.get(index as usize)? as usize;
         let bytes = self.image.bytes().get(at..at + 8).expect("a plan names words inside the region");
         Some(i64::from_ne_bytes(bytes.try_into().ok()?))
     }
 
-    fn cell(&self, _: CellId) -> Option<Value> {
+    fn cell(&self, _: PublishedId) -> Option<Value> {
         None
     }
 
@@ -51,29 +51,29 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     let Ok(image) = Image::decode(bytes.to_vec()) else { return Corpus::Reject };
     for entry in &image.entries.list {
         match image.value(entry) {
-            perfdata::Value::Text(text) => assert!(!text.contains('\0')),
-            perfdata::Value::Long(_) | perfdata::Value::Opaque(_) => {}
+            perfdata::CounterValue::Text(text) => assert!(!text.contains('\0')),
+            perfdata::CounterValue::Long(_) | perfdata::CounterValue::Opaque(_) => {}
         }
     }
-    let facts = hotspot::facts(&image);
+    let facts = Model::of(&image, &[]).facts();
     let jvm = Jvm::of(&image, &CONFIG.identity.properties);
     let app = jvm.app.as_deref().unwrap_or("unknown").to_owned();
     let choice = bytes.iter().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add((*byte).into()));
     let profile = &CONFIG.profiles[choice % CONFIG.profiles.len()];
-    let format = [Format::Text, Format::OpenMetrics, Format::Protobuf][choice / 2 % 3];
-    // As the census does when JVMs have gone; else all names ever made up would be sorted again and again.
+    let format = [ExpositionFormat::Text, ExpositionFormat::OpenMetrics, ExpositionFormat::Protobuf][choice / 2 % 3];
+    // As the reconciler does when JVMs have gone; else all names ever made up would be sorted again and again.
     if choice / 6 % 16 == 0 {
         profile.forget_unused();
     }
-    let mut words = Words::default();
-    let plan = profile.plan(&image, &facts, &CONFIG.limits, &mut words);
+    let mut words = WordIndex::default();
+    let plan = profile.plan(&image, &facts, &CONFIG.limits.series, &mut words);
     assert!(plan.series().count() <= CONFIG.limits.max_series_per_jvm);
     let row = Row { image: &image, words: words.offsets().to_vec() };
-    let series = plan.families.iter().map(|(family, list)| Series { family, target: 0, list });
+    let series = plan.families.iter().map(|(family, list)| PageSeries { family, target: 0, list });
     let page = Page::new(vec![Labels::new([("app", app), ("slot", "0".to_owned())])], series);
     let mut out = Vec::new();
     let samples = write_page(&page, format, |_| &row, &mut out);
-    if format != Format::Protobuf {
+    if format != ExpositionFormat::Protobuf {
         check(&out, samples);
     }
     Corpus::Keep

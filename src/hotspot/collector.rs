@@ -1,11 +1,9 @@
-//! Which garbage collector a JVM runs, and what its collectors are called.
+//! Which garbage collector a JVM runs, what its collectors are called, and what their pauses mean.
 //!
 //! HotSpot has no counter for either; both follow from names (JDK 8 to 27, measured). The ordinals in
 //! `sun.gc.collector.N` are sparse and mean different things, so nothing here relies on them.
 
 use super::counters::Counters;
-use crate::fact::Fact;
-use crate::fact::Formula;
 use crate::perfdata::Image;
 
 /// A garbage collector of HotSpot, or the one of the same name in GraalVM native images.
@@ -79,38 +77,69 @@ impl Collector {
 /// One more than the largest ordinal of a collector, in every JDK.
 const ORDINALS: u32 = 3;
 
-/// A `sun.gc.collector.N` whose `invocations` and `time` mean pauses.
+/// What a kind of pause means for the heap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pauses {
-    /// The N.
-    pub ordinal: u32,
-    /// The name of the GarbageCollectorMXBean that counts the same.
-    pub gc: &'static str,
-    /// The action that the bean's notifications name.
-    pub action: &'static str,
+pub enum Role {
+    /// Collects the young generation, and perhaps some of the old one.
+    Young,
+    /// Collects the whole heap.
+    Full,
+    /// A phase of a concurrent cycle: nothing is collected in it.
+    Phase,
+    /// Likewise, of a major collection of generational ZGC.
+    MajorPhase,
 }
 
-/// The collectors of the JVM in `image` whose counters can be believed. None for Shenandoah, which lets nested
-/// concurrent phases count as collections (every JDK to 27, measured), and for Epsilon, which collects nothing.
+/// A `sun.gc.collector.N` whose `invocations` and `time` mean pauses. Offsets are those of its counters in the region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PauseCounters {
+    /// The name of the GarbageCollectorMXBean that counts the same, `jvm.gc.name`.
+    pub gc: &'static str,
+    /// The action that the bean's notifications name, `jvm.gc.action`.
+    pub action: &'static str,
+    /// What its pauses do.
+    pub role: Role,
+    /// `invocations`
+    pub invocations: Option<u32>,
+    /// `time`, in ticks.
+    pub time: Option<u32>,
+    /// `lastEntryTime`, in ticks.
+    pub last_entry: Option<u32>,
+    /// `lastExitTime`, in ticks.
+    pub last_exit: Option<u32>,
+}
+
+/// The collectors whose counters can be believed. None for Shenandoah, which lets nested concurrent phases count as
+/// collections (every JDK to 27, measured), and for Epsilon, which collects nothing.
 ///
 /// CMS on JDK 11 counts the pauses of its cycles apart from the collections in the foreground (JDK-8153333), on JDK 8
 /// together with them; both are `ConcurrentMarkSweep` here.
-pub fn pauses(image: &Image) -> Vec<Pauses> {
-    let native = super::is_native_image(image);
+pub(super) fn pauses(counters: &Counters<'_>, native_image: bool) -> Vec<PauseCounters> {
     let pauses = |ordinal| {
-        let name = image.text(&format!("sun.gc.collector.{ordinal}.name"))?;
-        let (gc, action) = bean(&name, native)?;
-        Some(Pauses { ordinal, gc, action })
+        let name = counters.text(&format!("sun.gc.collector.{ordinal}.name"))?;
+        let (gc, action, role) = bean(&name, native_image)?;
+        let word = |leaf| counters.offset(&format!("sun.gc.collector.{ordinal}.{leaf}"));
+        Some(PauseCounters {
+            gc,
+            action,
+            role,
+            invocations: word("invocations"),
+            time: word("time"),
+            last_entry: word("lastEntryTime"),
+            last_exit: word("lastExitTime"),
+        })
     };
     (0..ORDINALS).filter_map(pauses).collect()
 }
 
-/// Bean and action of the collector that PerfData calls `name`.
-fn bean(name: &str, native: bool) -> Option<(&'static str, &'static str)> {
-    const MINOR: &str = "end of minor GC";
-    const MAJOR: &str = "end of major GC";
-    const PAUSE: &str = "end of GC pause";
-    Some(match name {
+/// Bean, action and role of the collector that PerfData calls `name`.
+fn bean(name: &str, native: bool) -> Option<(&'static str, &'static str, Role)> {
+    const MINOR: (&str, Role) = ("end of minor GC", Role::Young);
+    const MAJOR: (&str, Role) = ("end of major GC", Role::Full);
+    const PAUSE: (&str, Role) = ("end of GC pause", Role::Phase);
+    const MAJOR_PAUSE: (&str, Role) = ("end of GC pause", Role::MajorPhase);
+    const CONCURRENT: (&str, Role) = ("end of concurrent GC pause", Role::Phase);
+    let (gc, (action, role)) = match name {
         "Serial young collection pauses" if native => ("young generation scavenger", MINOR),
         "Serial full collection pauses" if native => ("complete scavenger", MAJOR),
         "Copy" | "Serial young collection pauses" => ("Copy", MINOR),
@@ -122,49 +151,11 @@ fn bean(name: &str, native: bool) -> Option<(&'static str, &'static str)> {
         "G1 incremental collections" | "G1 young collection pauses" => ("G1 Young Generation", MINOR),
         "G1 stop-the-world full collections" | "G1 full collection pauses" => ("G1 Old Generation", MAJOR),
         // The bean exists since JDK 20 (JDK-8297247); the counter is older.
-        "G1 stop-the-world phases" | "G1 concurrent cycle pauses" => ("G1 Concurrent GC", "end of concurrent GC pause"),
+        "G1 stop-the-world phases" | "G1 concurrent cycle pauses" => ("G1 Concurrent GC", CONCURRENT),
         "Z concurrent cycle pauses" => ("ZGC Pauses", PAUSE),
         "ZGC minor collection pauses" => ("ZGC Minor Pauses", PAUSE),
-        "ZGC major collection pauses" => ("ZGC Major Pauses", PAUSE),
+        "ZGC major collection pauses" => ("ZGC Major Pauses", MAJOR_PAUSE),
         _ => return None,
-    })
-}
-
-/// `gc.*`
-pub(super) fn facts(image: &Image, counters: &Counters<'_>, into: &mut Vec<Fact>) {
-    let pauses = pauses(image);
-    let mut beans: Vec<&Pauses> = Vec::new();
-    for one in &pauses {
-        if !beans.iter().any(|other| other.gc == one.gc) {
-            beans.push(one);
-        }
-    }
-    for bean in beans {
-        let names = |what: &str| -> Vec<String> {
-            let same = pauses.iter().filter(|one| one.gc == bean.gc);
-            same.map(|one| format!("sun.gc.collector.{}.{what}", one.ordinal)).collect()
-        };
-        let (invocations, times) = (names("invocations"), names("time"));
-        let count = counters.sum(&borrowed(&invocations), &[]);
-        let time = counters.seconds_of(&borrowed(&times), &[]);
-        let labels = || vec![("gc", bean.gc.into()), ("action", bean.action.into())];
-        if let (Some(count), Some(time)) = (&count, &time) {
-            let formula = Formula::Summary(Box::new((count.clone(), time.clone())));
-            into.extend(Fact::of("gc.total", vec![("gc", bean.gc.into())], Some(formula)));
-        }
-        into.extend(Fact::of("gc.count", labels(), count));
-        into.extend(Fact::of("gc.time", labels(), time));
-    }
-    let threads = ["parallel_workers", "conc_mark", "conc_refine", "conc_refine_control", "service"];
-    for thread in threads {
-        let time = counters.seconds(&format!("sun.threads.cpu_time.gc_{thread}"));
-        into.extend(Fact::of("gc.cpu_time", vec![("thread", thread.into())], time));
-    }
-    // String deduplication is the collector's, though its counter's name does not say so.
-    let time = counters.seconds("sun.threads.cpu_time.conc_dedup");
-    into.extend(Fact::of("gc.cpu_time", vec![("thread", "conc_dedup".into())], time));
-}
-
-fn borrowed(names: &[String]) -> Vec<&str> {
-    names.iter().map(String::as_str).collect()
+    };
+    Some((gc, action, role))
 }

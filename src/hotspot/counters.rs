@@ -3,7 +3,14 @@
 use std::borrow::Cow;
 
 use crate::fact::{Formula, Scale, Term};
+use super::text_counter::TextCounter;
 use crate::perfdata::Image;
+
+/// `sun.os.hrt.frequency`; `None` while the JVM has not written it: on JDK 17 and later the region is readable before
+/// that, and is so while agents start.
+pub fn ticks_per_second(image: &Image) -> Option<f64> {
+    image.word("sun.os.hrt.frequency").filter(|hertz| *hertz > 0).map(|hertz| hertz as f64)
+}
 
 /// The counters of one JVM.
 #[derive(Clone, Copy, Debug)]
@@ -15,9 +22,7 @@ pub(super) struct Counters<'a> {
 
 impl<'a> Counters<'a> {
     pub(super) fn of(image: &'a Image) -> Self {
-        // 0 is a constant not written yet: the file is readable before it on JDK 17 and later.
-        let frequency = image.word("sun.os.hrt.frequency").filter(|hertz| *hertz > 0).map(|hertz| hertz as f64);
-        Self { image, frequency }
+        Self { image, frequency: ticks_per_second(image) }
     }
 
     /// Where the number of that name lies.
@@ -27,6 +32,17 @@ impl<'a> Counters<'a> {
 
     pub(super) fn text(&self, name: &str) -> Option<Cow<'a, str>> {
         self.image.text(name)
+    }
+
+    /// Ticks per second; `None` while the JVM has not written it.
+    pub(super) fn frequency(&self) -> Option<f64> {
+        self.frequency
+    }
+
+    /// Where the string of that name lies.
+    pub(super) fn text_counter(&self, name: &str) -> Option<TextCounter> {
+        let entry = self.image.entry(name).filter(|entry| entry.is_text())?;
+        Some(TextCounter::new(entry.offset, entry.vector_length, self.image.prologue.byte_order))
     }
 
     /// The number of that name as it is.

@@ -1,6 +1,6 @@
 //! What HotSpot's counters mean: collectors, pools, safepoints, versions.
 //!
-//! The module turns an [`Image`] into [`Fact`]s and a [`Jvm`], the only place that knows HotSpot's traps. Names, labels
+//! The module turns an [`Image`](crate::perfdata::Image) into a [`Model`], the only place that knows HotSpot's traps. Names, labels
 //! and units of the metrics made from facts are YAML's business; [`crate::fact::catalogue`] is what YAML may name.
 //!
 //! # Promises
@@ -23,32 +23,24 @@
 mod collector;
 mod command;
 mod counters;
+mod facts;
 mod jvm;
+mod model;
 mod pool;
 mod runtime;
 mod safepoint;
 #[cfg(test)]
 mod tests;
+mod text_counter;
 pub mod units;
 mod version;
 
-use crate::fact::Fact;
-use crate::perfdata::Image;
-
-pub use collector::{Collector, Pauses, pauses};
+pub use collector::{Collector, PauseCounters, Role};
 pub use command::NmtSetting;
+pub use counters::ticks_per_second;
 pub use jvm::Jvm;
-
-use counters::Counters;
-use jvm::is_native_image;
-
-/// What the counters of one JVM say. Made once per layout; the formulas are evaluated as often as wanted.
-pub fn facts(image: &Image) -> Vec<Fact> {
-    let (jvm, counters) = (Jvm::of(image, &[]), Counters::of(image));
-    let mut facts = Vec::new();
-    runtime::facts(&counters, &mut facts);
-    pool::facts(&jvm, &counters, &mut facts);
-    collector::facts(image, &counters, &mut facts);
-    safepoint::facts(&jvm, &counters, &mut facts);
-    facts
-}
+pub use model::Model;
+pub use pool::{Freshness, Heap, Pool, Usage};
+pub use runtime::{Classes, Compiler, Threads};
+pub use safepoint::Safepoints;
+pub use text_counter::TextCounter;

@@ -6,13 +6,12 @@
 use super::Jvm;
 use super::collector::Collector;
 use super::counters::Counters;
-use crate::fact::Fact;
-use crate::fact::Formula;
+use crate::fact::{Formula, Scale, Term};
 use crate::metric::Value;
 
 /// How the `used` of a pool is kept up between collections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Freshness {
+pub enum Freshness {
     /// With each change, or each new region.
     Live,
     /// On a timer: 50 ms for Serial, Parallel and CMS until JDK 24, 100 ms for Shenandoah, 200 ms in native images.
@@ -22,7 +21,8 @@ enum Freshness {
 }
 
 impl Freshness {
-    fn as_str(self) -> &'static str {
+    /// The word in `pool.freshness`.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Live => "live",
             Self::Sampled => "sampled",
@@ -31,63 +31,95 @@ impl Freshness {
     }
 }
 
-/// A pool and what is known of it.
-#[derive(Debug)]
-struct Pool {
-    name: &'static str,
-    freshness: Freshness,
-    used: Option<Formula>,
-    committed: Option<Formula>,
-    limit: Option<Formula>,
-    init: Option<Formula>,
+/// A pool and what is known of it; sizes are in bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pool {
+    /// The name of its MemoryPoolMXBean.
+    pub name: &'static str,
+    /// How `used` is kept up.
+    pub freshness: Freshness,
+    /// Empty after each collection: eden.
+    pub is_eden: bool,
+    /// In use.
+    pub used: Option<Usage>,
+    /// From the operating system.
+    pub committed: Option<Formula>,
+    /// What it may grow to; never to be summed over pools.
+    pub limit: Option<Formula>,
+    /// What it started with.
+    pub init: Option<Formula>,
 }
 
-/// `pool.*`, `area.*` and `metaspace.*`
-pub(super) fn facts(jvm: &Jvm, counters: &Counters<'_>, into: &mut Vec<Fact>) {
-    let heap = heap(jvm, counters);
-    area(&heap, heap_limit(jvm, counters), heap_init(jvm, &heap), into);
-    for pool in heap {
-        publish(pool, "heap", into);
-    }
-    for pool in metaspace(jvm, counters) {
-        publish(pool, "non_heap", into);
-    }
-    into.extend(Fact::of("metaspace.reserved", vec![], counters.nonzero("sun.gc.metaspace.maxCapacity")));
+/// What a pool holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Usage {
+    /// The sum of these words.
+    Sum(Box<[u32]>),
+    /// That word, written together with the word `once`, and nothing while that is 0.
+    Once {
+        /// Where the bytes are.
+        word: u32,
+        /// Not 0 from the first measurement on.
+        once: u32,
+    },
+    /// That word, and nothing while it is 0.
+    NonZero(u32),
 }
 
-fn publish(pool: Pool, kind: &'static str, into: &mut Vec<Fact>) {
-    let name = || ("pool", pool.name.into());
-    if pool.used.is_some() {
-        let mode = ("mode", pool.freshness.as_str().into());
-        into.extend(Fact::of("pool.freshness", vec![name(), mode], Some(Formula::Constant(Value::Int(1)))));
+impl Usage {
+    /// The value in bytes.
+    pub fn formula(&self) -> Formula {
+        match self {
+            Self::Sum(words) => match &**words {
+                [word] => Formula::Word(*word, Scale::One),
+                words => Formula::Sum(words.iter().map(|word| Term { word: *word, negative: false }).collect(), Scale::One),
+            },
+            Self::Once { word, once } => Formula::Once(*once, Box::new(Formula::Word(*word, Scale::One))),
+            Self::NonZero(word) => Formula::FirstNonZero([*word].into(), Scale::One),
+        }
     }
-    let facts = [
-        ("pool.used", pool.used),
-        ("pool.committed", pool.committed),
-        ("pool.limit", pool.limit),
-        ("pool.init", pool.init),
-    ];
-    for (source, formula) in facts {
-        into.extend(Fact::of(source, vec![name(), ("type", kind.into())], formula));
+
+    /// The words whose sum it is once there is one.
+    pub fn words(&self) -> &[u32] {
+        match self {
+            Self::Sum(words) => words,
+            Self::Once { word, .. } | Self::NonZero(word) => std::slice::from_ref(word),
+        }
     }
 }
 
-/// The heap as one: the sums of what every one of its pools tells, and its own limit and start.
-fn area(heap: &[Pool], limit: Option<Formula>, init: Option<Formula>, into: &mut Vec<Fact>) {
-    let facts = [
-        ("area.used", total(heap, |pool| &pool.used)),
-        ("area.committed", total(heap, |pool| &pool.committed)),
-        ("area.limit", limit),
-        ("area.init", init),
-    ];
-    for (source, formula) in facts {
-        into.extend(Fact::of(source, vec![("area", "heap".into())], formula));
+/// The heap and what is true of it as a whole.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Heap {
+    /// Its pools; none where the collector is not known.
+    pub pools: Vec<Pool>,
+    /// Bytes that it may grow to, which is never the sum of the pools' limits.
+    pub limit: Option<Formula>,
+    /// Bytes that it started with.
+    pub init: Option<Formula>,
+}
+
+impl Heap {
+    pub(super) fn of(jvm: &Jvm, counters: &Counters<'_>) -> Self {
+        let pools = heap(jvm, counters);
+        let init = heap_init(jvm, &pools);
+        Self { pools, limit: heap_limit(jvm, counters), init }
+    }
+
+    /// Bytes in use, where every pool tells.
+    pub fn used(&self) -> Option<Formula> {
+        total(&self.pools, |pool| pool.used.as_ref().map(Usage::formula))
+    }
+
+    /// Bytes from the operating system, where every pool tells.
+    pub fn committed(&self) -> Option<Formula> {
+        total(&self.pools, |pool| pool.committed.clone())
     }
 }
 
 /// The sum over all pools; nothing where one of them does not tell.
-fn total(heap: &[Pool], of: fn(&Pool) -> &Option<Formula>) -> Option<Formula> {
-    let parts: Box<[Formula]> = heap.iter().map(|pool| of(pool).clone()).collect::<Option<_>>()?;
+fn total(heap: &[Pool], of: impl Fn(&Pool) -> Option<Formula>) -> Option<Formula> {
+    let parts: Box<[Formula]> = heap.iter().map(of).collect::<Option<_>>()?;
     (!parts.is_empty()).then_some(Formula::Total(parts))
 }
 
@@ -98,7 +130,7 @@ fn heap_init(jvm: &Jvm, heap: &[Pool]) -> Option<Formula> {
         Collector::Zgc => heap.len() > 1,
         Collector::Serial | Collector::Parallel | Collector::Cms | Collector::Epsilon => false,
     };
-    if is_sum { total(heap, |pool| &pool.init) } else { None }
+    if is_sum { total(heap, |pool| pool.init.clone()) } else { None }
 }
 
 /// The heap's own limit, which is never the sum of the pools'.
@@ -160,7 +192,8 @@ fn serial(counters: &Counters<'_>, [eden, survivor, old]: [&'static str; 3]) -> 
         Pool {
             name: eden,
             freshness,
-            used: sampled.and_then(|_| counters.word("sun.gc.generation.0.space.0.used")),
+            is_eden: true,
+            used: sampled.and_then(|_| word(counters, "sun.gc.generation.0.space.0.used")),
             committed: counters.word("sun.gc.generation.0.space.0.capacity"),
             limit: counters.word("sun.gc.generation.0.space.0.maxCapacity"),
             init: None,
@@ -168,8 +201,9 @@ fn serial(counters: &Counters<'_>, [eden, survivor, old]: [&'static str; 3]) -> 
         Pool {
             name: survivor,
             freshness,
+            is_eden: false,
             // One of the two is empty, and both have one size.
-            used: counters.sum(&["sun.gc.generation.0.space.1.used", "sun.gc.generation.0.space.2.used"], &[]),
+            used: sum(counters, ["sun.gc.generation.0.space.1.used", "sun.gc.generation.0.space.2.used"]),
             committed: counters.word("sun.gc.generation.0.space.1.capacity"),
             limit: counters.word("sun.gc.generation.0.space.1.maxCapacity"),
             init: None,
@@ -183,7 +217,8 @@ fn old_generation(name: &'static str, freshness: Freshness, counters: &Counters<
     Pool {
         name,
         freshness,
-        used: counters.word("sun.gc.generation.1.space.0.used"),
+        is_eden: false,
+        used: word(counters, "sun.gc.generation.1.space.0.used"),
         committed: counters.word("sun.gc.generation.1.space.0.capacity"),
         limit: counters.word("sun.gc.generation.1.space.0.maxCapacity"),
         init: counters.word("sun.gc.generation.1.space.0.initCapacity"),
@@ -199,14 +234,15 @@ fn parallel(counters: &Counters<'_>) -> Vec<Pool> {
     });
     // The survivor spaces may differ in size; the pool is the occupied one.
     let occupied = match survivors {
-        [Some(first), Some(second)] => Some(Formula::Occupied([first, second].into(), crate::fact::Scale::One)),
+        [Some(first), Some(second)] => Some(Formula::Occupied([first, second].into(), Scale::One)),
         _ => None,
     };
     vec![
         Pool {
             name: "PS Eden Space",
             freshness,
-            used: sampled.and_then(|_| counters.word("sun.gc.generation.0.space.0.used")),
+            is_eden: true,
+            used: sampled.and_then(|_| word(counters, "sun.gc.generation.0.space.0.used")),
             committed: counters.word("sun.gc.generation.0.space.0.capacity"),
             // The space's own maximum is computed once, at the start, and wrong as soon as the survivors grow.
             limit: counters.sum(
@@ -218,7 +254,8 @@ fn parallel(counters: &Counters<'_>) -> Vec<Pool> {
         Pool {
             name: "PS Survivor Space",
             freshness,
-            used: counters.sum(&["sun.gc.generation.0.space.1.used", "sun.gc.generation.0.space.2.used"], &[]),
+            is_eden: false,
+            used: sum(counters, ["sun.gc.generation.0.space.1.used", "sun.gc.generation.0.space.2.used"]),
             committed: occupied.clone(),
             limit: occupied,
             init: None,
@@ -236,7 +273,8 @@ fn g1(counters: &Counters<'_>) -> Vec<Pool> {
     let young = |name, freshness, space: u32| Pool {
         name,
         freshness,
-        used: counters.word(&format!("sun.gc.generation.0.space.{space}.used")),
+        is_eden: space == 0,
+        used: word(counters, &format!("sun.gc.generation.0.space.{space}.used")),
         committed: unpadded(&format!("sun.gc.generation.0.space.{space}.capacity")),
         // Any region may become young: no bound below the heap's.
         limit: None,
@@ -248,7 +286,8 @@ fn g1(counters: &Counters<'_>) -> Vec<Pool> {
         Pool {
             name: "G1 Old Gen",
             freshness: Freshness::Collection,
-            used: counters.word("sun.gc.generation.1.space.0.used"),
+            is_eden: false,
+            used: word(counters, "sun.gc.generation.1.space.0.used"),
             committed: unpadded("sun.gc.generation.1.space.0.capacity"),
             limit: unpadded("sun.gc.generation.1.maxCapacity"),
             init: unpadded("sun.gc.generation.1.space.0.initCapacity"),
@@ -258,15 +297,15 @@ fn g1(counters: &Counters<'_>) -> Vec<Pool> {
 
 /// ZGC writes its sizes in pauses, together with those of metaspace; before the first, they are 0 or a minimum.
 fn zgc(counters: &Counters<'_>) -> Vec<Pool> {
-    let measured = |name: String| {
-        let size = counters.word(&name)?;
-        Some(Formula::Once(counters.offset("sun.gc.metaspace.used")?, Box::new(size)))
-    };
+    let once = counters.offset("sun.gc.metaspace.used");
+    let used = |name: &str| Some(Usage::Once { word: counters.offset(name)?, once: once? });
+    let committed = |name: &str| Some(Formula::Once(once?, Box::new(counters.word(name)?)));
     let pool = |name, generation: u32, init: &str| Pool {
         name,
         freshness: Freshness::Collection,
-        used: measured(format!("sun.gc.generation.{generation}.space.0.used")),
-        committed: measured(format!("sun.gc.generation.{generation}.space.0.capacity")),
+        is_eden: false,
+        used: used(&format!("sun.gc.generation.{generation}.space.0.used")),
+        committed: committed(&format!("sun.gc.generation.{generation}.space.0.capacity")),
         limit: counters.word(&format!("sun.gc.generation.{generation}.space.0.maxCapacity")),
         init: counters.word(&format!("sun.gc.generation.{generation}.{init}")),
     };
@@ -286,7 +325,8 @@ fn whole(name: &'static str, counters: &Counters<'_>) -> Pool {
     Pool {
         name,
         freshness: Freshness::Sampled,
-        used: counters.word("sun.gc.generation.1.space.0.used"),
+        is_eden: false,
+        used: word(counters, "sun.gc.generation.1.space.0.used"),
         committed: counters.word("sun.gc.generation.1.capacity"),
         limit: counters.word("sun.gc.generation.1.maxCapacity"),
         init: None,
@@ -307,21 +347,21 @@ fn native(counters: &Counters<'_>) -> Vec<Pool> {
     };
     let pool = |name, generation, prefix| {
         let used = spaces(generation, prefix);
-        let used: Vec<&str> = used.iter().map(String::as_str).collect();
-        let used = if used.is_empty() { None } else { counters.sum(&used, &[]) };
-        Pool { name, freshness: Freshness::Sampled, used, committed: None, limit: None, init: None }
+        let used = if used.is_empty() { None } else { sum(counters, used.iter().map(String::as_str)) };
+        Pool { name, freshness: Freshness::Sampled, is_eden: false, used, committed: None, limit: None, init: None }
     };
     vec![pool("eden space", 0, "eden"), pool("survivor space", 0, "s"), pool("old generation space", 1, "old")]
 }
 
 /// Metaspace, which contains Compressed Class Space: never to be added up. A 0 means that there is none, or that
 /// nothing has measured it yet.
-fn metaspace(jvm: &Jvm, counters: &Counters<'_>) -> [Pool; 2] {
+pub(super) fn metaspace(jvm: &Jvm, counters: &Counters<'_>) -> [Pool; 2] {
     [
         Pool {
             name: "Metaspace",
             freshness: Freshness::Collection,
-            used: counters.nonzero("sun.gc.metaspace.used"),
+            is_eden: false,
+            used: nonzero(counters, "sun.gc.metaspace.used"),
             committed: counters.nonzero("sun.gc.metaspace.capacity"),
             // maxCapacity is the reserved address space, not a bound.
             limit: jvm
@@ -333,10 +373,23 @@ fn metaspace(jvm: &Jvm, counters: &Counters<'_>) -> [Pool; 2] {
         Pool {
             name: "Compressed Class Space",
             freshness: Freshness::Collection,
-            used: counters.nonzero("sun.gc.compressedclassspace.used"),
+            is_eden: false,
+            used: nonzero(counters, "sun.gc.compressedclassspace.used"),
             committed: counters.nonzero("sun.gc.compressedclassspace.capacity"),
             limit: counters.nonzero("sun.gc.compressedclassspace.maxCapacity"),
             init: None,
         },
     ]
+}
+
+fn word(counters: &Counters<'_>, name: &str) -> Option<Usage> {
+    sum(counters, [name])
+}
+
+fn sum<'n>(counters: &Counters<'_>, names: impl IntoIterator<Item = &'n str>) -> Option<Usage> {
+    names.into_iter().map(|name| counters.offset(name)).collect::<Option<_>>().map(Usage::Sum)
+}
+
+fn nonzero(counters: &Counters<'_>, name: &str) -> Option<Usage> {
+    counters.offset(name).map(Usage::NonZero)
 }

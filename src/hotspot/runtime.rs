@@ -1,59 +1,92 @@
 //! Start, threads, classes, compiler and VM thread: what does not depend on the collector.
 
 use super::counters::Counters;
-use crate::fact::Fact;
 use crate::fact::{Formula, Scale};
 
-/// `target.start_time`, `thread.*`, `class.*`, `jit.*` and `vm.*`
-pub(super) fn facts(counters: &Counters<'_>, into: &mut Vec<Fact>) {
-    into.extend(Fact::of("target.start_time", vec![], start_time(counters)));
-
-    let daemon = |daemon: &str| vec![("daemon", daemon.into())];
-    let facts = [
-        ("thread.count", daemon("true"), counters.word("java.threads.daemon")),
-        ("thread.count", daemon("false"), counters.sum(&["java.threads.live"], &["java.threads.daemon"])),
-        ("thread.live", vec![], counters.word("java.threads.live")),
-        ("thread.daemon", vec![], counters.word("java.threads.daemon")),
-        ("thread.peak", vec![], counters.word("java.threads.livePeak")),
-        ("thread.started", vec![], counters.word("java.threads.started")),
-    ];
-    into.extend(facts.into_iter().filter_map(|(source, labels, formula)| Fact::of(source, labels, formula)));
-
-    classes(counters, into);
-
-    let kind = |kind: &str| vec![("kind", kind.into())];
-    let facts = [
-        ("jit.time", vec![], counters.seconds("java.ci.totalTime")),
-        ("jit.compilations", kind("standard"), counters.word("sun.ci.standardCompiles")),
-        ("jit.compilations", kind("osr"), counters.word("sun.ci.osrCompiles")),
-        ("jit.bailouts", vec![], counters.word("sun.ci.totalBailouts")),
-        ("jit.invalidations", vec![], counters.word("sun.ci.totalInvalidates")),
-        ("vm.operation_time", vec![], counters.seconds("sun.threads.vmOperationTime")),
-        ("vm.cpu_time", vec![], counters.seconds("sun.threads.cpu_time.vm")),
-    ];
-    into.extend(facts.into_iter().filter_map(|(source, labels, formula)| Fact::of(source, labels, formula)));
+/// Offsets of the counters of platform threads; virtual threads are not counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Threads {
+    /// `java.threads.live`, daemon or not.
+    pub live: Option<u32>,
+    /// `java.threads.daemon`
+    pub daemon: Option<u32>,
+    /// `java.threads.livePeak`
+    pub peak: Option<u32>,
+    /// `java.threads.started`
+    pub started: Option<u32>,
 }
 
-/// Epoch milliseconds. `createVmBeginTime` is 0 until the JVM is up, and native images do not have it;
+impl Threads {
+    pub(super) fn of(counters: &Counters<'_>) -> Self {
+        Self {
+            live: counters.offset("java.threads.live"),
+            daemon: counters.offset("java.threads.daemon"),
+            peak: counters.offset("java.threads.livePeak"),
+            started: counters.offset("java.threads.started"),
+        }
+    }
+}
+
+/// Offsets of the counters of classes: those loaded from class files, then those from the CDS archive, which are most
+/// of them since JDK 12. A native image has one constant only, and so none of these.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Classes {
+    /// Loaded since start.
+    pub loaded: Option<[u32; 2]>,
+    /// Unloaded since start.
+    pub unloaded: Option<[u32; 2]>,
+    /// Bytes of metadata of the classes loaded.
+    pub loaded_bytes: Option<[u32; 2]>,
+    /// Bytes of metadata of the classes unloaded.
+    pub unloaded_bytes: Option<[u32; 2]>,
+    /// Seconds spent loading.
+    pub load_time: Option<Formula>,
+}
+
+impl Classes {
+    pub(super) fn of(counters: &Counters<'_>) -> Self {
+        let pair = |own, shared| Some([counters.offset(own)?, counters.offset(shared)?]);
+        Self {
+            loaded: pair("java.cls.loadedClasses", "java.cls.sharedLoadedClasses"),
+            unloaded: pair("java.cls.unloadedClasses", "java.cls.sharedUnloadedClasses"),
+            loaded_bytes: pair("sun.cls.loadedBytes", "sun.cls.sharedLoadedBytes"),
+            unloaded_bytes: pair("sun.cls.unloadedBytes", "sun.cls.sharedUnloadedBytes"),
+            load_time: counters.seconds("sun.cls.time"),
+        }
+    }
+}
+
+/// The JIT compiler and the VM thread; offsets of numbers, formulas of seconds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Compiler {
+    /// Time of finished compilations.
+    pub time: Option<Formula>,
+    /// `sun.ci.standardCompiles`
+    pub standard: Option<u32>,
+    /// `sun.ci.osrCompiles`: on-stack replacements.
+    pub osr: Option<u32>,
+    /// `sun.ci.totalBailouts`
+    pub bailouts: Option<u32>,
+    /// `sun.ci.totalInvalidates`
+    pub invalidations: Option<u32>,
+}
+
+impl Compiler {
+    pub(super) fn of(counters: &Counters<'_>) -> Self {
+        Self {
+            time: counters.seconds("java.ci.totalTime"),
+            standard: counters.offset("sun.ci.standardCompiles"),
+            osr: counters.offset("sun.ci.osrCompiles"),
+            bailouts: counters.offset("sun.ci.totalBailouts"),
+            invalidations: counters.offset("sun.ci.totalInvalidates"),
+        }
+    }
+}
+
+/// Epoch seconds of the start. `createVmBeginTime` is 0 until the JVM is up, and native images do not have it;
 /// `vmInitDoneTime` is early and a fraction of a second later than the start.
-fn start_time(counters: &Counters<'_>) -> Option<Formula> {
+pub(super) fn start_time(counters: &Counters<'_>) -> Option<Formula> {
     let words = ["sun.rt.createVmBeginTime", "sun.rt.vmInitDoneTime"];
     let words: Box<[u32]> = words.iter().filter_map(|name| counters.offset(name)).collect();
     (!words.is_empty()).then_some(Formula::FirstNonZero(words, Scale::Ratio(1.0, 1000.0)))
-}
-
-/// Classes out of the CDS archive are counted apart, and are most of them since JDK 12. A native image has no such
-/// counts but one constant.
-fn classes(counters: &Counters<'_>, into: &mut Vec<Fact>) {
-    const LOADED: [&str; 2] = ["java.cls.loadedClasses", "java.cls.sharedLoadedClasses"];
-    const UNLOADED: [&str; 2] = ["java.cls.unloadedClasses", "java.cls.sharedUnloadedClasses"];
-    let facts = [
-        ("class.loaded", counters.sum(&LOADED, &[])),
-        ("class.unloaded", counters.sum(&UNLOADED, &[])),
-        ("class.count", counters.sum(&LOADED, &UNLOADED)),
-        ("class.loaded_bytes", counters.sum(&["sun.cls.loadedBytes", "sun.cls.sharedLoadedBytes"], &[])),
-        ("class.unloaded_bytes", counters.sum(&["sun.cls.unloadedBytes", "sun.cls.sharedUnloadedBytes"], &[])),
-        ("class.load_time", counters.seconds("sun.cls.time")),
-    ];
-    into.extend(facts.into_iter().filter_map(|(source, formula)| Fact::of(source, vec![], formula)));
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::config::Sampling;
 use crate::fact::Provider;
 use crate::fact::ProviderId;
-use crate::perfdata::{Image, RegionIdentity};
+use crate::hotspot::Model;
 use crate::providers::process::Observer;
 use crate::targets::{AttachProviders, Target};
 use nmt::Poller;
@@ -38,11 +38,11 @@ impl Providers {
 }
 
 impl AttachProviders for Providers {
-    fn attach(&mut self, target: &Target, image: &Image) -> Vec<(ProviderId, Arc<dyn Provider>)> {
+    fn attach(&mut self, target: &Target, model: &Model) -> Vec<(ProviderId, Arc<dyn Provider>)> {
         let mut providers: Vec<(ProviderId, Arc<dyn Provider>)> = Vec::new();
-        if let Some((sampler, list)) = self.sampler.as_ref().zip(SamplePlan::of(image)) {
+        if let Some((sampler, list)) = self.sampler.as_ref().zip(SamplePlan::of(model)) {
             let subject =
-                SampleSubject { region: Arc::clone(&target.region), region_identity: RegionIdentity::of(image), list };
+                SampleSubject { region: Arc::clone(&target.region), region_identity: target.region_identity, list };
             providers.push((ProviderId::Sampler, Arc::new(sampler.watch(subject))));
         }
         if let Some(process) = &target.process {

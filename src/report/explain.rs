@@ -8,7 +8,7 @@ use crate::config::{Config, NmtMode};
 use crate::fact::Fact;
 use crate::fact::Provider;
 use crate::fact::ProviderId;
-use crate::hotspot::{self};
+use crate::hotspot::Model;
 use crate::metric::{Kind, Labels};
 use crate::perfdata::Image;
 use crate::providers::nmt;
@@ -26,7 +26,7 @@ pub fn explain(subject: &str, config: &Config) -> Result<String, InspectError> {
     match Named::of(subject)? {
         Named::File(path) => {
             let image = of_file(path)?;
-            let mut out = profiles(config, &image, &hotspot::facts(&image));
+            let mut out = profiles(config, &image, &Model::of(&image, &config.identity.properties).facts());
             out.push_str(
                 "Facts that are not in the region are not listed: target.* comes from the process, and is there \
                  while the exporter serves the JVM.\n",
@@ -44,7 +44,7 @@ pub fn explain(subject: &str, config: &Config) -> Result<String, InspectError> {
 fn explain_target(target: &Target, config: &Config) -> Result<String, InspectError> {
     let region = |error| InspectError::Region { path: target.path.clone(), error };
     let image = Image::read(&target.region).map_err(region)?;
-    let mut facts = hotspot::facts(&image);
+    let mut facts = Model::of(&image, &config.identity.properties).facts();
     facts.extend(target.facts());
     facts.extend(target.providers.iter().flat_map(|(_, _, shape)| shape.iter().cloned()));
     let (native, told) = native(target, config);

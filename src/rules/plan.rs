@@ -16,6 +16,7 @@ use super::secret::is_secret;
 use super::{Dropped, Plan, Planned, WordIndex};
 use crate::fact::Fact;
 use crate::fact::Formula;
+use crate::hotspot::ticks_per_second;
 use crate::hotspot::units::Unit;
 use crate::metric::{Family, Kind, Labels, Value};
 use crate::perfdata::{DataType, Entry, Image, Units, Variability};
@@ -169,7 +170,7 @@ struct PlanBuilder<'a> {
 
 impl<'a> PlanBuilder<'a> {
     fn new(image: &'a Image, limits: &'a SeriesLimits, words: &'a mut WordIndex) -> Self {
-        let frequency = image.word("sun.os.hrt.frequency").filter(|ticks| *ticks > 0).map(|ticks| ticks as f64);
+        let frequency = ticks_per_second(image);
         let (series, taken, dropped) = (Vec::new(), FxHashSet::default(), Dropped::default());
         Self { image, limits, words, frequency, series, taken, dropped }
     }

@@ -14,7 +14,8 @@ use crate::discovery::{Candidate, Refusal, RefusalReason, RegionId, RegionSource
 use crate::fact::Provider;
 use crate::fact::ProviderId;
 use crate::metric::Labels;
-use crate::perfdata::{FileMode, Image, Transport};
+use crate::hotspot::Model;
+use crate::perfdata::FileMode;
 use crate::rules::{self, Dropped, Profile, SeriesLimits};
 
 /// What the reconciler needs of the configuration.
@@ -43,8 +44,8 @@ impl From<&Config> for ReconcilerSettings {
 
 /// Gives a JVM that has just become readable the providers that other parts of the program keep for it.
 pub trait AttachProviders: Debug + Send {
-    /// Called with a copy of the JVM's region, once per incarnation if it gives any provider. A provider is dropped with the JVM.
-    fn attach(&mut self, target: &Target, image: &Image) -> Vec<(ProviderId, Arc<dyn Provider>)>;
+    /// Called with what the JVM's region means, once per incarnation if it gives any provider. A provider is dropped with the JVM.
+    fn attach(&mut self, target: &Target, model: &Model) -> Vec<(ProviderId, Arc<dyn Provider>)>;
 }
 
 /// The JVMs as of the last scan.
@@ -52,7 +53,7 @@ pub trait AttachProviders: Debug + Send {
 pub struct Reconciler {
     settings: ReconcilerSettings,
     providers: Box<dyn AttachProviders>,
-    followed: BTreeMap<RegionId, TrackedRegion>,
+    tracked: BTreeMap<RegionId, TrackedRegion>,
     slots: Slots,
     target_set: Arc<TargetSet>,
     /// JVMs that have ended, until they are taken.
@@ -67,7 +68,7 @@ impl Reconciler {
         Self {
             settings,
             providers,
-            followed: BTreeMap::new(),
+            tracked: BTreeMap::new(),
             slots: Slots::default(),
             target_set: Arc::default(),
             ended: Vec::new(),
@@ -81,15 +82,15 @@ impl Reconciler {
         self.settings = settings;
         if let Some(providers) = providers {
             self.providers = providers;
-            self.followed.values_mut().for_each(|followed| followed.providers.clear());
+            self.tracked.values_mut().for_each(|tracked| tracked.providers.clear());
         }
-        self.followed.values_mut().for_each(|followed| followed.outdated = true);
+        self.tracked.values_mut().for_each(|tracked| tracked.outdated = true);
         self.target_set = Arc::default();
     }
 
     /// Whether a region is open already, so that a scan need not open it again.
     pub fn follows(&self, id: RegionId) -> bool {
-        self.followed.contains_key(&id)
+        self.tracked.contains_key(&id)
     }
 
     /// JVMs whose end the last scan has found. Their regions can still be read where they are files.
@@ -102,12 +103,12 @@ impl Reconciler {
         let (unready, mut refusals): (Vec<_>, Vec<_>) =
             scan.refusals.into_iter().partition(|refusal| refusal.reason == RefusalReason::NotReady);
         self.ended.clear();
-        for followed in self.followed.values_mut() {
-            followed.linked = false;
+        for tracked in self.tracked.values_mut() {
+            tracked.linked = false;
         }
         for mut candidate in scan.candidates {
-            match (self.followed.get_mut(&candidate.id), candidate.source.take()) {
-                (Some(followed), _) => followed.see(candidate),
+            match (self.tracked.get_mut(&candidate.id), candidate.source.take()) {
+                (Some(tracked), _) => tracked.see(candidate),
                 (None, Some(source)) => self.follow(candidate, source, &mut refusals),
                 (None, None) => self.unsettled = true,
             }
@@ -124,7 +125,7 @@ impl Reconciler {
                 // These become labels, and what names a slot.
                 let label = |(name, value): (&str, &str)| (name.to_owned(), cut(value, &self.settings.limits.series));
                 candidate.labels = Labels::new(candidate.labels.iter().map(label));
-                self.followed.insert(candidate.id, TrackedRegion::new(candidate, region));
+                self.tracked.insert(candidate.id, TrackedRegion::new(candidate, region));
             }
             Err(error) => refusals.push(refuse(&candidate, reason(&error), error.to_string())),
         }
@@ -133,85 +134,72 @@ impl Reconciler {
     /// Examines every JVM; those that ended or are refused are forgotten, and their slots are free. Returns whether the
     /// target_set has changed.
     fn examine_all(&mut self, starting: &mut Vec<Starting>, refusals: &mut Vec<Refusal>) -> bool {
-        let (mut over, mut born) = (Vec::new(), Vec::new());
+        let (mut over, mut planned) = (Vec::new(), Vec::new());
+        let mut changed = false;
         // Only what lives takes a place, and those who have one keep it: files of the dead must not crowd anybody out.
         let max_jvms = self.settings.limits.max_jvms;
-        let served = self.followed.values().filter(|followed| followed.target.is_some()).count();
+        let served = self.tracked.values().filter(|tracked| tracked.target.is_some()).count();
         let mut places = max_jvms.saturating_sub(served);
-        for (id, followed) in &mut self.followed {
-            let newcomer = followed.target.is_none();
-            let mut finding = followed.examine(&self.settings);
-            if newcomer && matches!(finding, Examination::Starting | Examination::Target(_)) {
+        for (id, tracked) in &mut self.tracked {
+            let newcomer = tracked.target.is_none();
+            let mut examination = tracked.examine(&self.settings);
+            if newcomer && matches!(examination, Examination::Starting | Examination::Readable(_)) {
                 match places.checked_sub(1) {
                     Some(left) => places = left,
                     None => {
                         let detail = format!("limits.max_jvms is {max_jvms}; raise it to serve this JVM too");
-                        finding = Examination::Refused(RefusalReason::TooMany, detail);
+                        examination = Examination::Refused(RefusalReason::TooMany, detail);
                     }
                 }
             }
-            match finding {
+            match examination {
                 Examination::Unchanged => {}
-                Examination::Starting => starting.push(followed.starting()),
+                Examination::Starting => starting.push(tracked.starting()),
                 Examination::Ended => {
                     over.push(*id);
-                    self.ended.extend(followed.target.clone());
-                    self.unsettled |= followed.linked && followed.target.is_some();
-                    if followed.target.is_none() && followed.linked && followed.region.transport() == Transport::File {
-                        let detail =
-                            "its JVM was killed and left the file behind; the next JVM of this user deletes it";
-                        refusals.push(refuse(&followed.candidate, RefusalReason::Stale, detail.to_owned()));
-                    }
+                    self.ended.extend(tracked.target.clone());
+                    self.unsettled |= tracked.linked && tracked.target.is_some();
+                    refusals.extend(tracked.stale());
                 }
                 Examination::Refused(reason, detail) => {
                     over.push(*id);
-                    refusals.push(refuse(&followed.candidate, reason, detail));
+                    refusals.push(refuse(&tracked.candidate, reason, detail));
                 }
-                Examination::Target(target) => born.push((*id, target)),
+                Examination::State(state) => {
+                    changed = true;
+                    tracked.target = tracked.target.take().map(|target| Arc::new(Target { state, ..(*target).clone() }));
+                }
+                // One image at a time: those of a thousand JVMs are tens of megabytes.
+                Examination::Readable(readable) => {
+                    planned.push((*id, tracked.plan(*readable, &mut *self.providers, &self.settings)));
+                }
             }
         }
-        let changed = !(over.is_empty() && born.is_empty());
+        changed |= !(over.is_empty() && planned.is_empty());
         for id in over {
             self.forget(id);
         }
         // Slots are taken after all that ended have given theirs back, and in the order in which JVMs started, so that
         // an exporter that restarts hands out the same ones.
-        born.sort_by_key(|(_, target)| target.incarnation.birth);
-        for (id, target) in born {
-            self.serve(id, *target);
+        planned.sort_by_key(|(_, target)| target.incarnation.birth);
+        for (id, target) in planned {
+            self.identify(id, target);
         }
         changed
     }
 
     fn forget(&mut self, id: RegionId) {
-        let Some(followed) = self.followed.remove(&id) else { return };
-        if let Some(target) = &followed.target {
-            self.slots.give_back(&target.app, &followed.candidate.labels, target.slot);
+        let Some(tracked) = self.tracked.remove(&id) else { return };
+        if let Some(target) = &tracked.target {
+            self.slots.give_back(&target.app, &tracked.candidate.labels, target.slot);
         }
     }
 
-    /// Gives a target its providers, plans and identity.
-    fn serve(&mut self, id: RegionId, mut target: Target) {
-        let Some(followed) = self.followed.get_mut(&id) else { return };
-        // Read anew rather than kept from the examination: a thousand images are tens of megabytes.
-        let image = match Image::read(&followed.region) {
-            Ok(image) => image,
-            Err(error) => {
-                tracing::debug!(path = %target.path.display(), %error, "the region changed while it was planned");
-                return;
-            }
-        };
-        if followed.providers.is_empty() {
-            followed.providers = self.providers.attach(&target, &image);
-            followed.attached = SystemTime::now();
-        }
-        target.attached = followed.attached;
-        target.app = cut(&target.app, &self.settings.limits.series).into();
-        target.providers =
-            followed.providers.iter().map(|(id, provider)| (*id, Arc::clone(provider), provider.read().0)).collect();
-        target.plan(&image, &self.settings);
-        let labels = &followed.candidate.labels;
-        target.slot = match &followed.target {
+    /// Gives a target its slot and identity, from which moment it is served.
+    fn identify(&mut self, id: RegionId, mut target: Target) {
+        let Some(tracked) = self.tracked.get_mut(&id) else { return };
+        let labels = &tracked.candidate.labels;
+        target.slot = match &tracked.target {
             Some(old) if old.app == target.app => old.slot,
             Some(old) => {
                 self.slots.give_back(&old.app, labels, old.slot);
@@ -220,13 +208,13 @@ impl Reconciler {
             None => self.slots.take(&target.app, labels),
         };
         target.identity = identity(&target.app, target.slot, labels);
-        followed.outdated = false;
-        followed.target = Some(Arc::new(target));
+        tracked.outdated = false;
+        tracked.target = Some(Arc::new(target));
     }
 
     fn publish(&mut self, starting: Vec<Starting>, refusals: Vec<Refusal>, changed: bool) -> Arc<TargetSet> {
-        let current = self.followed.values().filter(|followed| !followed.outdated);
-        let targets: Vec<_> = current.filter_map(|followed| followed.target.clone()).collect();
+        let current = self.tracked.values().filter(|tracked| !tracked.outdated);
+        let targets: Vec<_> = current.filter_map(|tracked| tracked.target.clone()).collect();
         if changed {
             self.settings.profiles.iter().for_each(|profile| profile.forget_unused());
         }
@@ -245,7 +233,7 @@ impl Reconciler {
 }
 
 /// A label's value, as long as one may be.
-fn cut(value: &str, limits: &SeriesLimits) -> String {
+pub(super) fn cut(value: &str, limits: &SeriesLimits) -> String {
     let mut value = value.to_owned();
     rules::cut(&mut value, limits.max_label_value_length);
     value
@@ -257,7 +245,7 @@ fn identity(app: &str, slot: u32, root: &Labels) -> Labels {
     Labels::new(root.iter().chain([("app", app), ("slot", slot.as_str())]))
 }
 
-fn refuse(candidate: &Candidate, reason: RefusalReason, detail: String) -> Refusal {
+pub(super) fn refuse(candidate: &Candidate, reason: RefusalReason, detail: String) -> Refusal {
     let pid = candidate.process.as_ref().map(|process| process.pid);
     Refusal { path: Some(candidate.path.clone()), pid, reason, detail }
 }

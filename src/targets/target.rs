@@ -9,8 +9,8 @@ use crate::discovery::RegionId;
 use crate::fact::Attached;
 use crate::fact::Fact;
 use crate::fact::Formula;
-use crate::hotspot::{self, Jvm};
-use crate::metric::{Kind, Labels, Value};
+use crate::hotspot::{Jvm, Model};
+use crate::metric::{Labels, Value};
 use crate::perfdata::{Image, Region, RegionIdentity};
 use crate::proc::Process;
 use crate::rules::{Plan, WordIndex};
@@ -117,19 +117,18 @@ impl Target {
         self.region.file().and_then(|file| file.metadata().ok()).is_some_and(|file| file.nlink() == 0)
     }
 
-    /// Compiles the plans of every profile from a copy of the region.
-    pub(super) fn plan(&mut self, image: &Image, settings: &ReconcilerSettings) {
-        let mut facts = hotspot::facts(image);
+    /// Compiles the plans of every profile from a copy of the region and what it means.
+    pub(super) fn plan(&mut self, image: &Image, model: &Model, settings: &ReconcilerSettings) {
+        let mut facts = model.facts();
         facts.extend(self.facts());
         facts.extend(self.providers.iter().flat_map(|(_, _, shape)| shape.iter().cloned()));
         let mut words = WordIndex::default();
-        self.region_identity = RegionIdentity::of(image);
         self.plans = settings
             .profiles
             .iter()
             .map(|profile| Arc::new(profile.plan(image, &facts, &settings.limits.series, &mut words)))
             .collect();
-        self.vitals = vitals(&facts, &mut words);
+        self.vitals = Vitals::of(model, &mut words);
         self.words = words.offsets().into();
     }
 
@@ -154,26 +153,24 @@ impl Target {
             ("vendor", text(self.jvm.vm_vendor.clone())),
             ("runtime", text(self.jvm.vm_name.clone())),
         ];
-        let fact = |source, labels, kind, formula| Fact { source, labels, kind, unit: "", formula };
-        vec![
-            fact("target.up", Vec::new(), Kind::Gauge, Formula::Up),
-            fact("target.info", info, Kind::Info, Formula::Constant(Value::Int(1))),
-            fact("target.runtime", runtime, Kind::Info, Formula::Constant(Value::Int(1))),
-        ]
+        let one = || Some(Formula::Constant(Value::Int(1)));
+        let facts = [
+            Fact::of("target.up", Vec::new(), Some(Formula::Up)),
+            Fact::of("target.info", info, one()),
+            Fact::of("target.runtime", runtime, one()),
+        ];
+        facts.into_iter().flatten().collect()
     }
 }
 
-fn vitals(facts: &[Fact], words: &mut WordIndex) -> Vitals {
-    let mut find = |source: &str| {
-        let fact = facts.iter().find(|fact| {
-            fact.source == source && fact.labels.iter().all(|(name, value)| *name != "area" || **value == *"heap")
-        })?;
-        Some(fact.formula.map_words(&mut |offset| words.index(offset)))
-    };
-    Vitals {
-        heap_used: find("area.used"),
-        heap_committed: find("area.committed"),
-        heap_limit: find("area.limit"),
-        start_time: find("target.start_time"),
+impl Vitals {
+    fn of(model: &Model, words: &mut WordIndex) -> Self {
+        let mut index = |formula: Option<Formula>| Some(formula?.map_words(&mut |offset| words.index(offset)));
+        Self {
+            heap_used: index(model.heap.used()),
+            heap_committed: index(model.heap.committed()),
+            heap_limit: index(model.heap.limit.clone()),
+            start_time: index(model.start_time.clone()),
+        }
     }
 }

@@ -4,18 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Starting;
-use super::reconciler::ReconcilerSettings;
+use super::reconciler::{AttachProviders, ReconcilerSettings, cut, refuse};
 use super::target::{Incarnation, Target, TargetState, Vitals};
 use crate::discovery::liveness::assess;
-use crate::discovery::{Candidate, Liveness, RefusalReason};
+use crate::discovery::{Candidate, Liveness, Refusal, RefusalReason};
 use crate::fact::Provider;
 use crate::fact::ProviderId;
-use crate::hotspot::Jvm;
+use crate::hotspot::Model;
 use crate::metric::Labels;
 use crate::perfdata::{Image, LayoutChange, MemoryError, Region, RegionError, RegionIdentity, Transport};
-
-/// `sun.os.hrt.ticks`: uptime, written every 50 ms by JDK 8 to 24 (JDK-8241678 removed it).
-const HEARTBEAT: &str = "sun.os.hrt.ticks";
 
 /// A heartbeat that stands still this long means that the JVM does not run. HotSpot's period is 50 ms; the rest is for
 /// hosts without CPU to spare.
@@ -55,8 +52,17 @@ pub(super) enum Examination {
     Ended,
     /// The region is not one that can be served.
     Refused(RefusalReason, String),
-    /// A target to serve from now on.
-    Target(Box<Target>),
+    /// The target is the same, in another state.
+    State(TargetState),
+    /// The region is to be planned, for the first time or anew.
+    Readable(Box<Readable>),
+}
+
+/// A region that can be served: a copy of it, what it means, and its target without plans.
+pub(super) struct Readable {
+    image: Image,
+    model: Model,
+    target: Target,
 }
 
 impl TrackedRegion {
@@ -96,7 +102,7 @@ impl TrackedRegion {
                 let same = target.providers.iter().all(|(_, provider, shape)| Arc::ptr_eq(&provider.read().0, shape));
                 match (same && !self.outdated, state == target.state) {
                     (true, true) => Examination::Unchanged,
-                    (true, false) => Examination::Target(Box::new(Target { state, ..(*target).clone() })),
+                    (true, false) => Examination::State(state),
                     (false, _) => self.read(settings, state),
                 }
             }
@@ -127,24 +133,23 @@ impl TrackedRegion {
             }
             Err(error) => return Examination::Refused(reason(&error), error.to_string()),
         };
-        let jvm = Jvm::of(&image, &settings.properties);
+        let model = Model::of(&image, &settings.properties);
+        let jvm = model.jvm.clone();
         // Until then times of the start are 0, and constants that come with them are missing.
         if !image.prologue.accessible || !jvm.fully_up {
             return Examination::Starting;
         }
-        self.heartbeat = match (&self.heartbeat, image.entry(HEARTBEAT), image.word(HEARTBEAT)) {
-            (None, Some(entry), Some(ticks)) if entry.is_word() => {
-                Some(Heartbeat { offset: entry.offset, ticks, changed: Instant::now() })
-            }
-            _ => self.heartbeat.take(),
-        };
+        if self.heartbeat.is_none() {
+            let beating = |(offset, ticks)| Heartbeat { offset, ticks, changed: Instant::now() };
+            self.heartbeat = model.uptime_ticks.map(beating);
+        }
         let process = self.candidate.process.clone();
         let app = jvm.app.clone().filter(|_| !jvm.app_is_launcher);
         let app = app.or_else(|| process.as_ref().and_then(|process| process.unit())).or_else(|| jvm.app.clone());
         let mut target = Target {
             incarnation: Incarnation {
                 region: self.candidate.id,
-                birth: image.word("sun.rt.createVmBeginTime").or(image.word("sun.rt.vmInitDoneTime")).unwrap_or(0),
+                birth: model.birth,
             },
             state,
             path: self.candidate.path.clone(),
@@ -166,7 +171,27 @@ impl TrackedRegion {
         if let Some(state) = self.state(&target) {
             target.state = state;
         }
-        Examination::Target(Box::new(target))
+        Examination::Readable(Box::new(Readable { image, model, target }))
+    }
+
+    /// Gives a readable JVM its providers and plans; slot and identity come later.
+    pub(super) fn plan(
+        &mut self,
+        readable: Readable,
+        providers: &mut dyn AttachProviders,
+        settings: &ReconcilerSettings,
+    ) -> Target {
+        let Readable { image, model, mut target } = readable;
+        if self.providers.is_empty() {
+            self.providers = providers.attach(&target, &model);
+            self.attached = SystemTime::now();
+        }
+        target.attached = self.attached;
+        target.app = cut(&target.app, &settings.limits.series).into();
+        target.providers =
+            self.providers.iter().map(|(id, provider)| (*id, Arc::clone(provider), provider.read().0)).collect();
+        target.plan(&image, &model, settings);
+        target
     }
 
     /// The state of a JVM that is being served; `None` when it has ended.
@@ -196,6 +221,13 @@ impl TrackedRegion {
             heartbeat.changed = Instant::now();
         }
         Some(heartbeat.changed.elapsed() < HEARTBEAT_PATIENCE)
+    }
+
+    /// The refusal of a file that a JVM left behind which never became a target.
+    pub(super) fn stale(&self) -> Option<Refusal> {
+        let left = self.target.is_none() && self.linked && self.region.transport() == Transport::File;
+        let detail = "its JVM was killed and left the file behind; the next JVM of this user deletes it";
+        left.then(|| refuse(&self.candidate, RefusalReason::Stale, detail.to_owned()))
     }
 
     pub(super) fn starting(&self) -> Starting {

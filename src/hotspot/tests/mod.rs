@@ -18,9 +18,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::*;
+use crate::fact::Fact;
+use crate::perfdata::Image;
 use crate::fact::{PublishedId, Values, catalogue};
 use crate::metric::Kind;
 use crate::metric::Value;
+
+fn facts(image: &Image) -> Vec<Fact> {
+    Model::of(image, &[]).facts()
+}
 
 /// The words of an image, by byte offset.
 struct Words<'a>(&'a Image);
@@ -93,7 +99,7 @@ fn pools_of_real_jvms() {
     }
     assert_eq!(regions.len(), 20);
     for (region, expected) in regions {
-        let facts = super::facts(&fixture(region));
+        let facts = self::facts(&fixture(region));
         let found: BTreeSet<String> = facts
             .iter()
             .filter(|fact| fact.source == "pool.committed")

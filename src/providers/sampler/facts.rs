@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::SamplerSettings;
 use super::allocation::AllocationRule;
 use super::peak::WINDOWS;
-use super::sample_plan::SamplePlan;
+use super::sample_plan::{PauseSource, SamplePlan};
 use crate::fact::catalogue::sampler::*;
 use crate::fact::{Fact, FactInfo, share};
 use crate::fact::{Formula, ProviderId, PublishedId};
@@ -79,8 +79,8 @@ pub(super) fn facts(
 ) -> Arc<[Fact]> {
     let pause = |number: usize| {
         let source = list.pauses.get(number);
-        let text = |text: Option<&Box<str>>| text.cloned().unwrap_or_default();
-        vec![("gc", text(source.map(|source| &source.gc))), ("action", text(source.map(|source| &source.action)))]
+        let text = |text: fn(&PauseSource) -> &'static str| source.map(text).unwrap_or_default().into();
+        vec![("gc", text(|source| source.gc)), ("action", text(|source| source.action))]
     };
     let window =
         |at: usize| ("window", settings.windows.get(at).map(|length| window_label(*length)).unwrap_or_default());
@@ -99,8 +99,8 @@ pub(super) fn facts(
             SampledValue::Cycles => (CYCLES, collector()),
             SampledValue::CycleTime => (CYCLE_TIME, collector()),
             SampledValue::PoolSurvivors(at) => {
-                let pool = list.pools.get(at).map(|pool| pool.pool.clone()).unwrap_or_default();
-                (AFTER_GC, vec![("pool", pool), ("type", "heap".into())])
+                let pool = list.pools.get(at).map(|pool| pool.pool).unwrap_or_default();
+                (AFTER_GC, vec![("pool", pool.into()), ("type", "heap".into())])
             }
             SampledValue::LiveSet => (LIVE_SET, vec![]),
             SampledValue::HeapPeak(at) => (HEAP_MAX, vec![window(at)]),

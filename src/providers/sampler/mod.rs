@@ -45,7 +45,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use allocation::AllocationRule;
-pub use sample_plan::{AllocationSource, PauseSource, PoolSource, Role, SamplePlan, Survivors, TextCounter};
+pub use sample_plan::{AllocationSource, PauseSource, PoolSource, SamplePlan, Survivors};
 
 use crate::fact::Provider;
 use crate::fact::Reading;

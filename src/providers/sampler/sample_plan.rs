@@ -1,31 +1,15 @@
 //! Which words of a region the sampler looks at, and what each collector's words can be trusted for.
 
 use super::allocation::AllocationRule;
-use crate::fact::Fact;
-use crate::fact::{Formula, Scale};
-use crate::hotspot::{self, Collector, Jvm};
-use crate::perfdata::{ByteOrder, Image};
-
-/// What a kind of pause means for the heap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Collects the young generation, and perhaps some of the old one.
-    Young,
-    /// Collects the whole heap.
-    Full,
-    /// A phase of a concurrent cycle: nothing is collected in it.
-    Phase,
-    /// Likewise, of a major collection of generational ZGC.
-    MajorPhase,
-}
+use crate::hotspot::{Collector, Model, PauseCounters, Pool, Role, TextCounter};
 
 /// One collector's pauses. Offsets are those of its counters in the region.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PauseSource {
     /// Name of its MXBean, `jvm.gc.name`.
-    pub gc: Box<str>,
+    pub gc: &'static str,
     /// What its MXBean calls the end of one, `jvm.gc.action`.
-    pub action: Box<str>,
+    pub action: &'static str,
     /// What it does.
     pub role: Role,
     /// `sun.gc.collector.N.invocations`
@@ -42,52 +26,9 @@ pub struct PauseSource {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolSource {
     /// Name of its MXBean.
-    pub pool: Box<str>,
+    pub pool: &'static str,
     /// Offsets of the words whose sum is used.
     pub used: Box<[u32]>,
-}
-
-/// A string counter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TextCounter {
-    offset: u32,
-    length: u32,
-    order: ByteOrder,
-}
-
-impl TextCounter {
-    /// Offsets of the words that the first `bytes` bytes of the string lie in.
-    pub(super) fn words(&self, bytes: u32) -> impl Iterator<Item = u32> + use<> {
-        let end = self.offset.saturating_add(bytes.min(self.length));
-        (self.offset & !7..end).step_by(8)
-    }
-
-    /// The string in those words, up to its NUL; invalid UTF-8 is replaced.
-    pub(super) fn decode(&self, words: &[i64]) -> String {
-        let bytes: Vec<u8> = words.iter().flat_map(|word| bytes_of(*word, self.order)).collect();
-        let from = usize::try_from(self.offset & 7).unwrap_or(0);
-        let text = bytes.get(from..).unwrap_or_default().split(|byte| *byte == 0).next().unwrap_or_default();
-        String::from_utf8_lossy(text).into_owned()
-    }
-
-    /// Whether the string in those words is `text`.
-    pub(super) fn is(&self, words: &[i64], text: &str) -> bool {
-        let bytes = words.iter().flat_map(|word| bytes_of(*word, self.order));
-        let from = usize::try_from(self.offset & 7).unwrap_or(0);
-        bytes.skip(from).take(text.len().saturating_add(1)).eq(text.bytes().chain([0]))
-    }
-
-    /// Its length in bytes, with the NUL.
-    pub(super) fn length(&self) -> u32 {
-        self.length
-    }
-}
-
-fn bytes_of(word: i64, order: ByteOrder) -> [u8; 8] {
-    match order {
-        ByteOrder::Big => word.to_be_bytes(),
-        ByteOrder::Little => word.to_le_bytes(),
-    }
 }
 
 /// When the pools hold what survived.
@@ -140,49 +81,40 @@ pub struct SamplePlan {
 }
 
 impl SamplePlan {
-    /// What to look at in the JVM of `image`. `None` while it has not published its tick frequency: JDK 17 and later
-    /// do so after `accessible`, and behind agents.
-    pub fn of(image: &Image) -> Option<Self> {
-        let jvm = Jvm::of(image, &[]);
+    /// What to look at in that JVM. `None` while it has not published its tick frequency.
+    pub fn of(model: &Model) -> Option<Self> {
         // Native images keep these counters by other rules, which were not measured.
-        let collector = jvm.collector.filter(|_| !jvm.native_image);
-        let facts = hotspot::facts(image);
-        let heap = collector.and_then(|collector| heap(collector, &facts)).unwrap_or_default();
-        let cause = text(image, "sun.gc.cause");
-        let pauses = collector.map(|collector| pauses(collector, image)).unwrap_or_default();
-        let allocation = collector.and_then(|collector| allocation(collector, &pauses, image));
+        let collector = model.jvm.collector.filter(|_| !model.jvm.native_image);
+        let pools = collector.and_then(|_| pools(&model.heap.pools)).unwrap_or_default();
+        let pauses = collector.map(|collector| pauses(collector, &model.pauses)).unwrap_or_default();
+        let allocation = collector.and_then(|collector| allocation(collector, &pauses, model));
         Some(Self {
-            frequency: image.word("sun.os.hrt.frequency").filter(|frequency| *frequency > 0)? as f64,
-            begin: image.word("sun.rt.createVmBeginTime").unwrap_or(0),
-            safepoints: word(image, "sun.rt.safepoints").zip(word(image, "sun.rt.safepointTime")).map(<[u32; 2]>::from),
+            frequency: model.frequency?,
+            begin: model.begin,
+            safepoints: model.safepoints.count.zip(model.safepoints.ticks).map(<[u32; 2]>::from),
             pauses,
             cycles: match collector {
-                Some(Collector::Zgc) => cause.map(|cause| ("ZGC", cause)),
-                Some(Collector::Shenandoah) => cause.map(|cause| ("Shenandoah", cause)),
+                Some(Collector::Zgc) => model.cause.map(|cause| ("ZGC", cause)),
+                Some(Collector::Shenandoah) => model.cause.map(|cause| ("Shenandoah", cause)),
                 _ => None,
             },
-            last_cause: text(image, "sun.gc.lastCause"),
+            last_cause: model.last_cause,
             survivors: match collector {
-                _ if heap.is_empty() => None,
+                _ if pools.is_empty() => None,
                 Some(Collector::Serial | Collector::Parallel | Collector::G1) => Some(Survivors::AfterPause),
                 Some(Collector::Zgc) => Some(Survivors::AfterCycle),
                 _ => None,
             },
-            heap_peak: match collector {
-                Some(Collector::Serial | Collector::Parallel | Collector::G1 | Collector::Shenandoah) => {
-                    // Reported only where every pool tells between collections too: not by Serial and Parallel on JDK 25.
-                    facts.iter().any(|fact| fact.source == "area.used")
-                }
-                _ => false,
-            },
-            pools: heap,
-            threads: word(image, "java.threads.live"),
-            classes: match CLASSES.map(|name| word(image, name)) {
-                [Some(loaded), Some(shared), Some(unloaded), Some(shared_unloaded)] => {
-                    Some([loaded, shared, unloaded, shared_unloaded])
-                }
-                _ => None,
-            },
+            // Only where every pool tells between collections too: not with Serial and Parallel on JDK 25.
+            heap_peak: matches!(
+                collector,
+                Some(Collector::Serial | Collector::Parallel | Collector::G1 | Collector::Shenandoah)
+            ) && model.heap.used().is_some(),
+            pools,
+            threads: model.threads.live,
+            classes: model.classes.loaded.zip(model.classes.unloaded).map(|([loaded, shared], [unloaded, rest])| {
+                [loaded, shared, unloaded, rest]
+            }),
             allocation,
         })
     }
@@ -238,104 +170,56 @@ impl PauseSource {
     }
 }
 
-/// Loaded classes, then unloaded ones; those of the CDS archive apart.
-const CLASSES: [&str; 4] = [
-    "java.cls.loadedClasses",
-    "java.cls.sharedLoadedClasses",
-    "java.cls.unloadedClasses",
-    "java.cls.sharedUnloadedClasses",
-];
-
-fn word(image: &Image, name: &str) -> Option<u32> {
-    image.entry(name).filter(|entry| entry.is_word()).map(|entry| entry.offset)
-}
-
-fn text(image: &Image, name: &str) -> Option<TextCounter> {
-    let entry = image.entry(name).filter(|entry| entry.is_text())?;
-    Some(TextCounter { offset: entry.offset, length: entry.vector_length, order: image.prologue.byte_order })
-}
-
 /// The collectors whose counters are pauses, one by one. Of CMS only the young one: what it counts for the old
 /// generation differs between JDK 8 and 11, and was not compared with a log.
-fn pauses(collector: Collector, image: &Image) -> Vec<PauseSource> {
-    let source = |pauses: hotspot::Pauses| {
-        let word = |leaf| word(image, &format!("sun.gc.collector.{}.{leaf}", pauses.ordinal));
+fn pauses(collector: Collector, known: &[PauseCounters]) -> Vec<PauseSource> {
+    let source = |pauses: &PauseCounters| {
         Some(PauseSource {
-            gc: pauses.gc.into(),
-            action: pauses.action.into(),
-            role: match pauses.action {
-                "end of minor GC" => Role::Young,
-                "end of major GC" => Role::Full,
-                _ if pauses.gc == "ZGC Major Pauses" => Role::MajorPhase,
-                _ => Role::Phase,
-            },
-            invocations: word("invocations")?,
-            time: word("time")?,
-            entry: word("lastEntryTime")?,
-            exit: word("lastExitTime")?,
+            gc: pauses.gc,
+            action: pauses.action,
+            role: pauses.role,
+            invocations: pauses.invocations?,
+            time: pauses.time?,
+            entry: pauses.last_entry?,
+            exit: pauses.last_exit?,
         })
     };
-    let known = hotspot::pauses(image).into_iter().filter_map(source);
-    known.filter(|source| collector != Collector::Cms || source.role == Role::Young).collect()
+    let known = known.iter().filter(|pauses| collector != Collector::Cms || pauses.role == Role::Young);
+    known.filter_map(source).collect()
 }
 
-fn allocation(collector: Collector, pauses: &[PauseSource], image: &Image) -> Option<AllocationSource> {
+fn allocation(collector: Collector, pauses: &[PauseSource], model: &Model) -> Option<AllocationSource> {
     let is_generational = pauses.iter().any(|source| source.role == Role::MajorPhase);
     let (rule, old) = match collector {
         Collector::Serial | Collector::Parallel => (AllocationRule::EachCollection, None),
-        Collector::G1 => (AllocationRule::EachCollection, word(image, "sun.gc.generation.1.space.0.used")),
+        Collector::G1 => (AllocationRule::EachCollection, model.humongous),
         Collector::Zgc if is_generational => (AllocationRule::Overwritten, None),
         Collector::Zgc => (AllocationRule::EachChange, None),
         Collector::Cms | Collector::Shenandoah | Collector::Epsilon => return None,
     };
-    Some(AllocationSource { rule, tlab: word(image, "sun.gc.tlab.alloc")?, old })
+    Some(AllocationSource { rule, tlab: model.tlab_allocated?, old })
 }
 
-/// The heap's pools, where every one of them tells what it holds. Eden of Serial and Parallel need not: after a
-/// collection it is empty.
-fn heap(collector: Collector, facts: &[Fact]) -> Option<Vec<PoolSource>> {
-    let of = |source: &'static str| {
-        let is_heap = move |fact: &&Fact| fact.source == source && label(fact, "type") == Some("heap");
-        facts.iter().filter(is_heap)
-    };
-    let mut pools = Vec::new();
-    for committed in of("pool.committed") {
-        let pool = label(committed, "pool")?;
-        let used = of("pool.used").find(|used| label(used, "pool") == Some(pool));
-        match used {
-            Some(used) => pools.push(PoolSource { pool: pool.into(), used: summed(&used.formula)? }),
-            None if matches!(collector, Collector::Serial | Collector::Parallel) && pool.ends_with("Eden Space") => {}
-            None => return None,
-        }
-    }
-    Some(pools)
-}
-
-/// The words whose sum a formula is.
-fn summed(formula: &Formula) -> Option<Box<[u32]>> {
-    match formula {
-        Formula::Word(word, Scale::One) => Some([*word].into()),
-        Formula::Sum(terms, Scale::One) if terms.iter().all(|term| !term.negative) => {
-            Some(terms.iter().map(|term| term.word).collect())
-        }
-        // What is told only after a first collection is looked at only after one.
-        Formula::Once(_, inner) => summed(inner),
-        _ => None,
-    }
-}
-
-fn label<'a>(fact: &'a Fact, name: &str) -> Option<&'a str> {
-    fact.labels.iter().find(|(label, _)| *label == name).map(|(_, value)| &**value)
+/// The heap's pools, where every one of them tells what it holds. Eden need not: after a collection it is empty. What is
+/// published only after a first collection is looked at only after one.
+fn pools(heap: &[Pool]) -> Option<Vec<PoolSource>> {
+    let known = heap.iter().filter(|pool| pool.committed.is_some() && !(pool.used.is_none() && pool.is_eden));
+    known.map(|pool| Some(PoolSource { pool: pool.name, used: pool.used.as_ref()?.words().into() })).collect()
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::perfdata::Image;
+
+    fn plan_of(image: &Image) -> Option<SamplePlan> {
+        SamplePlan::of(&Model::of(image, &[]))
+    }
 
     fn list(name: &str) -> SamplePlan {
         let path = format!("{}/tests/fixtures/perfdata/{name}.hsperfdata", env!("CARGO_MANIFEST_DIR"));
-        SamplePlan::of(&Image::decode(std::fs::read(path).unwrap()).unwrap()).unwrap()
+        plan_of(&Image::decode(std::fs::read(path).unwrap()).unwrap()).unwrap()
     }
 
     #[test]
@@ -381,25 +265,6 @@ mod tests {
         let mut bytes = std::fs::read(path).unwrap();
         let offset = Image::decode(bytes.clone()).unwrap().entry("sun.os.hrt.frequency").unwrap().offset as usize;
         bytes.get_mut(offset..offset + 8).unwrap().fill(0);
-        assert_eq!(SamplePlan::of(&Image::decode(bytes).unwrap()), None);
-    }
-
-    #[test]
-    fn texts_are_read_at_any_offset() {
-        for offset in 0..8 {
-            for order in [ByteOrder::Little, ByteOrder::Big] {
-                let mut bytes = vec![b'x'; 8 + 24];
-                bytes.splice(offset..offset + 6, *b"No GC\0");
-                let text = TextCounter { offset: u32::try_from(offset).unwrap(), length: 20, order };
-                let read = |count: u32| -> Vec<i64> {
-                    text.words(count)
-                        .map(|at| order.i64(*bytes.get(at as usize..).unwrap().first_chunk().unwrap()))
-                        .collect()
-                };
-                assert!(text.is(&read(NO_GC_BYTES), NO_GC), "{offset}");
-                assert!(!text.is(&read(NO_GC_BYTES), "No G"), "a prefix is not it");
-                assert_eq!(text.decode(&read(text.length())), NO_GC, "{offset}");
-            }
-        }
+        assert_eq!(plan_of(&Image::decode(bytes).unwrap()), None);
     }
 }

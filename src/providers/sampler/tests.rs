@@ -33,7 +33,7 @@ impl Jvm {
     }
 
     fn subject(&self) -> SampleSubject {
-        let list = SamplePlan::of(&self.image).unwrap();
+        let list = SamplePlan::of(&crate::hotspot::Model::of(&self.image, &[])).unwrap();
         SampleSubject { region: Arc::clone(&self.region), region_identity: RegionIdentity::of(&self.image), list }
     }
 
