@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,7 @@ use crate::targets::{AttachProviders, Reconciler, ReconcilerSettings, TargetSet,
 use crate::telemetry::{self, ReloadOutcome, SelfMetrics, Vocabulary};
 use crate::yaml::Fingerprint;
 use crate::yaml::Problems;
+use crate::sync::lock;
 
 /// Shortest time from one scan's start to the next, and the share of the time that scans may take: who may write to a
 /// directory can ask for as many as he likes.
@@ -255,7 +256,7 @@ impl App {
     }
 
     fn push(&self) -> MutexGuard<'_, Option<Push>> {
-        self.push.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.push)
     }
 
     /// Pushes as the configuration says, or not at all.

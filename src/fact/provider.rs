@@ -1,10 +1,11 @@
 //! Who provides facts of a JVM beside its region: the sampler, Native Memory Tracking, the kernel.
 
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use super::{Fact, ProviderId};
 use crate::metric::Value;
+use crate::sync::lock;
 
 /// What a provider publishes: facts whose formulas are cells of that provider, and one value per cell.
 pub type Reading = (Arc<[Fact]>, Vec<Option<Value>>);
@@ -12,7 +13,7 @@ pub type Reading = (Arc<[Fact]>, Vec<Option<Value>>);
 /// The facts as an `Arc` that all JVMs with equal facts have in common: a thousand of a kind hold them once.
 pub fn share(facts: Vec<Fact>) -> Arc<[Fact]> {
     static SHARED: Mutex<Vec<Weak<[Fact]>>> = Mutex::new(Vec::new());
-    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut shared = lock(&SHARED);
     shared.retain(|other| other.strong_count() > 0);
     if let Some(same) = shared.iter().filter_map(Weak::upgrade).find(|other| **other == *facts) {
         return same;

@@ -1,5 +1,6 @@
 //! What `list` and `/targets` say: every JVM that is served, and everything that looked like one and is not.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::SystemTime;
@@ -9,6 +10,11 @@ use serde::Serialize;
 use crate::fact::Formula;
 use crate::snapshot::{Snapshot, View};
 use crate::targets::{Target, TargetState};
+use crate::text::{Align, printable, table};
+
+/// The columns of the table.
+const HEADER: [&str; 11] =
+    ["APP", "SLOT", "PID", "STATE", "MAIN", "JAVA", "GC", "HEAP", "UPTIME", "VIA", "PATH"];
 
 /// The JVMs and the refusals of one moment. Its JSON is a public format: fields are added, never renamed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -166,19 +172,15 @@ impl Listing {
                 }
             }
         } else {
-            let rows = self.jvms.iter().map(JvmRow::cells).collect::<Vec<_>>();
-            columns(
-                &mut out,
-                &["APP", "SLOT", "PID", "STATE", "MAIN", "JAVA", "GC", "HEAP", "UPTIME", "VIA", "PATH"],
-                &rows,
-            );
+            let rows: Vec<_> = std::iter::once(HEADER.map(Cow::Borrowed)).chain(self.jvms.iter().map(JvmRow::cells)).collect();
+            out.push_str(&table(&rows, [Align::Left; HEADER.len()]));
         }
         if !self.refused.is_empty() {
             let _ = writeln!(out, "\nNot served ({}):", self.refused.len());
             for row in &self.refused {
-                let _ = writeln!(out, "  {}: {}: {}", plain(&row.subject()), plain(&row.reason), plain(&row.detail));
+                let _ = writeln!(out, "  {}: {}: {}", printable(&row.subject()), printable(&row.reason), printable(&row.detail));
                 if !row.remedy.is_empty() {
-                    let _ = writeln!(out, "    {}", plain(&row.remedy));
+                    let _ = writeln!(out, "    {}", printable(&row.remedy));
                 }
             }
         }
@@ -226,47 +228,28 @@ impl JvmRow {
         })
     }
 
-    fn cells(&self) -> Vec<String> {
-        let or_dash = |value: &Option<String>| value.as_deref().map_or("-".to_owned(), plain);
-        vec![
+    fn cells(&self) -> [Cow<'_, str>; HEADER.len()] {
+        [
             or_dash(&self.app),
-            self.slot.map_or("-".to_owned(), |slot| slot.to_string()),
-            self.pid.map_or("-".to_owned(), |pid| pid.to_string()),
-            plain(&self.state),
+            self.slot.map_or(DASH, |slot| slot.to_string().into()),
+            self.pid.map_or(DASH, |pid| pid.to_string().into()),
+            printable(&self.state),
             or_dash(&self.main_class),
             or_dash(&self.java_version),
             or_dash(&self.gc),
-            self.heap().unwrap_or("-".to_owned()),
-            self.uptime_seconds.map_or("-".to_owned(), duration),
+            self.heap().map_or(DASH, Cow::Owned),
+            self.uptime_seconds.map_or(DASH, |seconds| duration(seconds).into()),
             or_dash(&self.via),
             or_dash(&self.path),
         ]
     }
 }
 
-/// Left-aligned columns two spaces apart.
-fn columns(out: &mut String, header: &[&str], rows: &[Vec<String>]) {
-    let width = |at: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count());
-        cells.chain(header.get(at).map(|title| title.len())).max().unwrap_or(0)
-    };
-    let widths = (0..header.len()).map(width).collect::<Vec<_>>();
-    let mut line = |cells: &mut dyn Iterator<Item = &str>| {
-        let mut text = String::new();
-        for (cell, width) in cells.zip(&widths) {
-            let _ = write!(text, "{cell:<width$}  ");
-        }
-        out.push_str(text.trim_end());
-        out.push('\n');
-    };
-    line(&mut header.iter().copied());
-    for row in rows {
-        line(&mut row.iter().map(String::as_str));
-    }
-}
+/// What a table shows for a value that is not known.
+const DASH: Cow<'static, str> = Cow::Borrowed("-");
 
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+fn or_dash(value: &Option<String>) -> Cow<'_, str> {
+    value.as_deref().map_or(DASH, printable)
 }
 
 /// A size in the largest binary unit that leaves one digit before the point: `13.4 MiB`.

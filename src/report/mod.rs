@@ -5,6 +5,7 @@ pub mod list;
 mod living;
 mod nmt;
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::os::unix::fs::FileTypeExt;
@@ -15,6 +16,7 @@ use serde_json::{Value as Json, json};
 use crate::config::Config;
 use crate::discovery::{Candidate, Refusal, Scanner};
 use crate::perfdata::{CounterValue, FileMode, Image, Region, RegionError};
+use crate::text::{Align, printable, table};
 
 pub use explain::explain;
 pub use nmt::{NativeError, native_memory};
@@ -191,18 +193,18 @@ pub fn dump_table(image: &Image) -> String {
         prologue.num_entries,
         if prologue.overflow > 0 { format!(", {} bytes did not fit", prologue.overflow) } else { String::new() },
     );
-    let width = image.entries.list.iter().map(|entry| entry.name.chars().count()).max().unwrap_or(4);
-    let _ = writeln!(out, "{:width$}  TYPE  UNITS   VARIABILITY  VALUE", "NAME");
-    for entry in &image.entries.list {
+    let header = ["NAME", "TYPE", "UNITS", "VARIABILITY", "VALUE"].map(Cow::Borrowed);
+    let rows = image.entries.list.iter().map(|entry| {
         let value = match image.value(entry) {
             CounterValue::Long(value) => value.to_string(),
             CounterValue::Text(text) => format!("{text:?}"),
             CounterValue::Opaque(bytes) => hexadecimal(bytes),
         };
-        let (name, data_type) = (&entry.name, entry.data_type.to_string());
-        let (units, variability) = (entry.units.to_string(), entry.variability.to_string());
-        let _ = writeln!(out, "{name:width$}  {data_type:4}  {units:6}  {variability:11}  {value}");
-    }
+        let [data_type, units] = [entry.data_type.to_string(), entry.units.to_string()];
+        [printable(&entry.name), data_type.into(), units.into(), entry.variability.to_string().into(), value.into()]
+    });
+    let rows: Vec<_> = std::iter::once(header).chain(rows).collect();
+    out.push_str(&table(&rows, [Align::Left; 5]));
     if let Some(stopped) = &image.entries.stopped {
         let _ = writeln!(out, "the walk stopped {stopped}");
     }

@@ -1,7 +1,7 @@
 //! A profile: its file, its rules and its work.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::SeriesLimits;
 use super::check::check;
@@ -16,6 +16,7 @@ use crate::yaml::Problem;
 use crate::yaml::Problems;
 use crate::yaml::decode::{Decoder, Path};
 use crate::yaml::document::{self, Node};
+use crate::sync::lock;
 
 /// Every key of a profile file.
 const PROFILE_KEYS: [&str; 3] = ["profile", "help", "rules"];
@@ -147,7 +148,7 @@ impl Profile {
 
     /// What is remembered is true after every single step, so a panic elsewhere does not spoil it.
     fn memory(&self) -> MutexGuard<'_, PlanCache> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.memory)
     }
 }
 

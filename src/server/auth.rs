@@ -7,13 +7,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hyper::header::HeaderValue;
 use ring::hmac;
 use tokio::sync::Semaphore;
+
+use crate::sync::lock;
 
 /// Checks that wait while one runs; further ones are turned away at once. At cost 10 they take a second.
 const QUEUE: usize = 16;
@@ -96,7 +98,7 @@ impl Users {
 
     /// By the HMAC, in constant time.
     fn knows(&self, user: &User, password: &[u8]) -> bool {
-        let known = *user.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = *lock(&user.known);
         let (Some(key), Some(tag)) = (&self.key, known) else { return false };
         hmac::verify(key, password, tag.as_ref()).is_ok()
     }
@@ -112,7 +114,7 @@ impl Users {
         let right = bcrypt::verify(password, hash).unwrap_or(false);
         let Some(user) = user.filter(|_| right) else { return false };
         let tag = self.key.as_ref().map(|key| hmac::sign(key, password));
-        *user.known.lock().unwrap_or_else(PoisonError::into_inner) = tag;
+        *lock(&user.known) = tag;
         true
     }
 }

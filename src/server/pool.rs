@@ -6,11 +6,13 @@
 //! stay; there are few of those, and each ends by its deadline.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
+
+use crate::sync::lock;
 
 /// Answers up to this many bytes may wait unread on every connection.
 const SMALL: usize = 4096;
@@ -66,7 +68,7 @@ impl ConnectionPool {
     }
 
     fn state(&self) -> MutexGuard<'_, ConnectionState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// A place for one who comes, and whether somebody had to leave for it. `None` where all are at work.

@@ -1,7 +1,9 @@
 //! `rate_limit`: a token bucket for all requests together, as the toolkit has it.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex};
 use std::time::{Duration, Instant};
+
+use crate::sync::lock;
 
 /// A bucket that holds `burst` tokens and gets one every `interval`.
 #[derive(Debug)]
@@ -20,7 +22,7 @@ impl RateLimit {
 
     /// Takes a token if there is one.
     pub(super) fn allows(&self, now: Instant) -> bool {
-        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bucket = lock(&self.bucket);
         let since = now.saturating_duration_since(bucket.1);
         let tokens = (bucket.0 + since.as_secs_f64() / self.interval.as_secs_f64()).min(self.burst);
         let allowed = tokens >= 1.0;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::Backend;
 use crate::output::prometheus::negotiate::{Encoding, ExpositionFormat};
 use crate::telemetry::SelfMetrics;
+use crate::sync::lock;
 
 /// Bodies up to this many bytes are not worth compressing: they fit one packet or two.
 const GZIP_MINIMUM: usize = 1024;
@@ -107,13 +108,13 @@ impl Scrapes {
 
     /// The result of an equal run that is in flight.
     pub(super) fn running(&self, wish: &ScrapeKey) -> Option<Running> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).get(wish).cloned()
+        lock(&self.running).get(wish).cloned()
     }
 
     /// The result of an equal run, which is started if there is none. A run that this starts holds `place` until it
     /// ends; its time is counted from when it was asked for.
     pub(super) fn start<P: Send + 'static>(self: &Arc<Self>, wish: ScrapeKey, asked: Instant, place: P) -> Running {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = lock(&self.running);
         if let Some(result) = running.get(&wish) {
             return result.clone();
         }
@@ -123,7 +124,7 @@ impl Scrapes {
         tokio::spawn(async move {
             let outcome = scrapes.clone().run(wish.clone(), asked + wish.patience.budget).await;
             drop(place);
-            scrapes.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&wish);
+            lock(&scrapes.running).remove(&wish);
             publish.send_replace(Some(outcome));
         });
         result
@@ -142,7 +143,7 @@ impl Scrapes {
                 body.shrink_to_fit();
             }
             let body = Bytes::from(body);
-            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = body.clone();
+            *lock(&self.last) = body.clone();
             Ok(pack(body, wish.encoding))
         };
         tokio::task::spawn_blocking(work).await.unwrap_or(Err(ScrapeFailure::Broken))
@@ -150,7 +151,7 @@ impl Scrapes {
 
     /// An empty body: that of the last run if nobody sends it any more.
     fn reclaim(&self) -> Vec<u8> {
-        let last = std::mem::take(&mut *self.last.lock().unwrap_or_else(PoisonError::into_inner));
+        let last = std::mem::take(&mut *lock(&self.last));
         let Ok(mut last) = last.try_into_mut() else { return Vec::new() };
         last.clear();
         last.into()

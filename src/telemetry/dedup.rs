@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex};
 use std::time::{Duration, Instant};
+
+use crate::sync::lock;
 
 /// Time after which an unchanged complaint is worth a line again.
 const REMINDER: Duration = Duration::from_secs(3600);
@@ -24,7 +26,7 @@ impl<K> Default for LogDedup<K> {
 impl<K: Eq + Hash> LogDedup<K> {
     /// Whether `complaint` about `key` should be logged at `now`; if so it is remembered as said.
     pub fn is_news(&self, key: K, complaint: &str, now: Instant) -> bool {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = lock(&self.said);
         if let Some((before, at)) = said.get(&key)
             && **before == *complaint
             && now.saturating_duration_since(*at) < REMINDER
@@ -38,7 +40,7 @@ impl<K: Eq + Hash> LogDedup<K> {
     /// Forgets every key but those that `is_current` holds of: a scan calls it with what it saw, which bounds the
     /// memory, and makes a complaint that ended and came back news.
     pub fn retain(&self, mut is_current: impl FnMut(&K) -> bool) {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, _| is_current(key));
+        lock(&self.said).retain(|key, _| is_current(key));
     }
 }
 

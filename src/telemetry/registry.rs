@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::process;
 use crate::metric::{Family, FamilySamples, Histogram, Kind, Labels, Value};
+use crate::sync::lock;
 
 /// Upper bounds of `hotspot_exporter_scrape_duration_seconds`: 0.3 ms is the budget of one JVM, a second that of
 /// thousands.
@@ -155,7 +156,7 @@ impl SelfMetrics {
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.tables)
     }
 
     /// A scan ended: its duration, the targets by state, the refusals by reason, and the series that rules ask for and

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
@@ -18,6 +18,7 @@ use crate::config::Otlp;
 use crate::snapshot::Snapshot;
 use crate::targets::Target;
 use crate::telemetry::LogDedup;
+use crate::sync::lock;
 
 /// Time for the last push when the program ends.
 pub const FLUSH: Duration = Duration::from_millis(1800);
@@ -70,11 +71,11 @@ struct LastFailure(Arc<Mutex<Option<PushFailure>>>);
 
 impl LastFailure {
     fn set(&self, failure: Option<PushFailure>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+        *lock(&self.0) = failure;
     }
 
     fn get(&self) -> Option<PushFailure> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.0).clone()
     }
 }
 

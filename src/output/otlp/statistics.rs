@@ -1,12 +1,13 @@
 //! What the pusher counts of itself.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::failure::PushFailureReason;
 use crate::metric::FamilySamples;
 use crate::metric::{Family, Histogram, Kind, Labels, Value};
+use crate::sync::lock;
 
 /// Upper bounds of `hotspot_exporter_otlp_push_duration_seconds`: 20 ms is the budget of 1,000 JVMs, 10 s the usual
 /// time that an attempt has.
@@ -32,7 +33,7 @@ struct Counts {
 
 impl PushStatistics {
     fn counts(&self) -> MutexGuard<'_, Counts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// A push ended.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use super::record::{NmtRecord, NmtState};
 use super::{Attachable, Nmt, NmtMode};
 use crate::fact::Provider;
 use crate::fact::Reading;
+use crate::sync::{lock, wait, wait_timeout};
 
 /// Most JVMs that are asked at one time.
 const WORKERS: usize = 8;
@@ -176,9 +177,9 @@ impl PollerState {
                     queue.finish(id, dialect, failure);
                     self.changed.notify_all();
                 }
-                Step::Wait(None) => queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner),
+                Step::Wait(None) => queue = wait(&self.changed, queue),
                 Step::Wait(Some(time)) => {
-                    queue = self.changed.wait_timeout(queue, time).unwrap_or_else(PoisonError::into_inner).0;
+                    queue = wait_timeout(&self.changed, queue, time);
                 }
             }
         }
@@ -261,7 +262,3 @@ fn chance(id: u64) -> f64 {
     f64::from(u32::try_from(bits).unwrap_or_default()) / 4_294_967_296.0
 }
 
-/// A poisoned lock holds values that a panic elsewhere left whole: they are replaced, never half written.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}

@@ -1,32 +1,20 @@
 //! A summary as a person reads it.
 
-use std::fmt::Write as _;
+use std::borrow::Cow;
 
 use super::summary::{Blocks, Mapped, Summary};
+use crate::text::{Align, printable};
 
 /// Totals and categories in bytes, one row each, aligned; `-` is what the JDK does not print.
 pub fn table(summary: &Summary) -> String {
     let total = &summary.total;
-    let mut rows = vec![["CATEGORY", "RESERVED", "COMMITTED", "MALLOC", "BLOCKS", "MMAP", "ARENA"].map(str::to_owned)];
+    let mut rows = vec![["CATEGORY", "RESERVED", "COMMITTED", "MALLOC", "BLOCKS", "MMAP", "ARENA"].map(Cow::Borrowed)];
     rows.push(row("Total", total.reserved, total.committed, total.malloc, total.mmap, None));
     rows.extend(summary.categories.iter().map(|c| row(&c.name, c.reserved, c.committed, c.malloc, c.mmap, c.arena)));
 
-    let mut widths = [0; 7];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    let mut out = String::new();
-    for row in &rows {
-        for (at, (cell, width)) in row.iter().zip(widths).enumerate() {
-            let _ = match at {
-                0 => write!(out, "{cell:<width$}"),
-                _ => write!(out, "  {cell:>width$}"),
-            };
-        }
-        out.push('\n');
-    }
+    let mut align = [Align::Right; 7];
+    align[0] = Align::Left;
+    let mut out = crate::text::table(&rows, align);
     if !summary.exact {
         out.push_str("Rounded by the JVM to whole units: the categories need not add up to the total.\n");
     }
@@ -40,22 +28,17 @@ fn row(
     malloc: Option<Blocks>,
     mmap: Option<Mapped>,
     arena: Option<Blocks>,
-) -> [String; 7] {
-    let cell = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
+) -> [Cow<'static, str>; 7] {
+    let cell = |value: Option<u64>| value.map_or(Cow::Borrowed("-"), |value| value.to_string().into());
     [
-        printable(name),
-        reserved.to_string(),
-        committed.to_string(),
+        printable(name).into_owned().into(),
+        reserved.to_string().into(),
+        committed.to_string().into(),
         cell(malloc.map(|blocks| blocks.bytes)),
         cell(malloc.and_then(|blocks| blocks.count)),
         cell(mmap.map(|mapped| mapped.committed)),
         cell(arena.map(|blocks| blocks.bytes)),
     ]
-}
-
-/// A foreign name without characters that move a terminal's cursor.
-fn printable(name: &str) -> String {
-    name.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 #[cfg(test)]

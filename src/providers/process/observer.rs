@@ -1,8 +1,8 @@
 //! Who is looked at when: all processes in turn, by one thread.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::usage::{LastUsage, Usage};
 use crate::fact::Provider;
@@ -11,6 +11,7 @@ use crate::fact::Reading;
 use crate::fact::ValueTable;
 use crate::proc::Process;
 use crate::proc::cgroup::Hierarchies;
+use crate::sync::{lock, wait_timeout};
 
 /// Time between two looks at a process: about 50 us of work each, more with many threads.
 pub const INTERVAL: Duration = Duration::from_secs(15);
@@ -90,8 +91,10 @@ impl ObserverState {
     fn run(&self) {
         let mut state = lock(&self.state);
         loop {
-            let wait = self.changed.wait_timeout_while(state, INTERVAL, |state| !state.stopped);
-            state = wait.unwrap_or_else(PoisonError::into_inner).0;
+            let due = Instant::now() + INTERVAL;
+            while !state.stopped && let Some(left) = due.checked_duration_since(Instant::now()) {
+                state = wait_timeout(&self.changed, state, left);
+            }
             if state.stopped {
                 return;
             }
@@ -127,10 +130,6 @@ impl Provider for ObservedProcess {
     }
 }
 
-/// A poisoned lock holds values that a panic elsewhere left whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 #[cfg(test)]
 mod tests {

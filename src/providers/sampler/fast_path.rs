@@ -1,6 +1,6 @@
 //! A JVM's place in the sampling thread: enough to see that nothing happened, without its lock.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc};
 
 use super::jvm::{Scratch, Tick, WordCursor};
 use super::level::{Gauges, Levels};
@@ -9,6 +9,7 @@ use super::rate::{Rate, STRETCH};
 use super::sample_plan::PULSE;
 use super::schedule::SharedSampler;
 use crate::perfdata::{ChangeDetector, Consistency, Region, RegionIdentity};
+use crate::sync::lock;
 
 /// Nanoseconds between two looks at the levels of a JVM that rests. HotSpot writes them every 50 ms
 /// (`PerfDataSamplingInterval`); a little less, so that a tick that comes early does not leave one out.
@@ -43,7 +44,7 @@ pub(super) struct FastPath {
 impl FastPath {
     /// A place for a JVM that was not looked at yet.
     pub(super) fn new(track: SharedSampler) -> Self {
-        let (region, region_identity, list) = track.lock().unwrap_or_else(PoisonError::into_inner).parts();
+        let (region, region_identity, list) = lock(&track).parts();
         Self {
             pulse: list.pulse_offsets().and_then(|offsets| ChangeDetector::new(&region, &region_identity, offsets)),
             known: [0; PULSE],
@@ -114,7 +115,7 @@ impl FastPath {
         if Arc::strong_count(&self.track) == 1 {
             return false;
         }
-        let mut track = self.track.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut track = lock(&self.track);
         let Some(outlook) = track.look(now, std::mem::take(&mut self.levels), scratch) else { return false };
         self.settled.clear();
         self.settled.extend(track.settled());

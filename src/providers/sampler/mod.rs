@@ -40,7 +40,7 @@ mod tests;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -52,6 +52,8 @@ use crate::fact::Reading;
 use crate::perfdata::{Region, RegionIdentity};
 use jvm::JvmSampler;
 use rate::Rate;
+
+use crate::sync::lock;
 
 /// How often to look, and what to make of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -210,7 +212,7 @@ pub struct SampledJvm(schedule::SharedSampler);
 impl Provider for SampledJvm {
     fn read(&self) -> Reading {
         let now = seconds(schedule::wall());
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).read(now)
+        lock(&self.0).read(now)
     }
 }
 
