@@ -4,7 +4,7 @@
 //! Each test says which tool it misses; `scripts/kubernetes-tools` and `test.sh` bring them. `UPDATE_GOLDEN=1` accepts the
 //! renders.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -13,6 +13,7 @@ mod agent;
 mod api_server;
 mod charts;
 mod cluster;
+mod dashboards;
 mod helm;
 mod image;
 mod manifest;
@@ -20,11 +21,13 @@ mod pod;
 mod schemas;
 mod shipped;
 mod sidecar;
+mod supply;
+mod units;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use support::{is_ci, program, skip, target};
+use crate::support::{is_ci, program, skip, target};
 
 /// What needs nothing but Python, so that every build server has it.
 const REQUIRED: [&str; 4] = ["helm", "kubectl", "kubernetes-validate", "hadolint"];

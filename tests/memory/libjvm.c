@@ -1,4 +1,4 @@
-/* A process that claims to be a JVM: exports of libjvm.so that lead where FAKE says. Compiled by tests/memory.rs. */
+/* A process that claims to be a JVM: exports of libjvm.so that lead where FAKE says. Compiled by tests/jvm/memory.rs. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stddef.h>

@@ -15,6 +15,7 @@ pub mod jvm;
 pub mod native;
 pub mod otlp;
 pub mod prometheus;
+pub mod region_builder;
 pub mod regions;
 pub mod site;
 

@@ -1,0 +1,168 @@
+//! Pages and families as Prometheus text and OpenMetrics.
+
+use std::sync::Arc;
+
+use hotspot_exporter::exposition::{Format, Page, Series, finish, write_families, write_page};
+use hotspot_exporter::formula::{CellId, Formula, Scale, Since, Source};
+use hotspot_exporter::mapping::Planned;
+use hotspot_exporter::metric::{Family, Histogram, Kind, Labels, Value};
+
+fn family(name: &str, unit: &str, kind: Kind) -> Arc<Family> {
+    Arc::new(Family { name: name.into(), unit: unit.into(), kind, help: "Says \"what\"\nit \\ is.".into() })
+}
+
+/// A JVM whose words are these, and whether it is up.
+struct Words(Vec<i64>, bool);
+
+impl Source for Words {
+    fn word(&self, index: u32) -> Option<i64> {
+        self.0.get(index as usize).copied()
+    }
+
+    fn cell(&self, _: CellId) -> Option<Value> {
+        None
+    }
+
+    fn is_up(&self) -> Option<bool> {
+        Some(self.1)
+    }
+
+    fn created(&self, since: Since) -> Option<f64> {
+        (since == Since::Start).then_some(1_795_339_828.5)
+    }
+}
+
+fn print(page: &Page, format: Format, jvms: &[Words]) -> String {
+    let mut out = Vec::new();
+    write_page(page, format, |target| &jvms[target as usize], &mut out);
+    finish(format, &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn series_of_a_family_stand_together_and_absent_ones_leave_no_trace() {
+    let (used, up) = (family("jvm.memory.used", "By", Kind::UpDownCounter), family("jvm.up", "", Kind::Gauge));
+    let gone = family("jvm.gone", "", Kind::Gauge);
+    let apps = ["a", "b"].map(|app| Labels::new([("app", app)]));
+    let pool = Arc::new(Labels::new([("jvm.memory.pool.name", "G1 \"Old\"\\\nGen")]));
+    let none = Arc::new(Labels::default());
+    let (word, missing) = (Formula::Word(0, Scale::One), Formula::Word(9, Scale::One));
+    let one =
+        |labels: &Arc<Labels>, formula| -> Arc<[Planned]> { [Planned { labels: Arc::clone(labels), formula }].into() };
+    let lists = [(&used, one(&pool, word)), (&gone, one(&none, missing)), (&up, one(&none, Formula::Up))];
+    let series = (0..2).flat_map(|target| lists.iter().map(move |(family, list)| Series { family, target, list }));
+    let page = Page::new(apps.into(), series);
+    let jvms = [Words(vec![9_007_199_254_740_993], true), Words(vec![], false)];
+    let expected = r#"# HELP jvm_memory_used_bytes Says "what"\nit \\ is.
+# TYPE jvm_memory_used_bytes gauge
+jvm_memory_used_bytes{app="a",jvm_memory_pool_name="G1 \"Old\"\\\nGen"} 9007199254740993
+# HELP jvm_up Says "what"\nit \\ is.
+# TYPE jvm_up gauge
+jvm_up{app="a"} 1
+jvm_up{app="b"} 0
+"#;
+    assert_eq!(print(&page, Format::Text, &jvms), expected);
+    let open = print(&page, Format::OpenMetrics, &jvms);
+    assert!(open.starts_with("# HELP jvm_memory_used_bytes Says \\\"what\\\"\\nit \\\\ is.\n"), "{open}");
+    assert!(open.contains("\n# UNIT jvm_memory_used_bytes bytes\n"), "{open}");
+    assert!(open.ends_with("jvm_up{app=\"b\"} 0\n# EOF\n"), "{open}");
+}
+
+#[test]
+fn counters_and_information_are_named_as_each_format_wants() {
+    let none = Labels::default();
+    let version = Labels::new([("version", "25")]);
+    let families = [
+        (
+            Family { help: "".into(), ..(*family("jvm.class.loaded", "{class}", Kind::Counter)).clone() },
+            vec![(none.clone(), Value::Int(3))],
+        ),
+        ((*family("jvm.runtime", "", Kind::Info)).clone(), vec![(version, Value::Int(1))]),
+    ];
+    let print = |format| {
+        let mut out = Vec::new();
+        assert_eq!(write_families(&families, format, &mut out), 2);
+        String::from_utf8(out).unwrap()
+    };
+    let text = print(Format::Text);
+    assert!(text.contains("# TYPE jvm_class_loaded_total counter\njvm_class_loaded_total 3\n"), "{text}");
+    assert!(text.contains("# TYPE jvm_runtime_info gauge\njvm_runtime_info{version=\"25\"} 1\n"), "{text}");
+    let open = print(Format::OpenMetrics);
+    assert!(open.contains("# TYPE jvm_class_loaded counter\njvm_class_loaded_total 3\n"), "{open}");
+    assert!(open.contains("# TYPE jvm_runtime info\njvm_runtime_info{version=\"25\"} 1\n"), "{open}");
+}
+
+#[test]
+fn openmetrics_tells_when_cumulative_series_began() {
+    let (loaded, count) = (family("jvm.class.loaded", "", Kind::Counter), family("jvm.class.count", "", Kind::Gauge));
+    let labels = Arc::new(Labels::default());
+    let word = Formula::Word(0, Scale::One);
+    let list: Arc<[Planned]> = [Planned { labels, formula: word }].into();
+    let series = [&loaded, &count].map(|family| Series { family, target: 0, list: &list });
+    let page = Page::new(vec![Labels::new([("app", "a{b} ")])], series.into_iter());
+    let open = print(&page, Format::OpenMetrics, &[Words(vec![7], true)]);
+    let expected =
+        "jvm_class_loaded_total{app=\"a{b} \"} 7\njvm_class_loaded_created{app=\"a{b} \"} 1795339828.5\n# EOF\n";
+    assert!(open.ends_with(expected), "{open}");
+    assert_eq!(open.matches("_created").count(), 1, "{open}");
+    assert!(!print(&page, Format::Text, &[Words(vec![7], true)]).contains("_created"));
+}
+
+#[test]
+fn distributions_are_cumulative_and_summaries_have_two_lines() {
+    let histogram = Histogram { bounds: [0.01, 1.0].into(), counts: vec![2, 0, 1], sum: 3.5, ..Histogram::default() };
+    let families = [
+        (
+            (*family("jvm.gc.duration", "s", Kind::Histogram)).clone(),
+            vec![(Labels::new([("gc", "G1")]), Value::Histogram(Arc::new(histogram)))],
+        ),
+        (
+            (*family("gc", "s", Kind::Summary)).clone(),
+            vec![(Labels::default(), Value::Summary { count: 2, sum: 0.25 })],
+        ),
+    ];
+    let mut out = Vec::new();
+    assert_eq!(write_families(&families, Format::Text, &mut out), 7);
+    let lines: Vec<_> = std::str::from_utf8(&out).unwrap().lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(
+        lines,
+        [
+            r#"jvm_gc_duration_seconds_bucket{gc="G1",le="0.01"} 2"#,
+            r#"jvm_gc_duration_seconds_bucket{gc="G1",le="1.0"} 2"#,
+            r#"jvm_gc_duration_seconds_bucket{gc="G1",le="+Inf"} 3"#,
+            r#"jvm_gc_duration_seconds_count{gc="G1"} 3"#,
+            r#"jvm_gc_duration_seconds_sum{gc="G1"} 3.5"#,
+            "gc_seconds_count 2",
+            "gc_seconds_sum 0.25",
+        ]
+    );
+}
+
+#[test]
+fn a_value_that_does_not_fit_its_family_is_left_out() {
+    let families = [
+        ((*family("a", "", Kind::Histogram)).clone(), vec![(Labels::default(), Value::Int(1))]),
+        ((*family("b", "", Kind::Gauge)).clone(), vec![(Labels::default(), Value::Summary { count: 1, sum: 1.0 })]),
+    ];
+    let mut out = Vec::new();
+    assert_eq!(write_families(&families, Format::Text, &mut out), 0);
+    assert_eq!(String::from_utf8(out).unwrap(), "");
+}
+
+#[test]
+fn numbers_are_the_shortest_that_read_back() {
+    let values = [
+        (1e21, "1e+21"),
+        (0.1, "0.1"),
+        (f64::NAN, "NaN"),
+        (f64::INFINITY, "+Inf"),
+        (f64::NEG_INFINITY, "-Inf"),
+        (0.000_282_52, "0.00028252"),
+    ];
+    for (value, expected) in values {
+        let families = [((*family("x", "", Kind::Gauge)).clone(), vec![(Labels::default(), Value::Float(value))])];
+        let mut out = Vec::new();
+        write_families(&families, Format::Text, &mut out);
+        assert!(String::from_utf8(out).unwrap().ends_with(&format!("\nx {expected}\n")), "{value} as {expected}");
+    }
+}

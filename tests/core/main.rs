@@ -1,0 +1,23 @@
+//! What needs no JVM: the library and the program over recorded regions and processes that imitate JVMs.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod cli;
+mod decode;
+mod exposition;
+mod faults;
+mod golden;
+mod hostile;
+mod otlp_faults;
+mod otlp_messages;
+mod page;
+mod protobuf;
+mod reference;
+mod region;
+mod roster;
+mod server;
+mod service;
+mod web;

@@ -1,0 +1,164 @@
+//! `docs/metrics.md` is what the shipped rules make. `UPDATE_GOLDEN=1 cargo test --test core reference` writes it anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+
+use crate::support::package;
+use crate::support::regions::fixture;
+use hotspot_exporter::config::{self, Limits, Overrides};
+use hotspot_exporter::discovery::Reason;
+use hotspot_exporter::formula::Formula;
+use hotspot_exporter::hotspot::Fact;
+use hotspot_exporter::mapping::{Profile, Words, sources};
+use hotspot_exporter::metric::{Family, Kind, Value, label_name};
+use hotspot_exporter::perfdata::Image;
+use hotspot_exporter::telemetry::SelfMetrics;
+use regex::Regex;
+
+/// What stands above the tables.
+const HEAD: &str = "\
+# Metrics
+
+Every metric of the shipped profiles, made from their rules by `tests/core/reference.rs`; change the rules, not this page.
+Every series also has the labels `app` and `slot`, and those of its root's path. A metric is absent where the JVM does
+not publish what it is made of. Counters are shown with `_total`, histograms and summaries without their suffixes.
+
+The facts in the last column are what rules name as `source:`; `hotspot-exporter explain PID` tells for a running JVM
+which it has, from which counters, and why others are absent.
+";
+
+/// One fact of every source, with its labels' names as values.
+fn facts() -> Vec<Fact> {
+    let value = Formula::Constant(Value::Int(1));
+    sources()
+        .map(|source| Fact {
+            source: source.name,
+            labels: source.labels.iter().map(|label| (*label, format!("<{label}>").into())).collect(),
+            kind: source.kind,
+            unit: source.unit,
+            formula: value.clone(),
+        })
+        .collect()
+}
+
+/// What of a profile one fact becomes.
+fn row(profile: &Profile, image: &Image, fact: &Fact) -> Option<(String, String)> {
+    let limits = Limits::default();
+    let plan = profile.plan(image, std::slice::from_ref(fact), &limits, &mut Words::default());
+    let (family, planned) = plan.series().next()?;
+    let labels: Vec<String> = planned.labels.iter().map(|(name, _)| format!("`{}`", label_name(name))).collect();
+    let (name, kind) = printed(family);
+    let help = family.help.replace('|', "\\|");
+    Some((name.clone(), format!("| `{name}` | {kind} | {} | {help} | `{}` |\n", labels.join(", "), fact.source)))
+}
+
+/// The name in Prometheus, and the type there.
+fn printed(family: &Family) -> (String, &'static str) {
+    let name = family.prometheus();
+    match family.kind {
+        Kind::Counter => (name + "_total", "counter"),
+        Kind::Histogram => (name, "histogram"),
+        Kind::Summary => (name, "summary"),
+        Kind::Gauge | Kind::UpDownCounter | Kind::Info => (name, "gauge"),
+    }
+}
+
+fn table(profile: &Profile, image: &Image, out: &mut String) {
+    writeln!(out, "\n## Profile `{}`\n\n{}\n", profile.name, profile.help).unwrap();
+    out.push_str("| metric | type | labels | meaning | fact |\n|---|---|---|---|---|\n");
+    let rows: BTreeMap<_, _> = facts().iter().filter_map(|fact| row(profile, image, fact)).collect();
+    rows.values().for_each(|row| out.push_str(row));
+}
+
+/// The exporter's own metrics, as they are before anything happened.
+fn own(out: &mut String) {
+    out.push_str("\n## The exporter's own metrics\n\nThey stand on the default profile's page.\n\n");
+    out.push_str("| metric | type | labels | meaning |\n|---|---|---|---|\n");
+    let telemetry = SelfMetrics::new(hotspot_exporter::app::vocabulary());
+    telemetry.reloaded(hotspot_exporter::telemetry::ReloadOutcome::Success);
+    telemetry.web_reloaded(hotspot_exporter::telemetry::ReloadOutcome::Success);
+    telemetry.scanned(std::time::Duration::ZERO, &BTreeMap::new(), &BTreeMap::new(), &BTreeMap::new());
+    telemetry.scraped("otel", 200);
+    telemetry.exposed("otel", std::time::Duration::ZERO);
+    telemetry.set_samples("otel", 0);
+    let mut families = telemetry.families();
+    families.extend(hotspot_exporter::telemetry::sampler(0, 0, 0));
+    families.push(hotspot_exporter::telemetry::nmt_failures(&[("no_socket", 0)]));
+    families.extend(hotspot_exporter::otlp::Statistics::default().families());
+    for (family, series) in families {
+        let labels =
+            series.first().map(|(labels, _)| labels.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>());
+        let (name, kind) = printed(&family);
+        let labels = match &*name {
+            // What a build does not know is left out there.
+            "hotspot_exporter_build_info" => "`version`, `revision`, `rustc`".to_owned(),
+            _ => labels.unwrap_or_default().join(", "),
+        };
+        writeln!(out, "| `{name}` | {kind} | {labels} | {} |", family.help).unwrap();
+    }
+}
+
+/// Every cell of code in the pages' tables and texts that names a metric of ours.
+fn names(text: &str) -> BTreeSet<String> {
+    let name = Regex::new(r"\b(?:jvm|process|hotspot_exporter)_[a-z0-9_]*[a-z0-9]\b").unwrap();
+    name.find_iter(text).map(|found| found.as_str().to_owned()).collect()
+}
+
+/// The label names and the suffixes that series of a known metric have.
+fn is_known(name: &str, page: &str) -> bool {
+    let stem = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
+    [name, stem].iter().any(|name| page.contains(&format!("`{name}`")))
+}
+
+#[test]
+fn pages_name_metrics_that_exist() {
+    let read = |path: &str| fs::read_to_string(package().join(path)).unwrap();
+    let page = read("docs/metrics.md");
+    let migration = read("docs/migration.md");
+    let mut texts: Vec<(&str, String)> = Vec::new();
+    // Of a table's row, the new name.
+    let rows = migration.lines().filter(|line| line.starts_with("| `"));
+    texts.push(("docs/migration.md", rows.filter_map(|row| row.split(" | ").nth(1)).collect::<Vec<_>>().join("\n")));
+    for path in ["docs/troubleshooting.md", "docs/dashboards.md"] {
+        texts.push((path, read(path)));
+    }
+    let runbooks = fs::read_dir(package().join("docs/runbooks")).unwrap();
+    texts.extend(runbooks.map(|entry| ("docs/runbooks", fs::read_to_string(entry.unwrap().path()).unwrap())));
+    for (path, text) in texts {
+        let unknown: Vec<String> = names(&text).into_iter().filter(|name| !is_known(name, &page)).collect();
+        // Without `app`, these are the exporter's own.
+        assert!(unknown.iter().all(|name| name == "process_"), "{path} names {unknown:?}");
+    }
+}
+
+#[test]
+fn every_reason_has_its_remedy() {
+    let page = fs::read_to_string(package().join("docs/troubleshooting.md")).unwrap();
+    for reason in Reason::ALL {
+        assert!(page.contains(&format!("`{reason}`")), "docs/troubleshooting.md lacks {reason}");
+    }
+}
+
+#[test]
+fn the_reference_is_what_the_rules_make() {
+    let bytes = fs::read(fixture("jdk25-G1")).unwrap();
+    let image = Image::decode(bytes).unwrap();
+    let mut page = HEAD.to_owned();
+    let file = "profiles: [otel, client_java]\n";
+    let read = |_: &std::path::Path| Ok::<_, std::io::Error>(file.to_owned());
+    let config = config::load(Some("reference.yaml".as_ref()), &Overrides::default(), &read).unwrap();
+    for profile in &config.profiles {
+        table(profile, &image, &mut page);
+    }
+    page.push_str("\nThe profile `raw` has every counter under its own name: `hsperf_` and the counter's name.\n");
+    own(&mut page);
+    let path = package().join("docs/metrics.md");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&path, &page).unwrap();
+        return;
+    }
+    let kept = fs::read_to_string(&path).unwrap_or_default();
+    let differs = page.lines().zip(kept.lines()).find(|(one, other)| one != other);
+    assert!(page == kept, "docs/metrics.md is old: UPDATE_GOLDEN=1 cargo test --test core reference\n{differs:#?}");
+}

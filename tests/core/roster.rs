@@ -1,0 +1,410 @@
+//! Lives of JVMs from scan to scan: each named state, restart, replacement, end. The JVMs are files that this test
+//! writes and keeps open for writing, as a JVM does, in directories of its own.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::support::{ensure, wait_for};
+use hotspot_exporter::config::{self, Config, Enabled, Overrides};
+use hotspot_exporter::discovery::{Reason, Scanner};
+use hotspot_exporter::formula::{BoardId, Source};
+use hotspot_exporter::perfdata::{Access, Image, Region, Writer};
+use hotspot_exporter::roster::{Boards, Census, Roster, Settings, State, Target};
+use hotspot_exporter::snapshot::{Board, Snapshot};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+
+#[derive(Debug)]
+struct NoBoards;
+
+impl Boards for NoBoards {
+    fn attach(&mut self, _: &Target, _: &Image) -> Vec<(BoardId, Arc<dyn Board>)> {
+        Vec::new()
+    }
+}
+
+/// A directory that is some JVM's `/tmp`, scanned without /proc.
+struct Host {
+    tmp: PathBuf,
+    scanner: Scanner,
+    census: Census,
+}
+
+impl Host {
+    fn new(tmp: &Path) -> Self {
+        Self::with(tmp, |_| {})
+    }
+
+    fn with(tmp: &Path, change: impl FnOnce(&mut Config)) -> Self {
+        let folder = tmp.join("hsperfdata_tester");
+        fs::create_dir_all(&folder).unwrap();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+        let overrides =
+            Overrides { roots: vec![tmp.display().to_string()], procfs: Some(None), ..Overrides::default() };
+        let mut config = config::load(None, &overrides, &|path| fs::read_to_string(path)).unwrap();
+        assert_eq!(config.discovery.procfs.enabled, Enabled::No);
+        change(&mut config);
+        let settings = Settings {
+            access: config.discovery.access,
+            limits: config.limits.clone(),
+            profiles: config.profiles.clone(),
+            properties: config.identity.properties.clone(),
+        };
+        Self {
+            tmp: tmp.to_owned(),
+            scanner: Scanner::new(&config.discovery),
+            census: Census::new(settings, Box::new(NoBoards)),
+        }
+    }
+
+    fn scan(&mut self) -> Arc<Roster> {
+        let census = &self.census;
+        let scan = self.scanner.scan(&|id| census.follows(id));
+        self.census.update(scan)
+    }
+
+    fn path(&self, pid: i32) -> PathBuf {
+        self.tmp.join("hsperfdata_tester").join(pid.to_string())
+    }
+
+    /// A JVM of that pid whose region holds these bytes.
+    fn start(&self, pid: i32, bytes: &[u8]) -> Jvm {
+        let path = self.path(pid);
+        let _ = fs::remove_file(&path);
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        file.write_all_at(bytes, 0).unwrap();
+        let unwritten = Unwritten(Some(File::open(&path).unwrap()));
+        Jvm { path, file, _unwritten: unwritten }
+    }
+}
+
+/// A running JVM, as far as its region tells. Dropped, it was killed: the file stays, its writer is gone.
+struct Jvm {
+    path: PathBuf,
+    /// Closed before the other handle asks for writers: fields are dropped in this order.
+    file: File,
+    _unwritten: Unwritten,
+}
+
+/// A region that nobody writes once this is dropped. A program that another test starts holds this process's files, too,
+/// until it runs.
+struct Unwritten(Option<File>);
+
+impl Drop for Unwritten {
+    fn drop(&mut self) {
+        // What is no region has no JVM whose end can be asked for.
+        let Ok(region) = Region::open(self.0.take().unwrap(), Access::Pread) else { return };
+        wait_for("the region's last writer to close it", || {
+            ensure(region.writer() != Writer::Present, "somebody has it open for writing")
+        });
+    }
+}
+
+impl Jvm {
+    fn write(&self, bytes: &[u8], at: u64) {
+        self.file.write_all_at(bytes, at).unwrap();
+    }
+
+    /// An orderly end: the file is removed.
+    fn exit(self) {
+        fs::remove_file(&self.path).unwrap();
+    }
+}
+
+fn fixture(name: &str) -> Vec<u8> {
+    fs::read(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/perfdata").join(name)).unwrap()
+}
+
+/// The same JVM, started at another time.
+fn born(bytes: &[u8], birth: i64) -> Vec<u8> {
+    let image = Image::decode(bytes.to_vec()).unwrap();
+    let at = image.entry("sun.rt.createVmBeginTime").unwrap().offset as usize;
+    let mut bytes = bytes.to_vec();
+    bytes[at..at + 8].copy_from_slice(&birth.to_ne_bytes());
+    bytes
+}
+
+fn offset(bytes: &[u8], name: &str) -> u64 {
+    Image::decode(bytes.to_vec()).unwrap().entry(name).unwrap().offset.into()
+}
+
+fn states(roster: &Roster) -> Vec<State> {
+    roster.targets.iter().map(|target| target.state).collect()
+}
+
+fn reasons(roster: &Roster) -> Vec<Reason> {
+    roster.refusals.iter().map(|refusal| refusal.reason).collect()
+}
+
+fn snapshot(roster: &Arc<Roster>) -> Snapshot {
+    Snapshot::take(Arc::clone(roster), Instant::now() + Duration::from_secs(60))
+}
+
+/// Leases tell the truth on these file systems only; elsewhere the tests of this file cannot imitate a JVM.
+fn tmp() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+#[test]
+fn a_jvm_is_served_from_its_first_scan_to_its_exit() {
+    let folder = tmp();
+    let mut host = Host::new(folder.path());
+    assert_eq!(states(&host.scan()), []);
+    let jvm = host.start(4711, &fixture("jdk17-G1.hsperfdata"));
+    let roster = host.scan();
+    assert_eq!(states(&roster), [State::Mapped]);
+    let target = &roster.targets[0];
+    assert_eq!((&*target.app, target.slot, target.vpid, &*target.user), ("Alloc", 0, 4711, "tester"));
+    assert!(!target.plans[0].families.is_empty());
+    assert_eq!(snapshot(&roster).of(0).is_up(), Some(true));
+
+    let again = host.scan();
+    assert!(Arc::ptr_eq(&again.targets[0], target), "nothing changed, nothing is made anew");
+    assert!(Arc::ptr_eq(&again.pages[0].1, &roster.pages[0].1));
+
+    jvm.exit();
+    let snapshot = snapshot(&again);
+    assert!(snapshot.of(0).is_gone(), "an exit is seen by the next scrape, before any scan");
+    assert!(snapshot.outdated);
+    assert_eq!((states(&host.scan()), reasons(&host.scan())), (vec![], vec![]));
+}
+
+#[test]
+fn a_killed_jvm_is_gone_and_its_file_is_stale() {
+    let folder = tmp();
+    let mut host = Host::new(folder.path());
+    let jvm = host.start(1, &fixture("jdk25-Z.hsperfdata"));
+    assert_eq!(states(&host.scan()), [State::Mapped]);
+    drop(jvm);
+    let roster = host.scan();
+    assert_eq!(states(&roster), []);
+    assert_eq!(reasons(&host.scan()), [Reason::Stale]);
+}
+
+#[test]
+fn a_region_is_starting_until_its_jvm_can_be_named() {
+    let whole = fixture("jdk17-Serial.hsperfdata");
+    let folder = tmp();
+    let mut host = Host::new(folder.path());
+    let jvm = host.start(1, b"");
+    let starting = |host: &mut Host, what: &str| {
+        let roster = host.scan();
+        assert_eq!((states(&roster), roster.count(State::Starting)), (vec![], 1), "{what}");
+        assert_eq!(roster.starting[0].vpid, 1, "{what}");
+        assert_eq!(reasons(&roster), [], "{what}");
+    };
+    starting(&mut host, "size 0");
+    jvm.file.set_len(whole.len() as u64).unwrap();
+    starting(&mut host, "magic 0");
+    let mut early = whole.clone();
+    early[7] = 0;
+    jvm.write(&early[..32], 0);
+    starting(&mut host, "accessible 0 and no entries");
+    jvm.write(&early[32..], 32);
+    starting(&mut host, "accessible 0");
+
+    // JDK 17 and later are accessible seconds before the constants that name them appear (a slow agent).
+    let command = offset(&whole, "sun.rt.javaCommand");
+    let entries = Image::decode(whole.clone()).unwrap().entries.list;
+    let late = entries.iter().position(|entry| &*entry.name == "sun.os.hrt.frequency").unwrap();
+    let mut prefix = whole.clone();
+    prefix[28..32].copy_from_slice(&i32::try_from(late).unwrap().to_ne_bytes());
+    let end = offset(&whole, "sun.rt.createVmEndTime") as usize;
+    prefix[end..end + 8].fill(0);
+    assert!(command > 0);
+    jvm.write(&prefix, 0);
+    starting(&mut host, "late constants");
+    // The times of the start come last of all.
+    let mut nearly = whole.clone();
+    for name in ["sun.rt.createVmBeginTime", "sun.rt.createVmEndTime"] {
+        let at = offset(&whole, name) as usize;
+        nearly[at..at + 8].fill(0);
+    }
+    jvm.write(&nearly, 0);
+    starting(&mut host, "no time of its start");
+
+    jvm.write(&whole, 0);
+    assert_eq!(states(&host.scan()), [State::Mapped]);
+}
+
+#[test]
+fn an_unlinked_jvm_is_served_on() {
+    let folder = tmp();
+    let mut host = Host::new(folder.path());
+    let jvm = host.start(7, &fixture("jdk21-G1.hsperfdata"));
+    host.scan();
+    fs::remove_file(&jvm.path).unwrap();
+    let roster = host.scan();
+    assert_eq!(states(&roster), [State::Unlinked]);
+    assert_eq!(snapshot(&roster).of(0).is_up(), Some(true));
+    drop(jvm);
+    assert!(snapshot(&roster).of(0).is_gone(), "unlinked and without a writer is ended");
+    assert_eq!(states(&host.scan()), []);
+}
+
+#[test]
+fn a_restart_with_the_same_pid_is_a_new_incarnation_in_the_same_slot() {
+    let bytes = fixture("jdk17-G1.hsperfdata");
+    let folder = tmp();
+    let mut host = Host::new(folder.path());
+    let old = host.start(1, &bytes);
+    let before = Arc::clone(&host.scan().targets[0]);
+    drop(old);
+    let _new = host.start(1, &born(&bytes, 1_800_000_000_000));
+    let first = host.scan();
+    let roster = if first.targets.is_empty() { host.scan() } else { first };
+    assert_eq!(states(&roster), [State::Mapped]);
+    let after = &roster.targets[0];
+    assert_ne!(after.incarnation, before.incarnation);
+    assert_eq!((after.slot, &after.identity), (before.slot, &before.identity), "its series go on");
+    assert_eq!(after.incarnation.birth, 1_800_000_000_000);
+}
+
+#[test]
+fn a_jvm_that_takes_the_file_over_in_place_is_a_new_incarnation() {
+    let bytes = fixture("jdk17-G1.hsperfdata");
+    let folder = tmp();
+    let mut host = Host::new(folder.path());
+    let jvm = host.start(1, &bytes);
+    let roster = host.scan();
+    jvm.file.set_len(0).unwrap();
+    jvm.file.set_len(bytes.len() as u64).unwrap();
+    jvm.write(&born(&bytes, 1_800_000_000_000), 0);
+    let during = snapshot(&roster);
+    assert_eq!(
+        (during.of(0).is_up(), during.of(0).is_gone()),
+        (None, true),
+        "no value of the new JVM under the old one's name"
+    );
+    let ended = host.scan();
+    assert!(ended.unsettled || !ended.targets.is_empty(), "the next scan comes at once");
+    let after = host.scan();
+    assert_eq!(after.targets[0].incarnation.birth, 1_800_000_000_000);
+    assert_eq!(after.targets[0].incarnation.region, roster.targets[0].incarnation.region);
+}
+
+#[test]
+fn entries_that_come_later_are_served_from_the_next_scan() {
+    let whole = fixture("jdk17-G1.hsperfdata");
+    let entries = Image::decode(whole.clone()).unwrap().entries.list;
+    let mut early = whole.clone();
+    early[28..32].copy_from_slice(&i32::try_from(entries.len() - 20).unwrap().to_ne_bytes());
+    let folder = tmp();
+    let mut host = Host::with(folder.path(), |_| {});
+    let jvm = host.start(1, &early);
+    let before = host.scan();
+    assert_eq!(states(&before), [State::Mapped]);
+    jvm.write(&whole, 0);
+    let between = snapshot(&before);
+    assert_eq!(between.of(0).is_up(), Some(true), "known counters keep their places");
+    assert!(between.outdated);
+    let after = host.scan();
+    assert!(!Arc::ptr_eq(&after.targets[0], &before.targets[0]));
+    assert_eq!(after.targets[0].slot, before.targets[0].slot);
+}
+
+#[test]
+fn jvms_of_one_app_have_slots_and_free_ones_are_taken_again() {
+    let bytes = fixture("jdk11-Parallel.hsperfdata");
+    let folder = tmp();
+    let mut host = Host::new(folder.path());
+    let slots = |roster: &Roster| {
+        let mut slots: Vec<_> = roster.targets.iter().map(|target| (target.vpid, target.slot)).collect();
+        slots.sort_unstable();
+        slots
+    };
+    let _a = host.start(30, &born(&bytes, 1000));
+    let b = host.start(20, &born(&bytes, 2000));
+    let _c = host.start(10, &born(&bytes, 3000));
+    assert_eq!(slots(&host.scan()), [(10, 2), (20, 1), (30, 0)], "in the order in which they started");
+    b.exit();
+    assert_eq!(slots(&host.scan()), [(10, 2), (30, 0)]);
+    let _d = host.start(40, &born(&bytes, 4000));
+    assert_eq!(slots(&host.scan()), [(10, 2), (30, 0), (40, 1)]);
+}
+
+#[test]
+fn one_bad_file_does_not_touch_the_others() {
+    let folder = tmp();
+    let mut host = Host::with(folder.path(), |config| config.limits.max_jvms = 2);
+    let _good = host.start(1, &fixture("jdk17-G1.hsperfdata"));
+    let _text = host.start(2, &[b'x'; 4096]);
+    let roster = host.scan();
+    assert_eq!(states(&roster), [State::Mapped]);
+    assert_eq!(reasons(&roster), [Reason::NotPerfdata]);
+    assert!(roster.refusals[0].detail.contains("expected magic"), "{}", roster.refusals[0].detail);
+
+    let mut old = fixture("jdk17-G1.hsperfdata");
+    old[5] = 1;
+    let _old = host.start(2, &old);
+    assert_eq!(reasons(&host.scan()), [Reason::UnsupportedVersion]);
+
+    let _second = host.start(2, &fixture("jdk21-Z.hsperfdata"));
+    let _third = host.start(3, &fixture("jdk21-Z.hsperfdata"));
+    let roster = host.scan();
+    assert_eq!(states(&roster).len(), 2);
+    assert_eq!(reasons(&roster), [Reason::TooMany]);
+    assert!(roster.refusals[0].detail.contains("limits.max_jvms"), "{}", roster.refusals[0].detail);
+}
+
+/// A file system whose leases are not trusted, so that only the heartbeat is left to ask.
+struct Ramfs(tempfile::TempDir);
+
+impl Ramfs {
+    fn mount() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        // Without a child, which would hold open what the other tests have just let go of.
+        if mount("none", folder.path(), "ramfs", MountFlags::empty(), None).is_ok() {
+            return Some(Self(folder));
+        }
+        println!("SKIP: mounting a ramfs needs root");
+        None
+    }
+}
+
+impl Drop for Ramfs {
+    fn drop(&mut self) {
+        let _ = unmount(self.0.path(), UnmountFlags::DETACH);
+    }
+}
+
+#[test]
+fn a_heartbeat_that_stands_still_is_stalled() {
+    let Some(ramfs) = Ramfs::mount() else { return };
+    let bytes = fixture("jdk17-G1.hsperfdata");
+    let mut host = Host::new(ramfs.0.path());
+    let jvm = host.start(1, &bytes);
+    let ticks = offset(&bytes, "sun.os.hrt.ticks");
+    assert_eq!(states(&host.scan()), [State::Mapped]);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while states(&host.scan()) != [State::Stalled] {
+        assert!(Instant::now() < deadline, "never stalled");
+        std::thread::yield_now();
+    }
+    let roster = host.scan();
+    let view = snapshot(&roster);
+    assert_eq!(view.of(0).is_up(), Some(false), "known, and not up");
+    jvm.write(&i64::MAX.to_ne_bytes(), ticks);
+    assert_eq!(states(&host.scan()), [State::Mapped], "it beats again");
+    fs::remove_file(&jvm.path).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !host.scan().targets.is_empty() {
+        assert!(Instant::now() < deadline, "without a name and without a beat it is ended");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_jvm_of_which_nothing_can_be_asked_is_unconfirmed() {
+    let Some(ramfs) = Ramfs::mount() else { return };
+    let mut host = Host::new(ramfs.0.path());
+    let jvm = host.start(1, &fixture("jdk25-G1.hsperfdata"));
+    let roster = host.scan();
+    assert_eq!(states(&roster), [State::Unconfirmed]);
+    assert_eq!(snapshot(&roster).of(0).is_up(), Some(true));
+    jvm.exit();
+    assert_eq!(states(&host.scan()), []);
+}

@@ -1,0 +1,15 @@
+//! The exporter beside real JVMs, and real programs that take what it serves and sends.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod discovery;
+mod live;
+mod memory;
+mod native;
+mod nmt;
+mod otlp_collector;
+mod prometheus;
+mod sampler;

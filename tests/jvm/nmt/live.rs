@@ -1,0 +1,123 @@
+//! Real JVMs that answer.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use hotspot_exporter::config::{Nmt, NmtMode};
+use hotspot_exporter::formula::Formula;
+use hotspot_exporter::hotspot::NmtSetting;
+use hotspot_exporter::metric::Value;
+use hotspot_exporter::nmt::summary::Category;
+use hotspot_exporter::nmt::{Answer, Poller, State, Summary, parse};
+use hotspot_exporter::snapshot::Board;
+
+use crate::nmt::jvm::{Java, Jvm, Place, javas};
+use crate::nmt::{ask_once, summary, wait_for};
+
+const LISTENING: [&str; 2] = ["-XX:NativeMemoryTracking=summary", "-XX:+StartAttachListener"];
+
+fn by_name(summary: Summary) -> BTreeMap<Box<str>, Category> {
+    summary.categories.into_iter().map(|category| (category.name.clone(), category)).collect()
+}
+
+/// What the JDK's own tool prints, run where the JVM's `/tmp` is.
+fn jcmd(java: &Java, pid: i32) -> Summary {
+    let sibling = java.binary.with_file_name("jcmd");
+    let tool = if sibling.exists() { sibling.as_path() } else { Path::new("jcmd") };
+    let mut command = Command::new("nsenter");
+    command.args(["--mount", &format!("--target={pid}")]).arg(tool).arg(pid.to_string());
+    let output = command.args(["VM.native_memory", "summary", "scale=b"]).output().unwrap();
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    match parse(&text) {
+        Answer::Summary(summary) => *summary,
+        other => panic!("jcmd printed {other:?}: {text}"),
+    }
+}
+
+#[test]
+fn categories_that_do_not_move_equal_those_of_jcmd() {
+    for java in javas() {
+        let mut jvm = Jvm::start(&java, Place::default(), &LISTENING);
+        let target = jvm.target();
+        let ask = || summary(ask_once(&target, NmtMode::Passive));
+        let first = ask();
+        assert!(first.exact);
+        let sum: u64 = first.categories.iter().map(|category| category.committed).sum();
+        assert_eq!(sum, first.total.committed, "JDK {}", java.feature);
+
+        // A compiler that works in between takes memory and gives it back, so that a category may only seem to stand
+        // still.
+        wait_for(&format!("JDK {} and jcmd to agree", java.feature), || {
+            let (before, theirs, after) = (by_name(ask()), by_name(jcmd(&java, jvm.vpid)), by_name(ask()));
+            // The command's own text is in Serviceability, its reply in Internal, the headers of both in the tracking
+            // itself, and jcmd words the command otherwise.
+            let still: Vec<_> = before
+                .values()
+                .filter(|category| after.get(&category.name) == Some(category))
+                .filter(|category| !["Serviceability", "Internal", "Native Memory Tracking"].contains(&&*category.name))
+                .collect();
+            assert_eq!(before["Java Heap"].reserved, 32 << 20);
+            still.len() >= 8 && still.iter().all(|category| theirs.get(&category.name) == Some(*category))
+        });
+        jvm.assert_unharmed();
+    }
+}
+
+#[test]
+fn a_jvm_of_another_user_is_asked_as_that_user() {
+    for java in javas() {
+        for mode in [NmtMode::Passive, NmtMode::Active] {
+            let flags = if mode == NmtMode::Active { &LISTENING[..1] } else { &LISTENING[..] };
+            let mut jvm = Jvm::start(&java, Place { nobody: true, ..Place::default() }, flags);
+            summary(ask_once(&jvm.target(), mode));
+            jvm.assert_unharmed();
+        }
+    }
+}
+
+#[test]
+fn active_mode_starts_the_listener_and_passive_mode_does_not() {
+    for java in javas() {
+        let mut jvm = Jvm::start(&java, Place::default(), &LISTENING[..1]);
+        assert_eq!(ask_once(&jvm.target(), NmtMode::Passive).unwrap_err().reason(), "no_socket");
+        summary(ask_once(&jvm.target(), NmtMode::Active));
+        summary(ask_once(&jvm.target(), NmtMode::Passive));
+        jvm.assert_unharmed();
+    }
+}
+
+#[test]
+fn the_poller_publishes_facts_or_that_tracking_is_off() {
+    for java in javas() {
+        let settings =
+            Nmt { mode: NmtMode::Passive, interval: Duration::from_millis(50), timeout: Duration::from_secs(20) };
+        let poller = Poller::new(settings);
+        let on = Jvm::start(&java, Place::default(), &LISTENING);
+        let off = Jvm::start(&java, Place::default(), &LISTENING[1..]);
+        let mut known = off.target();
+        known.setting = NmtSetting::Off;
+        let watches = [poller.watch(on.target()), poller.watch(off.target()), poller.watch(known)];
+        wait_for("an answer", || watches[0].state() == State::Answering && watches[1].state() == State::NotEnabled);
+        assert_eq!(watches[2].state(), State::NotEnabled);
+
+        let (facts, values) = watches[0].read();
+        for (at, fact) in facts.iter().enumerate() {
+            assert!(matches!(fact.formula, Formula::Cell(cell, _) if cell.index as usize == at));
+        }
+        let sum = |source: &str| {
+            let of = |(fact, value): (&hotspot_exporter::hotspot::Fact, &Option<Value>)| match value {
+                Some(value) if fact.source == source => value.as_f64(),
+                _ => 0.0,
+            };
+            facts.iter().zip(&values).map(of).sum::<f64>()
+        };
+        assert!(sum("nmt.committed") > 32e6);
+        assert_eq!(sum("nmt.committed"), sum("nmt.total_committed"));
+        assert_eq!(sum("nmt.enabled"), 1.0);
+        let (facts, values) = watches[1].read();
+        let enabled = facts.iter().position(|fact| fact.source == "nmt.enabled").unwrap();
+        assert_eq!(values[enabled], Some(Value::Int(0)));
+    }
+}

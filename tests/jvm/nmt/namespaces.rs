@@ -1,0 +1,69 @@
+//! A sidecar: two JVMs, each pid 1 of its own pid and mount namespace, and an exporter with their uid and gid, no
+//! capability, no view of their processes, and their `/tmp` mounted read-only.
+
+use std::path::Path;
+use std::process::Command;
+
+use hotspot_exporter::config::NmtMode;
+use hotspot_exporter::nmt::Answer;
+use serde_json::Value;
+
+use crate::nmt::ask_once;
+use crate::nmt::jvm::{Jvm, NOBODY, Place, javas, plain_target, temporary_directory};
+use crate::support::copy_program;
+
+/// Names the directories to the client below.
+const ROOTS: &str = "NMT_TEST_ROOTS";
+
+const FLAGS: [&str; 2] = ["-XX:NativeMemoryTracking=summary", "-XX:+StartAttachListener"];
+
+#[test]
+fn a_sidecar_without_capabilities_gets_both_tables() {
+    for java in javas() {
+        let place = Place { nobody: true, own_pids: true };
+        let jvms = [Jvm::start(&java, place, &FLAGS), Jvm::start(&java, place, &FLAGS)];
+        let views = [temporary_directory(), temporary_directory()];
+
+        // The client is this program, from where nobody can run it.
+        let program = views[0].path().with_extension("client");
+        copy_program(std::env::current_exe().unwrap(), &program);
+        let script = "mount --bind -o ro \"$1\" \"$2\" && mount --bind -o ro \"$3\" \"$4\" && shift 4 && exec \"$@\"";
+        let mut client = Command::new("unshare");
+        client.args(["--mount", "--pid", "--fork", "--mount-proc", "sh", "-c", script, "sh"]);
+        for (jvm, view) in jvms.iter().zip(&views) {
+            client.args([jvm.tmp.path(), view.path()]);
+        }
+        client.args(["setpriv", "--pdeathsig=KILL", "--reuid=65534", "--regid=65534", "--clear-groups"]);
+        client.args(["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]).arg(&program);
+        client.args(["--exact", "nmt::namespaces::client", "--ignored", "--nocapture"]);
+        client.env(ROOTS, format!("{}\n{}", views[0].path().display(), views[1].path().display()));
+        let output = client.output().unwrap();
+        std::fs::remove_file(&program).unwrap();
+
+        let text = String::from_utf8(output.stdout).unwrap();
+        let tables: Vec<Value> =
+            text.lines().filter(|line| line.starts_with('{')).map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(tables.len(), 2, "{text}{}", String::from_utf8_lossy(&output.stderr));
+        for table in tables {
+            let categories = table["categories"].as_array().unwrap();
+            assert!(categories.len() >= 10, "{table}");
+            let sum: u64 = categories.iter().map(|category| category["committed"].as_u64().unwrap()).sum();
+            assert_eq!(Some(sum), table["total"]["committed"].as_u64());
+        }
+    }
+}
+
+/// Run by the test above in a namespace of its own.
+#[test]
+#[ignore = "the client of another test"]
+fn client() {
+    let roots = std::env::var(ROOTS).unwrap();
+    assert_eq!(rustix::process::geteuid().as_raw(), NOBODY);
+    for root in roots.lines() {
+        assert!(std::fs::write(Path::new(root).join("file"), "").is_err(), "the view is read-only");
+        match ask_once(&plain_target(Path::new(root), 1, NOBODY), NmtMode::Passive) {
+            Ok(Answer::Summary(summary)) => println!("\n{}", serde_json::to_string(&summary).unwrap()),
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Real JVMs that must not be signalled, or cannot answer: none is harmed.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use hotspot_exporter::config::NmtMode;
+use hotspot_exporter::nmt::attach::{Dialect, ask};
+use hotspot_exporter::nmt::{Answer, AttachError};
+use rustix::process::Signal;
+
+use crate::nmt::jvm::{Jvm, Place, javas};
+use crate::nmt::{ask_once, summary};
+
+const TRACKING: &str = "-XX:NativeMemoryTracking=summary";
+
+/// With `-Xrs` SIGQUIT kills. The listener is there from the start, but a cleaner of /tmp may take its socket.
+#[test]
+fn a_jvm_that_does_not_catch_sigquit_gets_none() {
+    for java in javas() {
+        let mut jvm = Jvm::start(&java, Place::default(), &[TRACKING, "-Xrs"]);
+        let socket = jvm.tmp.path().join(format!(".java_pid{}", jvm.vpid));
+        if socket.exists() {
+            summary(ask_once(&jvm.target(), NmtMode::Active));
+            fs::remove_file(socket).unwrap();
+        }
+        let error = ask_once(&jvm.target(), NmtMode::Active).unwrap_err();
+        assert!(matches!(error, AttachError::Unsafe(why) if why.contains("does not catch")), "{error}");
+        jvm.assert_unharmed();
+    }
+}
+
+#[test]
+fn a_jvm_that_cannot_be_attached_to_prints_no_thread_dump() {
+    for java in javas() {
+        let mut jvm = Jvm::start(&java, Place::default(), &[TRACKING, "-XX:+DisableAttachMechanism"]);
+        let target = jvm.target();
+        assert_eq!(target.attach_supported, Some(false));
+        assert_eq!(ask_once(&target, NmtMode::Active).unwrap_err().reason(), "unsafe_to_signal");
+        jvm.assert_unharmed();
+    }
+}
+
+/// Asked from the first moment of its region on, without a pause.
+#[test]
+fn a_starting_jvm_survives_active_mode() {
+    for java in javas() {
+        for _ in 0..3 {
+            let mut jvm = Jvm::launch(&java, Place::default(), &[TRACKING]);
+            let mut dialect = Dialect::default();
+            let until = Instant::now() + Duration::from_secs(60);
+            loop {
+                assert!(jvm.is_alive() && Instant::now() < until, "{}", jvm.output());
+                let Some(target) = jvm.try_target() else { continue };
+                match ask(&target, NmtMode::Active, &mut dialect, until) {
+                    Ok(Answer::Summary(_)) => break,
+                    Err(AttachError::Unsafe(_) | AttachError::NoSocket) => {}
+                    other => panic!("JDK {}: {other:?}", java.feature),
+                }
+            }
+            jvm.assert_unharmed();
+        }
+    }
+}
+
+#[test]
+fn a_stopped_jvm_costs_one_deadline_and_goes_on() {
+    for java in javas() {
+        let mut listening = Jvm::start(&java, Place::default(), &[TRACKING, "-XX:+StartAttachListener"]);
+        let mut silent = Jvm::start(&java, Place::default(), &[TRACKING]);
+        for (jvm, reason) in [(&mut listening, "timeout"), (&mut silent, "unsafe_to_signal")] {
+            let target = jvm.target();
+            jvm.signal(Signal::STOP);
+            crate::nmt::wait_for("the JVM to stop", || {
+                fs::read_to_string(format!("/proc/{}/stat", jvm.vpid)).unwrap().contains(") T ")
+            });
+            let until = Instant::now() + Duration::from_millis(300);
+            let error = ask(&target, NmtMode::Active, &mut Dialect::default(), until).unwrap_err();
+            jvm.signal(Signal::CONT);
+            assert_eq!(error.reason(), reason, "{error}");
+            summary(ask_once(&target, NmtMode::Active));
+            jvm.assert_unharmed();
+        }
+    }
+}

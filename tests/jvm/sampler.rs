@@ -1,0 +1,276 @@
+//! The sampler on real JVMs under load, against their own log.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::support::churn::{Churn, REALISTIC, STRESS};
+use crate::support::exporter::Exporter;
+use crate::support::exposition::Exposition;
+use crate::support::jdk::{self, Collector, Jdk};
+use crate::support::jvm::Jvm;
+use crate::support::{ensure, skip, wait_for};
+
+const DURATION: &str = "jvm_gc_duration_seconds";
+
+/// The bounds of the default configuration, as `le` says them.
+const BOUNDS: [(f64, &str); 5] = [(0.01, "0.01"), (0.1, "0.1"), (1.0, "1.0"), (10.0, "10.0"), (f64::INFINITY, "+Inf")];
+
+/// How far HotSpot's counter and its log may be apart for one pause: they are two timers around the same work.
+const TIMERS_DIFFER: f64 = 0.000_5;
+
+/// JVMs under load one at a time: two at once stall each other, and with them the sampler.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A test for every pair of release and collector that publishes pauses, so that a failure names its pair. ZGC of JDK 11
+/// publishes none.
+macro_rules! agrees_with_the_log {
+    ($($test:ident: $release:literal $collector:ident),* $(,)?) => {
+        $(#[test]
+        fn $test() {
+            for jdk in jdk::of_release($release, stringify!($test)) {
+                compare(&jdk, Collector::$collector);
+            }
+        })*
+    };
+}
+
+agrees_with_the_log! {
+    jdk11_serial: 11 Serial, jdk11_parallel: 11 Parallel, jdk11_g1: 11 G1,
+    jdk17_serial: 17 Serial, jdk17_parallel: 17 Parallel, jdk17_g1: 17 G1, jdk17_z: 17 Z,
+    jdk21_serial: 21 Serial, jdk21_parallel: 21 Parallel, jdk21_g1: 21 G1, jdk21_z: 21 Z,
+    jdk25_serial: 25 Serial, jdk25_parallel: 25 Parallel, jdk25_g1: 25 G1, jdk25_z: 25 Z,
+}
+
+/// An exporter that sees the JVMs of one directory of regions only, and the page of the JVM once it is watched.
+fn watch(jvm: u32, flags: &[String]) -> (Exporter, Exposition) {
+    let exporter = Exporter::start(["--discovery.root=/tmp".to_owned()].iter().chain(flags));
+    let page = wait_for("the JVM to be watched", || {
+        let page = page_of(&exporter, "/metrics", jvm)?;
+        let looked_at = page.value("jvm_hotspot_allocated_bytes_total", &[]).is_some()
+            || page.value("jvm_hotspot_gc_cycles_total", &[]).is_some();
+        ensure(looked_at, "not yet looked at")?;
+        Ok::<_, String>(page)
+    });
+    (exporter, page)
+}
+
+fn page_of(exporter: &Exporter, path: &str, jvm: u32) -> Result<Exposition, String> {
+    Ok(exporter.scrape_path(path).of_pid(jvm).ok_or("the JVM is not there yet")?.1)
+}
+
+fn total(page: &Exposition, name: &str, labels: &[(&str, &str)]) -> f64 {
+    page.all(name, labels).map(|sample| sample.value).sum()
+}
+
+/// What grew between two pages of one JVM.
+struct Growth {
+    before: Exposition,
+    after: Exposition,
+}
+
+impl Growth {
+    fn of(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        total(&self.after, name, labels) - total(&self.before, name, labels)
+    }
+
+    fn count(&self) -> f64 {
+        self.of(&format!("{DURATION}_count"), &[])
+    }
+
+    fn sum(&self) -> f64 {
+        self.of(&format!("{DURATION}_sum"), &[])
+    }
+
+    /// How many pauses lie outside of the buckets that their lengths in the log belong to. Lengths that the two timers
+    /// may see on different sides of a bound count as right on either.
+    fn misplaced(&self, log: &[f64]) -> f64 {
+        let below = |bound: f64| log.iter().filter(|length| **length <= bound).count() as f64;
+        let wrong = BOUNDS.iter().map(|(bound, label)| {
+            let found = self.of(&format!("{DURATION}_bucket"), &[("le", label)]);
+            let (least, most) = (below(bound - TIMERS_DIFFER), below(bound + TIMERS_DIFFER));
+            (least - found).max(found - most).max(0.0)
+        });
+        wrong.sum()
+    }
+}
+
+/// Loads a JVM and compares its log with the metrics.
+fn compare(jdk: &Jdk, collector: Collector) {
+    let _alone = alone();
+    let directory = tempfile::tempdir().unwrap();
+    let every_millisecond = config(directory.path(), "sampling: {interval: 1ms, idle_interval: 1ms}\n");
+    for (load, wrong_share) in [(REALISTIC, 0.0), (STRESS, 0.005)] {
+        let what = format!("{jdk} {collector:?}, {load:?}");
+        let mut jvm = Churn::start(jdk, collector, load);
+        let (exporter, before) = watch(jvm.pid(), &[]);
+        // The log of JDK 11 times up to a tenth more than its counters do. What lies in another bucket than the log
+        // says for one who looks often enough to know every length exactly is that timer's doing.
+        let oracle = (jdk.feature < 17).then(|| watch(jvm.pid(), &every_millisecond));
+        let early = jvm.pauses().len();
+        let allocated = jvm.run();
+        // A collector that runs by its own clock may go on after the load: both are read until they agree.
+        let (log, growth) = wait_for(&what, || {
+            let log = jvm.pauses().split_off(early);
+            let growth = Growth { before: before.clone(), after: page_of(&exporter, "/metrics", jvm.pid())? };
+            ensure(growth.count() == log.len() as f64, format!("{} of {} pauses", growth.count(), log.len()))?;
+            Ok::<_, String>((log, growth))
+        });
+        assert!(log.len() > 3, "{what}: {log:?}");
+        // PerfData's own counter, on the same page; a float of seconds has 15 digits.
+        let perfdata = growth.of("jvm_hotspot_gc_time_seconds_total", &[]);
+        assert!((growth.sum() - perfdata).abs() < 1e-6, "{what}: sum {} and {perfdata}", growth.sum());
+        let logged: f64 = log.iter().sum();
+        assert!((growth.sum() - logged).abs() < 0.05 * logged + 1e-3 * log.len() as f64, "{what}: {logged} in the log");
+        let misplaced = growth.misplaced(&log);
+        let by_timer = oracle.map_or(0.0, |(exporter, before)| {
+            let after = page_of(&exporter, "/metrics", jvm.pid()).unwrap();
+            Growth { before, after }.misplaced(&log)
+        });
+        assert!(
+            misplaced <= (wrong_share * log.len() as f64).ceil() + by_timer,
+            "{what}: {misplaced} of {} in a wrong bucket, {by_timer} by the log's timer",
+            log.len()
+        );
+        let estimate = growth.of("jvm_hotspot_allocated_bytes_total", &[]) / allocated as f64;
+        assert!((0.8..1.1).contains(&estimate), "{what}: {estimate} of what was allocated");
+        live_set(&growth.after, jdk, collector, &what);
+    }
+}
+
+/// The live set, and the peaks that the collector allows.
+fn live_set(page: &Exposition, jdk: &Jdk, collector: Collector, what: &str) {
+    let live = page.value("jvm_hotspot_live_set_bytes", &[]).unwrap_or_else(|| panic!("{what}: no live set"));
+    let pools = total(page, "jvm_memory_used_after_last_gc_bytes", &[("jvm_memory_type", "heap")]);
+    assert!(live > 1e5 && live <= 400.0 * 1_048_576.0 && live == pools, "{what}: live set {live}, pools {pools}");
+    let heap = page.all("jvm_hotspot_heap_used_max_bytes", &[]).count();
+    let unsound = collector == Collector::Z || (jdk.feature >= 25 && collector != Collector::G1);
+    assert!(heap == 0 || !unsound, "{what}: a heap peak that is none");
+}
+
+/// Any of the releases that every change must have been tried on.
+fn required(test: &str) -> Option<Jdk> {
+    [25, 17].into_iter().find_map(|release| jdk::of_release(release, test).pop())
+}
+
+fn config(directory: &Path, text: &str) -> Vec<String> {
+    let file: PathBuf = directory.join("exporter.yaml");
+    fs::write(&file, text).unwrap();
+    vec![format!("--config.file={}", file.display())]
+}
+
+#[test]
+fn peaks_are_those_of_whole_windows() {
+    let Some(jdk) = required("peaks_are_those_of_whole_windows") else { return };
+    let mut jvm = Jvm::with_collector(&jdk, Collector::G1);
+    jvm.obey("threads 40 0");
+    jvm.obey("classes 300");
+    let (exporter, first) = watch(jvm.pid(), &[]);
+    let window = [("window", "15s")];
+    let peaks = ["jvm_hotspot_thread_max", "jvm_hotspot_class_max", "jvm_hotspot_heap_used_max_bytes"];
+    for peak in peaks {
+        assert_eq!(first.value(peak, &window), None, "{peak}: no window was watched wholly yet");
+    }
+    let (beans, page) = wait_for("a whole window", || {
+        let page = page_of(&exporter, "/metrics", jvm.pid())?;
+        ensure(page.value(peaks[0], &window).is_some(), "not yet")?;
+        Ok::<_, String>((jvm.beans(), page))
+    });
+    assert_eq!(page.value(peaks[0], &window), Some(beans.threads.live as f64));
+    let classes = page.value(peaks[1], &window).unwrap();
+    assert!((classes - beans.classes.loaded as f64).abs() < 200.0, "{classes}, not {}", beans.classes.loaded);
+    assert!(page.value(peaks[2], &window).unwrap() > 0.0);
+    let longest = "jvm_hotspot_gc_pause_max_seconds";
+    assert!(page.all(longest, &window).count() >= 2, "every collector says that it had none");
+    assert_eq!(total(&page, longest, &window), 0.0);
+}
+
+#[test]
+fn shenandoah_has_cycles_and_nothing_that_is_no_pause() {
+    let test = "shenandoah_has_cycles_and_nothing_that_is_no_pause";
+    let jdks = [25, 17, 21].into_iter().flat_map(|release| jdk::of_release(release, test));
+    let Some(jdk) = jdks.into_iter().find(|jdk| jdk.has(Collector::Shenandoah)) else {
+        return skip(test, "no JDK with Shenandoah");
+    };
+    let mut jvm = Jvm::with_collector(&jdk, Collector::Shenandoah);
+    let (exporter, _) = watch(jvm.pid(), &[]);
+    let page = wait_for("a cycle", || {
+        jvm.obey("gc");
+        let page = page_of(&exporter, "/metrics", jvm.pid())?;
+        ensure(total(&page, "jvm_hotspot_gc_cycles_total", &[]) > 0.0, "none seen yet")?;
+        Ok::<_, String>(page)
+    });
+    let count = format!("{DURATION}_count");
+    for absent in [&*count, "jvm_hotspot_live_set_bytes", "jvm_hotspot_allocated_bytes_total"] {
+        assert_eq!(page.all(absent, &[]).count(), 0, "{absent}");
+    }
+    assert!(total(&page, "jvm_hotspot_gc_cycle_time_seconds_total", &[]) > 0.0);
+}
+
+#[test]
+fn causes_and_buckets_are_those_of_the_configuration() {
+    let Some(jdk) = required("causes_and_buckets_are_those_of_the_configuration") else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let mut jvm = Jvm::with_collector(&jdk, Collector::Serial);
+    let flags = config(directory.path(), "sampling: {causes: true, buckets: [0.0005, 30]}\n");
+    let (exporter, _) = watch(jvm.pid(), &flags);
+    jvm.obey("gc");
+    let cause = [("jvm_gc_cause", "System.gc()")];
+    let page = wait_for("the pause", || {
+        let page = page_of(&exporter, "/metrics", jvm.pid())?;
+        ensure(page.all(&format!("{DURATION}_count"), &cause).count() > 0, "not yet")?;
+        Ok::<_, String>(page)
+    });
+    let bucket = format!("{DURATION}_bucket");
+    let found: Vec<(&str, f64)> =
+        page.all(&bucket, &cause).map(|sample| (sample.labels["le"].as_str(), sample.value)).collect();
+    assert_eq!(found, [("0.0005", 0.0), ("30.0", 1.0), ("+Inf", 1.0)]);
+}
+
+#[test]
+fn an_interval_of_zero_switches_all_of_it_off() {
+    let Some(jdk) = required("an_interval_of_zero_switches_all_of_it_off") else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let mut jvm = Jvm::with_collector(&jdk, Collector::G1);
+    let exporter = Exporter::start(
+        ["--discovery.root=/tmp".to_owned()].into_iter().chain(config(directory.path(), "sampling: {interval: 0}\n")),
+    );
+    jvm.obey("gc");
+    let page = wait_for("the JVM", || page_of(&exporter, "/metrics", jvm.pid()));
+    assert!(total(&page, "jvm_hotspot_gc_time_seconds_total", &[]) > 0.0, "the rest is there");
+    let sampled = [DURATION, "_max", "live_set", "allocated", "in_progress", "last_gc", "interpolated"];
+    let found: Vec<&str> = page.samples.iter().map(|sample| &*sample.name).collect();
+    assert!(!found.iter().any(|name| sampled.iter().any(|part| name.contains(part))), "{found:?}");
+    let tasks = fs::read_dir(format!("/proc/{}/task", exporter.pid())).unwrap();
+    let names = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("comm")).unwrap_or_default());
+    assert_eq!(names.filter(|name| name == "sampler\n").count(), 0, "no thread wakes up for it");
+}
+
+#[test]
+fn a_restarted_jvm_starts_a_new_histogram() {
+    let Some(jdk) = required("a_restarted_jvm_starts_a_new_histogram") else { return };
+    let count = format!("{DURATION}_count");
+    let mut first = Jvm::start(&jdk, ["-XX:+UseSerialGC", "-Dotel.service.name=sampler-restart"]);
+    let (exporter, _) = watch(first.pid(), &[]);
+    for _ in 0..3 {
+        first.obey("gc");
+    }
+    wait_for("three pauses", || {
+        let found = total(&page_of(&exporter, "/metrics", first.pid())?, &count, &[]);
+        ensure(found == 3.0, found)
+    });
+    assert!(first.exit().success());
+    let mut second = Jvm::start(&jdk, ["-XX:+UseSerialGC", "-Dotel.service.name=sampler-restart"]);
+    let page = wait_for("the next JVM", || page_of(&exporter, "/metrics", second.pid()));
+    assert_eq!(total(&page, &count, &[]), 0.0, "the pauses of the one before are not its own");
+    let watched = |page: &Exposition| page.value("jvm_hotspot_allocated_bytes_total", &[]).is_some();
+    wait_for("its first look", || ensure(watched(&page_of(&exporter, "/metrics", second.pid())?), "not yet"));
+    second.obey("gc");
+    wait_for("its pause", || {
+        let found = total(&page_of(&exporter, "/metrics", second.pid())?, &count, &[]);
+        ensure(found == 1.0, found)
+    });
+}
