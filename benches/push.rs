@@ -12,9 +12,9 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use hotspot_exporter::config::{self, Overrides};
 use hotspot_exporter::discovery::Scanner;
 use hotspot_exporter::output::otlp::{Encoder, SeriesPosition};
-use hotspot_exporter::targets::{Reconciler, TargetSet, ReconcilerSettings};
-use hotspot_exporter::snapshot::Snapshot;
 use hotspot_exporter::providers::Providers;
+use hotspot_exporter::snapshot::Snapshot;
+use hotspot_exporter::targets::{Reconciler, ReconcilerSettings, TargetSet};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use prost::Message;
 

@@ -8,12 +8,12 @@ use std::path::PathBuf;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use hotspot_exporter::config::{self, Config, Overrides};
-use hotspot_exporter::output::prometheus::{ExpositionFormat, Page, PageSeries, write_page};
 use hotspot_exporter::fact::{PublishedId, Values};
 use hotspot_exporter::hotspot::Model;
-use hotspot_exporter::rules::WordIndex;
 use hotspot_exporter::metric::{Labels, Value};
+use hotspot_exporter::output::prometheus::{ExpositionFormat, Page, PageSeries, write_page};
 use hotspot_exporter::perfdata::{FileMode, Image, Region, RegionIdentity};
+use hotspot_exporter::rules::WordIndex;
 
 fn path() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/perfdata/jdk25-G1.hsperfdata")

@@ -27,12 +27,12 @@ use crate::report::list::Listing;
 use crate::server::Backend;
 use crate::service::Service;
 use crate::snapshot::{ReadFailure, Snapshot};
+use crate::sync::lock;
 use crate::targets::changes::ChangeLog;
 use crate::targets::{AttachProviders, Reconciler, ReconcilerSettings, TargetSet, TargetState};
 use crate::telemetry::{self, ReloadOutcome, SelfMetrics, Vocabulary};
 use crate::yaml::Fingerprint;
 use crate::yaml::Problems;
-use crate::sync::lock;
 
 /// Shortest time from one scan's start to the next, and the share of the time that scans may take: who may write to a
 /// directory can ask for as many as he likes.

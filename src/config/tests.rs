@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use super::schema::SCHEMA;
 use super::*;
-use crate::yaml::document::{self as yaml, NodeData, Node};
+use crate::yaml::document::{self as yaml, Node, NodeData};
 
 /// Loads `/etc/c.yaml` of these files.
 fn load_files(files: &[(&str, &str)], overrides: &Overrides) -> Result<Config, Problems> {
@@ -103,7 +103,10 @@ limits: {max_jvms: 5, max_series_per_jvm: 10, max_label_value_length: 64}
     assert_eq!(config.otlp.protocol, OtlpProtocol::HttpProtobuf);
     assert_eq!(
         config.limits,
-        Limits { max_jvms: 5, series: crate::rules::SeriesLimits { max_series_per_jvm: 10, max_label_value_length: 64 } }
+        Limits {
+            max_jvms: 5,
+            series: crate::rules::SeriesLimits { max_series_per_jvm: 10, max_label_value_length: 64 }
+        }
     );
 }
 

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use crate::fact::{Formula, Scale, Term};
 use super::text_counter::TextCounter;
+use crate::fact::{Formula, Scale, Term};
 use crate::perfdata::Image;
 
 /// `sun.os.hrt.frequency`; `None` while the JVM has not written it: on JDK 17 and later the region is readable before

@@ -35,9 +35,8 @@ fn difference(plus: &[u32], minus: &[u32]) -> Formula {
     if let ([word], []) = (plus, minus) {
         return Formula::Word(*word, Scale::One);
     }
-    let signed = |words: &[u32], negative| -> Vec<Term> {
-        words.iter().map(|word| Term { word: *word, negative }).collect()
-    };
+    let signed =
+        |words: &[u32], negative| -> Vec<Term> { words.iter().map(|word| Term { word: *word, negative }).collect() };
     Formula::Sum([signed(plus, false), signed(minus, true)].concat().into(), Scale::One)
 }
 

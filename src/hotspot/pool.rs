@@ -72,7 +72,9 @@ impl Usage {
         match self {
             Self::Sum(words) => match &**words {
                 [word] => Formula::Word(*word, Scale::One),
-                words => Formula::Sum(words.iter().map(|word| Term { word: *word, negative: false }).collect(), Scale::One),
+                words => {
+                    Formula::Sum(words.iter().map(|word| Term { word: *word, negative: false }).collect(), Scale::One)
+                }
             },
             Self::Once { word, once } => Formula::Once(*once, Box::new(Formula::Word(*word, Scale::One))),
             Self::NonZero(word) => Formula::FirstNonZero([*word].into(), Scale::One),

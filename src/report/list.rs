@@ -13,8 +13,7 @@ use crate::targets::{Target, TargetState};
 use crate::text::{Align, printable, table};
 
 /// The columns of the table.
-const HEADER: [&str; 11] =
-    ["APP", "SLOT", "PID", "STATE", "MAIN", "JAVA", "GC", "HEAP", "UPTIME", "VIA", "PATH"];
+const HEADER: [&str; 11] = ["APP", "SLOT", "PID", "STATE", "MAIN", "JAVA", "GC", "HEAP", "UPTIME", "VIA", "PATH"];
 
 /// The JVMs and the refusals of one moment. Its JSON is a public format: fields are added, never renamed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -172,13 +171,20 @@ impl Listing {
                 }
             }
         } else {
-            let rows: Vec<_> = std::iter::once(HEADER.map(Cow::Borrowed)).chain(self.jvms.iter().map(JvmRow::cells)).collect();
+            let rows: Vec<_> =
+                std::iter::once(HEADER.map(Cow::Borrowed)).chain(self.jvms.iter().map(JvmRow::cells)).collect();
             out.push_str(&table(&rows, [Align::Left; HEADER.len()]));
         }
         if !self.refused.is_empty() {
             let _ = writeln!(out, "\nNot served ({}):", self.refused.len());
             for row in &self.refused {
-                let _ = writeln!(out, "  {}: {}: {}", printable(&row.subject()), printable(&row.reason), printable(&row.detail));
+                let _ = writeln!(
+                    out,
+                    "  {}: {}: {}",
+                    printable(&row.subject()),
+                    printable(&row.reason),
+                    printable(&row.detail)
+                );
                 if !row.remedy.is_empty() {
                     let _ = writeln!(out, "    {}", printable(&row.remedy));
                 }

@@ -12,11 +12,11 @@ use super::{Plan, Planned, SkipReason, WordIndex};
 use crate::fact::Fact;
 use crate::metric::Family;
 use crate::perfdata::Image;
+use crate::sync::lock;
 use crate::yaml::Problem;
 use crate::yaml::Problems;
 use crate::yaml::decode::{Decoder, Path};
 use crate::yaml::document::{self, Node};
-use crate::sync::lock;
 
 /// Every key of a profile file.
 const PROFILE_KEYS: [&str; 3] = ["profile", "help", "rules"];

@@ -1,6 +1,6 @@
 //! `rate_limit`: a token bucket for all requests together, as the toolkit has it.
 
-use std::sync::{Mutex};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::sync::lock;

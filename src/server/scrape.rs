@@ -10,8 +10,8 @@ use tokio::sync::watch;
 
 use super::Backend;
 use crate::output::prometheus::negotiate::{Encoding, ExpositionFormat};
-use crate::telemetry::SelfMetrics;
 use crate::sync::lock;
+use crate::telemetry::SelfMetrics;
 
 /// Bodies up to this many bytes are not worth compressing: they fit one packet or two.
 const GZIP_MINIMUM: usize = 1024;

@@ -13,8 +13,8 @@ use crate::config::{Config, Limits};
 use crate::discovery::{Candidate, Refusal, RefusalReason, RegionId, RegionSource, Scan};
 use crate::fact::Provider;
 use crate::fact::ProviderId;
-use crate::metric::Labels;
 use crate::hotspot::Model;
+use crate::metric::Labels;
 use crate::perfdata::FileMode;
 use crate::rules::{self, Dropped, Profile, SeriesLimits};
 
@@ -167,7 +167,8 @@ impl Reconciler {
                 }
                 Examination::State(state) => {
                     changed = true;
-                    tracked.target = tracked.target.take().map(|target| Arc::new(Target { state, ..(*target).clone() }));
+                    tracked.target =
+                        tracked.target.take().map(|target| Arc::new(Target { state, ..(*target).clone() }));
                 }
                 // One image at a time: those of a thousand JVMs are tens of megabytes.
                 Examination::Readable(readable) => {

@@ -147,10 +147,7 @@ impl TrackedRegion {
         let app = jvm.app.clone().filter(|_| !jvm.app_is_launcher);
         let app = app.or_else(|| process.as_ref().and_then(|process| process.unit())).or_else(|| jvm.app.clone());
         let mut target = Target {
-            incarnation: Incarnation {
-                region: self.candidate.id,
-                birth: model.birth,
-            },
+            incarnation: Incarnation { region: self.candidate.id, birth: model.birth },
             state,
             path: self.candidate.path.clone(),
             vpid: self.candidate.vpid,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use hotspot_exporter::perfdata::{ByteOrder, Image, Prologue, Units, Value, Variability};
+use hotspot_exporter::perfdata::{ByteOrder, CounterValue, Image, Prologue, Units, Variability};
 use proptest::prelude::*;
 
 use crate::support::region_builder::RegionBuilder;
@@ -29,9 +29,9 @@ fn decoding(image: &Image) -> BTreeMap<String, String> {
         .iter()
         .map(|entry| {
             let value = match image.value(entry) {
-                Value::Long(value) => value.to_string(),
-                Value::Text(text) => format!("\"{text}\""),
-                Value::Opaque(bytes) => format!("{bytes:?}"),
+                CounterValue::Long(value) => value.to_string(),
+                CounterValue::Text(text) => format!("\"{text}\""),
+                CounterValue::Opaque(bytes) => format!("{bytes:?}"),
             };
             (entry.name.to_string(), value)
         })
@@ -103,7 +103,7 @@ fn unknown_codes_are_carried() {
     assert_eq!((odd.units, odd.variability), (Units::Unknown(9), Variability::Unknown(77)));
     assert_eq!(odd.units.to_string(), "unknown(9)");
     assert_eq!(odd.data_type.to_string(), "Q");
-    assert_eq!(image.value(odd), Value::Opaque(b"abc"));
+    assert_eq!(image.value(odd), CounterValue::Opaque(b"abc"));
     assert_eq!(image.word("after"), Some(5));
 }
 

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use hotspot_exporter::exposition::{Format, Page, Series, finish, write_families, write_page};
-use hotspot_exporter::formula::{CellId, Formula, Scale, Since, Source};
-use hotspot_exporter::mapping::Planned;
+use hotspot_exporter::fact::{Formula, PublishedId, Scale, Since, Values};
 use hotspot_exporter::metric::{Family, Histogram, Kind, Labels, Value};
+use hotspot_exporter::output::prometheus::{ExpositionFormat, Page, PageSeries, finish, write_families, write_page};
+use hotspot_exporter::rules::Planned;
 
 fn family(name: &str, unit: &str, kind: Kind) -> Arc<Family> {
     Arc::new(Family { name: name.into(), unit: unit.into(), kind, help: "Says \"what\"\nit \\ is.".into() })
@@ -14,12 +14,12 @@ fn family(name: &str, unit: &str, kind: Kind) -> Arc<Family> {
 /// A JVM whose words are these, and whether it is up.
 struct Words(Vec<i64>, bool);
 
-impl Source for Words {
+impl Values for Words {
     fn word(&self, index: u32) -> Option<i64> {
         self.0.get(index as usize).copied()
     }
 
-    fn cell(&self, _: CellId) -> Option<Value> {
+    fn cell(&self, _: PublishedId) -> Option<Value> {
         None
     }
 
@@ -32,7 +32,7 @@ impl Source for Words {
     }
 }
 
-fn print(page: &Page, format: Format, jvms: &[Words]) -> String {
+fn print(page: &Page, format: ExpositionFormat, jvms: &[Words]) -> String {
     let mut out = Vec::new();
     write_page(page, format, |target| &jvms[target as usize], &mut out);
     finish(format, &mut out);
@@ -50,7 +50,7 @@ fn series_of_a_family_stand_together_and_absent_ones_leave_no_trace() {
     let one =
         |labels: &Arc<Labels>, formula| -> Arc<[Planned]> { [Planned { labels: Arc::clone(labels), formula }].into() };
     let lists = [(&used, one(&pool, word)), (&gone, one(&none, missing)), (&up, one(&none, Formula::Up))];
-    let series = (0..2).flat_map(|target| lists.iter().map(move |(family, list)| Series { family, target, list }));
+    let series = (0..2).flat_map(|target| lists.iter().map(move |(family, list)| PageSeries { family, target, list }));
     let page = Page::new(apps.into(), series);
     let jvms = [Words(vec![9_007_199_254_740_993], true), Words(vec![], false)];
     let expected = r#"# HELP jvm_memory_used_bytes Says "what"\nit \\ is.
@@ -61,8 +61,8 @@ jvm_memory_used_bytes{app="a",jvm_memory_pool_name="G1 \"Old\"\\\nGen"} 90071992
 jvm_up{app="a"} 1
 jvm_up{app="b"} 0
 "#;
-    assert_eq!(print(&page, Format::Text, &jvms), expected);
-    let open = print(&page, Format::OpenMetrics, &jvms);
+    assert_eq!(print(&page, ExpositionFormat::Text, &jvms), expected);
+    let open = print(&page, ExpositionFormat::OpenMetrics, &jvms);
     assert!(open.starts_with("# HELP jvm_memory_used_bytes Says \\\"what\\\"\\nit \\\\ is.\n"), "{open}");
     assert!(open.contains("\n# UNIT jvm_memory_used_bytes bytes\n"), "{open}");
     assert!(open.ends_with("jvm_up{app=\"b\"} 0\n# EOF\n"), "{open}");
@@ -84,10 +84,10 @@ fn counters_and_information_are_named_as_each_format_wants() {
         assert_eq!(write_families(&families, format, &mut out), 2);
         String::from_utf8(out).unwrap()
     };
-    let text = print(Format::Text);
+    let text = print(ExpositionFormat::Text);
     assert!(text.contains("# TYPE jvm_class_loaded_total counter\njvm_class_loaded_total 3\n"), "{text}");
     assert!(text.contains("# TYPE jvm_runtime_info gauge\njvm_runtime_info{version=\"25\"} 1\n"), "{text}");
-    let open = print(Format::OpenMetrics);
+    let open = print(ExpositionFormat::OpenMetrics);
     assert!(open.contains("# TYPE jvm_class_loaded counter\njvm_class_loaded_total 3\n"), "{open}");
     assert!(open.contains("# TYPE jvm_runtime info\njvm_runtime_info{version=\"25\"} 1\n"), "{open}");
 }
@@ -98,14 +98,14 @@ fn openmetrics_tells_when_cumulative_series_began() {
     let labels = Arc::new(Labels::default());
     let word = Formula::Word(0, Scale::One);
     let list: Arc<[Planned]> = [Planned { labels, formula: word }].into();
-    let series = [&loaded, &count].map(|family| Series { family, target: 0, list: &list });
+    let series = [&loaded, &count].map(|family| PageSeries { family, target: 0, list: &list });
     let page = Page::new(vec![Labels::new([("app", "a{b} ")])], series.into_iter());
-    let open = print(&page, Format::OpenMetrics, &[Words(vec![7], true)]);
+    let open = print(&page, ExpositionFormat::OpenMetrics, &[Words(vec![7], true)]);
     let expected =
         "jvm_class_loaded_total{app=\"a{b} \"} 7\njvm_class_loaded_created{app=\"a{b} \"} 1795339828.5\n# EOF\n";
     assert!(open.ends_with(expected), "{open}");
     assert_eq!(open.matches("_created").count(), 1, "{open}");
-    assert!(!print(&page, Format::Text, &[Words(vec![7], true)]).contains("_created"));
+    assert!(!print(&page, ExpositionFormat::Text, &[Words(vec![7], true)]).contains("_created"));
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn distributions_are_cumulative_and_summaries_have_two_lines() {
         ),
     ];
     let mut out = Vec::new();
-    assert_eq!(write_families(&families, Format::Text, &mut out), 7);
+    assert_eq!(write_families(&families, ExpositionFormat::Text, &mut out), 7);
     let lines: Vec<_> = std::str::from_utf8(&out).unwrap().lines().filter(|line| !line.starts_with('#')).collect();
     assert_eq!(
         lines,
@@ -145,7 +145,7 @@ fn a_value_that_does_not_fit_its_family_is_left_out() {
         ((*family("b", "", Kind::Gauge)).clone(), vec![(Labels::default(), Value::Summary { count: 1, sum: 1.0 })]),
     ];
     let mut out = Vec::new();
-    assert_eq!(write_families(&families, Format::Text, &mut out), 0);
+    assert_eq!(write_families(&families, ExpositionFormat::Text, &mut out), 0);
     assert_eq!(String::from_utf8(out).unwrap(), "");
 }
 
@@ -162,7 +162,7 @@ fn numbers_are_the_shortest_that_read_back() {
     for (value, expected) in values {
         let families = [((*family("x", "", Kind::Gauge)).clone(), vec![(Labels::default(), Value::Float(value))])];
         let mut out = Vec::new();
-        write_families(&families, Format::Text, &mut out);
+        write_families(&families, ExpositionFormat::Text, &mut out);
         assert!(String::from_utf8(out).unwrap().ends_with(&format!("\nx {expected}\n")), "{value} as {expected}");
     }
 }

@@ -11,7 +11,7 @@ use crate::support::exporter::{Exporter, command};
 use crate::support::native::compile;
 use crate::support::regions::{Root, fixture};
 use crate::support::{ensure, is_root, skip, wait_for};
-use hotspot_exporter::config::Limits;
+use hotspot_exporter::rules::SeriesLimits;
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
 /// A crowd of writers (tests/faults/writers.c), all of which end with it.
@@ -34,7 +34,7 @@ impl Writers {
     }
 
     /// Waits for the last ones; their pids, in order.
-    fn settle(&mut self) -> Vec<u64> {
+    fn read_stable(&mut self) -> Vec<u64> {
         let mut line = String::new();
         self.output.read_line(&mut line).unwrap();
         let mut pids: Vec<u64> = line.split_whitespace().skip(1).map(|pid| pid.parse().unwrap()).collect();
@@ -132,7 +132,7 @@ fn ten_thousand_writers_come_and_go_and_nothing_grows() {
     let exporter = start(&root, &[]);
     let measure = |total| {
         let mut writers = Writers::start(root.path(), total, ALIVE, 20_000)?;
-        let pids = writers.settle();
+        let pids = writers.read_stable();
         serves(&exporter, &root, &pids);
         Some(wait_for("the dead to be forgotten", || {
             let figures = Figures::of(&exporter, &root);
@@ -158,7 +158,7 @@ fn among_writers(test: &str, root: &Root, before: &[&str], fault: impl FnOnce(&E
     let exporter = start(root, before);
     let Some(mut writers) = Writers::start(root.path(), 500, 10, 20_000) else { return skip(test, "no C compiler") };
     fault(&exporter);
-    let pids = writers.settle();
+    let pids = writers.read_stable();
     serves(&exporter, root, &pids);
 }
 
@@ -321,7 +321,7 @@ fn regions_full_of_names_stay_below_a_memory_limit() {
         println!("{} samples, {dropped} dropped, {:?}", page.samples.len(), Figures::of(exporter, &root));
         assert!(dropped >= 20.0 * 40_000.0, "what is left out is counted: {dropped}");
         let raw = exporter.scrape_path("/metrics/raw");
-        let limit = Limits::default().max_series_per_jvm;
+        let limit = SeriesLimits::default().max_series_per_jvm;
         let of_bombs = raw.samples.iter().filter(|sample| sample.name.contains("bomb")).count();
         assert!(of_bombs > 0 && of_bombs <= 20 * limit, "{of_bombs}");
         drop(bombs);

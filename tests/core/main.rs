@@ -17,7 +17,7 @@ mod page;
 mod protobuf;
 mod reference;
 mod region;
-mod roster;
 mod server;
 mod service;
+mod targets;
 mod web;

@@ -15,16 +15,17 @@ use crate::support::regions::{Root, fixture};
 use bytes::Bytes;
 use hotspot_exporter::config::{self, Config, HistogramForm, Otlp, Overrides, Temporality};
 use hotspot_exporter::discovery::Scanner;
+use hotspot_exporter::metric::FamilySamples;
 use hotspot_exporter::metric::{Exponential, Family, Histogram, Kind, Labels, Value};
-use hotspot_exporter::otlp::encode::REQUEST_MAXIMUM;
-use hotspot_exporter::otlp::{
-    Accepted, Encoder, Export, Failure, Order, Position, Pusher, Reason, Retry, Source, Statistics,
+use hotspot_exporter::output::otlp::encode::REQUEST_MAXIMUM;
+use hotspot_exporter::output::otlp::{
+    Accepted, Command, Encoder, Export, PushFailure, PushFailureReason, PushSource, PushStatistics, Pusher, Retry,
+    SeriesPosition,
 };
 use hotspot_exporter::perfdata::Image;
-use hotspot_exporter::roster::{Census, Roster, Settings};
+use hotspot_exporter::providers::Providers;
 use hotspot_exporter::snapshot::Snapshot;
-use hotspot_exporter::surroundings::Surroundings;
-use hotspot_exporter::telemetry;
+use hotspot_exporter::targets::{Reconciler, ReconcilerSettings, TargetSet};
 use opentelemetry::KeyValue as Attribute;
 use opentelemetry::metrics::{Meter, MeterProvider};
 use opentelemetry_otlp::WithExportConfig;
@@ -38,22 +39,22 @@ use prost::Message;
 const NOW: u64 = 1_900_000_000_000_000_000;
 
 /// The JVMs below a root, scanned without /proc and watched by nobody.
-fn roster(root: &Path, change: impl FnOnce(&mut Config)) -> Arc<Roster> {
+fn target_set(root: &Path, change: impl FnOnce(&mut Config)) -> Arc<TargetSet> {
     let roots = vec![root.display().to_string()];
     let overrides = Overrides { roots, procfs: Some(None), ..Overrides::default() };
     let mut config = config::load(None, &overrides, &|path| std::fs::read_to_string(path)).unwrap();
     change(&mut config);
-    let mut census = Census::new(Settings::from(&config), Box::new(Surroundings::new(None, None, None)));
-    census.update(Scanner::new(&config.discovery).scan(&|_| false))
+    let mut reconciler = Reconciler::new(ReconcilerSettings::from(&config), Box::new(Providers::new(None, None)));
+    reconciler.update(Scanner::new(&config.discovery).scan(&|_| false))
 }
 
-fn snapshot(roster: &Arc<Roster>) -> Snapshot {
-    Snapshot::take(Arc::clone(roster), Instant::now() + Duration::from_secs(60))
+fn snapshot(target_set: &Arc<TargetSet>) -> Snapshot {
+    Snapshot::take(Arc::clone(target_set), Instant::now() + Duration::from_secs(60))
 }
 
 /// Every request of a snapshot, each taken by the receiver before the next is written.
 fn requests(encoder: &mut Encoder, snapshot: &Snapshot, now: u64) -> Vec<Vec<u8>> {
-    let mut position = Position::default();
+    let mut position = SeriesPosition::default();
     let mut requests = Vec::new();
     loop {
         let mut request = Vec::new();
@@ -92,7 +93,7 @@ fn a_request_is_what_the_official_types_encode() {
     let root = Root::new();
     let _writers = [root.put("jdk25-G1", 4711), root.put("jdk17-Serial", 4712)];
     let mut encoder = Encoder::new(&Otlp::default(), NOW);
-    let requests = requests(&mut encoder, &snapshot(&roster(root.path(), |_| {})), NOW);
+    let requests = requests(&mut encoder, &snapshot(&target_set(root.path(), |_| {})), NOW);
     assert_eq!(requests.len(), 1);
     let message = decode(&requests[0]);
     assert_eq!(message.resource_metrics.len(), 2);
@@ -171,7 +172,7 @@ fn the_official_exporter_sends_the_same() {
     let root = Root::new();
     let _writer = root.put("jdk25-G1", 4711);
     let mut encoder = Encoder::new(&Otlp::default(), NOW);
-    let mut request = requests(&mut encoder, &snapshot(&roster(root.path(), |_| {})), NOW).remove(0);
+    let mut request = requests(&mut encoder, &snapshot(&target_set(root.path(), |_| {})), NOW).remove(0);
     // No sampler runs here, so a histogram comes from the exporter's own kind of family.
     let values = [0.004, 0.05, 0.05, 0.5, 20.0];
     let histogram = Histogram {
@@ -222,7 +223,7 @@ fn many_jvms_are_split_into_requests_below_the_limit() {
     const { assert!(REQUEST_MAXIMUM < 4 << 20) };
     let root = Root::new();
     let _writers: Vec<File> = (1..=300).map(|pid| root.put("jdk25-G1", pid)).collect();
-    let snapshot = snapshot(&roster(root.path(), |_| {}));
+    let snapshot = snapshot(&target_set(root.path(), |_| {}));
     let requests = requests(&mut Encoder::new(&Otlp::default(), NOW), &snapshot, NOW);
     assert!(requests.len() > 1 && requests.iter().all(|request| request.len() <= REQUEST_MAXIMUM));
     let decoded: Vec<_> = requests.iter().map(|request| decode(request)).collect();
@@ -247,8 +248,8 @@ fn a_jvm_too_large_for_a_request_is_continued_in_the_next() {
     let roots = vec![root.path().display().to_string()];
     let overrides = Overrides { roots, procfs: Some(None), ..Overrides::default() };
     let config = config::load(Some(Path::new("c.yaml")), &overrides, &|_| Ok(text.to_owned())).unwrap();
-    let roster = roster(root.path(), |old| *old = config);
-    let requests = requests(&mut Encoder::new(&Otlp::default(), NOW), &snapshot(&roster), NOW);
+    let target_set = target_set(root.path(), |old| *old = config);
+    let requests = requests(&mut Encoder::new(&Otlp::default(), NOW), &snapshot(&target_set), NOW);
     assert!(requests.len() > 1 && requests.iter().all(|request| request.len() <= REQUEST_MAXIMUM));
     let decoded: Vec<_> = requests.iter().map(|request| decode(request)).collect();
     let names: Vec<_> = decoded.iter().flat_map(metrics).map(|metric| metric.name.clone()).collect();
@@ -297,7 +298,7 @@ fn a_jvm_is_described_in_the_names_of_the_conventions() {
     let describe = |more: &[(&str, &str)]| {
         let pairs = given.iter().chain(more).map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         let config = Otlp { resource_attributes: pairs.collect(), ..Otlp::default() };
-        let requests = requests(&mut Encoder::new(&config, NOW), &snapshot(&roster(root.path(), |_| {})), NOW);
+        let requests = requests(&mut Encoder::new(&config, NOW), &snapshot(&target_set(root.path(), |_| {})), NOW);
         resource(&decode(&requests[0]).resource_metrics[0]).to_vec()
     };
     let found = describe(&[]);
@@ -331,7 +332,7 @@ fn uuid_version(text: &str) -> char {
 /// One JVM whose counters the test turns.
 #[derive(Debug)]
 struct Jvm {
-    roster: Arc<Roster>,
+    target_set: Arc<TargetSet>,
     file: File,
     counter: u64,
     _root: Root,
@@ -347,8 +348,8 @@ impl Jvm {
         let file = root.put("jdk25-G1", 4711);
         let bytes = std::fs::read(fixture("jdk25-G1")).unwrap();
         let counter = Image::decode(bytes).unwrap().entry(COUNTER).unwrap().offset.into();
-        let roster = roster(root.path(), |_| {});
-        Self { roster, file, counter, _root: root }
+        let target_set = target_set(root.path(), |_| {});
+        Self { target_set, file, counter, _root: root }
     }
 
     fn turn_to(&self, value: i64) {
@@ -356,16 +357,16 @@ impl Jvm {
     }
 }
 
-impl Source for Jvm {
+impl PushSource for Jvm {
     fn snapshot(&self) -> Snapshot {
-        snapshot(&self.roster)
+        snapshot(&self.target_set)
     }
 
     fn last_snapshot(&self) -> Snapshot {
-        Snapshot::last(self.roster.targets.clone())
+        Snapshot::last(self.target_set.targets.clone())
     }
 
-    fn own(&self) -> (Vec<telemetry::Series>, f64) {
+    fn own(&self) -> (Vec<FamilySamples>, f64) {
         (Vec::new(), 0.0)
     }
 }
@@ -386,12 +387,16 @@ struct Log {
 }
 
 impl Export for Away {
-    async fn send(&mut self, message: Bytes) -> Result<Accepted, Failure> {
+    async fn send(&mut self, message: Bytes) -> Result<Accepted, PushFailure> {
         let mut log = self.log.lock().unwrap();
         log.attempts += 1;
         log.longest = log.longest.max(message.len());
         if (self.from..self.until).contains(&(log.attempts - 1)) {
-            return Err(Failure { reason: Reason::Connect, retry: Retry::Backoff, detail: "away".to_owned() });
+            return Err(PushFailure {
+                reason: PushFailureReason::Connect,
+                retry: Retry::Backoff,
+                detail: "away".to_owned(),
+            });
         }
         log.taken.push(decode(&message));
         Ok(Accepted::default())
@@ -406,10 +411,10 @@ fn push_through_an_outage(temporality: Temporality) -> (Vec<ExportMetricsService
         let jvm = Arc::new(Jvm::new());
         let config = Otlp { enabled: true, temporality, ..Otlp::default() };
         let log = Arc::<Mutex<Log>>::default();
-        let statistics = Arc::<Statistics>::default();
+        let statistics = Arc::<PushStatistics>::default();
         // The first push, and a second one so that differences have begun.
         let export = Away { from: 2, until: usize::MAX, log: Arc::clone(&log) };
-        let pusher = Pusher::new(config.clone(), export, Arc::clone(&jvm) as Arc<dyn Source>, statistics);
+        let pusher = Pusher::new(config.clone(), export, Arc::clone(&jvm) as Arc<dyn PushSource>, statistics);
         let (orders, received) = tokio::sync::mpsc::unbounded_channel();
         let back = {
             let log = Arc::clone(&log);
@@ -425,9 +430,9 @@ fn push_through_an_outage(temporality: Temporality) -> (Vec<ExportMetricsService
             }
             assert_eq!(log.lock().unwrap().taken.len(), 2, "it was away");
             assert!(log.lock().unwrap().attempts > INTERVALS, "it was asked all the time");
-            orders.send(Order::Configure(Box::new(config.clone()))).unwrap();
+            orders.send(Command::Configure(Box::new(config.clone()))).unwrap();
             tokio::time::sleep(config.interval).await;
-            orders.send(Order::Stop).unwrap();
+            orders.send(Command::Stop).unwrap();
         });
         tokio::join!(running, turning);
         let log = log.lock().unwrap();
@@ -484,9 +489,13 @@ struct Door {
 }
 
 impl Export for Door {
-    async fn send(&mut self, message: Bytes) -> Result<Accepted, Failure> {
+    async fn send(&mut self, message: Bytes) -> Result<Accepted, PushFailure> {
         if !self.is_open.load(Ordering::Relaxed) {
-            return Err(Failure { reason: Reason::Connect, retry: Retry::Backoff, detail: "away".to_owned() });
+            return Err(PushFailure {
+                reason: PushFailureReason::Connect,
+                retry: Retry::Backoff,
+                detail: "away".to_owned(),
+            });
         }
         self.log.lock().unwrap().taken.push(decode(&message));
         Ok(Accepted::default())
@@ -501,10 +510,10 @@ fn no_order_is_lost_that_comes_while_the_receiver_is_away() {
         let config = Otlp { enabled: true, ..Otlp::default() };
         let (is_open, log) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Log>>::default());
         let export = Door { is_open: Arc::clone(&is_open), log: Arc::clone(&log) };
-        let source = Arc::clone(&jvm) as Arc<dyn Source>;
+        let source = Arc::clone(&jvm) as Arc<dyn PushSource>;
         let pusher = Pusher::new(config.clone(), export, source, Arc::default());
         let (orders, received) = tokio::sync::mpsc::unbounded_channel();
-        let ended = || Order::Ended(jvm.roster.targets.clone());
+        let ended = || Command::Ended(jvm.target_set.targets.clone());
         let telling = async {
             // The first push has begun, and waits between two attempts.
             tokio::time::sleep(config.interval.min(Duration::from_secs(1)) + Duration::from_millis(100)).await;
@@ -517,10 +526,10 @@ fn no_order_is_lost_that_comes_while_the_receiver_is_away() {
                 orders.send(ended()).unwrap();
                 tokio::task::yield_now().await;
             }
-            let held = Arc::strong_count(&jvm.roster.targets[0]);
+            let held = Arc::strong_count(&jvm.target_set.targets[0]);
             assert!(held < 100, "{held} that ended are held for a receiver that is away");
             is_open.store(true, Ordering::Relaxed);
-            orders.send(Order::Stop).unwrap();
+            orders.send(Command::Stop).unwrap();
         };
         let running = pusher.run(received, |_| Err("not asked for".to_owned()));
         let both = async { tokio::join!(running, telling) };
@@ -550,7 +559,7 @@ fn the_last_window_of_a_jvm_is_told_once() {
     told(&snapshot(&Arc::default()), now + 1);
     jvm.turn_to(1003);
     let last = jvm.last_snapshot();
-    let (message, _) = encoder.last(&last.roster.targets[0], &last.of(0), now + 2);
+    let (message, _) = encoder.last(&last.target_set.targets[0], &last.of(0), now + 2);
     assert_eq!(value_of(&numbers(metric(&decode(&message), METRIC))[0]), 3);
 }
 
@@ -558,8 +567,8 @@ fn the_last_window_of_a_jvm_is_told_once() {
 fn nothing_is_kept_of_jvms_that_ended_while_the_receiver_is_away() {
     let mut encoder = Encoder::new(&Otlp { enabled: true, ..Otlp::default() }, 1);
     let mut last = |jvm: &Jvm| {
-        let snapshot = Snapshot::last(jvm.roster.targets.clone());
-        let (_, points) = encoder.last(&snapshot.roster.targets[0], &snapshot.of(0), 5);
+        let snapshot = Snapshot::last(jvm.target_set.targets.clone());
+        let (_, points) = encoder.last(&snapshot.target_set.targets[0], &snapshot.of(0), 5);
         assert!(points > 0);
         encoder.families()
     };

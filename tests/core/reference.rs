@@ -6,13 +6,14 @@ use std::fs;
 
 use crate::support::package;
 use crate::support::regions::fixture;
-use hotspot_exporter::config::{self, Limits, Overrides};
-use hotspot_exporter::discovery::Reason;
-use hotspot_exporter::formula::Formula;
-use hotspot_exporter::hotspot::Fact;
-use hotspot_exporter::mapping::{Profile, Words, sources};
+use hotspot_exporter::config::{self, Overrides};
+use hotspot_exporter::discovery::RefusalReason;
+use hotspot_exporter::fact::Fact;
+use hotspot_exporter::fact::Formula;
+use hotspot_exporter::fact::catalogue::all;
 use hotspot_exporter::metric::{Family, Kind, Value, label_name};
 use hotspot_exporter::perfdata::Image;
+use hotspot_exporter::rules::{Profile, SeriesLimits, WordIndex};
 use hotspot_exporter::telemetry::SelfMetrics;
 use regex::Regex;
 
@@ -31,7 +32,7 @@ which it has, from which counters, and why others are absent.
 /// One fact of every source, with its labels' names as values.
 fn facts() -> Vec<Fact> {
     let value = Formula::Constant(Value::Int(1));
-    sources()
+    all()
         .map(|source| Fact {
             source: source.name,
             labels: source.labels.iter().map(|label| (*label, format!("<{label}>").into())).collect(),
@@ -44,8 +45,8 @@ fn facts() -> Vec<Fact> {
 
 /// What of a profile one fact becomes.
 fn row(profile: &Profile, image: &Image, fact: &Fact) -> Option<(String, String)> {
-    let limits = Limits::default();
-    let plan = profile.plan(image, std::slice::from_ref(fact), &limits, &mut Words::default());
+    let limits = SeriesLimits::default();
+    let plan = profile.plan(image, std::slice::from_ref(fact), &limits, &mut WordIndex::default());
     let (family, planned) = plan.series().next()?;
     let labels: Vec<String> = planned.labels.iter().map(|(name, _)| format!("`{}`", label_name(name))).collect();
     let (name, kind) = printed(family);
@@ -85,7 +86,7 @@ fn own(out: &mut String) {
     let mut families = telemetry.families();
     families.extend(hotspot_exporter::telemetry::sampler(0, 0, 0));
     families.push(hotspot_exporter::telemetry::nmt_failures(&[("no_socket", 0)]));
-    families.extend(hotspot_exporter::otlp::Statistics::default().families());
+    families.extend(hotspot_exporter::output::otlp::PushStatistics::default().families());
     for (family, series) in families {
         let labels =
             series.first().map(|(labels, _)| labels.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>());
@@ -135,7 +136,7 @@ fn pages_name_metrics_that_exist() {
 #[test]
 fn every_reason_has_its_remedy() {
     let page = fs::read_to_string(package().join("docs/troubleshooting.md")).unwrap();
-    for reason in Reason::ALL {
+    for reason in RefusalReason::ALL {
         assert!(page.contains(&format!("`{reason}`")), "docs/troubleshooting.md lacks {reason}");
     }
 }

@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::support::{ensure, wait_for};
-use hotspot_exporter::perfdata::{Access, Freshness, Image, Memory, Pulse, Region, RegionError, Seal, Sight, Writer};
+use hotspot_exporter::perfdata::{
+    ChangeDetector, Consistency, FileMode, Image, LayoutChange, ProcessMemory, Region, RegionError, RegionIdentity,
+    Writer,
+};
 
 /// A real region, and the offsets of its numbers.
 fn fixture() -> (Vec<u8>, Vec<u32>, u32) {
@@ -29,7 +32,7 @@ fn region_of(life: i64, (bytes, words, _): &(Vec<u8>, Vec<u32>, u32)) -> Vec<u8>
     bytes
 }
 
-fn open(path: &Path, access: Access) -> Result<Region, RegionError> {
+fn open(path: &Path, access: FileMode) -> Result<Region, RegionError> {
     Region::open(File::open(path).unwrap(), access)
 }
 
@@ -56,7 +59,7 @@ fn a_region_that_is_truncated_and_replaced_never_mixes_two_jvms() {
 
     let (done, reads, refused) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|scope| {
-        for access in [Access::Mapped, Access::Pread] {
+        for access in [FileMode::Mapped, FileMode::Pread] {
             let (done, reads, refused, path, fixture) = (&done, &reads, &refused, &path, &fixture);
             scope.spawn(move || {
                 let mut row = Vec::new();
@@ -67,10 +70,10 @@ fn a_region_that_is_truncated_and_replaced_never_mixes_two_jvms() {
                     if image.word("sun.rt.createVmBeginTime").is_none_or(|life| life == 0) {
                         continue;
                     }
-                    let seal = Seal::of(&image);
+                    let region_identity = RegionIdentity::of(&image);
                     let life = image.word("sun.rt.createVmBeginTime").unwrap();
                     for _ in 0..50 {
-                        match region.gather(&seal, &fixture.1, &mut row) {
+                        match region.read(&region_identity, &fixture.1, &mut row) {
                             Ok(_) => {
                                 reads.fetch_add(1, Ordering::Relaxed);
                                 assert!(row.iter().all(|word| *word == life), "life {life}: {row:?}");
@@ -127,22 +130,25 @@ fn publish(file: &File, bytes: &[u8], birth: u32) {
 
 #[test]
 fn a_truncated_region_is_refused_from_then_on() {
-    for access in [Access::Mapped, Access::Pread] {
+    for access in [FileMode::Mapped, FileMode::Pread] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("1");
         let fixture = fixture();
         fs::write(&path, &fixture.0).unwrap();
         let region = open(&path, access).unwrap();
-        let seal = Seal::of(&Image::read(&region).unwrap());
+        let region_identity = RegionIdentity::of(&Image::read(&region).unwrap());
         let file = OpenOptions::new().write(true).open(&path).unwrap();
         file.set_len(0).unwrap();
         let mut row = Vec::new();
-        let error = region.gather(&seal, &fixture.1, &mut row).unwrap_err();
+        let error = region.read(&region_identity, &fixture.1, &mut row).unwrap_err();
         assert!(matches!(error, RegionError::Truncated), "{access:?}: {error}");
         assert!(matches!(Image::read(&region), Err(RegionError::Truncated)));
-        if access == Access::Mapped {
+        if access == FileMode::Mapped {
             fs::write(&path, &fixture.0).unwrap();
-            assert!(region.gather(&seal, &fixture.1, &mut row).is_err(), "a mapping that faulted is not trusted again");
+            assert!(
+                region.read(&region_identity, &fixture.1, &mut row).is_err(),
+                "a mapping that faulted is not trusted again"
+            );
         }
     }
 }
@@ -153,23 +159,23 @@ fn growth_is_told_from_replacement() {
     let path = folder.path().join("1");
     let fixture = fixture();
     fs::write(&path, &fixture.0).unwrap();
-    let region = open(&path, Access::Mapped).unwrap();
-    let seal = Seal::of(&Image::read(&region).unwrap());
+    let region = open(&path, FileMode::Mapped).unwrap();
+    let region_identity = RegionIdentity::of(&Image::read(&region).unwrap());
     let file = OpenOptions::new().write(true).open(&path).unwrap();
     let mut row = Vec::new();
-    assert_eq!(region.gather(&seal, &fixture.1, &mut row).unwrap(), Freshness::Same);
+    assert_eq!(region.read(&region_identity, &fixture.1, &mut row).unwrap(), LayoutChange::Same);
 
     let used = i32::from_ne_bytes(fixture.0[8..12].try_into().unwrap());
     file.write_all_at(&(used + 40).to_ne_bytes(), 8).unwrap();
-    assert_eq!(region.gather(&seal, &fixture.1, &mut row).unwrap(), Freshness::Grown);
+    assert_eq!(region.read(&region_identity, &fixture.1, &mut row).unwrap(), LayoutChange::Grown);
     assert_eq!(row.len(), fixture.1.len());
 
     file.write_all_at(&(used - 40).to_ne_bytes(), 8).unwrap();
-    assert!(matches!(region.gather(&seal, &fixture.1, &mut row), Err(RegionError::Replaced)));
+    assert!(matches!(region.read(&region_identity, &fixture.1, &mut row), Err(RegionError::Replaced)));
 
     file.write_all_at(&used.to_ne_bytes(), 8).unwrap();
     file.write_all_at(&1_i64.to_ne_bytes(), u64::from(fixture.2)).unwrap();
-    assert!(matches!(region.gather(&seal, &fixture.1, &mut row), Err(RegionError::Replaced)));
+    assert!(matches!(region.read(&region_identity, &fixture.1, &mut row), Err(RegionError::Replaced)));
 }
 
 #[test]
@@ -178,17 +184,17 @@ fn offsets_outside_the_region_are_refused() {
     let path = folder.path().join("1");
     let fixture = fixture();
     fs::write(&path, &fixture.0).unwrap();
-    for access in [Access::Mapped, Access::Pread] {
+    for access in [FileMode::Mapped, FileMode::Pread] {
         let region = open(&path, access).unwrap();
-        let seal = Seal::of(&Image::read(&region).unwrap());
+        let region_identity = RegionIdentity::of(&Image::read(&region).unwrap());
         for offset in [4, 32_768, 32_764, u32::MAX, u32::MAX - 7] {
             let mut row = vec![7];
-            let error = region.gather(&seal, &[32, offset], &mut row).unwrap_err();
+            let error = region.read(&region_identity, &[32, offset], &mut row).unwrap_err();
             assert!(matches!(error, RegionError::Offset(found) if found == offset), "{error}");
             assert!(row.is_empty());
         }
         let mut row = Vec::new();
-        region.gather(&seal, &[32_760], &mut row).unwrap();
+        region.read(&region_identity, &[32_760], &mut row).unwrap();
     }
 }
 
@@ -200,7 +206,7 @@ fn sizes_that_no_jvm_makes_are_refused() {
     {
         let path = folder.path().join(name);
         File::create(&path).unwrap().set_len(size).unwrap();
-        let opened = open(&path, Access::Mapped);
+        let opened = open(&path, FileMode::Mapped);
         match opened {
             Ok(region) => {
                 assert!(fits, "{name}");
@@ -216,7 +222,7 @@ fn the_lease_tells_a_writer() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("1");
     fs::write(&path, fixture().0).unwrap();
-    let region = open(&path, Access::Mapped).unwrap();
+    let region = open(&path, FileMode::Mapped).unwrap();
     if region.writer() == Writer::Unknown {
         println!("SKIP: leases on this file system are not trusted");
         return;
@@ -239,9 +245,9 @@ fn a_pulse_tells_every_change_and_outlives_the_file() {
     let fixture = fixture();
     fs::write(&path, region_of(7, &fixture)).unwrap();
     let words = [fixture.1[0], fixture.1[50], fixture.1[0]];
-    let region = Arc::new(open(&path, Access::Mapped).unwrap());
-    let seal = Seal::of(&Image::decode(fs::read(&path).unwrap()).unwrap());
-    let pulse = Pulse::new(&region, &seal, words).unwrap();
+    let region = Arc::new(open(&path, FileMode::Mapped).unwrap());
+    let region_identity = RegionIdentity::of(&Image::decode(fs::read(&path).unwrap()).unwrap());
+    let pulse = ChangeDetector::new(&region, &region_identity, words).unwrap();
     assert_eq!(pulse.load(), Some([7; 3]));
 
     let file = OpenOptions::new().write(true).open(&path).unwrap();
@@ -252,12 +258,12 @@ fn a_pulse_tells_every_change_and_outlives_the_file() {
     assert_eq!(pulse.load(), Some([0; 3]), "the file has no pages any more");
 
     fs::write(&path, region_of(7, &fixture)).unwrap();
-    let copied = Arc::new(open(&path, Access::Pread).unwrap());
-    assert!(Pulse::new(&copied, &seal, words).is_none(), "nothing is mapped");
-    let mapped = Arc::new(open(&path, Access::Mapped).unwrap());
+    let copied = Arc::new(open(&path, FileMode::Pread).unwrap());
+    assert!(ChangeDetector::new(&copied, &region_identity, words).is_none(), "nothing is mapped");
+    let mapped = Arc::new(open(&path, FileMode::Mapped).unwrap());
     let length = u32::try_from(mapped.length()).unwrap();
     for outside in [length, length - 4, 33] {
-        assert!(Pulse::new(&mapped, &seal, [words[0], outside]).is_none(), "{outside}");
+        assert!(ChangeDetector::new(&mapped, &region_identity, [words[0], outside]).is_none(), "{outside}");
     }
 }
 
@@ -268,28 +274,28 @@ fn a_pulse_and_a_glance_of_a_process_tell_every_change() {
     let bytes = region_of(7, &fixture);
     let memory: Vec<AtomicU64> =
         bytes.chunks_exact(8).map(|word| AtomicU64::new(u64::from_ne_bytes(word.try_into().unwrap()))).collect();
-    let own = Memory::open(fs::File::open("/proc/self").unwrap()).unwrap();
+    let own = ProcessMemory::open(fs::File::open("/proc/self").unwrap()).unwrap();
     let region = Arc::new(Region::of_process(own.clone(), memory.as_ptr() as u64, bytes.len() as u64).unwrap());
-    let seal = Seal::of(&Image::decode(bytes).unwrap());
+    let region_identity = RegionIdentity::of(&Image::decode(bytes).unwrap());
     let words = [fixture.1[50], fixture.1[0], fixture.1[50]];
-    let pulse = Pulse::new(&region, &seal, words).unwrap();
+    let pulse = ChangeDetector::new(&region, &region_identity, words).unwrap();
     let glance = || {
         let mut seen = Vec::new();
-        let sight = region.glance(&seal, &words, &mut seen);
+        let sight = region.read_once(&region_identity, &words, &mut seen);
         sight.map(|sight| (sight, seen))
     };
     assert_eq!(pulse.load(), Some([7; 3]));
-    assert_eq!(glance().unwrap(), (Sight::Fleeting, vec![7; 3]));
+    assert_eq!(glance().unwrap(), (Consistency::MaybeTorn, vec![7; 3]));
 
     memory[words[0] as usize / 8].store(9, Ordering::Relaxed);
     assert_eq!(pulse.load(), Some([9, 7, 9]));
     assert_eq!(glance().unwrap().1, [9, 7, 9]);
     let mut peeked = Vec::new();
-    region.peek(&seal, &words, &mut peeked).unwrap();
+    region.read_fast(&region_identity, &words, &mut peeked).unwrap();
     assert_eq!(peeked, [9, 7, 9]);
 
     memory[fixture.2 as usize / 8].store(8, Ordering::Relaxed);
     assert!(matches!(glance(), Err(RegionError::Replaced)), "another JVM's");
     let nobody = Arc::new(Region::of_process(own, 8, 4096).unwrap());
-    assert_eq!(Pulse::new(&nobody, &seal, words).unwrap().load(), None);
+    assert_eq!(ChangeDetector::new(&nobody, &region_identity, words).unwrap().load(), None);
 }

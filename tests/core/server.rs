@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::support::site::{DEADLINE, eventually, parse, start, until_closed};
 use hotspot_exporter::server::healthcheck::healthcheck;
-use hotspot_exporter::server::{Limits, Options};
+use hotspot_exporter::server::{Options, ServerLimits};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -231,7 +231,7 @@ async fn oversize_headers_are_refused() {
 
 #[tokio::test]
 async fn slow_and_half_requests_are_closed() {
-    let limits = Limits { headers: Duration::from_millis(100), ..Limits::default() };
+    let limits = ServerLimits { headers: Duration::from_millis(100), ..ServerLimits::default() };
     let server = start(Options { limits, ..Options::default() }).await;
     for request in ["", "G", "GET /metrics HTTP/1.1\r\nHost: x\r\n", "GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n"] {
         // Each ends with the connection closed by the server, the last after an answer and a time idle.
@@ -254,7 +254,7 @@ async fn garbage_is_answered_with_an_error_or_closed() {
 
 #[tokio::test]
 async fn idle_connections_are_bounded_and_end() {
-    let limits = Limits { connections: 50, headers: Duration::from_secs(2), ..Limits::default() };
+    let limits = ServerLimits { connections: 50, headers: Duration::from_secs(2), ..ServerLimits::default() };
     let server = start(Options { limits, ..Options::default() }).await;
     let mut idle = Vec::new();
     for _ in 0..200 {
@@ -285,7 +285,7 @@ async fn a_shutdown_lets_requests_end_and_closes_idle_connections() {
 
 #[tokio::test]
 async fn a_shutdown_waits_only_so_long() {
-    let limits = Limits { drain: Duration::from_millis(50), ..Limits::default() };
+    let limits = ServerLimits { drain: Duration::from_millis(50), ..ServerLimits::default() };
     let server = start(Options { limits, ..Options::default() }).await;
     server.fake.shut();
     let mut busy = server.connect().await;

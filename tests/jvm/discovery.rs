@@ -7,8 +7,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use hotspot_exporter::config::{Discovery, Enabled, Processes, Procfs, RootPattern};
-use hotspot_exporter::discovery::{Candidate, Liveness, Reason, Scan, Scanner, exited, liveness};
-use hotspot_exporter::perfdata::Access;
+use hotspot_exporter::discovery::{Candidate, Liveness, RefusalReason, Scan, Scanner, liveness};
+use hotspot_exporter::perfdata::FileMode;
+use hotspot_exporter::proc::exited;
 
 /// JVMs that publish a file delete, as they start, those of dead ones of their user.
 static START: Mutex<()> = Mutex::new(());
@@ -123,11 +124,11 @@ fn candidate_of(scanner: &mut Scanner, pid: i32) -> Candidate {
 }
 
 /// The reason given for a process, once it is no longer `not_ready`.
-fn reason_of(scanner: &mut Scanner, pid: i32) -> Reason {
+fn reason_of(scanner: &mut Scanner, pid: i32) -> RefusalReason {
     until(scanner, |scan| {
         assert!(take(scan, pid).is_empty());
         let mut refusals = scan.refusals.iter().filter(|refusal| refusal.pid == Some(pid));
-        let reason = refusals.next().map(|refusal| refusal.reason).filter(|reason| *reason != Reason::NotReady);
+        let reason = refusals.next().map(|refusal| refusal.reason).filter(|reason| *reason != RefusalReason::NotReady);
         assert_eq!(refusals.next(), None, "refused twice");
         reason
     })
@@ -146,7 +147,7 @@ fn a_jvm_is_found_once_and_goes_stale_when_killed() {
     assert!(process.is_alive());
     assert!(process.start_time() <= SystemTime::now());
     assert!(SystemTime::now().duration_since(process.start_time()).unwrap() < DEADLINE);
-    let region = candidate.source.unwrap().open(Access::Mapped).unwrap();
+    let region = candidate.source.unwrap().open(FileMode::Mapped).unwrap();
     assert_eq!(liveness::assess(Some(&process), &region), Liveness::Alive);
     assert_ne!(liveness::assess(None, &region), Liveness::Dead);
 
@@ -173,15 +174,16 @@ fn a_private_mount_namespace_is_looked_into() {
     assert!(candidate.path.starts_with(expected), "{:?}", candidate.path);
     assert_eq!(candidate.vpid, jvm.own_pid);
     assert!(candidate.labels.is_empty());
-    let region = candidate.source.unwrap().open(Access::Mapped).unwrap();
+    let region = candidate.source.unwrap().open(FileMode::Mapped).unwrap();
     assert_eq!(liveness::assess(None, &region), Liveness::Alive);
 }
 
 #[test]
 fn jvms_without_a_file_are_refused_with_the_reason() {
-    for (flags, expected) in
-        [(["-XX:+PerfDisableSharedMem"], Reason::PrivateMemory), (["-XX:-UsePerfData"], Reason::PerfDisabled)]
-    {
+    for (flags, expected) in [
+        (["-XX:+PerfDisableSharedMem"], RefusalReason::PrivateMemory),
+        (["-XX:-UsePerfData"], RefusalReason::PerfDisabled),
+    ] {
         let Some(jvm) = Jvm::start(&[], &flags) else { return };
         assert_eq!(reason_of(&mut scanner(), jvm.pid()), expected);
     }
@@ -194,7 +196,7 @@ fn a_user_without_a_passwd_entry_is_the_reason() {
     }
     let user = ["setpriv", "--reuid", "54321", "--regid", "54321", "--clear-groups"];
     let Some(jvm) = Jvm::start(&user, &[]) else { return };
-    assert_eq!(reason_of(&mut scanner(), jvm.pid()), Reason::NoPasswdEntry);
+    assert_eq!(reason_of(&mut scanner(), jvm.pid()), RefusalReason::NoPasswdEntry);
 }
 
 #[test]
@@ -207,5 +209,5 @@ fn a_deleted_file_is_kept_by_those_who_know_it() {
     let known = scanner.scan(&|id| id == candidate.id);
     let kept = known.candidates.iter().find(|kept| kept.id == candidate.id).expect("its JVM lives");
     assert!(!kept.linked && kept.source.is_none());
-    assert_eq!(reason_of(&mut scanner, jvm.pid()), Reason::Deleted);
+    assert_eq!(reason_of(&mut scanner, jvm.pid()), RefusalReason::Deleted);
 }

@@ -10,7 +10,7 @@ use crate::support::exposition::{Exposition, Labels};
 use crate::support::jdk::{self, Collector, Jdk};
 use crate::support::jvm::{Beans, Jvm, Usage};
 use crate::support::{ensure, skip, wait_for};
-use hotspot_exporter::perfdata::Via::{self, File, Memory};
+use hotspot_exporter::perfdata::Transport::{self, File, Memory};
 
 /// A test for every pair of release and collector, so that a failure names its pair.
 macro_rules! agrees_with_the_beans {
@@ -68,7 +68,7 @@ fn other_releases() {
     }
 }
 
-fn compare_all(jdks: &[Jdk], collector: Collector, test: &str, via: Via) {
+fn compare_all(jdks: &[Jdk], collector: Collector, test: &str, via: Transport) {
     let able: Vec<&Jdk> = jdks.iter().filter(|jdk| jdk.has(collector)).collect();
     for jdk in &able {
         compare(jdk, collector, via);
@@ -79,7 +79,7 @@ fn compare_all(jdks: &[Jdk], collector: Collector, test: &str, via: Via) {
 }
 
 /// Lets a JVM work, holds it still, and compares everything it says with what the exporter says.
-fn compare(jdk: &Jdk, collector: Collector, via: Via) {
+fn compare(jdk: &Jdk, collector: Collector, via: Transport) {
     let spawned = now();
     let private = (via == Memory).then(|| "-XX:+PerfDisableSharedMem".to_owned());
     let mut jvm = Jvm::start(jdk, collector.options().into_iter().chain(private));

@@ -8,14 +8,15 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use hotspot_exporter::app::listing;
 use hotspot_exporter::config::{self, Config, Overrides};
-use hotspot_exporter::discovery::{Reason, RegionId, Scanner};
-use hotspot_exporter::formula::BoardId;
-use hotspot_exporter::listing::JvmRow;
-use hotspot_exporter::perfdata::{Image, MemoryError, RegionError, Value, Variability, Via};
-use hotspot_exporter::roster::{Boards, Census, Roster, Settings, State, Target};
-use hotspot_exporter::snapshot::{Board, Snapshot};
+use hotspot_exporter::discovery::{RefusalReason, RegionId, Scanner};
+use hotspot_exporter::fact::Provider;
+use hotspot_exporter::fact::ProviderId;
+use hotspot_exporter::hotspot::Model;
+use hotspot_exporter::perfdata::{CounterValue, Image, MemoryError, RegionError, Transport, Variability};
+use hotspot_exporter::report::list::{JvmRow, Listing};
+use hotspot_exporter::snapshot::Snapshot;
+use hotspot_exporter::targets::{AttachProviders, Reconciler, ReconcilerSettings, Target, TargetSet, TargetState};
 
 const DEADLINE: Duration = Duration::from_secs(120);
 const FIXTURE: &str = "tests/fixtures/perfdata/jdk17-G1.hsperfdata";
@@ -125,8 +126,8 @@ fn is_root() -> bool {
 #[derive(Debug)]
 struct NoBoards;
 
-impl Boards for NoBoards {
-    fn attach(&mut self, _: &Target, _: &Image) -> Vec<(BoardId, Arc<dyn Board>)> {
+impl AttachProviders for NoBoards {
+    fn attach(&mut self, _: &Target, _: &Model) -> Vec<(ProviderId, Arc<dyn Provider>)> {
         Vec::new()
     }
 }
@@ -134,8 +135,8 @@ impl Boards for NoBoards {
 /// The exporter, without its server.
 struct Exporter {
     scanner: Scanner,
-    census: Census,
-    roster: Arc<Roster>,
+    reconciler: Reconciler,
+    target_set: Arc<TargetSet>,
 }
 
 impl Exporter {
@@ -146,20 +147,20 @@ impl Exporter {
     }
 
     fn with(config: &Config) -> Self {
-        let settings = Settings {
+        let settings = ReconcilerSettings {
             access: config.discovery.access,
             limits: config.limits.clone(),
             profiles: config.profiles.clone(),
             properties: config.identity.properties.clone(),
         };
-        let census = Census::new(settings, Box::new(NoBoards));
-        Self { scanner: Scanner::new(&config.discovery), census, roster: Arc::default() }
+        let reconciler = Reconciler::new(settings, Box::new(NoBoards));
+        Self { scanner: Scanner::new(&config.discovery), reconciler, target_set: Arc::default() }
     }
 
     fn scan(&mut self) {
-        let census = &self.census;
-        let scan = self.scanner.scan(&|id| census.follows(id));
-        self.roster = self.census.update(scan);
+        let reconciler = &self.reconciler;
+        let scan = self.scanner.scan(&|id| reconciler.follows(id));
+        self.target_set = self.reconciler.update(scan);
     }
 
     /// The target of a process, once it is served.
@@ -168,7 +169,7 @@ impl Exporter {
         loop {
             self.scan();
             let of_process = |target: &&Arc<Target>| target.process.as_ref().is_some_and(|process| process.pid == pid);
-            let mut found = self.roster.targets.iter().filter(of_process);
+            let mut found = self.target_set.targets.iter().filter(of_process);
             if let Some(target) = found.next() {
                 assert!(found.next().is_none(), "served twice");
                 assert!(self.refusal(pid).is_none(), "served and refused: {:?}", self.refusal(pid));
@@ -179,15 +180,15 @@ impl Exporter {
         }
     }
 
-    fn refusal(&self, pid: i32) -> Option<(Reason, String)> {
-        let mut refusals = self.roster.refusals.iter().filter(|refusal| refusal.pid == Some(pid));
+    fn refusal(&self, pid: i32) -> Option<(RefusalReason, String)> {
+        let mut refusals = self.target_set.refusals.iter().filter(|refusal| refusal.pid == Some(pid));
         let refusal = refusals.next().map(|refusal| (refusal.reason, refusal.detail.clone()));
         assert!(refusals.next().is_none(), "refused twice");
         refusal
     }
 
     /// Why a process is not served, once that is settled.
-    fn refused(&mut self, pid: i32) -> (Reason, String) {
+    fn refused(&mut self, pid: i32) -> (RefusalReason, String) {
         let start = Instant::now();
         loop {
             self.scan();
@@ -200,8 +201,8 @@ impl Exporter {
     }
 
     fn row(&self, pid: i32) -> Option<JvmRow> {
-        let snapshot = Snapshot::take(Arc::clone(&self.roster), Instant::now() + DEADLINE);
-        listing(&snapshot).jvms.into_iter().find(|row| row.pid == u32::try_from(pid).ok())
+        let snapshot = Snapshot::take(Arc::clone(&self.target_set), Instant::now() + DEADLINE);
+        Listing::of(&snapshot).jvms.into_iter().find(|row| row.pid == u32::try_from(pid).ok())
     }
 }
 
@@ -230,9 +231,9 @@ fn compare(told: &str, image: &Image) {
         };
         if entry.variability == Variability::Constant {
             let ours = match image.value(entry) {
-                Value::Long(value) => value.to_string(),
-                Value::Text(text) => format!("\"{text}\""),
-                Value::Opaque(_) => continue,
+                CounterValue::Long(value) => value.to_string(),
+                CounterValue::Text(text) => format!("\"{text}\""),
+                CounterValue::Opaque(_) => continue,
             };
             // Line ends and quotes are escaped there.
             if !ours.contains('\\') && ours.matches('"').count() <= 2 {
@@ -253,17 +254,20 @@ fn jvms_without_a_file_show_the_same_families() {
         let private = Running::jvm(&[], &java, &["-XX:+PerfDisableSharedMem"]);
         let mut exporter = Exporter::new();
         let expected = exporter.target(published.pid);
-        assert_eq!(expected.region.via(), Via::File, "a readable file wins");
+        assert_eq!(expected.region.transport(), Transport::File, "a readable file wins");
         let target = exporter.target(private.pid);
-        assert_eq!((target.region.via(), target.state, target.vpid), (Via::Memory, State::Mapped, private.pid));
+        assert_eq!(
+            (target.region.transport(), target.state, target.vpid),
+            (Transport::Memory, TargetState::Mapped, private.pid)
+        );
         assert_eq!(families(&target), families(&expected), "{java}");
         assert_eq!((&*target.app, &target.jvm.java_version), (&*expected.app, &expected.jvm.java_version));
         assert_ne!(target.slot, expected.slot);
         assert_eq!(target.user, expected.user);
 
         let (mut words, mut again) = (Vec::new(), Vec::new());
-        target.region.gather(&target.seal, &target.words, &mut words).unwrap();
-        target.region.gather(&target.seal, &target.words, &mut again).unwrap();
+        target.region.read(&target.region_identity, &target.words, &mut words).unwrap();
+        target.region.read(&target.region_identity, &target.words, &mut again).unwrap();
         assert_eq!((words.len(), again.len()), (target.words.len(), target.words.len()));
         assert!(words.iter().filter(|word| **word != 0).count() > words.len() / 3);
 
@@ -285,9 +289,9 @@ fn a_deleted_file_is_read_from_memory_with_the_same_values() {
         std::fs::remove_file(&target.path).unwrap();
         let mut exporter = Exporter::new();
         let from_memory = exporter.target(jvm.pid);
-        assert_eq!(from_memory.region.via(), Via::Memory);
+        assert_eq!(from_memory.region.transport(), Transport::Memory);
         compare(&told, &Image::read(&from_memory.region).unwrap());
-        assert_eq!(target.region.via(), Via::File, "who has the file mapped keeps it");
+        assert_eq!(target.region.transport(), Transport::File, "who has the file mapped keeps it");
         assert_eq!(families(&target), families(&from_memory));
     }
 }
@@ -298,7 +302,7 @@ fn a_user_without_a_passwd_entry_is_read() {
     let jvm = Running::jvm(&["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups"], &java, &[]);
     let mut exporter = Exporter::new();
     let target = exporter.target(jvm.pid);
-    assert_eq!((target.region.via(), &*target.user), (Via::Memory, "12345"));
+    assert_eq!((target.region.transport(), &*target.user), (Transport::Memory, "12345"));
 }
 
 #[test]
@@ -312,9 +316,9 @@ fn two_first_processes_that_share_a_tmp_are_both_read() {
     let ways = [&first, &second].map(|jvm| {
         let target = exporter.target(jvm.pid);
         assert_eq!(target.vpid, 1);
-        target.region.via()
+        target.region.transport()
     });
-    assert_eq!(ways, [Via::File, Via::Memory], "the file is the first one's");
+    assert_eq!(ways, [Transport::File, Transport::Memory], "the file is the first one's");
 }
 
 #[test]
@@ -335,7 +339,7 @@ fn a_library_elsewhere_is_found() {
     for script in [namespace, chroot] {
         let prefix = ["unshare", "-m", "sh", "-c", &*script, "sh"];
         let jvm = Running::jvm(&prefix, "/opt/elsewhere/bin/java", &["-XX:+PerfDisableSharedMem"]);
-        assert_eq!(Exporter::new().target(jvm.pid).region.via(), Via::Memory, "{script}");
+        assert_eq!(Exporter::new().target(jvm.pid).region.transport(), Transport::Memory, "{script}");
     }
 }
 
@@ -348,7 +352,7 @@ fn counters_that_are_switched_off_are_said_to_be() {
     let jvm = Running::jvm(&[], &java, &[&format!("@{}", arguments.display())]);
     let mut exporter = Exporter::new();
     let (reason, detail) = exporter.refused(jvm.pid);
-    assert_eq!(reason, Reason::PerfDisabled, "{detail}");
+    assert_eq!(reason, RefusalReason::PerfDisabled, "{detail}");
 }
 
 #[test]
@@ -361,7 +365,7 @@ fn an_exit_during_a_read_is_an_end() {
         let reader = scope.spawn(|| {
             let mut words = Vec::new();
             loop {
-                if let Err(error) = target.region.gather(&target.seal, &target.words, &mut words) {
+                if let Err(error) = target.region.read(&target.region_identity, &target.words, &mut words) {
                     assert!(words.is_empty());
                     return error;
                 }
@@ -371,8 +375,8 @@ fn an_exit_during_a_read_is_an_end() {
         let error = reader.join().unwrap();
         assert!(matches!(error, RegionError::Memory(MemoryError::Ended | MemoryError::Unmapped)), "{error}");
     });
-    let snapshot = Snapshot::take(Arc::clone(&exporter.roster), Instant::now() + DEADLINE);
-    let index = exporter.roster.targets.iter().position(|other| Arc::ptr_eq(other, &target)).unwrap();
+    let snapshot = Snapshot::take(Arc::clone(&exporter.target_set), Instant::now() + DEADLINE);
+    let index = exporter.target_set.targets.iter().position(|other| Arc::ptr_eq(other, &target)).unwrap();
     assert!(snapshot.of(u32::try_from(index).unwrap()).is_gone(), "gone at the next scrape, before any scan");
     exporter.scan();
     assert!(exporter.row(jvm.pid).is_none() && exporter.refusal(jvm.pid).is_none());
@@ -436,7 +440,7 @@ fn hostile_processes_are_refused() {
     let silent = fake.start(&[], "not initialized");
     let (honest, random) = (fake.start(&[], "honest"), fake.start(&[], "random"));
     let target = exporter.target(honest.pid);
-    assert_eq!((target.region.via(), &*target.app), (Via::Memory, "Alloc"));
+    assert_eq!((target.region.transport(), &*target.app), (Transport::Memory, "Alloc"));
     let Some(RegionId::Memory { pid, .. }) = Some(target.incarnation.region) else { panic!("{target:?}") };
     assert_eq!(pid, honest.pid);
     let start = Instant::now();
@@ -452,7 +456,7 @@ fn hostile_processes_are_refused() {
         }
         assert!(exporter.row(process.pid).is_none(), "{mode}");
     }
-    assert_eq!(exporter.refused(silent.pid).0, Reason::PerfDisabled);
+    assert_eq!(exporter.refused(silent.pid).0, RefusalReason::PerfDisabled);
     exporter.scan();
     assert!(exporter.row(random.pid).is_none_or(|row| row.state == "starting" || row.state == "mapped"));
     assert!(Arc::ptr_eq(&exporter.target(honest.pid), &target), "served on beside all of them");
@@ -483,7 +487,9 @@ fn killing_what_is_read_never_harms() {
         let target = exporter.target(process.pid);
         std::thread::scope(|scope| {
             let readers: Vec<_> = (0..2)
-                .map(|_| scope.spawn(|| while target.region.gather(&target.seal, &[], &mut Vec::new()).is_ok() {}))
+                .map(|_| {
+                    scope.spawn(|| while target.region.read(&target.region_identity, &[], &mut Vec::new()).is_ok() {})
+                })
                 .collect();
             process.kill();
             readers.into_iter().for_each(|reader| reader.join().unwrap());
@@ -536,7 +542,7 @@ fn an_unprivileged_exporter_reads_its_own_user_only() {
         assert!(refusal["detail"].as_str().unwrap().contains("CAP_SYS_PTRACE"), "{refusal}");
     }
     let mut root = Exporter::new();
-    assert_eq!(root.target(closed.pid).region.via(), Via::Memory, "root may read what is not dumpable");
+    assert_eq!(root.target(closed.pid).region.transport(), Transport::Memory, "root may read what is not dumpable");
 }
 
 /// The host's /proc in a container, without the host's pid namespace.

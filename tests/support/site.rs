@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use hotspot_exporter::listing::{JvmRow, Listing, RefusedRow};
-use hotspot_exporter::server::{Bound, Format, Options, Site, bind, serve};
+use hotspot_exporter::report::list::{JvmRow, Listing, RefusedRow};
+use hotspot_exporter::server::{Backend, Bound, ExpositionFormat, Options, bind, serve};
 use hotspot_exporter::telemetry::{SelfMetrics, Vocabulary};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -40,12 +40,12 @@ impl Fake {
     }
 }
 
-impl Site for Fake {
+impl Backend for Fake {
     fn profiles(&self) -> Vec<String> {
         vec!["otel".to_owned(), "raw".to_owned()]
     }
 
-    fn exposition(&self, profile: &str, format: Format, deadline: Instant, out: &mut Vec<u8>) -> bool {
+    fn exposition(&self, profile: &str, format: ExpositionFormat, deadline: Instant, out: &mut Vec<u8>) -> bool {
         *self.budget.lock().unwrap() = Some(deadline.saturating_duration_since(Instant::now()));
         self.runs.fetch_add(1, SeqCst);
         assert!(!self.broken.load(SeqCst), "the fake was told to break");

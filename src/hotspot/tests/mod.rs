@@ -19,10 +19,10 @@ use std::path::Path;
 
 use super::*;
 use crate::fact::Fact;
-use crate::perfdata::Image;
 use crate::fact::{PublishedId, Values, catalogue};
 use crate::metric::Kind;
 use crate::metric::Value;
+use crate::perfdata::Image;
 
 fn facts(image: &Image) -> Vec<Fact> {
     Model::of(image, &[]).facts()

@@ -74,7 +74,7 @@ fn names_that_dashboards_know() {
         let text = PROFILES.iter().find(|(other, _)| *other == profile).unwrap().1;
         let rules = rules(text);
         let rule = rules.iter().find(|rule| key(rule, "source") == Some(name)).unwrap();
-        let info =  find(name).unwrap();
+        let info = find(name).unwrap();
         let kind = if key(rule, "type") == Some("gauge") { Kind::Gauge } else { info.kind };
         let metric = key(rule, "metric").unwrap();
         let family = crate::metric::Family { name: metric.into(), unit: info.unit.into(), kind, help: "".into() };

@@ -16,9 +16,9 @@ use super::retry::{Export, deliver};
 use super::statistics::PushStatistics;
 use crate::config::Otlp;
 use crate::snapshot::Snapshot;
+use crate::sync::lock;
 use crate::targets::Target;
 use crate::telemetry::LogDedup;
-use crate::sync::lock;
 
 /// Time for the last push when the program ends.
 pub const FLUSH: Duration = Duration::from_millis(1800);

@@ -261,4 +261,3 @@ fn chance(id: u64) -> f64 {
     let bits = RandomState::new().hash_one(id) >> 32;
     f64::from(u32::try_from(bits).unwrap_or_default()) / 4_294_967_296.0
 }
-

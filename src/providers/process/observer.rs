@@ -92,7 +92,9 @@ impl ObserverState {
         let mut state = lock(&self.state);
         loop {
             let due = Instant::now() + INTERVAL;
-            while !state.stopped && let Some(left) = due.checked_duration_since(Instant::now()) {
+            while !state.stopped
+                && let Some(left) = due.checked_duration_since(Instant::now())
+            {
                 state = wait_timeout(&self.changed, state, left);
             }
             if state.stopped {
@@ -129,7 +131,6 @@ impl Provider for ObservedProcess {
         lock(&self.sheet).read()
     }
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
 //! A JVM's place in the sampling thread: enough to see that nothing happened, without its lock.
 
-use std::sync::{Arc};
+use std::sync::Arc;
 
 use super::jvm::{Scratch, Tick, WordCursor};
 use super::level::{Gauges, Levels};

@@ -11,10 +11,10 @@ use super::pause::{Completed, PauseReading, PauseTracker, steady};
 use super::peak::{Peak, WINDOWS, Windows};
 use super::rate::{Rate, RateController};
 use super::sample_plan::{NO_GC, NO_GC_BYTES, SamplePlan, Survivors};
-use crate::hotspot::Role;
 use super::{SampleSubject, SamplerSettings};
 use crate::fact::Fact;
 use crate::fact::Reading;
+use crate::hotspot::Role;
 use crate::metric::Value;
 use crate::perfdata::{MemoryError, Region, RegionError, RegionIdentity};
 

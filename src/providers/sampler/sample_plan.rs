@@ -112,9 +112,11 @@ impl SamplePlan {
             ) && model.heap.used().is_some(),
             pools,
             threads: model.threads.live,
-            classes: model.classes.loaded.zip(model.classes.unloaded).map(|([loaded, shared], [unloaded, rest])| {
-                [loaded, shared, unloaded, rest]
-            }),
+            classes: model
+                .classes
+                .loaded
+                .zip(model.classes.unloaded)
+                .map(|([loaded, shared], [unloaded, rest])| [loaded, shared, unloaded, rest]),
             allocation,
         })
     }

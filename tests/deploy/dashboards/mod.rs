@@ -12,20 +12,20 @@ use crate::support::package;
 use serde_json::Value;
 
 /// A dashboard as Grafana stores it.
-struct Board {
+struct Provider {
     /// Name of the file.
     file: String,
     json: Value,
 }
 
-impl Board {
+impl Provider {
     fn all() -> Vec<Self> {
         let files = fs::read_dir(package().join("deploy/grafana")).unwrap().map(|entry| entry.unwrap().path());
-        let mut boards: Vec<Self> =
+        let mut providers: Vec<Self> =
             files.filter(|file| file.extension().is_some_and(|it| it == "json")).map(Self::read).collect();
-        boards.sort_by(|one, other| one.file.cmp(&other.file));
-        assert_eq!(boards.len(), 3, "the boards of deploy/grafana");
-        boards
+        providers.sort_by(|one, other| one.file.cmp(&other.file));
+        assert_eq!(providers.len(), 3, "the providers of deploy/grafana");
+        providers
     }
 
     fn read(path: PathBuf) -> Self {

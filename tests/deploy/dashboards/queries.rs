@@ -7,7 +7,7 @@ use regex::Regex;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::group::Group;
-use super::{Board, metrics};
+use super::{Provider, metrics};
 use crate::support::exporter::Exporter;
 use crate::support::jdk::{self, Collector};
 use crate::support::jvm::Jvm;
@@ -33,7 +33,7 @@ struct Stage {
 impl Stage {
     fn set(program: &std::path::Path) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let apps = ["shop", "bank"].map(|app| format!("boards-{app}-{}", std::process::id()));
+        let apps = ["shop", "bank"].map(|app| format!("providers-{app}-{}", std::process::id()));
         let name = |app: &str| format!("-Dotel.service.name={app}");
         let tracking = "-XX:NativeMemoryTracking=summary".to_owned();
         let jdk = jdk::any();
@@ -69,18 +69,18 @@ impl Stage {
         kill_process(pid, Signal::HUP).unwrap();
     }
 
-    /// What each variable of a board can be set to, as Grafana finds it: one query after the other.
-    fn settings(&self, board: &Board) -> Vec<BTreeMap<String, String>> {
+    /// What each variable of a provider can be set to, as Grafana finds it: one query after the other.
+    fn settings(&self, provider: &Provider) -> Vec<BTreeMap<String, String>> {
         let query = Regex::new(r"^label_values\((.+), (\w+)\)$").unwrap();
         let mut settings = vec![BTreeMap::new()];
-        for variable in board.variables().iter().filter(|variable| variable["type"] == "query") {
+        for variable in provider.variables().iter().filter(|variable| variable["type"] == "query") {
             let name = variable["name"].as_str().unwrap();
             let definition = variable["definition"].as_str().unwrap();
-            let parts = query.captures(definition).unwrap_or_else(|| panic!("{}: {definition}", board.file));
+            let parts = query.captures(definition).unwrap_or_else(|| panic!("{}: {definition}", provider.file));
             let mut next = Vec::new();
             for setting in settings {
                 let selector = filled(&parts[1], &setting);
-                let values = wait_for(&format!("{}: {definition}", board.file), || {
+                let values = wait_for(&format!("{}: {definition}", provider.file), || {
                     let mut values = self.prometheus.label_values(&selector, &parts[2])?;
                     // Other JVMs of the host are none of our business.
                     values.retain(|value| name != "app" || self.apps.contains(value));
@@ -127,16 +127,16 @@ fn every_query_has_data() {
     let stage = Stage::set(&program);
     stage.reload();
     let mut asked = 0;
-    for board in Board::all() {
-        let settings = stage.settings(&board);
-        for (panel, expression) in board.queries() {
+    for provider in Provider::all() {
+        let settings = stage.settings(&provider);
+        for (panel, expression) in provider.queries() {
             let expressions: Vec<String> = settings.iter().map(|setting| filled(expression, setting)).collect();
             if expression.contains(LIMIT) && !stage.limited {
                 expressions.iter().for_each(|expression| drop(stage.prometheus.query(expression).unwrap()));
-                println!("{}: {}: not tried, no control group can be made here", board.file, panel["title"]);
+                println!("{}: {}: not tried, no control group can be made here", provider.file, panel["title"]);
                 continue;
             }
-            wait_for(&format!("{}: {}", board.file, panel["title"]), || stage.answers(&expressions));
+            wait_for(&format!("{}: {}", provider.file, panel["title"]), || stage.answers(&expressions));
             asked += 1;
         }
     }
@@ -146,7 +146,7 @@ fn every_query_has_data() {
     names_of_rules_are_known(&stage);
 }
 
-/// What Grafana's own JVM board (jvm-observ-lib, source `otel_with_suffixes`) asks for, of what HotSpot's counters have.
+/// What Grafana's own JVM provider (jvm-observ-lib, source `otel_with_suffixes`) asks for, of what HotSpot's counters have.
 fn names_of_the_conventions_have_data(stage: &Stage) {
     for selector in [
         r#"jvm_memory_used_bytes{jvm_memory_type="heap"}"#,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 
-use hotspot_exporter::nmt::{Answer, Summary, parse};
+use hotspot_exporter::providers::nmt::{Answer, Summary, parse};
 
 use crate::native::{Config, LISTENING, exporter};
 use crate::support::exporter::Exporter;

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::{Child, Command};
 
 use hotspot_exporter::config::NmtMode;
-use hotspot_exporter::nmt::{AttachError, Target};
+use hotspot_exporter::providers::nmt::{AttachError, Attachable};
 use rustix::process::{getegid, geteuid};
+use std::sync::Arc;
 use tempfile::TempDir;
 
 use crate::nmt::jvm::{plain_target, process};
@@ -33,7 +34,7 @@ impl Decoy {
     }
 
     /// A target whose `/tmp` is truly the process's.
-    fn target(&self) -> Target {
+    fn target(&self) -> Attachable {
         let pid = i32::try_from(self.child.id()).unwrap();
         let mut target = plain_target(Path::new("/tmp"), pid, geteuid().as_raw());
         target.gid = getegid().as_raw();
@@ -83,9 +84,7 @@ fn a_program_that_catches_sigquit_gets_none_in_any_mode() {
 fn a_reused_pid_is_noticed() {
     let decoy = Decoy::run("touch up; exec sleep 600");
     let mut target = decoy.target();
-    if let Some(process) = &mut target.process {
-        process.start_time -= 1;
-    }
+    Arc::get_mut(target.process.as_mut().unwrap()).unwrap().start_ticks -= 1;
     let error = ask_once(&target, NmtMode::Active).unwrap_err();
     assert!(matches!(error, AttachError::Unsafe(why) if why.contains("another process")), "{error}");
 }

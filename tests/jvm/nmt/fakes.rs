@@ -10,8 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hotspot_exporter::config::{Nmt, NmtMode};
-use hotspot_exporter::nmt::attach::{Dialect, REPLY_MAXIMUM, ask};
-use hotspot_exporter::nmt::{Answer, AttachError, Poller, State, Target};
+use hotspot_exporter::providers::nmt::attach::{Capabilities, REPLY_MAXIMUM, ask};
+use hotspot_exporter::providers::nmt::{Answer, AttachError, Attachable, NmtState, Poller};
 use rustix::process::{getegid, geteuid};
 use tempfile::TempDir;
 
@@ -48,7 +48,7 @@ impl Fake {
     }
 
     /// A JVM of JDK 17, which is spoken to in version 1.
-    fn target(&self) -> Target {
+    fn target(&self) -> Attachable {
         let mut target = plain_target(self.tmp.path(), 7, geteuid().as_raw());
         target.gid = getegid().as_raw();
         target.feature = Some(17);
@@ -125,7 +125,7 @@ fn silence_and_dripping_end_at_the_deadline() {
     });
     for fake in [silent, dripping] {
         let until = Instant::now() + Duration::from_millis(200);
-        let error = ask(&fake.target(), NmtMode::Passive, &mut Dialect::default(), until).unwrap_err();
+        let error = ask(&fake.target(), NmtMode::Passive, &mut Capabilities::default(), until).unwrap_err();
         assert!(matches!(error, AttachError::Timeout), "{error}");
     }
 }
@@ -223,7 +223,7 @@ fn the_dialect_is_found_and_remembered() {
         });
         let mut target = fake.target();
         target.feature = None;
-        let mut dialect = Dialect::default();
+        let mut dialect = Capabilities::default();
         for _ in 0..2 {
             summary(ask(&target, NmtMode::Passive, &mut dialect, Instant::now() + Duration::from_secs(20)));
         }
@@ -252,7 +252,7 @@ fn hung_jvms_do_not_delay_the_others() {
         })
         .collect();
     wait_for("every hung JVM to be found out", || {
-        hung.iter().all(|(_, watch)| matches!(watch.state(), State::Failing { reason: "timeout", .. }))
+        hung.iter().all(|(_, watch)| matches!(watch.state(), NmtState::Failing { reason: "timeout", .. }))
     });
 
     let asked = Arc::new(Mutex::new(0_u32));
@@ -264,7 +264,7 @@ fn hung_jvms_do_not_delay_the_others() {
     });
     let watch = poller.watch(fake.target());
     wait_for("ten answers", || *asked.lock().unwrap() >= 10);
-    assert_eq!(watch.state(), State::Answering);
+    assert_eq!(watch.state(), NmtState::Answering);
     assert!(poller.failures().iter().any(|(reason, count)| *reason == "timeout" && *count >= 20));
 }
 
@@ -281,8 +281,8 @@ fn a_jvm_without_tracking_is_asked_once() {
     let other = reply(SUMMARY.as_bytes());
     let poller = Poller::new(settings);
     let watch = poller.watch(fake.target());
-    wait_for("the answer", || watch.state() == State::NotEnabled);
+    wait_for("the answer", || watch.state() == NmtState::NotEnabled);
     let _other = poller.watch(other.target());
-    wait_for("the other JVM", || _other.state() == State::Answering);
+    wait_for("the other JVM", || _other.state() == NmtState::Answering);
     assert_eq!(*asked.lock().unwrap(), 1);
 }

@@ -5,13 +5,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hotspot_exporter::hotspot::NmtSetting;
-use hotspot_exporter::nmt::{Process, Target};
 use hotspot_exporter::perfdata::Image;
-use hotspot_exporter::process::procfs::Stat;
+use hotspot_exporter::proc::Process;
+use hotspot_exporter::providers::nmt::Attachable;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -127,7 +128,7 @@ impl Jvm {
     }
 
     /// A target with what the region says; `None` while there is no region or no process.
-    pub(crate) fn try_target(&self) -> Option<Target> {
+    pub(crate) fn try_target(&self) -> Option<Attachable> {
         let user = if self.uid == 0 { "root" } else { "nobody" };
         let region = self.tmp.path().join(format!("hsperfdata_{user}/{}", self.vpid));
         let image = Image::decode(fs::read(region).ok()?).ok()?;
@@ -136,12 +137,11 @@ impl Jvm {
         target.process = Some(process(self.vpid)?);
         target.feature = Some(self.feature);
         target.attach_supported = capabilities.map(|text| text.starts_with('1'));
-        target.accessible = image.prologue.accessible;
         Some(target)
     }
 
     /// A target with what the region says.
-    pub(crate) fn target(&self) -> Target {
+    pub(crate) fn target(&self) -> Attachable {
         self.try_target().expect("a region")
     }
 
@@ -170,9 +170,9 @@ impl Drop for Jvm {
 }
 
 /// A JVM whose process is not visible.
-pub(crate) fn plain_target(tmp: &Path, vpid: i32, uid: u32) -> Target {
+pub(crate) fn plain_target(tmp: &Path, vpid: i32, uid: u32) -> Attachable {
     static NEXT: AtomicU64 = AtomicU64::new(1);
-    Target {
+    Attachable {
         id: NEXT.fetch_add(1, Ordering::Relaxed),
         tmp: directory(tmp),
         vpid,
@@ -182,19 +182,12 @@ pub(crate) fn plain_target(tmp: &Path, vpid: i32, uid: u32) -> Target {
         feature: None,
         setting: NmtSetting::Unknown,
         attach_supported: Some(true),
-        accessible: true,
     }
 }
 
 /// A process as discovery finds it.
-pub(crate) fn process(pid: i32) -> Option<Process> {
-    let path = PathBuf::from(format!("/proc/{pid}"));
-    if !path.exists() {
-        return None;
-    }
-    let directory = directory(&path);
-    let start_time = Stat::read(&directory).ok()??.start_time;
-    Some(Process { pid, directory, start_time })
+pub(crate) fn process(pid: i32) -> Option<Arc<Process>> {
+    Process::open(Path::new("/proc"), pid).ok().map(Arc::new)
 }
 
 fn directory(path: &Path) -> OwnedFd {

@@ -6,12 +6,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use hotspot_exporter::config::{Nmt, NmtMode};
-use hotspot_exporter::formula::Formula;
+use hotspot_exporter::fact::Formula;
+use hotspot_exporter::fact::Provider;
 use hotspot_exporter::hotspot::NmtSetting;
 use hotspot_exporter::metric::Value;
-use hotspot_exporter::nmt::summary::Category;
-use hotspot_exporter::nmt::{Answer, Poller, State, Summary, parse};
-use hotspot_exporter::snapshot::Board;
+use hotspot_exporter::providers::nmt::summary::Category;
+use hotspot_exporter::providers::nmt::{Answer, NmtState, Poller, Summary, parse};
 
 use crate::nmt::jvm::{Java, Jvm, Place, javas};
 use crate::nmt::{ask_once, summary, wait_for};
@@ -99,15 +99,17 @@ fn the_poller_publishes_facts_or_that_tracking_is_off() {
         let mut known = off.target();
         known.setting = NmtSetting::Off;
         let watches = [poller.watch(on.target()), poller.watch(off.target()), poller.watch(known)];
-        wait_for("an answer", || watches[0].state() == State::Answering && watches[1].state() == State::NotEnabled);
-        assert_eq!(watches[2].state(), State::NotEnabled);
+        wait_for("an answer", || {
+            watches[0].state() == NmtState::Answering && watches[1].state() == NmtState::NotEnabled
+        });
+        assert_eq!(watches[2].state(), NmtState::NotEnabled);
 
         let (facts, values) = watches[0].read();
         for (at, fact) in facts.iter().enumerate() {
-            assert!(matches!(fact.formula, Formula::Cell(cell, _) if cell.index as usize == at));
+            assert!(matches!(fact.formula, Formula::Published(cell, _) if cell.index as usize == at));
         }
         let sum = |source: &str| {
-            let of = |(fact, value): (&hotspot_exporter::hotspot::Fact, &Option<Value>)| match value {
+            let of = |(fact, value): (&hotspot_exporter::fact::Fact, &Option<Value>)| match value {
                 Some(value) if fact.source == source => value.as_f64(),
                 _ => 0.0,
             };

@@ -12,12 +12,12 @@ mod stopped;
 use std::time::{Duration, Instant};
 
 use hotspot_exporter::config::NmtMode;
-use hotspot_exporter::nmt::attach::{Dialect, ask};
-use hotspot_exporter::nmt::{Answer, AttachError, Summary, Target};
+use hotspot_exporter::providers::nmt::attach::{Capabilities, ask};
+use hotspot_exporter::providers::nmt::{Answer, AttachError, Attachable, Summary};
 
 /// Asks once, with a deadline that no healthy JVM misses.
-fn ask_once(target: &Target, mode: NmtMode) -> Result<Answer, AttachError> {
-    ask(target, mode, &mut Dialect::default(), Instant::now() + Duration::from_secs(20))
+fn ask_once(target: &Attachable, mode: NmtMode) -> Result<Answer, AttachError> {
+    ask(target, mode, &mut Capabilities::default(), Instant::now() + Duration::from_secs(20))
 }
 
 fn summary(outcome: Result<Answer, AttachError>) -> Summary {

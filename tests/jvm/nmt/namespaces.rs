@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use hotspot_exporter::config::NmtMode;
-use hotspot_exporter::nmt::Answer;
+use hotspot_exporter::providers::nmt::Answer;
 use serde_json::Value;
 
 use crate::nmt::ask_once;

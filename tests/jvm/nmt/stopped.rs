@@ -4,8 +4,8 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use hotspot_exporter::config::NmtMode;
-use hotspot_exporter::nmt::attach::{Dialect, ask};
-use hotspot_exporter::nmt::{Answer, AttachError};
+use hotspot_exporter::providers::nmt::attach::{Capabilities, ask};
+use hotspot_exporter::providers::nmt::{Answer, AttachError};
 use rustix::process::Signal;
 
 use crate::nmt::jvm::{Jvm, Place, javas};
@@ -46,7 +46,7 @@ fn a_starting_jvm_survives_active_mode() {
     for java in javas() {
         for _ in 0..3 {
             let mut jvm = Jvm::launch(&java, Place::default(), &[TRACKING]);
-            let mut dialect = Dialect::default();
+            let mut dialect = Capabilities::default();
             let until = Instant::now() + Duration::from_secs(60);
             loop {
                 assert!(jvm.is_alive() && Instant::now() < until, "{}", jvm.output());
@@ -74,7 +74,7 @@ fn a_stopped_jvm_costs_one_deadline_and_goes_on() {
                 fs::read_to_string(format!("/proc/{}/stat", jvm.vpid)).unwrap().contains(") T ")
             });
             let until = Instant::now() + Duration::from_millis(300);
-            let error = ask(&target, NmtMode::Active, &mut Dialect::default(), until).unwrap_err();
+            let error = ask(&target, NmtMode::Active, &mut Capabilities::default(), until).unwrap_err();
             jvm.signal(Signal::CONT);
             assert_eq!(error.reason(), reason, "{error}");
             summary(ask_once(&target, NmtMode::Active));

@@ -9,18 +9,21 @@ use std::time::{Duration, Instant};
 
 use crate::support::{ensure, wait_for};
 use hotspot_exporter::config::{self, Config, Enabled, Overrides};
-use hotspot_exporter::discovery::{Reason, Scanner};
-use hotspot_exporter::formula::{BoardId, Source};
-use hotspot_exporter::perfdata::{Access, Image, Region, Writer};
-use hotspot_exporter::roster::{Boards, Census, Roster, Settings, State, Target};
-use hotspot_exporter::snapshot::{Board, Snapshot};
+use hotspot_exporter::discovery::{RefusalReason, Scanner};
+use hotspot_exporter::fact::Provider;
+use hotspot_exporter::fact::{ProviderId, Values};
+use hotspot_exporter::hotspot::Model;
+use hotspot_exporter::output::prometheus::Pages;
+use hotspot_exporter::perfdata::{FileMode, Image, Region, Writer};
+use hotspot_exporter::snapshot::Snapshot;
+use hotspot_exporter::targets::{AttachProviders, Reconciler, ReconcilerSettings, Target, TargetSet, TargetState};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 #[derive(Debug)]
 struct NoBoards;
 
-impl Boards for NoBoards {
-    fn attach(&mut self, _: &Target, _: &Image) -> Vec<(BoardId, Arc<dyn Board>)> {
+impl AttachProviders for NoBoards {
+    fn attach(&mut self, _: &Target, _: &Model) -> Vec<(ProviderId, Arc<dyn Provider>)> {
         Vec::new()
     }
 }
@@ -29,7 +32,7 @@ impl Boards for NoBoards {
 struct Host {
     tmp: PathBuf,
     scanner: Scanner,
-    census: Census,
+    reconciler: Reconciler,
 }
 
 impl Host {
@@ -46,7 +49,7 @@ impl Host {
         let mut config = config::load(None, &overrides, &|path| fs::read_to_string(path)).unwrap();
         assert_eq!(config.discovery.procfs.enabled, Enabled::No);
         change(&mut config);
-        let settings = Settings {
+        let settings = ReconcilerSettings {
             access: config.discovery.access,
             limits: config.limits.clone(),
             profiles: config.profiles.clone(),
@@ -55,14 +58,14 @@ impl Host {
         Self {
             tmp: tmp.to_owned(),
             scanner: Scanner::new(&config.discovery),
-            census: Census::new(settings, Box::new(NoBoards)),
+            reconciler: Reconciler::new(settings, Box::new(NoBoards)),
         }
     }
 
-    fn scan(&mut self) -> Arc<Roster> {
-        let census = &self.census;
-        let scan = self.scanner.scan(&|id| census.follows(id));
-        self.census.update(scan)
+    fn scan(&mut self) -> Arc<TargetSet> {
+        let reconciler = &self.reconciler;
+        let scan = self.scanner.scan(&|id| reconciler.follows(id));
+        self.reconciler.update(scan)
     }
 
     fn path(&self, pid: i32) -> PathBuf {
@@ -96,7 +99,7 @@ struct Unwritten(Option<File>);
 impl Drop for Unwritten {
     fn drop(&mut self) {
         // What is no region has no JVM whose end can be asked for.
-        let Ok(region) = Region::open(self.0.take().unwrap(), Access::Pread) else { return };
+        let Ok(region) = Region::open(self.0.take().unwrap(), FileMode::Pread) else { return };
         wait_for("the region's last writer to close it", || {
             ensure(region.writer() != Writer::Present, "somebody has it open for writing")
         });
@@ -131,16 +134,16 @@ fn offset(bytes: &[u8], name: &str) -> u64 {
     Image::decode(bytes.to_vec()).unwrap().entry(name).unwrap().offset.into()
 }
 
-fn states(roster: &Roster) -> Vec<State> {
-    roster.targets.iter().map(|target| target.state).collect()
+fn states(target_set: &TargetSet) -> Vec<TargetState> {
+    target_set.targets.iter().map(|target| target.state).collect()
 }
 
-fn reasons(roster: &Roster) -> Vec<Reason> {
-    roster.refusals.iter().map(|refusal| refusal.reason).collect()
+fn reasons(target_set: &TargetSet) -> Vec<RefusalReason> {
+    target_set.refusals.iter().map(|refusal| refusal.reason).collect()
 }
 
-fn snapshot(roster: &Arc<Roster>) -> Snapshot {
-    Snapshot::take(Arc::clone(roster), Instant::now() + Duration::from_secs(60))
+fn snapshot(target_set: &Arc<TargetSet>) -> Snapshot {
+    Snapshot::take(Arc::clone(target_set), Instant::now() + Duration::from_secs(60))
 }
 
 /// Leases tell the truth on these file systems only; elsewhere the tests of this file cannot imitate a JVM.
@@ -154,16 +157,17 @@ fn a_jvm_is_served_from_its_first_scan_to_its_exit() {
     let mut host = Host::new(folder.path());
     assert_eq!(states(&host.scan()), []);
     let jvm = host.start(4711, &fixture("jdk17-G1.hsperfdata"));
-    let roster = host.scan();
-    assert_eq!(states(&roster), [State::Mapped]);
-    let target = &roster.targets[0];
+    let target_set = host.scan();
+    assert_eq!(states(&target_set), [TargetState::Mapped]);
+    let target = &target_set.targets[0];
     assert_eq!((&*target.app, target.slot, target.vpid, &*target.user), ("Alloc", 0, 4711, "tester"));
     assert!(!target.plans[0].families.is_empty());
-    assert_eq!(snapshot(&roster).of(0).is_up(), Some(true));
+    assert_eq!(snapshot(&target_set).of(0).is_up(), Some(true));
 
     let again = host.scan();
     assert!(Arc::ptr_eq(&again.targets[0], target), "nothing changed, nothing is made anew");
-    assert!(Arc::ptr_eq(&again.pages[0].1, &roster.pages[0].1));
+    let pages = Pages::of(&target_set, &Pages::default());
+    assert!(Arc::ptr_eq(Pages::of(&again, &pages).get("otel").unwrap(), pages.get("otel").unwrap()));
 
     jvm.exit();
     let snapshot = snapshot(&again);
@@ -177,11 +181,11 @@ fn a_killed_jvm_is_gone_and_its_file_is_stale() {
     let folder = tmp();
     let mut host = Host::new(folder.path());
     let jvm = host.start(1, &fixture("jdk25-Z.hsperfdata"));
-    assert_eq!(states(&host.scan()), [State::Mapped]);
+    assert_eq!(states(&host.scan()), [TargetState::Mapped]);
     drop(jvm);
-    let roster = host.scan();
-    assert_eq!(states(&roster), []);
-    assert_eq!(reasons(&host.scan()), [Reason::Stale]);
+    let target_set = host.scan();
+    assert_eq!(states(&target_set), []);
+    assert_eq!(reasons(&host.scan()), [RefusalReason::Stale]);
 }
 
 #[test]
@@ -191,10 +195,10 @@ fn a_region_is_starting_until_its_jvm_can_be_named() {
     let mut host = Host::new(folder.path());
     let jvm = host.start(1, b"");
     let starting = |host: &mut Host, what: &str| {
-        let roster = host.scan();
-        assert_eq!((states(&roster), roster.count(State::Starting)), (vec![], 1), "{what}");
-        assert_eq!(roster.starting[0].vpid, 1, "{what}");
-        assert_eq!(reasons(&roster), [], "{what}");
+        let target_set = host.scan();
+        assert_eq!((states(&target_set), target_set.count(TargetState::Starting)), (vec![], 1), "{what}");
+        assert_eq!(target_set.starting[0].vpid, 1, "{what}");
+        assert_eq!(reasons(&target_set), [], "{what}");
     };
     starting(&mut host, "size 0");
     jvm.file.set_len(whole.len() as u64).unwrap();
@@ -227,7 +231,7 @@ fn a_region_is_starting_until_its_jvm_can_be_named() {
     starting(&mut host, "no time of its start");
 
     jvm.write(&whole, 0);
-    assert_eq!(states(&host.scan()), [State::Mapped]);
+    assert_eq!(states(&host.scan()), [TargetState::Mapped]);
 }
 
 #[test]
@@ -237,11 +241,11 @@ fn an_unlinked_jvm_is_served_on() {
     let jvm = host.start(7, &fixture("jdk21-G1.hsperfdata"));
     host.scan();
     fs::remove_file(&jvm.path).unwrap();
-    let roster = host.scan();
-    assert_eq!(states(&roster), [State::Unlinked]);
-    assert_eq!(snapshot(&roster).of(0).is_up(), Some(true));
+    let target_set = host.scan();
+    assert_eq!(states(&target_set), [TargetState::Unlinked]);
+    assert_eq!(snapshot(&target_set).of(0).is_up(), Some(true));
     drop(jvm);
-    assert!(snapshot(&roster).of(0).is_gone(), "unlinked and without a writer is ended");
+    assert!(snapshot(&target_set).of(0).is_gone(), "unlinked and without a writer is ended");
     assert_eq!(states(&host.scan()), []);
 }
 
@@ -255,9 +259,9 @@ fn a_restart_with_the_same_pid_is_a_new_incarnation_in_the_same_slot() {
     drop(old);
     let _new = host.start(1, &born(&bytes, 1_800_000_000_000));
     let first = host.scan();
-    let roster = if first.targets.is_empty() { host.scan() } else { first };
-    assert_eq!(states(&roster), [State::Mapped]);
-    let after = &roster.targets[0];
+    let target_set = if first.targets.is_empty() { host.scan() } else { first };
+    assert_eq!(states(&target_set), [TargetState::Mapped]);
+    let after = &target_set.targets[0];
     assert_ne!(after.incarnation, before.incarnation);
     assert_eq!((after.slot, &after.identity), (before.slot, &before.identity), "its series go on");
     assert_eq!(after.incarnation.birth, 1_800_000_000_000);
@@ -269,11 +273,11 @@ fn a_jvm_that_takes_the_file_over_in_place_is_a_new_incarnation() {
     let folder = tmp();
     let mut host = Host::new(folder.path());
     let jvm = host.start(1, &bytes);
-    let roster = host.scan();
+    let target_set = host.scan();
     jvm.file.set_len(0).unwrap();
     jvm.file.set_len(bytes.len() as u64).unwrap();
     jvm.write(&born(&bytes, 1_800_000_000_000), 0);
-    let during = snapshot(&roster);
+    let during = snapshot(&target_set);
     assert_eq!(
         (during.of(0).is_up(), during.of(0).is_gone()),
         (None, true),
@@ -283,7 +287,7 @@ fn a_jvm_that_takes_the_file_over_in_place_is_a_new_incarnation() {
     assert!(ended.unsettled || !ended.targets.is_empty(), "the next scan comes at once");
     let after = host.scan();
     assert_eq!(after.targets[0].incarnation.birth, 1_800_000_000_000);
-    assert_eq!(after.targets[0].incarnation.region, roster.targets[0].incarnation.region);
+    assert_eq!(after.targets[0].incarnation.region, target_set.targets[0].incarnation.region);
 }
 
 #[test]
@@ -296,7 +300,7 @@ fn entries_that_come_later_are_served_from_the_next_scan() {
     let mut host = Host::with(folder.path(), |_| {});
     let jvm = host.start(1, &early);
     let before = host.scan();
-    assert_eq!(states(&before), [State::Mapped]);
+    assert_eq!(states(&before), [TargetState::Mapped]);
     jvm.write(&whole, 0);
     let between = snapshot(&before);
     assert_eq!(between.of(0).is_up(), Some(true), "known counters keep their places");
@@ -311,8 +315,8 @@ fn jvms_of_one_app_have_slots_and_free_ones_are_taken_again() {
     let bytes = fixture("jdk11-Parallel.hsperfdata");
     let folder = tmp();
     let mut host = Host::new(folder.path());
-    let slots = |roster: &Roster| {
-        let mut slots: Vec<_> = roster.targets.iter().map(|target| (target.vpid, target.slot)).collect();
+    let slots = |target_set: &TargetSet| {
+        let mut slots: Vec<_> = target_set.targets.iter().map(|target| (target.vpid, target.slot)).collect();
         slots.sort_unstable();
         slots
     };
@@ -332,22 +336,22 @@ fn one_bad_file_does_not_touch_the_others() {
     let mut host = Host::with(folder.path(), |config| config.limits.max_jvms = 2);
     let _good = host.start(1, &fixture("jdk17-G1.hsperfdata"));
     let _text = host.start(2, &[b'x'; 4096]);
-    let roster = host.scan();
-    assert_eq!(states(&roster), [State::Mapped]);
-    assert_eq!(reasons(&roster), [Reason::NotPerfdata]);
-    assert!(roster.refusals[0].detail.contains("expected magic"), "{}", roster.refusals[0].detail);
+    let target_set = host.scan();
+    assert_eq!(states(&target_set), [TargetState::Mapped]);
+    assert_eq!(reasons(&target_set), [RefusalReason::NotPerfdata]);
+    assert!(target_set.refusals[0].detail.contains("expected magic"), "{}", target_set.refusals[0].detail);
 
     let mut old = fixture("jdk17-G1.hsperfdata");
     old[5] = 1;
     let _old = host.start(2, &old);
-    assert_eq!(reasons(&host.scan()), [Reason::UnsupportedVersion]);
+    assert_eq!(reasons(&host.scan()), [RefusalReason::UnsupportedVersion]);
 
     let _second = host.start(2, &fixture("jdk21-Z.hsperfdata"));
     let _third = host.start(3, &fixture("jdk21-Z.hsperfdata"));
-    let roster = host.scan();
-    assert_eq!(states(&roster).len(), 2);
-    assert_eq!(reasons(&roster), [Reason::TooMany]);
-    assert!(roster.refusals[0].detail.contains("limits.max_jvms"), "{}", roster.refusals[0].detail);
+    let target_set = host.scan();
+    assert_eq!(states(&target_set).len(), 2);
+    assert_eq!(reasons(&target_set), [RefusalReason::TooMany]);
+    assert!(target_set.refusals[0].detail.contains("limits.max_jvms"), "{}", target_set.refusals[0].detail);
 }
 
 /// A file system whose leases are not trusted, so that only the heartbeat is left to ask.
@@ -378,17 +382,17 @@ fn a_heartbeat_that_stands_still_is_stalled() {
     let mut host = Host::new(ramfs.0.path());
     let jvm = host.start(1, &bytes);
     let ticks = offset(&bytes, "sun.os.hrt.ticks");
-    assert_eq!(states(&host.scan()), [State::Mapped]);
+    assert_eq!(states(&host.scan()), [TargetState::Mapped]);
     let deadline = Instant::now() + Duration::from_secs(20);
-    while states(&host.scan()) != [State::Stalled] {
+    while states(&host.scan()) != [TargetState::Stalled] {
         assert!(Instant::now() < deadline, "never stalled");
         std::thread::yield_now();
     }
-    let roster = host.scan();
-    let view = snapshot(&roster);
+    let target_set = host.scan();
+    let view = snapshot(&target_set);
     assert_eq!(view.of(0).is_up(), Some(false), "known, and not up");
     jvm.write(&i64::MAX.to_ne_bytes(), ticks);
-    assert_eq!(states(&host.scan()), [State::Mapped], "it beats again");
+    assert_eq!(states(&host.scan()), [TargetState::Mapped], "it beats again");
     fs::remove_file(&jvm.path).unwrap();
     let deadline = Instant::now() + Duration::from_secs(20);
     while !host.scan().targets.is_empty() {
@@ -402,9 +406,9 @@ fn a_jvm_of_which_nothing_can_be_asked_is_unconfirmed() {
     let Some(ramfs) = Ramfs::mount() else { return };
     let mut host = Host::new(ramfs.0.path());
     let jvm = host.start(1, &fixture("jdk25-G1.hsperfdata"));
-    let roster = host.scan();
-    assert_eq!(states(&roster), [State::Unconfirmed]);
-    assert_eq!(snapshot(&roster).of(0).is_up(), Some(true));
+    let target_set = host.scan();
+    assert_eq!(states(&target_set), [TargetState::Unconfirmed]);
+    assert_eq!(snapshot(&target_set).of(0).is_up(), Some(true));
     jvm.exit();
     assert_eq!(states(&host.scan()), []);
 }
