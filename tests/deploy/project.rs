@@ -23,8 +23,7 @@ fn read(path: impl AsRef<Path>) -> String {
 /// Files of a directory of the package with one of these extensions, by their path in the package.
 fn files(directory: &str, extensions: &[&str]) -> Vec<PathBuf> {
     let entries = fs::read_dir(package().join(directory)).unwrap();
-    let mut files: Vec<PathBuf> =
-        entries.map(|entry| Path::new(directory).join(entry.unwrap().file_name())).collect();
+    let mut files: Vec<PathBuf> = entries.map(|entry| Path::new(directory).join(entry.unwrap().file_name())).collect();
     files.retain(|file| file.extension().is_some_and(|end| extensions.iter().any(|wanted| end == *wanted)));
     files.sort();
     assert!(!files.is_empty(), "{directory}");
