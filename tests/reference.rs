@@ -124,7 +124,14 @@ fn pages_name_metrics_that_exist() {
     // Of a table's row, the new name.
     let rows = migration.lines().filter(|line| line.starts_with("| `"));
     texts.push(("docs/migration.md", rows.filter_map(|row| row.split(" | ").nth(1)).collect::<Vec<_>>().join("\n")));
-    for path in ["docs/troubleshooting.md", "docs/dashboards.md"] {
+    for path in [
+        "README.md",
+        "docs/native-memory.md",
+        "docs/sampling.md",
+        "docs/limits.md",
+        "docs/troubleshooting.md",
+        "docs/dashboards.md",
+    ] {
         texts.push((path, read(path)));
     }
     let runbooks = fs::read_dir(package().join("docs/runbooks")).unwrap();
