@@ -61,7 +61,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     let choice = bytes.iter().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add((*byte).into()));
     let profile = &CONFIG.profiles[choice % CONFIG.profiles.len()];
     let format = [Format::Text, Format::OpenMetrics, Format::Protobuf][choice / 2 % 3];
-    // As happens when JVMs end; otherwise every name of every execution would be sorted again.
+    // As the census does when JVMs have gone; else all names ever made up would be sorted again and again.
     if choice / 6 % 16 == 0 {
         profile.forget_unused();
     }
