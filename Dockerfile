@@ -1,12 +1,12 @@
-# The image: one static binary on nothing, for a user that has no name.
+# The image: one static binary on scratch, run as a numeric user.
 #
 #   docker build --tag hotspot-exporter:0.1.0 --build-arg VERSION=0.1.0 --build-arg REVISION="$(git rev-parse HEAD)" .
-#   docker build --platform linux/amd64,linux/arm64 …      # the builder runs on this machine and cross-compiles
-#   docker build --target prebuilt …                       # takes dist/ARCHITECTURE/hotspot-exporter, needs no network
+#   docker build --platform linux/amd64,linux/arm64 …      # the builder runs on the build machine and cross-compiles
+#   docker build --target prebuilt …                       # uses dist/ARCHITECTURE/hotspot-exporter, needs no network
 #
-# The same bytes from the same source: SOURCE_DATE_EPOCH=0 for BuildKit, --timestamp 0 for buildah.
+# For reproducible images: SOURCE_DATE_EPOCH=0 with BuildKit, --timestamp 0 with buildah.
 
-# What both kinds of image have beside the binary.
+# The common part of both kinds of image.
 FROM scratch AS base
 ARG VERSION=unknown
 ARG REVISION=unknown
@@ -20,9 +20,9 @@ LABEL org.opencontainers.image.title="hotspot-exporter" \
     org.opencontainers.image.version="$VERSION" \
     org.opencontainers.image.revision="$REVISION"
 EXPOSE 9850
-# A number, because Kubernetes cannot tell of a name whether it is root. Pods replace it by the JVM's own.
+# A number, because Kubernetes cannot check whether a name is root. Pods replace it with the JVM's user.
 USER 65532:65532
-# For those who run it by hand; Kubernetes has probes of its own.
+# For use without Kubernetes, which has its own probes.
 HEALTHCHECK --interval=30s --timeout=5s CMD ["/hotspot-exporter", "healthcheck"]
 ENTRYPOINT ["/hotspot-exporter"]
 
@@ -34,12 +34,12 @@ FROM --platform=$BUILDPLATFORM docker.io/library/rust:1.95-slim-bookworm AS buil
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 WORKDIR /source
 ARG TARGETARCH
-# Versions are those of the release that the tag names.
+# The Debian release of the base image determines the versions.
 # hadolint ignore=DL3008
 RUN case "$TARGETARCH" in \
         amd64) echo x86_64-unknown-linux-gnu gcc-x86-64-linux-gnu libc6-dev-amd64-cross ;; \
         arm64) echo aarch64-unknown-linux-gnu gcc-aarch64-linux-gnu libc6-dev-arm64-cross ;; \
-        *) echo "no build for $TARGETARCH; amd64 and arm64 have one" >&2; exit 1 ;; \
+        *) echo "unsupported architecture $TARGETARCH; supported: amd64, arm64" >&2; exit 1 ;; \
     esac >/target \
     && read -r triple compiler headers </target \
     && if [ "$(dpkg --print-architecture)" != "$TARGETARCH" ]; then \
@@ -52,7 +52,7 @@ ENV CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
     CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=x86_64-linux-gnu-gcc \
     RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=/source=."
 COPY Cargo.toml Cargo.lock ./
-# Dependencies as a layer of their own, which stays while Cargo.lock does: the program is empty here.
+# Builds the dependencies with an empty program, as a layer that is cached while Cargo.lock does not change.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     read -r triple _ </target \
     && mkdir -p src benches \

@@ -1,9 +1,9 @@
-//! The least that things can cost, for `scripts/bench`.
+//! Minimum costs, for comparison in `scripts/bench`.
 //!
-//! `floor FILE ROUNDS` copies everything of a saved text exposition but its values from prebuilt bytes, formats the
-//! values anew, and prints the median time in nanoseconds and the number of series. `floor wake ROUNDS [PID...]` wakes up
-//! every 10 ms to copy one word of the memory of each of those processes, and prints the nanoseconds of CPU that a
-//! wake-up takes.
+//! `floor FILE ROUNDS` rewrites a saved text exposition: it copies everything except the values from prebuilt bytes and
+//! formats the values. It prints the median time in nanoseconds and the number of series. `floor wake ROUNDS [PID...]`
+//! wakes up every 10 ms to copy one word of the memory of each process, and prints the CPU time per wake-up in
+//! nanoseconds.
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// A series: all bytes up to its value, comments before it included, and the value.
+/// A series: all bytes up to its value, including preceding comments, and the value.
 struct Line {
     prefix: Vec<u8>,
     value: Number,
@@ -52,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// CPU of a thread that sleeps and copies a word of each process, a wake-up, in nanoseconds.
+/// CPU time per wake-up, in nanoseconds, of a thread that sleeps and copies a word of each process.
 fn wake(rounds: u32, processes: &[String]) -> Result<u128, Box<dyn Error>> {
     let memories = processes.iter().map(|pid| memory(pid)).collect::<Result<Vec<_>, _>>()?;
     let used = || Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default();
@@ -68,7 +68,7 @@ fn wake(rounds: u32, processes: &[String]) -> Result<u128, Box<dyn Error>> {
     Ok((used() - begin).as_nanos() / u128::from(rounds.max(1)))
 }
 
-/// The memory of a process, and the address of something that only this process has: its heap.
+/// The memory of a process, and an address that is private to it: its heap.
 fn memory(pid: &str) -> Result<(File, u64), Box<dyn Error>> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
     let heap = maps.lines().find(|line| line.ends_with("[heap]")).ok_or("a process without a heap")?;

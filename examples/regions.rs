@@ -1,7 +1,7 @@
 //! Keeps recorded regions alive for `scripts/bench`: `regions DIRECTORY COUNT FILE`.
 //!
-//! Copies FILE to `DIRECTORY/hsperfdata_bench/1` to `COUNT`, holds every copy open for writing as a JVM does, and every
-//! 10 ms changes a counter of each. Prints `ready`, and ends with its standard input.
+//! Copies FILE to `DIRECTORY/hsperfdata_bench/1` to `COUNT`, keeps every copy open for writing as a JVM does, and changes
+//! a counter of each every 10 ms. Prints `ready`, and exits when its standard input closes.
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use hotspot_exporter::perfdata::Image;
 
-/// The counter that changes; every JDK has it, and it is what a busy JVM changes most often.
+/// The counter that changes: every JDK has it, and a busy JVM changes it most often.
 const BUSY: &str = "sun.rt.applicationTime";
 
 fn main() -> Result<(), Box<dyn Error>> {

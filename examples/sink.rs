@@ -1,5 +1,5 @@
-//! Takes OTLP metrics over gRPC and over HTTP and throws them away: a receiver that costs as little as one can.
-//! Prints its address and ends with its standard input.
+//! Accepts OTLP metrics over gRPC and HTTP and discards them: a receiver of minimum cost. Prints its address, and exits
+//! when its standard input closes.
 
 use std::convert::Infallible;
 use std::io::Read;
@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpListener;
 
-/// An empty answer: of gRPC with its frame and its status.
+/// An empty response; for gRPC with its frame and status.
 async fn answer(
     mut request: Request<Incoming>,
 ) -> Result<Response<http_body_util::combinators::BoxBody<Bytes, Infallible>>, hyper::Error> {
@@ -41,7 +41,7 @@ async fn main() -> std::io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
     std::thread::spawn(|| {
-        // Ends when whoever started it closes the pipe, or ends.
+        // Ends when the parent closes the pipe or exits.
         let _ = std::io::stdin().read(&mut [0]);
         std::process::exit(0);
     });

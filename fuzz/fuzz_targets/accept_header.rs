@@ -1,4 +1,4 @@
-//! `Accept` and `Accept-Encoding`, one value a line.
+//! `Accept` and `Accept-Encoding`, one value per line.
 
 #![no_main]
 

@@ -1,7 +1,7 @@
-//! Half of the time the configuration file, with the same bytes as a profile that it may name, half of the time a profile
-//! file by itself.
+//! The configuration file, or a profile file alone, depending on the input. The same bytes also are a profile that the
+//! configuration may name.
 //!
-//! Promised: no panic; every problem takes one line, and names a line that the file has.
+//! Checks: no panic; every problem takes one line and names an existing line of the file.
 
 #![no_main]
 
@@ -12,12 +12,12 @@ use hotspot_exporter::config::{self, Overrides};
 use hotspot_exporter::rules::Profile;
 use libfuzzer_sys::fuzz_target;
 
-/// A configuration that names no profile compiles the shipped one, which takes a hundred times as long as everything else
-/// here. Most executions name a small one.
+/// Compiling the shipped profile takes a hundred times as long as everything else here, so most executions name a small
+/// one.
 const SMALL: &str = "\nprofiles: [small.yaml]\n";
 
 fuzz_target!(|text: &str| {
-    // Either character ends a line of YAML, and the end of a file may be said to be on a line of its own.
+    // Either character ends a line of YAML, and the end of the file may count as a line.
     let lines = text.split(['\n', '\r']).count() + 1;
     let choice = text.bytes().fold(0_u8, u8::wrapping_add);
     if choice % 2 == 0 {

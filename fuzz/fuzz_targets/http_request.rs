@@ -1,7 +1,7 @@
-//! Whatever a client may send over one connection to the real server, over a site that has a little of all.
+//! Arbitrary bytes of a client on one connection to the real server, which serves small content of every kind.
 //!
-//! Promised: no panic, and nothing but whole answers with a known status. Server and client share one thread, so that
-//! what an input covers is the same every time.
+//! Checks: no panic, and only complete responses with a known status. Server and client share one thread, so that the
+//! coverage of an input is deterministic.
 
 #![no_main]
 
@@ -58,9 +58,9 @@ fuzz_target!(|bytes: &[u8]| {
     let (runtime, address) = &*SERVER;
     let answers = runtime.block_on(async {
         let mut client = TcpStream::connect(address).await.expect("the server accepts");
-        // A reset at the end leaves no port in TIME_WAIT.
+        // A reset leaves no port in TIME_WAIT.
         client.set_zero_linger().expect("a socket that can be reset");
-        // It may close before it has read everything.
+        // The server may close before it has read everything.
         let _ = client.write_all(bytes).await;
         let _ = client.shutdown().await;
         let mut answers = Vec::new();

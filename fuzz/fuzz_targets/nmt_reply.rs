@@ -1,4 +1,4 @@
-//! What a JVM answers to `VM.native_memory`, through the parser to both forms of the command line's output.
+//! A JVM's reply to `VM.native_memory`, through the parser to both output formats of the command line.
 
 #![no_main]
 

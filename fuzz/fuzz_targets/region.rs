@@ -1,7 +1,7 @@
-//! A region from its bytes to an exposition: decoder, facts, rules, layout, values. The profile and the format follow from
-//! the bytes, so that an execution costs one of each.
+//! A region from its bytes to an exposition: decoder, facts, rules, layout, values. The bytes select one profile and one
+//! format, so that an execution costs one of each.
 //!
-//! Promised: no panic, no series without a legal name, no line that a byte of the region could have begun.
+//! Checks: no panic, no series without a legal name, no line that starts with bytes of the region.
 
 #![no_main]
 
@@ -25,7 +25,7 @@ static CONFIG: LazyLock<Config> = LazyLock::new(|| {
         .expect("the configuration of this target is good")
 });
 
-/// The words of the region itself, as a scrape would load them.
+/// The region's words, as a scrape loads them.
 struct Row<'a> {
     image: &'a Image,
     words: Vec<u32>,
@@ -79,7 +79,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     Corpus::Keep
 });
 
-/// Every line is a comment of ours or `name{labels} value`, and there are as many of these as were counted.
+/// Every line is a comment of the exporter or `name{labels} value`, and the number of these equals the count.
 fn check(out: &[u8], samples: usize) {
     let text = std::str::from_utf8(out).expect("an exposition is UTF-8");
     let mut found = 0;

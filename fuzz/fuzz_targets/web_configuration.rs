@@ -1,6 +1,6 @@
-//! The file of `--web.config.file`. Certificates that it names do not exist.
+//! The file of `--web.config.file`. The certificates that it names do not exist.
 //!
-//! Promised: no panic; every problem takes one line.
+//! Checks: no panic; every problem takes one line.
 
 #![no_main]
 
@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 use hotspot_exporter::server::Web;
 use libfuzzer_sys::fuzz_target;
 
-/// One file in memory, written again and again.
+/// A file in memory, rewritten for each execution.
 static PLACE: LazyLock<(File, PathBuf)> = LazyLock::new(|| {
     let path = PathBuf::from(format!("/dev/shm/hotspot-exporter-fuzz-{}.yaml", std::process::id()));
     let file = File::options().create(true).truncate(true).write(true).read(true).open(&path);

@@ -21,12 +21,12 @@ use regex::Regex;
 const HEAD: &str = "\
 # Metrics
 
-Every metric of the shipped profiles, made from their rules by `tests/core/reference.rs`; change the rules, not this page.
-Every series also has the labels `app` and `slot`, and those of its root's path. A metric is absent where the JVM does
-not publish what it is made of. Counters are shown with `_total`, histograms and summaries without their suffixes.
+Every metric of the shipped profiles, generated from their rules by `UPDATE_GOLDEN=1 cargo test`; edit the rules, not this
+page. Every series also has the labels `app` and `slot`, and those of its root's path. A metric is absent where the JVM
+does not publish its source. Counters are shown with `_total`, histograms and summaries without their suffixes.
 
-The facts in the last column are what rules name as `source:`; `hotspot-exporter explain PID` tells for a running JVM
-which it has, from which counters, and why others are absent.
+The last column is the fact that a rule names as `source:`. `hotspot-exporter explain PID` shows which facts a running JVM
+has, from which counters, and why others are absent.
 ";
 
 /// One fact of every source, with its labels' names as values.
@@ -74,7 +74,7 @@ fn table(profile: &Profile, image: &Image, out: &mut String) {
 
 /// The exporter's own metrics, as they are before anything happened.
 fn own(out: &mut String) {
-    out.push_str("\n## The exporter's own metrics\n\nThey stand on the default profile's page.\n\n");
+    out.push_str("\n## The exporter's own metrics\n\nThe default profile's page includes them.\n\n");
     out.push_str("| metric | type | labels | meaning |\n|---|---|---|---|\n");
     let telemetry = SelfMetrics::new(hotspot_exporter::app::vocabulary());
     telemetry.reloaded(hotspot_exporter::telemetry::ReloadOutcome::Success);
@@ -121,7 +121,14 @@ fn pages_name_metrics_that_exist() {
     // Of a table's row, the new name.
     let rows = migration.lines().filter(|line| line.starts_with("| `"));
     texts.push(("docs/migration.md", rows.filter_map(|row| row.split(" | ").nth(1)).collect::<Vec<_>>().join("\n")));
-    for path in ["docs/troubleshooting.md", "docs/dashboards.md"] {
+    for path in [
+        "README.md",
+        "docs/native-memory.md",
+        "docs/sampling.md",
+        "docs/limits.md",
+        "docs/troubleshooting.md",
+        "docs/dashboards.md",
+    ] {
         texts.push((path, read(path)));
     }
     let runbooks = fs::read_dir(package().join("docs/runbooks")).unwrap();
@@ -152,7 +159,7 @@ fn the_reference_is_what_the_rules_make() {
     for profile in &config.profiles {
         table(profile, &image, &mut page);
     }
-    page.push_str("\nThe profile `raw` has every counter under its own name: `hsperf_` and the counter's name.\n");
+    page.push_str("\nThe profile `raw` exports every counter as `hsperf_` and the counter's name.\n");
     own(&mut page);
     let path = package().join("docs/metrics.md");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {

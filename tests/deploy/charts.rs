@@ -234,11 +234,11 @@ fn notes_say_what_was_not_made() {
     assert!(notes(&["mode=none"]).contains("nothing was installed"));
 }
 
-/// What the README tells to type works.
+/// The commands of the Kubernetes page work.
 #[test]
 fn the_readmes_commands_render() {
     let Some(helm) = Helm::new("the_readmes_commands_render") else { return };
-    let readme = fs::read_to_string(package().join("README.md")).unwrap().replace("\\\n", " ");
+    let readme = fs::read_to_string(package().join("docs/kubernetes.md")).unwrap().replace("\\\n", " ");
     let calls: Vec<&str> = readme.lines().filter_map(|line| line.strip_prefix("helm install ")).collect();
     assert_eq!(calls.len(), 2, "{calls:?}");
     for call in calls {

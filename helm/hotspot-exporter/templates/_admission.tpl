@@ -1,6 +1,6 @@
 {{/*
-CEL variables of a pod, shared by the policy that changes it and the one that says why it was left alone. What is wrong
-is the same before and after the change: mounts of our own volume do not count.
+CEL variables of a pod, shared by the policy that mutates it and the one that reports why it was left unchanged. The
+problem is the same before and after the mutation, because mounts of the exporter's own volume do not count.
 */}}
 {{- define "hotspot-exporter.admission.variables" -}}
 - name: names
@@ -27,17 +27,17 @@ is the same before and after the change: mounts of our own volume do not count.
     size(variables.jvms) != size(variables.names)
     ? 'the annotation hotspot-exporter/containers is ' + variables.names.join(',') + ', but the pod has ' + object.spec.containers.map(c, c.name).join(',')
     : variables.uids.exists(id, id < 0)
-    ? 'the JVM has no numeric user; set runAsUser of the container or the pod, since only the same user can read its counters'
+    ? 'the JVM has no numeric user; set runAsUser of the container or the pod, because only the same user can read its counters'
     : variables.gids.exists(id, id < 0)
-    ? 'the JVM has no numeric group; set runAsGroup of the container or the pod, since a JVM answers only its own user and group'
+    ? 'the JVM has no numeric group; set runAsGroup of the container or the pod, because a JVM answers only its own user and group'
     : variables.uids.exists(id, id != variables.uids[0]) || variables.gids.exists(id, id != variables.gids[0])
-    ? 'its JVMs run as different users or groups, and one exporter can have only one; name one in the annotation hotspot-exporter/containers'
+    ? 'its JVMs run as different users or groups, and one exporter serves only one user and group; name the JVMs of one of them in the annotation hotspot-exporter/containers'
     : variables.jvms.exists(c, has(c.volumeMounts) && c.volumeMounts.exists(m, m.name != 'jvm-tmp' && (m.mountPath == '/tmp' || m.mountPath == '/tmp/')))
-    ? 'a JVM has a volume of its own at /tmp; remove it, the sidecar brings one that both can use'
+    ? 'a JVM has a volume of its own at /tmp; remove it, because the sidecar adds one that both share'
     : variables.jvms.exists(c, has(c.volumeMounts) && c.volumeMounts.exists(m, m.mountPath.contains('hsperfdata_')))
-    ? 'a JVM has a volume at hsperfdata_USER, where HotSpot refuses it and publishes nothing; remove it'
+    ? 'a JVM has a volume at hsperfdata_USER, which HotSpot refuses and then publishes nothing; remove it'
     : object.spec.?volumes.orValue([]).exists(v, v.name == 'jvm-tmp' && !has(v.emptyDir))
-    ? 'the pod has a volume jvm-tmp of another kind; rename it'
+    ? 'the pod has a volume named jvm-tmp that is not an emptyDir; rename it'
     : ''
 {{- end -}}
 

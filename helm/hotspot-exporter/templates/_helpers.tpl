@@ -45,7 +45,7 @@ app.kubernetes.io/part-of: hotspot-exporter
 {{- end -}}
 
 {{/*
-Directories hold no JVM of the node: the container's own /tmp is empty.
+No roots: the container's own /tmp is empty, and JVMs of the node are found through /proc.
 */}}
 {{- define "hotspot-exporter.config" -}}
 {{- $defaults := dict "discovery" (dict "roots" list "procfs" (dict "enabled" true)) -}}
@@ -57,7 +57,7 @@ Directories hold no JVM of the node: the container's own /tmp is empty.
 {{- end -}}
 
 {{/*
-An AppArmor profile as the annotation that Kubernetes before 1.30 has for it.
+An AppArmor profile as an annotation, for Kubernetes before 1.30.
 */}}
 {{- define "hotspot-exporter.appArmorAnnotation" -}}
 {{- if eq .type "RuntimeDefault" -}}
@@ -74,16 +74,16 @@ Values that contradict each other.
 */}}
 {{- define "hotspot-exporter.check" -}}
 {{- if and .Values.config .Values.existingConfigMap -}}
-{{- fail "hotspot-exporter: config and existingConfigMap exclude each other; keep one" -}}
+{{- fail "hotspot-exporter: config and existingConfigMap are mutually exclusive; keep one" -}}
 {{- end -}}
 {{- $nmt := dig "nmt" "mode" "" .Values.config | toString -}}
 {{- if and (not .Values.nativeMemory) (has $nmt (list "passive" "active")) -}}
-{{- fail (printf "hotspot-exporter: config.nmt.mode is %s, but a JVM answers only its own user and group, which the node agent cannot become. Set nativeMemory: true, which adds the capabilities SETUID and SETGID, or use sidecars" $nmt) -}}
+{{- fail (printf "hotspot-exporter: config.nmt.mode is %s, but a JVM answers only its own user and group, which the node agent cannot take. Set nativeMemory: true, which adds the capabilities SETUID and SETGID, or use sidecars" $nmt) -}}
 {{- end -}}
 {{- if and .Values.networkPolicy.enabled (ne .Values.mode "daemonset") -}}
-{{- fail "hotspot-exporter: networkPolicy is for mode daemonset. A policy that selects pods with sidecars would deny their applications all other traffic; add the port to the applications' own policies" -}}
+{{- fail "hotspot-exporter: networkPolicy is for mode daemonset only. A policy that selects pods with sidecars would deny all other traffic of their applications; add the port to the applications' own policies" -}}
 {{- end -}}
 {{- if and .Values.prometheus.podMonitor.enabled (ne .Values.mode "daemonset") -}}
-{{- fail "hotspot-exporter: prometheus.podMonitor.enabled is for mode daemonset; for sidecars set prometheus.podMonitor.sidecars.enabled" -}}
+{{- fail "hotspot-exporter: prometheus.podMonitor.enabled is for mode daemonset only; for sidecars set prometheus.podMonitor.sidecars.enabled" -}}
 {{- end -}}
 {{- end -}}

@@ -1,5 +1,5 @@
 {{/*
-The exporter, an item of initContainers; of containers with `native: false`.
+The exporter, as an item of initContainers, or of containers with `native: false`.
 */}}
 {{- define "hotspot-sidecar.container" -}}
 {{- $values := include "hotspot-sidecar.values" . | fromYaml -}}
@@ -37,7 +37,7 @@ The exporter, an item of initContainers; of containers with `native: false`.
     {{- end }}
     {{- toYaml $values.livenessProbe | nindent 4 }}
   {{- if not $values.native }}
-  # The last scrape is worth more than a quick end; the image has no shell for a hook of its own.
+  # Leaves time for a last scrape. The image has no shell for an exec hook.
   {{- if semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version }}
   lifecycle: {preStop: {sleep: {seconds: 5}}}
   {{- end }}

@@ -1,5 +1,5 @@
 {{/*
-What the pod needs beside the container.
+Parts of the pod besides the container.
 */}}
 
 {{/*
@@ -24,8 +24,8 @@ Items of `volumes`.
 {{- end -}}
 
 {{/*
-The `securityContext` of the pod: the user and group of the JVM for all containers, and what the restricted Pod Security
-Standard asks for.
+The `securityContext` of the pod: the user and group of the JVM for all containers, and the settings that the restricted
+Pod Security Standard requires.
 */}}
 {{- define "hotspot-sidecar.podSecurityContext" -}}
 {{- $values := include "hotspot-sidecar.values" . | fromYaml -}}
@@ -36,7 +36,7 @@ seccompProfile: {type: RuntimeDefault}
 {{- end -}}
 
 {{/*
-Items of the `volumeMounts` of a container with a JVM. Takes a dict of root and container, as do the environment's.
+Items of the `volumeMounts` of a container with a JVM. Takes a dict of root and container, as does jvmEnv.
 */}}
 {{- define "hotspot-sidecar.jvmVolumeMount" -}}
 {{- $jvm := include "hotspot-sidecar.jvm" . | fromYaml -}}
@@ -44,7 +44,7 @@ Items of the `volumeMounts` of a container with a JVM. Takes a dict of root and 
 {{- end -}}
 
 {{/*
-Items of its `env`: the container's own options, and those of the exporter behind them.
+Items of its `env`: the container's own options, followed by those of the exporter.
 */}}
 {{- define "hotspot-sidecar.jvmEnv" -}}
 {{- $values := include "hotspot-sidecar.values" .root | fromYaml -}}
@@ -56,8 +56,8 @@ Items of its `env`: the container's own options, and those of the exporter behin
 {{- end -}}
 
 {{/*
-Annotations of the pod. With the configuration's sum, so that a change is rolled out like any other; a running exporter
-reads it again by itself.
+Annotations of the pod. The checksum of the configuration rolls out a change; a running exporter also reloads it by
+itself.
 */}}
 {{- define "hotspot-sidecar.podAnnotations" -}}
 {{- $values := include "hotspot-sidecar.values" . | fromYaml -}}
@@ -79,7 +79,7 @@ hotspot-exporter/sidecar: "true"
 {{- end -}}
 
 {{/*
-The ConfigMap's name; nothing without a configuration.
+The ConfigMap's name; empty without a configuration.
 */}}
 {{- define "hotspot-sidecar.configMapName" -}}
 {{- $values := index .Values "hotspot-sidecar" -}}
@@ -91,7 +91,7 @@ The ConfigMap's name; nothing without a configuration.
 {{- end -}}
 
 {{/*
-The ConfigMap, a manifest of its own; nothing without a configuration.
+The ConfigMap, as a separate manifest; empty without a configuration.
 */}}
 {{- define "hotspot-sidecar.configMap" -}}
 {{- $values := include "hotspot-sidecar.values" . | fromYaml -}}
