@@ -19,5 +19,6 @@ mod reference;
 mod region;
 mod server;
 mod service;
+mod structure;
 mod targets;
 mod web;
