@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::support::exporter::{Exporter, command};
+use crate::support::mounts::tmpfs_over_tmp;
 use crate::support::native::compile;
 use crate::support::regions::{Root, fixture};
 use crate::support::{PATIENCE, ensure, is_root, skip, wait_for};
@@ -164,7 +165,7 @@ struct Container(Child);
 
 impl Container {
     fn start(script: &str, words: &[&str]) -> Self {
-        let script = format!("mount -t tmpfs none /tmp && {script} && exec \"$@\"");
+        let script = format!("{} && {script} && exec \"$@\"", tmpfs_over_tmp());
         let mut command = Command::new("unshare");
         command.args(["--mount", "--kill-child", "sh", "-c", &script, "sh"]).args(words);
         Self(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap())

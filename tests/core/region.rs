@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::support::{ensure, wait_for};
+use crate::support::{ensure, skip_this, wait_for};
 use hotspot_exporter::perfdata::{
     ChangeDetector, Consistency, FileMode, Image, LayoutChange, ProcessMemory, Region, RegionError, RegionIdentity,
     Writer,
@@ -224,8 +224,7 @@ fn the_lease_tells_a_writer() {
     fs::write(&path, fixture().0).unwrap();
     let region = open(&path, FileMode::Mapped).unwrap();
     if region.writer() == Writer::Unknown {
-        println!("SKIP: leases on this file system are not trusted");
-        return;
+        return skip_this("leases on this file system are not trusted");
     }
     // A program that another test starts holds this process's files, too, until it runs.
     let closed = || wait_for("no writer", || ensure(region.writer() == Writer::Absent, "there is one"));

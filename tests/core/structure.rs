@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use regex::Regex;
 
 /// Types whose names the wire format gives (io.prometheus.client, and tonic's codec).
-const GIVEN: &[&str] = &["Counter", "Gauge", "Histogram", "Metric", "Summary", "Decode", "Decoder", "Encode", "Encoder"];
+const GIVEN: &[&str] =
+    &["Counter", "Gauge", "Histogram", "Metric", "Summary", "Decode", "Decoder", "Encode", "Encoder"];
 
 /// Source files without those of tests, relative to `src`, with their text: comments and inline tests are cut away.
 fn sources() -> Vec<(PathBuf, String)> {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::support::{ensure, wait_for};
+use crate::support::{ensure, skip_this, wait_for};
 use hotspot_exporter::config::{self, Config, Enabled, Overrides};
 use hotspot_exporter::discovery::{RefusalReason, Scanner};
 use hotspot_exporter::fact::Provider;
@@ -364,7 +364,7 @@ impl Ramfs {
         if mount("none", folder.path(), "ramfs", MountFlags::empty(), None).is_ok() {
             return Some(Self(folder));
         }
-        println!("SKIP: mounting a ramfs needs root");
+        skip_this("mounting a ramfs needs root");
         None
     }
 }

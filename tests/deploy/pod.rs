@@ -13,6 +13,7 @@ use crate::manifest::{containers, environment, exporter, items, named, of_kind, 
 use crate::support::exporter::Exporter;
 use crate::support::jdk::{self, Jdk};
 use crate::support::jvm::Jvm;
+use crate::support::mounts::over_tmp;
 use crate::support::{is_root, program, skip};
 
 /// Its directory is on a tmpfs, as a volume of the medium Memory.
@@ -91,7 +92,10 @@ impl Pod {
         let mut script = String::new();
         for mount in items(&container["volumeMounts"]) {
             let from = self.source(mount);
-            script += &format!("mount --bind {} {} && ", from.display(), text(&mount["mountPath"]));
+            script += &match text(&mount["mountPath"]) {
+                "/tmp" => over_tmp(&from) + " && ",
+                place => format!("mount --bind {} {place} && ", from.display()),
+            };
         }
         let mut command = self.unshare();
         command.args(["sh", "-c", &(script + "cd / && exec \"$@\""), "sh"]).args(self.setpriv(container));

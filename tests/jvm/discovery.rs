@@ -3,16 +3,14 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::support::mounts::tmpfs_over_tmp;
+use crate::support::skip_this;
 use hotspot_exporter::config::{Discovery, Enabled, Processes, Procfs, RootPattern};
 use hotspot_exporter::discovery::{Candidate, Liveness, RefusalReason, Scan, Scanner, liveness};
 use hotspot_exporter::perfdata::FileMode;
 use hotspot_exporter::proc::exited;
-
-/// JVMs that publish a file delete, as they start, those of dead ones of their user.
-static START: Mutex<()> = Mutex::new(());
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -74,7 +72,7 @@ fn java() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let java = std::env::split_paths(&path).map(|directory| directory.join("java")).find(|java| java.exists());
     if java.is_none() {
-        println!("SKIP discovery: no java on PATH");
+        skip_this("no java on PATH");
     }
     // The real path: what a test may remount must not matter to the launcher.
     java.and_then(|java| java.canonicalize().ok())
@@ -83,7 +81,7 @@ fn java() -> Option<PathBuf> {
 fn is_root() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        println!("SKIP discovery: takes root");
+        skip_this("takes root");
     }
     root
 }
@@ -136,8 +134,12 @@ fn reason_of(scanner: &mut Scanner, pid: i32) -> RefusalReason {
 
 #[test]
 fn a_jvm_is_found_once_and_goes_stale_when_killed() {
-    let _alone = START.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(mut jvm) = Jvm::start(&[], &[]) else { return };
+    if !is_root() {
+        return;
+    }
+    // A JVM that starts deletes the files of its user's dead ones; no other test starts JVMs of this user.
+    let user = ["setpriv", "--reuid=daemon", "--regid=daemon", "--clear-groups"];
+    let Some(mut jvm) = Jvm::start(&user, &[]) else { return };
     let mut scanner = scanner();
     let candidate = candidate_of(&mut scanner, jvm.pid());
     assert_eq!(candidate.vpid, jvm.own_pid);
@@ -167,7 +169,8 @@ fn a_private_mount_namespace_is_looked_into() {
     if !is_root() {
         return;
     }
-    let private = ["unshare", "-m", "sh", "-c", "mount -t tmpfs none /tmp && exec \"$@\"", "sh"];
+    let script = tmpfs_over_tmp() + " && exec \"$@\"";
+    let private = ["unshare", "-m", "sh", "-c", &script, "sh"];
     let Some(jvm) = Jvm::start(&private, &[]) else { return };
     let candidate = candidate_of(&mut scanner(), jvm.pid());
     let expected = Path::new("/proc").join(jvm.pid().to_string()).join("root/tmp");
@@ -201,7 +204,6 @@ fn a_user_without_a_passwd_entry_is_the_reason() {
 
 #[test]
 fn a_deleted_file_is_kept_by_those_who_know_it() {
-    let _alone = START.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(jvm) = Jvm::start(&[], &[]) else { return };
     let mut scanner = scanner();
     let candidate = candidate_of(&mut scanner, jvm.pid());

@@ -320,11 +320,12 @@ fn three_ways_of_running_show_the_same_families_and_pauses() {
     if !crate::support::is_root() {
         return skip(test, "setpriv --reuid needs root");
     }
-    let jdk = jdk::any();
+    let Some([_, jdk]) = jdk::for_other_users(test) else { return };
+    let classes = jdk::classes_for_everybody();
     let options = ["-XX:+UseG1GC"];
     let mut stranger = Command::new("setpriv");
     stranger.args(["--reuid=12345", "--regid=12345", "--clear-groups"]).arg(jdk.java());
-    stranger.args(Jvm::arguments()).args(options).arg("Workload");
+    stranger.arg("-Xmx96m").args(options).arg("-cp").arg(classes.path()).arg("Workload");
     let mut jvms = [
         (Jvm::start(&jdk, options), File),
         (Jvm::start(&jdk, options.iter().copied().chain(["-XX:+PerfDisableSharedMem"])), Memory),

