@@ -9,14 +9,18 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-# What takes more than some seconds, by parts of names: the long fights of the exporter with files, sockets and loads.
+# What takes long, by parts of names: fights with files, sockets and loads, an API server, images.
 slow=(
-    attack::
-    faults::
-    memory::
-    sampler::
     a_hundred_thousand_files
     a_region_that_is_truncated_and_replaced
+    api_server::
+    attack::
+    dashboards::queries::
+    faults::
+    image::
+    memory::
+    sampler::
+    schemas::
 )
 
 log=target/test.log
@@ -42,7 +46,7 @@ tests() {
 
 bench_smoke() {
     if command -v python3 >/dev/null; then
-        scripts/bench --regions 1,10 --rounds 5 --pushes 5
+        scripts/bench --profile dev --regions 1,10 --rounds 5 --pushes 5
     else
         echo "SKIP scripts/bench: no python3"
     fi
@@ -59,21 +63,24 @@ fuzz() {
     if [ "${CI:-}" = true ]; then scripts/fuzz seconds 30; fi
 }
 
-# The tools that are compiled come beside the checks that do not need them.
+# What is compiled for later comes beside the tests, which wait more than they compute.
 whole() {
     scripts/test-tools quick
-    say "Building the other tools meanwhile: target/test-tools.log"
+    say "Compiling the other tools meanwhile: target/test-tools.log"
     nice -n 19 scripts/test-tools compiled >target/test-tools.log 2>&1 &
-    local tools=$!
     check "Format and lints" scripts/lint
     check "Dependencies" scripts/deny
     check "Workflows" scripts/check-workflows
-    check "Tests of the library, the program and what it is safe from" tests --lib --bins --test core --test security
+    check "Tests without JVMs" tests --lib --bins --test core --test security
+    check "Examples of the documentation" tests --doc
     say "Waiting for the other tools"
-    wait "$tools" || true
+    wait || true
     grep -a 'will be skipped' target/test-tools.log || true
+    nice -n 19 scripts/fuzz build >target/fuzz.log 2>&1 &
+    export RUST_TEST_THREADS=$((2 * $(nproc)))
     check "Tests with JVMs" tests --test jvm
     check "Tests of what is deployed" tests --test deploy
+    wait || true
     check "Bench, a few rounds" bench_smoke
     check "Fuzzing" fuzz
 }
