@@ -1,13 +1,17 @@
-//! A real listener on a free port over a fake site: every endpoint, and what hostile and hasty clients get.
+//! A real listener on a free port over a fake backend: every endpoint, and what hostile and hasty clients get.
 
 use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+use crate::support::exporter::{Exporter, command};
+use crate::support::regions::Root;
 use crate::support::site::{DEADLINE, eventually, parse, start, until_closed};
+use crate::support::{ensure, wait_for};
 use hotspot_exporter::server::healthcheck::healthcheck;
 use hotspot_exporter::server::{Options, ServerLimits};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -89,7 +93,7 @@ async fn gzip_unpacks_to_the_same() {
 }
 
 #[tokio::test]
-async fn readiness_follows_the_site() {
+async fn readiness_follows_the_backend() {
     let server = start(Options::default()).await;
     server.fake.not_ready.store(true, SeqCst);
     assert_eq!(server.get("/-/ready").await.status, 503);
@@ -297,20 +301,56 @@ async fn a_shutdown_waits_only_so_long() {
 }
 
 #[tokio::test]
-async fn healthchecks_tell_what_is_wrong() {
+async fn healthchecks_say_what_is_wrong() {
     let server = start(Options::default()).await;
     let url = |path: &str| format!("http://{}{path}", server.address);
     healthcheck(&url("/-/healthy"), DEADLINE).await.unwrap();
     server.fake.not_ready.store(true, SeqCst);
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     for (url, deadline, expected) in [
-        (url("/-/ready"), DEADLINE, "503 Service Unavailable"),
+        (url("/-/ready"), DEADLINE, "found 503 Service Unavailable"),
         ("ftp://localhost/".to_owned(), DEADLINE, "expected http://"),
         ("nonsense".to_owned(), DEADLINE, "expected http://"),
         ("http://127.0.0.1:1/".to_owned(), DEADLINE, "cannot connect to 127.0.0.1:1"),
-        (format!("http://{}/", silent.local_addr().unwrap()), Duration::from_millis(50), "no answer within 0.05 s"),
+        (format!("http://{}/", silent.local_addr().unwrap()), Duration::from_millis(50), "no response within 0.05 s"),
     ] {
         let error = healthcheck(&url, deadline).await.unwrap_err().to_string();
         assert!(error.contains(expected), "{url}: {error}");
+    }
+}
+
+#[test]
+fn exhausted_descriptors_are_logged_once_with_a_count() {
+    let root = Root::new();
+    let exporter = Exporter::start(root.flags());
+    let pid = Pid::from_raw(exporter.pid().try_into().unwrap());
+    let limit = |limit| prlimit(pid, Resource::Nofile, limit).unwrap();
+    let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
+    // The standard streams have the three descriptors that are left.
+    let before = limit(Rlimit { current: Some(3), maximum });
+    let waiting = std::net::TcpStream::connect(exporter.address()).unwrap();
+    wait_for("the first failure", || ensure(exporter.log().contains("cannot accept connections"), exporter.log()));
+    // Twenty further attempts.
+    std::thread::sleep(Duration::from_secs(1));
+    limit(Rlimit { current: before.current, maximum });
+    wait_for("the end", || ensure(exporter.log().contains("accepting connections again"), exporter.log()));
+    drop(waiting);
+    assert_eq!(exporter.get("/-/healthy").status, 200);
+    let log = exporter.log();
+    assert_eq!(log.matches("cannot accept connections").count(), 1, "{log}");
+    let failures = log.split_once("failures=").unwrap().1.split_whitespace().next().unwrap();
+    assert!(failures.parse::<u32>().unwrap() >= 10, "{log}");
+}
+
+#[test]
+fn a_used_port_is_reported_once_with_its_remedy() {
+    let used = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = used.local_addr().unwrap();
+    let output = command([format!("--web.listen-address={address}")]).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains(&format!("cannot listen on {address}: ")), "{error}");
+    for text in ["Address already in use", "--web.listen-address"] {
+        assert_eq!(error.matches(text).count(), 1, "{error}");
     }
 }
