@@ -26,13 +26,6 @@ pub struct ListenAddress {
 #[error("listen address {0:?}: expected :PORT, HOST:PORT or [IPV6]:PORT, such as :9850")]
 pub struct ListenAddressError(String);
 
-impl ListenAddress {
-    /// Every address of the host.
-    pub fn any(port: u16) -> Self {
-        Self { host: None, port }
-    }
-}
-
 impl FromStr for ListenAddress {
     type Err = ListenAddressError;
 
@@ -179,7 +172,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_host_both_families_are_served() {
-        let bound = Bound::inherit(bind(&[ListenAddress::any(0)]).unwrap()).unwrap();
+        let bound = Bound::inherit(bind(&[":0".parse().unwrap()]).unwrap()).unwrap();
         let address = bound.addresses()[0];
         assert!(address.ip().is_unspecified());
         tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).await.unwrap();

@@ -22,7 +22,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 /// The URL without an argument.
-pub const DEFAULT_URL: &str = "http://127.0.0.1:9850/-/healthy";
+pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:9850/-/healthy";
 
 /// Time for the whole request.
 pub const DEADLINE: Duration = Duration::from_secs(5);

@@ -101,7 +101,7 @@ fn card(jvm: &JvmRow) -> Markup {
         li.jvm {
             div.title {
                 h3 {
-                    (Foreign(jvm.app.as_deref().unwrap_or("?")))
+                    (Foreign(jvm.app.as_deref().unwrap_or("JVM")))
                     @if let Some(slot) = jvm.slot.filter(|slot| *slot > 0) {
                         " " span.count title="slot" { "#" (slot) }
                     }
@@ -147,15 +147,15 @@ fn heap(jvm: &JvmRow) -> Markup {
             p.amounts {
                 @match (jvm.heap_used, jvm.heap_committed) {
                     (Some(used), committed) => {
-                        span { b { (bytes(used)) } " heap used" (limit) }
+                        span { b { (bytes(used)) } (limit) " heap used" }
                         @if let Some(committed) = committed { span { (bytes(committed)) " committed" } }
                     }
                     (None, Some(committed)) => {
-                        span { "heap used: unknown between collections" }
+                        span { "heap use unknown between collections" }
                         span { (bytes(committed)) " committed" (limit) }
                     }
                     (None, None) => {
-                        span { "heap used: unknown between collections" }
+                        span { "heap use unknown between collections" }
                         span { "limit " (bytes(span)) }
                     }
                 }
@@ -273,7 +273,7 @@ mod tests {
     fn an_unknown_heap_use_is_not_shown_as_zero() {
         let jvm = JvmRow { heap_committed: Some(64 << 20), heap_limit: Some(256 << 20), ..JvmRow::default() };
         let unknown = page(&Listing { jvms: vec![jvm.clone()], refused: vec![] });
-        assert!(unknown.contains("unknown between collections") && !unknown.contains("class=\"used\""));
+        assert!(unknown.contains("heap use unknown between collections") && !unknown.contains("class=\"used\""));
         assert!(unknown.contains("class=\"committed\" width=\"25.0%\""));
         let known = page(&Listing { jvms: vec![JvmRow { heap_used: Some(512 << 20), ..jvm }], refused: vec![] });
         assert!(known.contains("class=\"used\" width=\"100.0%\"") && known.contains("512.0 MiB"));

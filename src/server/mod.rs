@@ -132,7 +132,7 @@ impl std::str::FromStr for TelemetryPath {
 
 impl TelemetryPath {
     /// It starts with `/` and does not end with it.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }

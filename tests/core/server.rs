@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::support::exporter::{Exporter, command};
 use crate::support::regions::Root;
-use crate::support::site::{DEADLINE, eventually, parse, start, until_closed};
+use crate::support::server::{DEADLINE, eventually, parse, start, until_closed};
 use crate::support::{ensure, wait_for};
 use hotspot_exporter::server::healthcheck::healthcheck;
 use hotspot_exporter::server::{Options, ServerLimits};
@@ -46,7 +46,7 @@ async fn every_endpoint_and_method() {
         ("POST", "/-/reload", 200),
         ("PUT", "/-/reload", 200),
     ] {
-        let answer = server.ask(method, path, &[]).await;
+        let answer = server.request(method, path, &[]).await;
         assert_eq!(answer.status, status, "{method} {path}");
         assert_eq!(answer.header("x-content-type-options"), "nosniff", "{method} {path}");
         assert!(answer.header("content-security-policy").starts_with("default-src 'none'"), "{method} {path}");
@@ -62,7 +62,7 @@ async fn every_endpoint_and_method() {
 }
 
 #[tokio::test]
-async fn an_exposition_says_what_it_is() {
+async fn an_exposition_has_its_content_type() {
     let server = start(Options::default()).await;
     let answer = server.get("/metrics").await;
     assert_eq!(answer.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
@@ -71,7 +71,7 @@ async fn an_exposition_says_what_it_is() {
     assert!(answer.text().starts_with("profile otel as Text\n"));
 
     let accept = "Accept: application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,*/*;q=0.2";
-    let answer = server.ask("GET", "/metrics/raw", &[accept]).await;
+    let answer = server.request("GET", "/metrics/raw", &[accept]).await;
     let expected = "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8";
     assert_eq!(answer.header("content-type"), expected);
     assert!(answer.text().starts_with("profile raw as OpenMetrics\n"));
@@ -82,13 +82,13 @@ async fn an_exposition_says_what_it_is() {
 async fn gzip_unpacks_to_the_same() {
     let server = start(Options::default()).await;
     let whole = server.get("/metrics").await;
-    let packed = server.ask("GET", "/metrics", &["Accept-Encoding: gzip"]).await;
+    let packed = server.request("GET", "/metrics", &["Accept-Encoding: gzip"]).await;
     assert_eq!((packed.header("content-encoding"), whole.header("content-encoding")), ("gzip", ""));
     assert_eq!(packed.header("content-length"), packed.body.len().to_string());
     let mut body = Vec::new();
     flate2::read::GzDecoder::new(&*packed.body).read_to_end(&mut body).unwrap();
     assert_eq!(body, whole.body);
-    let small = server.ask("GET", "/-/healthy", &["Accept-Encoding: gzip"]).await;
+    let small = server.request("GET", "/-/healthy", &["Accept-Encoding: gzip"]).await;
     assert_eq!(small.header("content-encoding"), "");
 }
 
@@ -106,12 +106,12 @@ async fn readiness_follows_the_backend() {
 #[tokio::test]
 async fn reload_needs_the_flag_and_reports_errors() {
     let server = start(Options::default()).await;
-    let answer = server.ask("POST", "/-/reload", &[]).await;
+    let answer = server.request("POST", "/-/reload", &[]).await;
     assert_eq!((answer.status, answer.text().contains("--web.enable-lifecycle")), (403, true));
 
     let server = start(Options { lifecycle: true, ..Options::default() }).await;
     *server.fake.reload_error.lock().unwrap() = Some("config.yaml:3:1: unknown key".to_owned());
-    let answer = server.ask("POST", "/-/reload", &["Content-Length: 0"]).await;
+    let answer = server.request("POST", "/-/reload", &["Content-Length: 0"]).await;
     assert_eq!((answer.status, answer.text().contains("config.yaml:3:1: unknown key")), (500, true));
 }
 
@@ -160,8 +160,8 @@ async fn one_request_too_many_is_refused_and_health_still_answers() {
     });
     eventually("a run", || server.fake.runs.load(SeqCst) == 1).await;
     for path in ["/metrics/raw", "/targets", "/"] {
-        // It waits for its turn, for a part of its time.
-        let answer = server.ask("GET", path, &["X-Prometheus-Scrape-Timeout-Seconds: 0.1"]).await;
+        // It waits for a permit, for half of its time.
+        let answer = server.request("GET", path, &["X-Prometheus-Scrape-Timeout-Seconds: 0.1"]).await;
         assert_eq!((answer.status, answer.header("retry-after")), (503, "1"), "{path}");
         assert!(answer.text().contains("--web.max-requests"));
     }
@@ -170,13 +170,16 @@ async fn one_request_too_many_is_refused_and_health_still_answers() {
         let server = server.clone();
         async move { server.get("/metrics").await.status }
     });
-    eventually("who joins a run needs no place", || server.metric("hotspot_exporter_requests_in_flight", "") == 2.0)
-        .await;
+    eventually("a scrape that joins a run needs no permit", || {
+        server.metric("hotspot_exporter_requests_in_flight", "") == 2.0
+    })
+    .await;
     let waiting = tokio::spawn({
         let server = server.clone();
         async move { server.get("/targets").await.status }
     });
-    eventually("a turn is waited for", || server.metric("hotspot_exporter_requests_in_flight", "") == 3.0).await;
+    eventually("a request waits for a permit", || server.metric("hotspot_exporter_requests_in_flight", "") == 3.0)
+        .await;
     server.fake.open();
     for request in [first, joining, waiting] {
         assert_eq!(request.await.unwrap(), 200);
@@ -188,15 +191,15 @@ async fn one_request_too_many_is_refused_and_health_still_answers() {
 #[tokio::test]
 async fn the_scrapers_timeout_is_kept() {
     let server = start(Options::default()).await;
-    server.ask("GET", "/metrics", &["X-Prometheus-Scrape-Timeout-Seconds: 100"]).await;
+    server.request("GET", "/metrics", &["X-Prometheus-Scrape-Timeout-Seconds: 100"]).await;
     let budget = server.fake.budget.lock().unwrap().unwrap();
     assert!((90..=99).contains(&budget.as_secs()), "{budget:?}");
 
     server.fake.shut();
-    let answer = server.ask("GET", "/metrics", &["X-Prometheus-Scrape-Timeout-Seconds: 0.05"]).await;
+    let answer = server.request("GET", "/metrics", &["X-Prometheus-Scrape-Timeout-Seconds: 0.05"]).await;
     assert_eq!((answer.status, server.refused("deadline")), (503, 1.0));
     let in_flight = || server.metric("hotspot_exporter_requests_in_flight", "");
-    assert_eq!(in_flight(), 1.0, "the run that nobody waits for still counts");
+    assert_eq!(in_flight(), 1.0, "a run without a waiting client still counts");
     server.fake.open();
     eventually("none in flight", || in_flight() == 0.0).await;
 }
@@ -238,7 +241,7 @@ async fn slow_and_half_requests_are_closed() {
     let limits = ServerLimits { headers: Duration::from_millis(100), ..ServerLimits::default() };
     let server = start(Options { limits, ..Options::default() }).await;
     for request in ["", "G", "GET /metrics HTTP/1.1\r\nHost: x\r\n", "GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n"] {
-        // Each ends with the connection closed by the server, the last after an answer and a time idle.
+        // The server closes each connection, the last one after a response and an idle time.
         let answer = server.raw(request).await;
         assert_eq!(answer.starts_with(b"HTTP/1.1 200"), request.ends_with("\r\n\r\n"), "{request:?}");
     }

@@ -1,7 +1,7 @@
 //! Certificates and the file itself, replaced under a running server.
 
 use crate::support::certificates::{TLS, write_identity};
-use crate::support::site::eventually;
+use crate::support::server::eventually;
 use crate::web::website::Website;
 
 const NONE: [&str; 0] = [];

@@ -3,7 +3,7 @@
 use crate::support::certificates::{TLS, lay_out};
 use crate::support::exporter::{Exporter, command};
 use crate::support::regions::Root;
-use crate::support::site::{DEADLINE, eventually};
+use crate::support::server::{DEADLINE, eventually};
 use crate::support::{ensure, wait_for};
 use crate::web::website::Website;
 
