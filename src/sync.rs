@@ -1,22 +1,22 @@
-//! Locks that outlive a panic.
+//! Locks that ignore poisoning.
 //!
-//! A panic of one thread is reported by its hook. What the locks of this program guard is whole after every single step,
-//! so the others go on with it.
+//! The panic hook reports the panic of a thread. Data behind the locks of this program is consistent after every
+//! statement, so the other threads can continue with it.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Locks, whether a thread panicked with the lock or not.
+/// Locks, even if a thread has panicked while it held the lock.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits for a notification, which may come without a reason.
+/// Waits for a notification; wake-ups may be spurious.
 pub(crate) fn wait<'a, T>(condition: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
     condition.wait(guard).unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits for a notification or for `timeout`, whichever comes first.
+/// Waits for a notification, at most for `timeout`; wake-ups may be spurious.
 pub(crate) fn wait_timeout<'a, T>(
     condition: &Condvar,
     guard: MutexGuard<'a, T>,

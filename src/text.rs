@@ -1,14 +1,14 @@
-//! Text for people: foreign words made harmless, and tables.
+//! Text for terminals and pages: sanitised foreign text, and tables.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// A character that moves a terminal's cursor, ends a line, or turns the direction of writing.
+/// Whether a character moves a terminal's cursor, ends a line, or changes the direction of writing.
 pub(crate) fn is_unprintable(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A foreign text with U+FFFD in place of what is not printable.
+/// The text with unprintable characters replaced by U+FFFD.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     if text.contains(is_unprintable) {
         Cow::Owned(text.chars().map(|c| if is_unprintable(c) { '\u{fffd}' } else { c }).collect())
@@ -17,14 +17,14 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// At which side of its column a cell stands.
+/// The alignment of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Align {
     Left,
     Right,
 }
 
-/// Columns two spaces apart, as wide as their widest cell; lines end without blanks. The first row is the header.
+/// Columns as wide as their widest cell, two spaces apart, without trailing spaces. The first row is the header.
 pub(crate) fn table<const N: usize>(rows: &[[Cow<'_, str>; N]], align: [Align; N]) -> String {
     let mut widths = [0; N];
     for row in rows {
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn foreign_words_stay_on_their_line() {
+    fn unprintable_characters_are_replaced() {
         assert_eq!(printable("a\u{1b}[31m\nb\u{202e}c"), "a\u{fffd}[31m\u{fffd}b\u{fffd}c");
         assert!(matches!(printable("größer 漢"), Cow::Borrowed(_)));
     }

@@ -1,4 +1,4 @@
-//! Certificates and keys in PEM, and TLS as a client.
+//! Certificates and keys in PEM, for server and client, and the settings of a TLS client.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
-/// The text of a PEM file, which is not shown: it may be a key.
+/// The content of a PEM file. Its debug output hides it, since it may be a key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Pem(pub String);
 
@@ -18,62 +18,60 @@ impl fmt::Debug for Pem {
     }
 }
 
-/// Whom a TLS client trusts, and what it proves itself by.
+/// What a TLS client trusts, and how it authenticates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientTls {
-    /// Certificates to trust; without them, those of the system.
+    /// CA certificates to trust instead of those of the system.
     pub roots: Option<Pem>,
     /// Certificate chain and key of the client.
     pub identity: Option<(Pem, Pem)>,
 }
 
-/// The certificates of a PEM text.
+/// The certificates in PEM, at least one.
 ///
 /// # Errors
-/// There is none, or one cannot be read.
-pub(crate) fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
-    match found {
+/// There is none, or one cannot be decoded.
+pub(crate) fn certificates(pem: impl AsRef<[u8]>) -> Result<Vec<CertificateDer<'static>>, String> {
+    let list: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_ref()).collect();
+    match list {
         Ok(list) if list.is_empty() => Err("expected certificates in PEM, found none".to_owned()),
         Ok(list) => Ok(list),
         Err(error) => Err(format!("expected certificates in PEM: {error}")),
     }
 }
 
-/// The private key of a PEM text.
+/// The private key in PEM.
 ///
 /// # Errors
-/// There is none, or it cannot be read.
-pub(crate) fn key(pem: &str) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_slice(pem.as_bytes())
+/// There is none, or it cannot be decoded.
+pub(crate) fn key(pem: impl AsRef<[u8]>) -> Result<PrivateKeyDer<'static>, String> {
+    PrivateKeyDer::from_pem_slice(pem.as_ref())
         .map_err(|error| format!("expected a private key in PEM, not encrypted: {error}"))
 }
 
-/// A client that trusts and proves what `tls` says; nobody has to be trusted where the connection is not `encrypted`.
+/// The CA certificates in PEM, at least one.
 ///
 /// # Errors
-/// A certificate or key cannot be used, they do not belong together, or nobody is trusted.
-pub(crate) fn client(tls: &ClientTls, encrypted: bool) -> Result<ClientConfig, String> {
-    let ClientTls { roots, identity } = tls;
+/// There is none, or one cannot be used.
+pub(crate) fn roots(pem: impl AsRef<[u8]>) -> Result<RootCertStore, String> {
     let mut store = RootCertStore::empty();
-    if encrypted {
-        match roots {
-            Some(pem) => {
-                for certificate in certificates(&pem.0)? {
-                    store
-                        .add(certificate)
-                        .map_err(|error| format!("a certificate to trust cannot be used: {error}"))?;
-                }
-            }
-            None => {
-                store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            }
-        }
-        if store.is_empty() {
-            let remedy = "give the receiver's as otlp.certificate or OTEL_EXPORTER_OTLP_CERTIFICATE";
-            return Err(format!("this system trusts no certificates; {remedy}"));
-        }
+    for certificate in certificates(pem)? {
+        store.add(certificate).map_err(|error| format!("a CA certificate cannot be used: {error}"))?;
     }
+    Ok(store)
+}
+
+/// The configuration of a TLS client. Without encryption it needs no trusted certificate.
+///
+/// # Errors
+/// A certificate or key cannot be used, they do not match, or no certificate is trusted.
+pub(crate) fn client(tls: &ClientTls, encrypted: bool) -> Result<ClientConfig, String> {
+    let ClientTls { roots: pem, identity } = tls;
+    let store = match pem {
+        _ if !encrypted => RootCertStore::empty(),
+        Some(pem) => roots(&pem.0)?,
+        None => system_roots()?,
+    };
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
@@ -84,4 +82,14 @@ pub(crate) fn client(tls: &ClientTls, encrypted: bool) -> Result<ClientConfig, S
             .with_client_auth_cert(certificates(&chain.0)?, key(&secret.0)?)
             .map_err(|error| format!("the client's certificate and key cannot be used: {error}")),
     }
+}
+
+fn system_roots() -> Result<RootCertStore, String> {
+    let mut store = RootCertStore::empty();
+    store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if store.is_empty() {
+        let remedy = "set otlp.certificate or OTEL_EXPORTER_OTLP_CERTIFICATE to the receiver's CA";
+        return Err(format!("this system has no trusted certificates; {remedy}"));
+    }
+    Ok(store)
 }

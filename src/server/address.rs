@@ -1,4 +1,4 @@
-//! Listen addresses, and the sockets bound to them.
+//! Listen addresses, and the sockets that listen on them.
 
 use std::fmt;
 use std::io;
@@ -10,28 +10,21 @@ use rustix::net::{
 };
 use tokio::net::TcpListener;
 
-/// Connections that the kernel queues until they are accepted.
+/// Connections that the kernel queues before they are accepted.
 const BACKLOG: i32 = 1024;
 
 /// `--web.listen-address`: `:9850`, `host:9850` or `[::1]:9850`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenAddress {
-    /// `None` is every address, IPv6 and IPv4.
+    /// `None` is every address of the host, IPv6 and IPv4.
     host: Option<Box<str>>,
     port: u16,
 }
 
-/// Why a listen address cannot be read.
+/// Why a text is no listen address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("listen address {0:?}: expected :PORT, HOST:PORT or [IPV6]:PORT, such as :9850")]
 pub struct ListenAddressError(String);
-
-impl ListenAddress {
-    /// Every address of the host.
-    pub fn any(port: u16) -> Self {
-        Self { host: None, port }
-    }
-}
 
 impl FromStr for ListenAddress {
     type Err = ListenAddressError;
@@ -59,66 +52,65 @@ impl fmt::Display for ListenAddress {
     }
 }
 
-/// Why nothing listens.
+/// Why an address cannot be listened on. The message includes the cause, so there is no `source` to print after it.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}; {}", remedy(source))]
+#[error("cannot listen on {address}: {cause}; {}", remedy(cause))]
 pub struct BindError {
     address: String,
-    source: io::Error,
+    cause: io::Error,
 }
 
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            "stop what uses the port (`ss -ltnp` shows it) or choose another with --web.listen-address"
+            "stop the process that uses the port (`ss -ltnp` shows it) or choose another port with --web.listen-address"
         }
         io::ErrorKind::PermissionDenied => {
-            "ports below 1024 need CAP_NET_BIND_SERVICE; choose another with --web.listen-address"
+            "ports below 1024 need CAP_NET_BIND_SERVICE; choose another port with --web.listen-address"
         }
         io::ErrorKind::AddrNotAvailable => "this host has no such address; see --web.listen-address",
         _ => "see --web.listen-address",
     }
 }
 
-/// Sockets that listen.
+/// Listening sockets.
 #[derive(Debug)]
 pub struct Bound {
     pub(super) listeners: Vec<TcpListener>,
 }
 
 impl Bound {
-    /// Takes over sockets that listen already: those of [`bind`], or systemd's. Call it inside a runtime.
+    /// Registers sockets that listen already, those of [`bind`] or of systemd, with the current runtime.
     ///
     /// # Errors
-    /// When a socket cannot be made non-blocking or registered.
+    /// A socket cannot be made non-blocking or registered.
     pub fn inherit(sockets: impl IntoIterator<Item = std::net::TcpListener>) -> io::Result<Self> {
-        let adopt = |socket: std::net::TcpListener| {
+        let register = |socket: std::net::TcpListener| {
             socket.set_nonblocking(true)?;
             TcpListener::from_std(socket)
         };
-        Ok(Self { listeners: sockets.into_iter().map(adopt).collect::<io::Result<_>>()? })
+        Ok(Self { listeners: sockets.into_iter().map(register).collect::<io::Result<_>>()? })
     }
 
-    /// The addresses listened on, with the ports that the kernel chose.
+    /// The addresses of the sockets, with the ports that the kernel has chosen.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
     }
 }
 
-/// Binds every address, or none. Needs no runtime, so that it can be done while all privileges are there.
+/// Listens on every address, or on none. Needs no runtime, so that it can run before privileges are dropped.
 ///
 /// # Errors
-/// Names the first address that cannot be bound, and the remedy.
+/// The first address that cannot be listened on, with the remedy.
 pub fn bind(addresses: &[ListenAddress]) -> Result<Vec<std::net::TcpListener>, BindError> {
-    let bind = |address: &ListenAddress| {
-        bind_one(address).map_err(|source| BindError { address: address.to_string(), source })
-    };
+    let bind =
+        |address: &ListenAddress| bind_one(address).map_err(|cause| BindError { address: address.to_string(), cause });
     addresses.iter().map(bind).collect()
 }
 
 fn bind_one(address: &ListenAddress) -> io::Result<std::net::TcpListener> {
     let Some(host) = address.host.as_deref() else {
-        // Both families on one socket; a kernel without IPv6 has only the other.
+        // One socket for both families; a kernel without IPv6 has IPv4 only.
         let dual = (IpAddr::from(Ipv6Addr::UNSPECIFIED), address.port).into();
         return match listen(dual) {
             Err(error)
@@ -129,7 +121,7 @@ fn bind_one(address: &ListenAddress) -> io::Result<std::net::TcpListener> {
             outcome => outcome,
         };
     };
-    let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address");
+    let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, "the host name has no address");
     for resolved in (host, address.port).to_socket_addrs()? {
         match listen(resolved) {
             Ok(listener) => return Ok(listener),
@@ -157,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_read_and_shown_alike() {
+    fn addresses_are_parsed_and_displayed_alike() {
         for text in [":9850", "localhost:80", "127.0.0.1:0", "[::1]:9850", "[::]:9850"] {
             assert_eq!(text.parse::<ListenAddress>().unwrap().to_string(), text);
         }
@@ -171,14 +163,16 @@ mod tests {
     fn a_used_port_names_the_address_and_the_remedy() {
         let bound = bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
         let address = bound[0].local_addr().unwrap();
-        let error = bind(&[address.to_string().parse().unwrap()]).unwrap_err().to_string();
+        let error = bind(&[address.to_string().parse().unwrap()]).unwrap_err();
+        assert!(std::error::Error::source(&error).is_none(), "the cause would be printed twice");
+        let error = error.to_string();
         assert!(error.starts_with(&format!("cannot listen on {address}: ")), "{error}");
         assert!(error.contains("--web.listen-address"), "{error}");
     }
 
     #[tokio::test]
-    async fn no_host_is_both_families() {
-        let bound = Bound::inherit(bind(&[ListenAddress::any(0)]).unwrap()).unwrap();
+    async fn without_a_host_both_families_are_served() {
+        let bound = Bound::inherit(bind(&[":0".parse().unwrap()]).unwrap()).unwrap();
         let address = bound.addresses()[0];
         assert!(address.ip().is_unspecified());
         tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).await.unwrap();

@@ -1,9 +1,9 @@
 //! `basic_auth_users`: names and bcrypt hashes.
 //!
-//! bcrypt is slow by design, so what it costs is bounded: one at a time on a blocking thread, few more waiting, and the
-//! password that a user was last let in with is known again by its HMAC. The key of that is made when the file is
-//! read; nothing of it can be made outside, and failures take no room, so that no flood of guesses pushes out a
-//! scraper's password. Names that do not exist cost as much as those that do.
+//! bcrypt is slow by design, so its use is bounded: one check at a time runs on a blocking thread, and few wait. The
+//! last accepted password of each user is recognised by its HMAC, whose random key exists in memory only. Rejected
+//! passwords are not remembered, so that a flood of guesses cannot evict a scraper's password. Unknown users cost as
+//! much as known ones.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,32 +17,35 @@ use tokio::sync::Semaphore;
 
 use crate::sync::lock;
 
-/// Checks that wait while one runs; further ones are turned away at once. At cost 10 they take a second.
+/// Checks that may wait while one runs; further requests get 503 at once. At cost 10, all of them take a second.
 const QUEUE: usize = 16;
 
-/// What becomes of a request.
+/// The result of checking a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AuthResult {
     Allowed,
-    /// No, a malformed or a wrong user and password.
+    /// User and password are missing, malformed or wrong.
     Denied,
-    /// Too many checks wait already.
+    /// Too many checks are waiting.
     Busy,
 }
 
-/// Who may ask.
+/// The users and their hashes.
 pub(super) struct Users {
     users: BTreeMap<String, User>,
-    /// What names that do not exist are checked against: the slowest hash there is.
+    /// The slowest hash, which passwords of unknown users are checked against.
     slowest: String,
+    /// Of the HMACs; `None` if the kernel gave no randomness.
     key: Option<hmac::Key>,
     queue: Arc<Semaphore>,
-    turn: Arc<Semaphore>,
+    /// Held by the check that runs.
+    running: Arc<Semaphore>,
 }
 
 struct User {
     hash: String,
-    known: Mutex<Option<hmac::Tag>>,
+    /// The HMAC of the last accepted password.
+    accepted: Mutex<Option<hmac::Tag>>,
 }
 
 impl Default for Users {
@@ -57,37 +60,37 @@ impl fmt::Debug for Users {
     }
 }
 
-/// The cost of a bcrypt hash, if it is one.
+/// The cost of a bcrypt hash; `None` for other texts.
 pub(super) fn cost(hash: &str) -> Option<u32> {
     hash.parse::<bcrypt::HashParts>().ok().map(|parts| parts.get_cost())
 }
 
 impl Users {
-    /// Names and hashes.
+    /// From names and hashes.
     pub(super) fn new(hashes: BTreeMap<String, String>) -> Self {
         let slowest = hashes.values().max_by_key(|hash| cost(hash)).cloned().unwrap_or_default();
-        // Without randomness from the kernel nothing is remembered, and each request pays for a check.
+        // Without a key no password is remembered, and every request costs a check.
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &ring::rand::SystemRandom::new()).ok();
-        let users = hashes.into_iter().map(|(name, hash)| (name, User { hash, known: Mutex::default() })).collect();
-        Self { users, slowest, key, queue: Arc::new(Semaphore::new(QUEUE)), turn: Arc::new(Semaphore::new(1)) }
+        let users = hashes.into_iter().map(|(name, hash)| (name, User { hash, accepted: Mutex::default() })).collect();
+        Self { users, slowest, key, queue: Arc::new(Semaphore::new(QUEUE)), running: Arc::new(Semaphore::new(1)) }
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.users.is_empty()
     }
 
-    /// Whether the value of an Authorization header lets a request in.
+    /// Checks the value of an Authorization header.
     pub(super) async fn check(self: &Arc<Self>, header: Option<&HeaderValue>) -> AuthResult {
         let Some((name, password)) = header.and_then(credentials) else { return AuthResult::Denied };
-        if self.users.get(&name).is_some_and(|user| self.knows(user, &password)) {
+        if self.users.get(&name).is_some_and(|user| self.recognises(user, &password)) {
             return AuthResult::Allowed;
         }
-        let Ok(_place) = self.queue.clone().try_acquire_owned() else { return AuthResult::Busy };
-        let Ok(turn) = self.turn.clone().acquire_owned().await else { return AuthResult::Denied };
+        let Ok(_waiting) = self.queue.clone().try_acquire_owned() else { return AuthResult::Busy };
+        let Ok(running) = self.running.clone().acquire_owned().await else { return AuthResult::Denied };
         let users = self.clone();
         let verify = move || {
-            // The turn ends with the work, even if nobody waits for it any more.
-            let _turn = turn;
+            // Held until the work is done, even if the client has gone.
+            let _until_done = running;
             users.verify(&name, &password)
         };
         match tokio::task::spawn_blocking(verify).await {
@@ -96,30 +99,30 @@ impl Users {
         }
     }
 
-    /// By the HMAC, in constant time.
-    fn knows(&self, user: &User, password: &[u8]) -> bool {
-        let known = *lock(&user.known);
-        let (Some(key), Some(tag)) = (&self.key, known) else { return false };
+    /// Compares with the last accepted password, in constant time.
+    fn recognises(&self, user: &User, password: &[u8]) -> bool {
+        let accepted = *lock(&user.accepted);
+        let (Some(key), Some(tag)) = (&self.key, accepted) else { return false };
         hmac::verify(key, password, tag.as_ref()).is_ok()
     }
 
-    /// By bcrypt. Blocks.
+    /// Checks by bcrypt. Blocks.
     fn verify(&self, name: &str, password: &[u8]) -> bool {
         let user = self.users.get(name);
-        // Another check may have let the same password in while this one waited.
-        if user.is_some_and(|user| self.knows(user, password)) {
+        // A check that ran while this one waited may have accepted the same password.
+        if user.is_some_and(|user| self.recognises(user, password)) {
             return true;
         }
         let hash = user.map_or(&self.slowest, |user| &user.hash);
-        let right = bcrypt::verify(password, hash).unwrap_or(false);
-        let Some(user) = user.filter(|_| right) else { return false };
+        let matches = bcrypt::verify(password, hash).unwrap_or(false);
+        let Some(user) = user.filter(|_| matches) else { return false };
         let tag = self.key.as_ref().map(|key| hmac::sign(key, password));
-        *lock(&user.known) = tag;
+        *lock(&user.accepted) = tag;
         true
     }
 }
 
-/// User and password of `Basic …` (RFC 7617).
+/// The user and the password of `Basic …` (RFC 7617).
 fn credentials(header: &HeaderValue) -> Option<(String, Vec<u8>)> {
     let (scheme, encoded) = header.to_str().ok()?.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
@@ -148,9 +151,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_the_right_password_of_the_right_user_is_let_in() {
+    async fn only_the_right_password_of_the_right_user_is_accepted() {
         let users = users();
-        // Twice: before and after something is known.
+        // Twice: before and after passwords are remembered.
         for _ in 0..2 {
             for (text, expected) in [
                 ("ann:right", AuthResult::Allowed),
@@ -173,10 +176,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_known_password_needs_no_turn_and_a_flood_is_turned_away() {
+    async fn an_accepted_password_is_recognised_during_a_flood_of_guesses() {
         let users = users();
         assert_eq!(users.check(Some(&header("ann:right"))).await, AuthResult::Allowed);
-        let turn = users.turn.clone().acquire_owned().await.unwrap();
+        let running = users.running.clone().acquire_owned().await.unwrap();
         let waiting = (0..QUEUE).map(|number| {
             let users = users.clone();
             tokio::spawn(async move { users.check(Some(&header(&format!("ann:{number}")))).await })
@@ -186,8 +189,8 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert_eq!(users.check(Some(&header("bob:other"))).await, AuthResult::Busy);
-        assert_eq!(users.check(Some(&header("ann:right"))).await, AuthResult::Allowed, "it is known");
-        drop(turn);
+        assert_eq!(users.check(Some(&header("ann:right"))).await, AuthResult::Allowed, "it is recognised");
+        drop(running);
         for check in waiting {
             assert_eq!(check.await.unwrap(), AuthResult::Denied);
         }
@@ -195,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn hashes_of_all_tools_are_known() {
+    fn hashes_of_all_tools_are_accepted() {
         let tail = "10$X0h1gDsPszWURQaxFh.zoubFi6DXncSjhoQNJgRrnGs7EsimhC7zG";
         for prefix in ["2y", "2a", "2b", "2x"] {
             assert_eq!(cost(&format!("${prefix}${tail}")), Some(10), "{prefix}");

@@ -1,18 +1,18 @@
 //! Accepting, bounding and draining connections.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http_body_util::Full;
+use hyper::Request;
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
@@ -29,36 +29,30 @@ const HEADERS_MAXIMUM: usize = 8192;
 /// Headers of one request.
 const HEADER_COUNT_MAXIMUM: usize = 64;
 
-/// Requests of one HTTP/2 connection at one time; Prometheus sends one.
-const STREAM_MAXIMUM: u32 = 8;
-
-/// Bytes of request bodies in flight on HTTP/2: its smallest default, since no endpoint takes a body.
-const WINDOW: u32 = 65_535;
-
-/// Bytes of an answer that HTTP/2 copies ahead for each request.
-const SEND_BUFFER: usize = 64 << 10;
-
-/// Pause after an accept that failed for want of descriptors or memory, so as not to spin until some are free.
+/// Pause after a failed accept. The usual cause, exhausted descriptors, lasts until a connection ends.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
-/// Serves until `shutdown` ends, then lets requests in flight end within [`ServerLimits::drain`].
+/// Shortest time between two log lines that say that accepting fails.
+const OUTAGE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Serves until `shutdown` completes, then lets requests in flight finish within [`ServerLimits::drain`].
 pub async fn serve(
     bound: Bound,
     options: Options,
-    site: Arc<dyn Backend>,
+    backend: Arc<dyn Backend>,
     telemetry: Arc<SelfMetrics>,
     shutdown: impl Future<Output = ()>,
 ) {
     let (limits, web) = (options.limits, options.web.clone());
     let (drain, draining) = watch::channel(());
-    let unread = if options.max_requests > 0 { options.max_requests } else { limits.connections };
-    let places = ConnectionPool::new(limits.connections, unread);
+    let unsent = if options.max_requests > 0 { options.max_requests } else { limits.connections };
+    let pool = ConnectionPool::new(limits.connections, unsent);
     if let Err(error) = web.follow(telemetry.clone()) {
-        tracing::error!(%error, "cannot start a thread: the web configuration stays as it was read");
+        tracing::error!(%error, "cannot start a thread; changes of the web configuration have no effect");
     }
-    let routes = Arc::new(Routes::new(options, site, telemetry.clone()));
-    let house = Server { limits, routes, web, telemetry: telemetry.clone(), draining };
-    // One accepted connection at a time comes from each listener.
+    let routes = Arc::new(Routes::new(options, backend, telemetry.clone()));
+    let server = Server { limits, routes, web, telemetry: telemetry.clone(), draining };
+    // Each listener hands over one connection at a time.
     let (accepted, mut connections) = mpsc::channel(1);
     let mut acceptors = tokio::task::JoinSet::new();
     for listener in bound.listeners {
@@ -71,53 +65,90 @@ pub async fn serve(
             () = &mut shutdown => break,
             Some((stream, _)) = connections.recv() => stream,
         };
-        let entered = places.enter();
+        let entered = pool.enter();
         if !matches!(entered, Some((_, false))) {
             telemetry.request_refused(HttpRefusal::MaxConnections);
         }
-        if let Some((place, _)) = entered {
-            tokio::spawn(house.clone().converse(stream, place));
+        if let Some((slot, _)) = entered {
+            tokio::spawn(server.clone().serve_connection(stream, slot));
         }
     }
     acceptors.shutdown().await;
-    drop((connections, house));
+    drop((connections, server));
     drain.send_replace(());
-    // The channel closes when the last connection has dropped its end.
+    // The channel closes when the last connection drops its receiver.
     if tokio::time::timeout(limits.drain, drain.closed()).await.is_err() {
-        tracing::warn!(seconds = limits.drain.as_secs_f64(), "requests in flight did not end in time");
+        tracing::warn!(seconds = limits.drain.as_secs_f64(), "requests in flight did not finish in time");
     }
 }
 
 async fn accept(listener: TcpListener, accepted: mpsc::Sender<(TcpStream, SocketAddr)>) {
+    let mut outage = AcceptOutage::default();
     loop {
         match listener.accept().await {
             Ok(connection) => {
+                if let Some(failures) = outage.succeeded() {
+                    tracing::info!(failures, "accepting connections again");
+                }
                 if accepted.send(connection).await.is_err() {
                     return;
                 }
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
+                if outage.failed(Instant::now()) {
+                    tracing::warn!(%error, "cannot accept connections; retrying until it succeeds");
+                }
                 tokio::time::sleep(ACCEPT_BACKOFF).await;
             }
         }
     }
 }
 
-/// The peer was gone before it was accepted (accept(2)); the next one is not concerned.
+/// The peer closed the connection before it was accepted (accept(2)); the next one is not affected.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// How a connection ends that cannot be served.
+/// Decides which failures to accept are logged: the first one, and the end with their number. An outage that recurs
+/// within [`OUTAGE_INTERVAL`] is only counted, so that a server at its limit of descriptors does not fill the log.
+#[derive(Debug, Default)]
+struct AcceptOutage {
+    /// Since the last line that gave their number.
+    failures: u64,
+    /// When the last line about the begin of an outage was logged.
+    logged: Option<Instant>,
+    /// The log says that connections cannot be accepted.
+    open: bool,
+}
+
+impl AcceptOutage {
+    /// Counts a failure; whether to log it.
+    fn failed(&mut self, now: Instant) -> bool {
+        self.failures += 1;
+        let recent = self.logged.is_some_and(|logged| now.saturating_duration_since(logged) < OUTAGE_INTERVAL);
+        let log = !self.open && !recent;
+        if log {
+            self.open = true;
+            self.logged = Some(now);
+        }
+        log
+    }
+
+    /// Ends an outage that was logged, with the number of failures to log.
+    fn succeeded(&mut self) -> Option<u64> {
+        std::mem::take(&mut self.open).then(|| std::mem::take(&mut self.failures))
+    }
+}
+
+/// Why a connection ended early.
 #[derive(Debug, thiserror::Error)]
-enum Broken {
-    #[error("TLS handshake: {0}")]
+enum ConnectionError {
+    #[error("TLS handshake failed")]
     Handshake(#[from] io::Error),
-    #[error("TLS handshake: not done in time")]
-    Late,
+    #[error("TLS handshake not completed within {} s", .0.as_secs_f64())]
+    HandshakeTimeout(Duration),
     #[error(transparent)]
     Http(#[from] hyper::Error),
 }
@@ -133,91 +164,76 @@ struct Server {
 }
 
 impl Server {
-    /// One connection's life.
-    async fn converse(self, stream: TcpStream, place: Arc<Slot>) {
+    /// Serves one connection until it ends or its slot is evicted.
+    async fn serve_connection(self, stream: TcpStream, slot: Arc<Slot>) {
         let unacknowledged = u32::try_from(self.limits.unacknowledged.as_millis()).unwrap_or(u32::MAX);
-        // Neither option is needed to answer: a socket without them is only slower, or longer dead.
+        // Neither option is needed to answer: without them a connection is slower, or dead for longer.
         let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, unacknowledged);
         let _ = stream.set_nodelay(true);
         let ended = tokio::select! {
-            ended = self.serve(stream, &place) => ended,
-            () = place.lost() => return,
+            ended = self.serve_stream(stream, &slot) => ended,
+            () = slot.evicted() => return,
         };
         if let Err(error) = ended {
-            tracing::debug!(error = &error as &dyn std::error::Error, "connection ended");
+            tracing::debug!(error = &error as &dyn std::error::Error, "connection ended early");
         }
     }
 
-    /// Clear text is HTTP/1 only: telling versions apart by the first bytes would have no timer. Under TLS the client
-    /// says in its handshake what it speaks.
-    async fn serve(self, stream: TcpStream, place: &Arc<Slot>) -> Result<(), Broken> {
-        let Some(tls) = self.web.current().tls.clone() else { return self.http1(stream, place).await };
-        let handshake = tokio::time::timeout(self.limits.headers, TlsAcceptor::from(tls).accept(stream)).await;
-        let handshake = handshake.map_err(|_| Broken::Late).and_then(|done| done.map_err(Broken::from));
+    async fn serve_stream(self, stream: TcpStream, slot: &Arc<Slot>) -> Result<(), ConnectionError> {
+        let Some(tls) = self.web.current().tls.clone() else { return self.serve_http(stream, slot).await };
+        let timeout = self.limits.headers;
+        let handshake = tokio::time::timeout(timeout, TlsAcceptor::from(tls).accept(stream)).await;
+        let handshake = handshake.map_err(|_| ConnectionError::HandshakeTimeout(timeout)).and_then(|done| Ok(done?));
         let stream = handshake.inspect_err(|_| self.telemetry.request_refused(HttpRefusal::Handshake))?;
-        match stream.get_ref().1.alpn_protocol() {
-            Some(b"h2") => self.http2(stream, place).await,
-            _ => self.http1(stream, place).await,
-        }
+        self.serve_http(stream, slot).await
     }
 
-    async fn http1<S: AsyncRead + AsyncWrite + Unpin>(mut self, stream: S, place: &Arc<Slot>) -> Result<(), Broken> {
+    async fn serve_http<S>(self, stream: S, slot: &Arc<Slot>) -> Result<(), ConnectionError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let Self { limits, routes, mut draining, .. } = self;
+        let service = service_fn(|request: Request<Incoming>| {
+            let routes = routes.clone();
+            async move {
+                let _active = slot.activate();
+                Ok::<_, Infallible>(routes.answer(request).await.map(|body| Full::new(slot.track(body))))
+            }
+        });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(self.limits.headers)
+            .header_read_timeout(limits.headers)
             .max_buf_size(HEADERS_MAXIMUM)
             .max_headers(HEADER_COUNT_MAXIMUM)
-            .serve_connection(TokioIo::new(stream), service_fn(self.service(place)));
+            .serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
         tokio::select! {
             ended = connection.as_mut() => return Ok(ended?),
-            _ = self.draining.changed() => connection.as_mut().graceful_shutdown(),
+            _ = draining.changed() => connection.as_mut().graceful_shutdown(),
         }
         Ok(connection.await?)
     }
-
-    /// HTTP/2 has no timer for the headers of a request; here a connection ends when none was at work for some time.
-    async fn http2<S: AsyncRead + AsyncWrite + Unpin>(mut self, stream: S, place: &Arc<Slot>) -> Result<(), Broken> {
-        let connection = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(STREAM_MAXIMUM)
-            .max_header_list_size(HEADERS_MAXIMUM as u32)
-            .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(WINDOW)
-            .max_send_buf_size(SEND_BUFFER)
-            .serve_connection(TokioIo::new(stream), service_fn(self.service(place)));
-        let mut connection = std::pin::pin!(connection);
-        let drained = tokio::select! {
-            ended = connection.as_mut() => return Ok(ended?),
-            _ = self.draining.changed() => true,
-            () = place.idle(self.limits.headers) => false,
-        };
-        connection.as_mut().graceful_shutdown();
-        if drained {
-            return Ok(connection.await?);
-        }
-        // Who has not taken the answers by now has no scrape to save.
-        match tokio::time::timeout(self.limits.unacknowledged, connection).await {
-            Ok(ended) => Ok(ended?),
-            Err(_) => Ok(()),
-        }
-    }
-
-    fn service(
-        &self,
-        place: &Arc<Slot>,
-    ) -> impl Fn(Request<Incoming>) -> BoxFuture<Result<Answer, std::convert::Infallible>> + use<> {
-        let (routes, place) = (self.routes.clone(), place.clone());
-        move |request| {
-            let (routes, place) = (routes.clone(), place.clone());
-            Box::pin(async move {
-                let _working = place.work();
-                Ok(routes.answer(request).await.map(|body| Full::new(place.send(body))))
-            })
-        }
-    }
 }
 
-type Answer = Response<Full<Bytes>>;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-type BoxFuture<T> = std::pin::Pin<Box<dyn Future<Output = T> + Send>>;
+    #[test]
+    fn an_outage_is_logged_at_its_begin_and_at_its_end() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut outage = AcceptOutage::default();
+        assert_eq!(outage.succeeded(), None);
+        assert!(outage.failed(at(0)));
+        assert!(!(1..100).any(|seconds| outage.failed(at(seconds))));
+        assert_eq!((outage.succeeded(), outage.succeeded()), (Some(100), None));
+        assert!(outage.failed(at(100)));
+        assert_eq!(outage.succeeded(), Some(1));
+        // It comes and goes: counted, and in the next line's number.
+        assert!(!outage.failed(at(130)));
+        assert_eq!(outage.succeeded(), None);
+        assert!(outage.failed(at(160)));
+        assert_eq!(outage.succeeded(), Some(2));
+    }
+}

@@ -1,8 +1,8 @@
-//! `hotspot-exporter healthcheck`: the client side of `/-/healthy`, for images without curl.
+//! `hotspot-exporter healthcheck`: a client of `/-/healthy`, for images without curl.
 //!
 //! Over `https://` the server's certificate is not verified, since it names the service and not the loopback address;
-//! so it is asked there only. An exporter that wants a password answers 401, which proves that it serves, and nothing
-//! more is claimed by `/-/healthy`. One that demands a client certificate cannot be asked.
+//! therefore only loopback addresses are allowed. An exporter that requires a password answers 401, which proves that it
+//! serves; `/-/healthy` claims no more. One that requires a client certificate cannot be checked.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,62 +21,62 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-/// The URL that is asked when none is given.
-pub const DEFAULT_URL: &str = "http://127.0.0.1:9850/-/healthy";
+/// The URL without an argument.
+pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:9850/-/healthy";
 
-/// Time for the whole exchange.
+/// Time for the whole request.
 pub const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Why the exporter does not count as healthy.
+/// Why the exporter is not healthy.
 #[derive(Debug, thiserror::Error)]
 pub enum HealthcheckError {
-    /// The URL cannot be asked.
+    /// The URL is malformed or has another scheme.
     #[error("URL {url:?}: expected http://HOST[:PORT]/PATH or https://HOST[:PORT]/PATH, such as {DEFAULT_URL}")]
     Url {
         /// As given.
         url: String,
     },
-    /// Its certificate would have to be verified, and no CA is known here.
-    #[error("URL {url:?}: https is asked of loopback addresses only, such as https://127.0.0.1:9850/-/healthy")]
+    /// The certificate would have to be verified, and the healthcheck has no CA.
+    #[error("URL {url:?}: expected a loopback address after https://, such as https://127.0.0.1:9850/-/healthy")]
     NotLoopback {
         /// As given.
         url: String,
     },
-    /// TLS does not come about.
-    #[error("{url}: TLS failed: {error}; an exporter that demands client certificates cannot be asked")]
+    /// The TLS handshake fails.
+    #[error("{url}: TLS failed: {error}; an exporter that requires client certificates cannot be checked")]
     Tls {
         /// As given.
         url: String,
         /// What was wrong.
         error: std::io::Error,
     },
-    /// Nothing listens there.
-    #[error("cannot connect to {authority}: {error}; does the exporter run, and with this --web.listen-address?")]
+    /// Nothing listens on the address.
+    #[error("cannot connect to {authority}: {error}; is the exporter running with this --web.listen-address?")]
     Connect {
         /// Host and port.
         authority: String,
-        /// What the connection attempt said.
+        /// Why.
         error: std::io::Error,
     },
-    /// Something listens, and does not speak HTTP.
-    #[error("{url}: no HTTP answer: {error}")]
+    /// The peer does not speak HTTP.
+    #[error("{url}: expected an HTTP response: {error}")]
     Http {
         /// As given.
         url: String,
-        /// What was wrong with the answer.
+        /// What was wrong with the response.
         error: hyper::Error,
     },
-    /// It says that it is not healthy.
-    #[error("{url}: answered {status}, expected 200 OK")]
+    /// The response has another status.
+    #[error("{url}: expected 200 OK, found {status}")]
     Status {
         /// As given.
         url: String,
-        /// The answer's status.
+        /// The status of the response.
         status: StatusCode,
     },
-    /// It did not answer in time.
-    #[error("{url}: no answer within {} s", .deadline.as_secs_f64())]
-    Late {
+    /// There was no response in time.
+    #[error("{url}: no response within {} s", .deadline.as_secs_f64())]
+    Timeout {
         /// As given.
         url: String,
         /// The time it had.
@@ -84,18 +84,18 @@ pub enum HealthcheckError {
     },
 }
 
-/// Asks `url` and succeeds if the answer within `deadline` is 200, or 401.
+/// Requests `url`, and succeeds if the response within `deadline` is 200 or 401.
 ///
 /// # Errors
-/// Says which step failed.
+/// The step that failed.
 pub async fn healthcheck(url: &str, deadline: Duration) -> Result<(), HealthcheckError> {
-    match tokio::time::timeout(deadline, ask(url)).await {
+    match tokio::time::timeout(deadline, check(url)).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(HealthcheckError::Late { url: url.to_owned(), deadline }),
+        Err(_) => Err(HealthcheckError::Timeout { url: url.to_owned(), deadline }),
     }
 }
 
-async fn ask(url: &str) -> Result<(), HealthcheckError> {
+async fn check(url: &str) -> Result<(), HealthcheckError> {
     let bad_url = || HealthcheckError::Url { url: url.to_owned() };
     let uri: Uri = url.parse().map_err(|_| bad_url())?;
     let host = uri.host().ok_or_else(bad_url)?;
@@ -117,11 +117,11 @@ async fn ask(url: &str) -> Result<(), HealthcheckError> {
         let name = ServerName::try_from(unbracketed.to_owned()).unwrap_or_else(|_| ServerName::from(address));
         let config = unverified().map_err(|error| failed(std::io::Error::other(error)))?;
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(failed)?;
-        // With TLS 1.3 a client hears only now that its certificate was missed.
-        exchange(stream, &uri, authority).await.map_err(|error| failed(std::io::Error::other(error)))?
+        // With TLS 1.3, a refusal for want of a client certificate arrives only here.
+        request(stream, &uri, authority).await.map_err(|error| failed(std::io::Error::other(error)))?
     } else {
         let error = |error| HealthcheckError::Http { url: url.to_owned(), error };
-        exchange(stream, &uri, authority).await.map_err(error)?
+        request(stream, &uri, authority).await.map_err(error)?
     };
     match status {
         StatusCode::OK | StatusCode::UNAUTHORIZED => Ok(()),
@@ -129,37 +129,37 @@ async fn ask(url: &str) -> Result<(), HealthcheckError> {
     }
 }
 
-async fn exchange<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+async fn request<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
     stream: S,
     uri: &Uri,
     authority: &str,
 ) -> Result<StatusCode, hyper::Error> {
     let mut request = Request::new(Empty::<Bytes>::new());
     *request.uri_mut() = uri.path_and_query().map_or_else(Uri::default, |path| Uri::from(path.clone()));
-    // An authority that a URL can hold is a header value.
+    // Every authority of a URL is a valid header value.
     if let Ok(host) = header::HeaderValue::from_str(authority) {
         request.headers_mut().insert(header::HOST, host);
     }
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::select! {
-        answer = sender.send_request(request) => Ok(answer?.status()),
-        // The exchange ends before the connection unless that fails, and then the sender says why.
+        response = sender.send_request(request) => Ok(response?.status()),
+        // The response arrives before the connection ends, unless the connection fails.
         Err(error) = connection => Err(error),
     }
 }
 
-/// TLS with whoever has the key of the certificate that it shows.
+/// A TLS client that accepts any certificate whose key the server has.
 fn unverified() -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
-    Ok(config.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider))).with_no_client_auth())
+    Ok(config.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))).with_no_client_auth())
 }
 
-/// Takes any certificate.
+/// Accepts any certificate.
 #[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
+struct AnyCertificate(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

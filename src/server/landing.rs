@@ -1,21 +1,23 @@
-//! The landing page: one HTML document without scripts, its style inline and named by hash in the security policy.
+//! The landing page: one HTML document without scripts. Its style is inline, and the security policy allows it by its hash.
 //!
-//! Whatever a JVM or a path says about itself is hostile and escaped.
+//! Texts that JVMs and paths contain are hostile: the template inserts them as [`Foreign`].
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Display, Write};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use maud::{DOCTYPE, Markup, PreEscaped, Render, html};
+use ring::digest::{SHA256, digest};
 
 use crate::report::list::{JvmRow, Listing, NOTHING_FOUND, RefusedRow, bytes, duration};
+use crate::text::is_unprintable;
 
-const STYLE: &str = include_str!("page.css");
+const STYLE: &str = include_str!("landing.css");
 
-/// What the policy lets the page use as a style: the hash of `page.css`; a test says the right one when that changes.
-pub(super) const STYLE_HASH: &str = "sha256-qDbKkVpEFBOhjM52WuZHaEFKkpnhs133Fr9UgS/k9J0=";
+/// Refusals of one reason that are shown; `/targets` lists all.
+const REFUSED_MAXIMUM: usize = 20;
 
-/// Rows of one reason for refusal that are shown; `/targets` has them all.
-const REFUSED_SHOWN: usize = 20;
-
-/// What the page shows.
+/// The content of the page.
 pub(super) struct Contents<'a> {
     pub(super) telemetry_path: &'a str,
     pub(super) profiles: &'a [String],
@@ -23,67 +25,67 @@ pub(super) struct Contents<'a> {
     pub(super) listing: &'a Listing,
 }
 
+/// The source of the page's style, for its security policy.
+pub(super) fn style_hash() -> String {
+    source_hash(STYLE)
+}
+
+/// A hash source of Content Security Policy.
+fn source_hash(text: &str) -> String {
+    format!("sha256-{}", STANDARD.encode(digest(&SHA256, text.as_bytes())))
+}
+
 /// The document.
 pub(super) fn render(contents: &Contents<'_>) -> String {
-    let mut out = String::with_capacity(8192 + 2048 * contents.listing.jvms.len());
-    let _ = write_page(&mut out, contents);
-    out
-}
-
-fn write_page(out: &mut String, contents: &Contents<'_>) -> fmt::Result {
     let Contents { telemetry_path, profiles, ready, listing } = contents;
-    let version = env!("CARGO_PKG_VERSION");
-    write!(
-        out,
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>HotSpot exporter</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
-         <header>\n<h1>HotSpot exporter <small>{version}</small></h1>\n<nav aria-label=\"Endpoints\">\n"
-    )?;
-    writeln!(out, "<a href=\"{0}\">{0}</a>", Escaped(telemetry_path))?;
-    for profile in profiles.iter().skip(1) {
-        writeln!(out, "<a href=\"{0}/{1}\">{0}/{1}</a>", Escaped(telemetry_path), Escaped(profile))?;
-    }
-    out.push_str(
-        "<a href=\"/targets\">/targets</a>\n<a href=\"/-/healthy\">health</a>\n<a href=\"/-/ready\">ready</a>\n\
-         </nav>\n</header>\n<main>\n",
-    );
-    match (listing.jvms.is_empty(), ready) {
-        (true, false) => {
-            out.push_str("<h2>Looking for JVMs</h2>\n<p>The first scan has not ended; reload in a moment.</p>\n")
-        }
-        (true, true) => write_empty(out)?,
-        (false, _) => {
-            writeln!(out, "<h2>JVMs <small>{}</small></h2>\n<ul class=\"jvms\">", listing.jvms.len())?;
-            for jvm in &listing.jvms {
-                write_jvm(out, jvm)?;
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { "HotSpot exporter" }
+                style { (PreEscaped(STYLE)) }
             }
-            out.push_str("</ul>\n");
+            body {
+                header {
+                    h1 { "HotSpot exporter " small { (env!("CARGO_PKG_VERSION")) } }
+                    nav aria-label="Endpoints" { (endpoints(telemetry_path, profiles)) }
+                }
+                main {
+                    @if !listing.jvms.is_empty() {
+                        h2 { "JVMs " small { (listing.jvms.len()) } }
+                        ul.jvms { @for jvm in &listing.jvms { (card(jvm)) } }
+                    } @else if *ready {
+                        (nothing_found())
+                    } @else {
+                        h2 { "Looking for JVMs" }
+                        p { "The first scan has not finished; reload this page in a moment." }
+                    }
+                    (not_served(&listing.refused))
+                }
+            }
         }
-    }
-    write_refused(out, &listing.refused)?;
-    out.push_str("</main>\n</body>\n</html>\n");
-    Ok(())
+    };
+    page.into_string()
 }
 
-fn write_jvm(out: &mut String, jvm: &JvmRow) -> fmt::Result {
-    writeln!(out, "<li class=\"jvm\">\n<div class=\"title\"><h3>{}", Escaped(jvm.app.as_deref().unwrap_or("?")))?;
-    if let Some(slot) = jvm.slot.filter(|slot| *slot > 0) {
-        write!(out, " <span class=\"slot\" title=\"slot\">#{slot}</span>")?;
+fn endpoints(telemetry_path: &str, profiles: &[String]) -> Markup {
+    let link = |path: &str, text: &str| html! { a href=(Foreign(path)) { (Foreign(text)) } };
+    html! {
+        (link(telemetry_path, telemetry_path))
+        @for profile in profiles.iter().skip(1) {
+            @let path = format!("{telemetry_path}/{profile}");
+            (link(&path, &path))
+        }
+        (link("/targets", "/targets"))
+        (link("/-/healthy", "health"))
+        (link("/-/ready", "ready"))
     }
-    out.push_str("</h3><span class=\"badges\">");
-    if let Some(gc) = &jvm.gc {
-        write!(out, "<span class=\"badge gc\" title=\"collector\">{}</span>", Escaped(gc))?;
-    }
-    let odd = if jvm.state == "mapped" { "" } else { " odd" };
-    writeln!(out, "<span class=\"badge{odd}\" title=\"state\">{}</span></span></div>", Escaped(&jvm.state))?;
-    if let Some(main) = &jvm.main_class {
-        // Long names may break where a reader would.
-        let breakable = Escaped(main).to_string().replace('.', ".<wbr>").replace('/', "/<wbr>");
-        writeln!(out, "<p class=\"main\">{breakable}</p>")?;
-    }
-    write_heap(out, jvm)?;
-    out.push_str("<dl class=\"facts\">\n");
+}
+
+/// One JVM.
+fn card(jvm: &JvmRow) -> Markup {
     let java = match (&jvm.java_version, &jvm.vm_vendor) {
         (Some(version), Some(vendor)) => Some(format!("{version}, {vendor}")),
         (version, vendor) => version.clone().or(vendor.clone()),
@@ -93,113 +95,127 @@ fn write_jvm(out: &mut String, jvm: &JvmRow) -> fmt::Result {
         (Some(pid), None) => Some(pid.to_string()),
         (None, user) => user.as_ref().map(|user| format!("user {user}")),
     };
+    let facts = [("JDK", java), ("Uptime", jvm.uptime_seconds.map(duration)), ("Process", process)];
     let labels = jvm.labels.iter().map(|(name, value)| (name.as_str(), Some(value.clone())));
-    for (name, value) in
-        [("JDK", java), ("Uptime", jvm.uptime_seconds.map(duration)), ("Process", process)].into_iter().chain(labels)
-    {
-        if let Some(value) = value {
-            writeln!(out, "<dt>{}</dt><dd>{}</dd>", Escaped(name), Escaped(&value))?;
+    html! {
+        li.jvm {
+            div.title {
+                h3 {
+                    (Foreign(jvm.app.as_deref().unwrap_or("JVM")))
+                    @if let Some(slot) = jvm.slot.filter(|slot| *slot > 0) {
+                        " " span.count title="slot" { "#" (slot) }
+                    }
+                }
+                span.badges {
+                    @if let Some(gc) = &jvm.gc { span.badge.gc title="collector" { (Foreign(gc)) } }
+                    span.badge.odd[jvm.state != "mapped"] title="state" { (Foreign(&jvm.state)) }
+                }
+            }
+            @if let Some(main) = &jvm.main_class { p.main { (breakable(main)) } }
+            (heap(jvm))
+            dl.facts {
+                @for (name, value) in facts.into_iter().chain(labels) {
+                    @if let Some(value) = value { dt { (Foreign(name)) } dd { (Foreign(&value)) } }
+                }
+                dt { "Region" }
+                dd { code { (Foreign(jvm.path.as_deref().unwrap_or("none yet"))) } }
+            }
         }
     }
-    writeln!(
-        out,
-        "<dt>Region</dt><dd><code>{}</code></dd>\n</dl>\n</li>",
-        Escaped(jvm.path.as_deref().unwrap_or("not there yet"))
-    )
 }
 
-/// The bar spans the limit, or what is committed where no limit is known.
-fn write_heap(out: &mut String, jvm: &JvmRow) -> fmt::Result {
-    let Some(span) = jvm.heap_limit.or(jvm.heap_committed).filter(|span| *span > 0) else { return Ok(()) };
-    let percent = |part: u64| (part as f64 / span as f64 * 100.0).min(100.0);
-    out.push_str("<div><svg class=\"heap\" aria-hidden=\"true\"><rect class=\"track\" width=\"100%\" height=\"8\"/>");
-    if let Some(committed) = jvm.heap_committed {
-        write!(out, "<rect class=\"held\" width=\"{:.1}%\" height=\"8\"/>", percent(committed))?;
-    }
-    if let Some(used) = jvm.heap_used {
-        write!(out, "<rect class=\"used\" width=\"{:.1}%\" height=\"8\"/>", percent(used))?;
-    }
-    out.push_str("</svg>\n<p class=\"amounts\"><span>");
+/// A qualified name that may break behind its separators.
+fn breakable(name: &str) -> Markup {
+    html! { @for part in name.split_inclusive(['.', '/']) { (Foreign(part)) wbr; } }
+}
+
+/// Heap use as a bar, which spans the limit, or the committed size where no limit is known; and in words.
+fn heap(jvm: &JvmRow) -> Markup {
+    let Some(span) = jvm.heap_limit.or(jvm.heap_committed).filter(|span| *span > 0) else { return html! {} };
+    let bar = |class: &str, size: u64| {
+        let width = (size as f64 / span as f64 * 100.0).min(100.0);
+        html! { rect class=(class) width={ (format_args!("{width:.1}")) "%" } height="8" {} }
+    };
     let limit = jvm.heap_limit.map(|limit| format!(" of {}", bytes(limit))).unwrap_or_default();
-    match jvm.heap_used {
-        Some(used) => write!(out, "<b>{}</b> heap used{limit}", bytes(used))?,
-        None => out.push_str("heap used: unknown between collections"),
+    html! {
+        div {
+            svg.heap aria-hidden="true" {
+                (bar("track", span))
+                @if let Some(committed) = jvm.heap_committed { (bar("committed", committed)) }
+                @if let Some(used) = jvm.heap_used { (bar("used", used)) }
+            }
+            p.amounts {
+                @match (jvm.heap_used, jvm.heap_committed) {
+                    (Some(used), committed) => {
+                        span { b { (bytes(used)) } (limit) " heap used" }
+                        @if let Some(committed) = committed { span { (bytes(committed)) " committed" } }
+                    }
+                    (None, Some(committed)) => {
+                        span { "heap use unknown between collections" }
+                        span { (bytes(committed)) " committed" (limit) }
+                    }
+                    (None, None) => {
+                        span { "heap use unknown between collections" }
+                        span { "limit " (bytes(span)) }
+                    }
+                }
+            }
+        }
     }
-    out.push_str("</span><span>");
-    match (jvm.heap_committed, jvm.heap_used) {
-        (Some(committed), Some(_)) => write!(out, "{} committed", bytes(committed))?,
-        (Some(committed), None) => write!(out, "{} committed{limit}", bytes(committed))?,
-        (None, None) => write!(out, "limit{}", limit.replace(" of", ""))?,
-        (None, Some(_)) => {}
-    }
-    out.push_str("</span></p></div>\n");
-    Ok(())
 }
 
-fn write_refused(out: &mut String, refused: &[RefusedRow]) -> fmt::Result {
-    if refused.is_empty() {
-        return Ok(());
-    }
-    writeln!(out, "<h2>Not served <small>{}</small></h2>", refused.len())?;
+/// The refusals, those of one reason and remedy together.
+fn not_served(refused: &[RefusedRow]) -> Markup {
     let mut groups = BTreeMap::<(&str, &str), Vec<&RefusedRow>>::new();
     for row in refused {
         groups.entry((&row.reason, &row.remedy)).or_default().push(row);
     }
-    for ((reason, remedy), rows) in groups {
-        let title = reason.replace('_', " ");
-        writeln!(
-            out,
-            "<section class=\"refused\">\n<h3>{} <span class=\"slot\">{}</span></h3>",
-            Escaped(&title),
-            rows.len()
-        )?;
-        if !remedy.is_empty() {
-            writeln!(out, "<p class=\"remedy\">{}</p>", Escaped(remedy))?;
-        }
-        out.push_str("<ul>\n");
-        for row in rows.iter().take(REFUSED_SHOWN) {
-            writeln!(out, "<li><code>{}</code> <span>{}</span></li>", Escaped(&row.subject()), Escaped(&row.detail))?;
-        }
-        if rows.len() > REFUSED_SHOWN {
-            let more = rows.len() - REFUSED_SHOWN;
-            writeln!(out, "<li><span>and {more} more, in <a href=\"/targets\">/targets</a></span></li>")?;
-        }
-        out.push_str("</ul>\n</section>\n");
-    }
-    Ok(())
-}
-
-fn write_empty(out: &mut String) -> fmt::Result {
-    out.push_str(
-        "<h2>No JVM yet</h2>\n<section class=\"empty\">\n\
-         <p>JVMs appear here by themselves, seconds after they start. If yours should be here, check:</p>\n\
-         <dl class=\"facts\">\n",
-    );
-    for (topic, advice) in NOTHING_FOUND {
-        writeln!(out, "<dt>{}</dt><dd>{}</dd>", Escaped(topic), Escaped(advice))?;
-    }
-    out.push_str("</dl>\n</section>\n");
-    Ok(())
-}
-
-/// Text for element content and quoted attributes. Control and direction characters are replaced.
-struct Escaped<'a>(&'a str);
-
-impl Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            match c {
-                '&' => f.write_str("&amp;")?,
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '"' => f.write_str("&quot;")?,
-                '\'' => f.write_str("&#39;")?,
-                '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => f.write_char('\u{fffd}')?,
-                c if c.is_control() => f.write_char('\u{fffd}')?,
-                c => f.write_char(c)?,
+    html! {
+        @if !refused.is_empty() { h2 { "Not served " small { (refused.len()) } } }
+        @for ((reason, remedy), rows) in groups {
+            section.refused {
+                h3 { (Foreign(&reason.replace('_', " "))) " " span.count { (rows.len()) } }
+                @if !remedy.is_empty() { p.remedy { (Foreign(remedy)) } }
+                ul {
+                    @for row in rows.iter().take(REFUSED_MAXIMUM) {
+                        li { code { (Foreign(&row.subject())) } " " span { (Foreign(&row.detail)) } }
+                    }
+                    @if rows.len() > REFUSED_MAXIMUM {
+                        li { span { "and " (rows.len() - REFUSED_MAXIMUM) " more, in " a href="/targets" { "/targets" } } }
+                    }
+                }
             }
         }
-        Ok(())
+    }
+}
+
+fn nothing_found() -> Markup {
+    html! {
+        h2 { "No JVM found" }
+        section.empty {
+            p { "JVMs appear here within seconds of their start. If one is missing, check:" }
+            dl.facts { @for (topic, advice) in NOTHING_FOUND { dt { (topic) } dd { (advice) } } }
+        }
+    }
+}
+
+/// A text from outside, for element content and quoted attributes: characters of HTML are escaped, control and direction
+/// characters are replaced.
+struct Foreign<'a>(&'a str);
+
+impl Render for Foreign<'_> {
+    fn render_to(&self, out: &mut String) {
+        for c in self.0.chars() {
+            match c {
+                '&' => out.push_str("&amp;"),
+                '<' => out.push_str("&lt;"),
+                '>' => out.push_str("&gt;"),
+                '"' => out.push_str("&quot;"),
+                '\'' => out.push_str("&#39;"),
+                c if is_unprintable(c) => out.push('\u{fffd}'),
+                c => out.push(c),
+            }
+        }
     }
 }
 
@@ -207,20 +223,15 @@ impl Display for Escaped<'_> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use std::process::{Command, Stdio};
 
-    /// The hash as coreutils compute it; skipped, and said so, where they are missing.
     #[test]
-    fn the_policy_names_the_style() {
-        let pipeline = "sha256sum | cut -c-64 | tr a-f A-F | basenc --base16 -d | base64 -w0";
-        let shell = Command::new("sh").args(["-c", pipeline]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        let Ok(mut shell) = shell else { return eprintln!("skipped: no sh") };
-        std::io::Write::write_all(&mut shell.stdin.take().unwrap(), STYLE.as_bytes()).unwrap();
-        let output = shell.wait_with_output().unwrap();
-        if !output.status.success() {
-            return eprintln!("skipped: no coreutils");
-        }
-        assert_eq!(STYLE_HASH, format!("sha256-{}", String::from_utf8(output.stdout).unwrap()));
+    fn the_policy_allows_the_style_as_it_is_in_the_page() {
+        let page = page(&Listing::default());
+        let style = page.split_once("<style>").unwrap().1.split_once("</style>").unwrap().0;
+        assert_eq!(style, STYLE);
+        // The digest of the empty text, from FIPS 180-4's example vectors.
+        assert_eq!(source_hash(""), "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=");
+        assert_eq!(style_hash(), source_hash(style));
     }
 
     fn page(listing: &Listing) -> String {
@@ -251,6 +262,7 @@ mod tests {
             remedy: evil.clone(),
         };
         let page = page(&Listing { jvms: vec![jvm], refused: vec![refused] });
+        assert!(page.matches("&lt;script&gt;").count() >= 12, "every field is shown");
         assert_eq!(page.matches("</style>").count(), 1);
         for forbidden in ["<script", "alert('", "\"onload", "\u{202e}", "\0", " style="] {
             assert!(!page.contains(forbidden), "{forbidden:?}");
@@ -258,11 +270,11 @@ mod tests {
     }
 
     #[test]
-    fn the_heap_bar_tells_the_unknown_from_zero() {
+    fn an_unknown_heap_use_is_not_shown_as_zero() {
         let jvm = JvmRow { heap_committed: Some(64 << 20), heap_limit: Some(256 << 20), ..JvmRow::default() };
         let unknown = page(&Listing { jvms: vec![jvm.clone()], refused: vec![] });
-        assert!(unknown.contains("unknown between collections") && !unknown.contains("class=\"used\""));
-        assert!(unknown.contains("class=\"held\" width=\"25.0%\""));
+        assert!(unknown.contains("heap use unknown between collections") && !unknown.contains("class=\"used\""));
+        assert!(unknown.contains("class=\"committed\" width=\"25.0%\""));
         let known = page(&Listing { jvms: vec![JvmRow { heap_used: Some(512 << 20), ..jvm }], refused: vec![] });
         assert!(known.contains("class=\"used\" width=\"100.0%\"") && known.contains("512.0 MiB"));
         let silent = page(&Listing { jvms: vec![JvmRow::default()], refused: vec![] });
@@ -275,6 +287,21 @@ mod tests {
         for word in ["group id", "PerfDisableSharedMem", "subPath", "/metrics/raw"] {
             assert!(page.contains(word), "{word}");
         }
+    }
+
+    #[test]
+    fn a_refusal_is_shown_with_its_remedy() {
+        let row = |reason: &str, remedy: &str| RefusedRow {
+            path: Some("/tmp/hsperfdata_app/7".to_owned()),
+            reason: reason.to_owned(),
+            detail: "mode 0600, uid 1000".to_owned(),
+            remedy: remedy.to_owned(),
+            ..RefusedRow::default()
+        };
+        let refused = vec![row("permission", "Run it as uid 1000."), row("truncated", "")];
+        let page = page(&Listing { jvms: vec![], refused });
+        assert_eq!(page.matches("class=\"remedy\"").count(), 1);
+        assert!(page.contains("<p class=\"remedy\">Run it as uid 1000.</p>"), "{page}");
     }
 
     #[test]

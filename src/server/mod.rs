@@ -1,14 +1,14 @@
 //! The HTTP server.
 //!
-//! It knows the rest of the program as a [`Backend`]. A request passes the bound on connections ([`serve`]), TLS and the
-//! checks that [`Web`] asks for, the routes, the bound on requests in flight, and for an exposition the single flight
-//! that simultaneous scrapes share. Everything that reads a JVM, compresses or checks a password runs on a blocking
-//! thread.
+//! The rest of the program is a [`Backend`] to it. A request passes the limit of connections ([`serve`]), TLS and the
+//! checks of the [`Web`] configuration, the routes, and the limit of requests in flight; equal scrapes that arrive at the
+//! same time share one run. Everything that reads a JVM, compresses or checks a password runs on a blocking thread.
 //!
 //! # Promise
-//! A client costs bounded memory and time: [`ServerLimits`] names each bound. Requests with a body are refused, headers are
-//! at most 8 KiB, and clear text speaks HTTP/1 only. When all places are taken, the connection that has waited longest
-//! without a request at work gives way, so that a flood does not keep a scraper out.
+//! A client costs bounded memory and time; [`ServerLimits`] lists the bounds. The server speaks HTTP/1.1 only: a scrape
+//! is one request, so HTTP/2 would add attacks and no benefit. Requests with a body are refused, and headers have at most
+//! 8 KiB. When the limit of connections is reached, the one that has been inactive for longest is closed, so that a
+//! flood does not lock a scraper out.
 
 mod address;
 mod auth;
@@ -37,31 +37,31 @@ pub trait Backend: Send + Sync + 'static {
     fn profiles(&self) -> Vec<String>;
 
     /// Reads every JVM's memory, without a scan, and appends one exposition; `false` if no profile has that name. Runs
-    /// on a blocking thread. What is not read by `deadline` is left out, since the scraper gives up soon after.
+    /// on a blocking thread. JVMs that are not read by `deadline` are omitted, since the scraper gives up soon after.
     fn exposition(&self, profile: &str, format: ExpositionFormat, deadline: Instant, out: &mut Vec<u8>) -> bool;
 
     /// What `list --format=json` prints. Runs on a blocking thread.
     fn targets(&self) -> Listing;
 
-    /// The configuration is loaded and the first scan is done.
+    /// Whether the configuration is loaded and the first scan has finished.
     fn is_ready(&self) -> bool;
 
-    /// Loads the configuration anew; an error tells what is wrong with it. Runs on a blocking thread.
+    /// Reloads the configuration, or says what is wrong with it. Runs on a blocking thread.
     fn reload(&self) -> Result<(), String>;
 }
 
-/// What the flags say about the server.
+/// The server's settings, from the flags.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// `--web.telemetry-path`
     pub telemetry_path: TelemetryPath,
-    /// `--web.max-requests`: requests that read JVMs at one time; 0 is no bound.
+    /// `--web.max-requests`: requests that read JVMs at the same time; 0 is no bound.
     pub max_requests: usize,
     /// `--web.enable-lifecycle`
     pub lifecycle: bool,
     /// `--web.config.file`
     pub web: Arc<Web>,
-    /// Bounds that no flag changes.
+    /// Bounds that have no flag.
     pub limits: ServerLimits,
 }
 
@@ -77,17 +77,17 @@ impl Default for Options {
     }
 }
 
-/// Bounds on what clients may cost.
+/// Bounds on what clients cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerLimits {
-    /// Open connections; a further one takes the place of the one that has waited longest.
+    /// Open connections; for a further one, the longest-inactive one is closed.
     pub connections: usize,
-    /// Time for a TLS handshake, and for a request's headers to arrive, from the first moment the connection waits for
-    /// them; so also the time that a connection may idle.
+    /// Time for a TLS handshake, and for the headers of a request, counted from when the connection is ready for them; so
+    /// also the time that a connection may be idle.
     pub headers: Duration,
     /// Time that sent bytes may stay unacknowledged.
     pub unacknowledged: Duration,
-    /// Time that requests in flight get to end at a shutdown.
+    /// Time that requests in flight have to finish at a shutdown.
     pub drain: Duration,
 }
 
@@ -102,15 +102,15 @@ impl Default for ServerLimits {
     }
 }
 
-/// `--web.telemetry-path`: where the default profile is served; further ones are below it.
+/// `--web.telemetry-path`: the path of the default profile; other profiles are below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TelemetryPath(Arc<str>);
 
-/// Why a telemetry path cannot be served.
+/// Why a text is no telemetry path.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "telemetry path {0:?}: must begin with /, hold only letters, digits and ._~/- and be none of /, /targets and /-/…; \
-     the usual one is /metrics"
+    "telemetry path {0:?}: expected / followed by letters, digits and ._~/-, other than /, /targets and /-/…; \
+     the usual path is /metrics"
 )]
 pub struct TelemetryPathError(String);
 
@@ -120,8 +120,9 @@ impl std::str::FromStr for TelemetryPath {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let path = text.strip_suffix('/').unwrap_or(text);
         let legal = |c: char| c.is_ascii_alphanumeric() || "._~/-".contains(c);
-        let taken = path == "/" || path == "/targets" || path == "/-" || path.starts_with("/-/") || path.contains("//");
-        if path.starts_with('/') && path.chars().all(legal) && !taken {
+        let reserved =
+            path == "/" || path == "/targets" || path == "/-" || path.starts_with("/-/") || path.contains("//");
+        if path.starts_with('/') && path.chars().all(legal) && !reserved {
             Ok(Self(path.into()))
         } else {
             Err(TelemetryPathError(text.to_owned()))
@@ -130,8 +131,8 @@ impl std::str::FromStr for TelemetryPath {
 }
 
 impl TelemetryPath {
-    /// Begins with `/` and does not end with it.
-    pub fn as_str(&self) -> &str {
+    /// It starts with `/` and does not end with it.
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }

@@ -1,186 +1,170 @@
-//! Who is connected, and who has to go when all places are taken.
+//! Open connections, and which one is closed when a limit is reached.
 //!
-//! A flood must not keep a scraper out, so a full house does not turn away who comes but who has waited longest without
-//! a request at work: those that idle, shake hands, send half a request, or take their time to read an answer. A
-//! scraper sends its request at once and reads at once, so it is among the last. Connections with a request at work
-//! stay; there are few of those, and each ends by its deadline.
+//! A flood must not lock a scraper out. At the limit of connections the pool therefore does not refuse the new
+//! connection but evicts the one that has been without an active request for longest: an idle one, one in its TLS
+//! handshake, one that has sent half a request, or one whose client reads its answer slowly. A scraper sends its request
+//! and reads the answer at once, so it is evicted late. Connections with an active request are never evicted; each
+//! request ends by its deadline.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::sync::lock;
 
-/// Answers up to this many bytes may wait unread on every connection.
-const SMALL: usize = 4096;
+/// Answers of at most this many bytes are not tracked: every connection may have one unsent.
+const UNTRACKED_MAXIMUM: usize = 4096;
 
-/// Connections by how long they have waited.
+/// The open connections, ordered by how long they have been inactive.
 #[derive(Debug)]
 pub(super) struct ConnectionPool {
-    open: usize,
-    unread: usize,
-    state: Mutex<ConnectionState>,
+    connection_limit: usize,
+    unsent_limit: usize,
+    state: Mutex<PoolState>,
 }
 
+/// Ids of connections and of answers, and moments of inactivity, are numbers of one sequence.
 #[derive(Debug, Default)]
-struct ConnectionState {
-    /// What the next thing that happens is numbered.
-    next: u64,
-    open: HashMap<u64, OpenConnections>,
-    /// By number of the moment from which on they wait.
-    waiting: BTreeMap<u64, u64>,
-    /// Large answers that are not sent yet, by number.
-    unread: BTreeMap<u64, u64>,
+struct PoolState {
+    last_number: u64,
+    open: HashMap<u64, OpenConnection>,
+    /// From the number at which a connection became inactive to its id.
+    inactive: BTreeMap<u64, u64>,
+    /// From the number of a large unsent answer to the id of its connection.
+    unsent: BTreeMap<u64, u64>,
 }
 
 #[derive(Debug)]
-struct OpenConnections {
-    leave: Arc<Notify>,
-    working: usize,
-    since: u64,
+struct OpenConnection {
+    evict: Arc<Notify>,
+    /// `None` while a request is active.
+    inactive_since: Option<u64>,
 }
 
-/// One connection's place.
+/// One connection's entry in the pool, which ends with it.
 #[derive(Debug)]
 pub(super) struct Slot {
-    places: Arc<ConnectionPool>,
+    pool: Arc<ConnectionPool>,
     id: u64,
-    leave: Arc<Notify>,
+    evict: Arc<Notify>,
 }
 
-/// A request of the connection is at work.
-pub(super) struct Working(Arc<Slot>);
+/// Protects the connection from eviction for inactivity until it is dropped.
+pub(super) struct ActiveRequest<'a>(&'a Slot);
 
-/// An answer that the client has not taken yet.
-struct Unread {
+/// An answer that the client has not received yet.
+struct Unsent {
     bytes: Bytes,
-    place: Arc<Slot>,
+    slot: Arc<Slot>,
     number: u64,
 }
 
 impl ConnectionPool {
-    /// Room for that many connections, of which some hold a large answer that is not sent yet.
-    pub(super) fn new(open: usize, unread: usize) -> Arc<Self> {
-        Arc::new(Self { open, unread, state: Mutex::default() })
+    /// A pool for that many connections and large unsent answers.
+    pub(super) fn new(connection_limit: usize, unsent_limit: usize) -> Arc<Self> {
+        Arc::new(Self { connection_limit, unsent_limit, state: Mutex::default() })
     }
 
-    fn state(&self) -> MutexGuard<'_, ConnectionState> {
+    fn state(&self) -> MutexGuard<'_, PoolState> {
         lock(&self.state)
     }
 
-    /// A place for one who comes, and whether somebody had to leave for it. `None` where all are at work.
+    /// A slot for a new connection, and whether another was evicted for it. `None` if all have an active request.
     pub(super) fn enter(self: &Arc<Self>) -> Option<(Arc<Slot>, bool)> {
         let mut state = self.state();
-        let full = state.open.len() >= self.open;
+        let full = state.open.len() >= self.connection_limit;
         if full {
-            let longest = *state.waiting.first_key_value()?.1;
-            state.dismiss(longest);
+            let longest = *state.inactive.first_key_value()?.1;
+            state.evict(longest);
         }
-        let id = state.number();
-        let leave = Arc::new(Notify::new());
-        state.open.insert(id, OpenConnections { leave: leave.clone(), working: 0, since: id });
-        state.waiting.insert(id, id);
-        Some((Arc::new(Slot { places: self.clone(), id, leave }), full))
+        let id = state.next_number();
+        let evict = Arc::new(Notify::new());
+        state.open.insert(id, OpenConnection { evict: evict.clone(), inactive_since: Some(id) });
+        state.inactive.insert(id, id);
+        Some((Arc::new(Slot { pool: self.clone(), id, evict }), full))
     }
 }
 
-impl ConnectionState {
-    fn number(&mut self) -> u64 {
-        self.next += 1;
-        self.next
+impl PoolState {
+    fn next_number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
     }
 
-    /// Takes the place of a connection, and tells its task.
-    fn dismiss(&mut self, id: u64) {
-        if let Some(open) = self.open.remove(&id) {
-            self.waiting.remove(&open.since);
-            open.leave.notify_one();
+    /// Removes a connection from the pool and notifies its task.
+    fn evict(&mut self, id: u64) {
+        if let Some(connection) = self.open.remove(&id) {
+            if let Some(since) = connection.inactive_since {
+                self.inactive.remove(&since);
+            }
+            connection.evict.notify_one();
         }
     }
 }
 
 impl Slot {
-    /// Returns when the connection has to end.
-    pub(super) async fn lost(&self) {
-        self.leave.notified().await;
+    /// Completes when the connection has to be closed.
+    pub(super) async fn evicted(&self) {
+        self.evict.notified().await;
     }
 
-    /// Returns when no request was at work for that long, or up to twice that.
-    pub(super) async fn idle(&self, period: Duration) {
-        loop {
-            let before = self.waiting_since();
-            tokio::time::sleep(period).await;
-            if before.is_some() && before == self.waiting_since() {
-                return;
-            }
+    /// Marks the connection as active until the guard is dropped. HTTP/1.1 has one request at a time.
+    pub(super) fn activate(&self) -> ActiveRequest<'_> {
+        let mut state = self.pool.state();
+        let PoolState { open, inactive, .. } = &mut *state;
+        if let Some(since) = open.get_mut(&self.id).and_then(|connection| connection.inactive_since.take()) {
+            inactive.remove(&since);
         }
+        ActiveRequest(self)
     }
 
-    fn waiting_since(&self) -> Option<u64> {
-        self.places.state().open.get(&self.id).filter(|open| open.working == 0).map(|open| open.since)
-    }
-
-    /// A request is at work until the guard is dropped.
-    pub(super) fn work(self: &Arc<Self>) -> Working {
-        let mut state = self.places.state();
-        let ConnectionState { open, waiting, .. } = &mut *state;
-        if let Some(open) = open.get_mut(&self.id) {
-            open.working += 1;
-            waiting.remove(&open.since);
-        }
-        Working(self.clone())
-    }
-
-    /// The answer, whose memory is this connection's business until it is sent. Where too many are not, the oldest's
-    /// connection ends.
-    pub(super) fn send(self: &Arc<Self>, bytes: Bytes) -> Bytes {
-        if bytes.len() <= SMALL {
+    /// Counts a large answer as unsent until hyper drops it. Beyond the limit, the connection of the oldest one is
+    /// evicted.
+    pub(super) fn track(self: &Arc<Self>, bytes: Bytes) -> Bytes {
+        if bytes.len() <= UNTRACKED_MAXIMUM {
             return bytes;
         }
-        let mut state = self.places.state();
-        let number = state.number();
-        state.unread.insert(number, self.id);
-        if state.unread.len() > self.places.unread
-            && let Some((_, oldest)) = state.unread.pop_first()
+        let mut state = self.pool.state();
+        let number = state.next_number();
+        state.unsent.insert(number, self.id);
+        if state.unsent.len() > self.pool.unsent_limit
+            && let Some((_, oldest)) = state.unsent.pop_first()
         {
-            state.dismiss(oldest);
+            state.evict(oldest);
         }
-        Bytes::from_owner(Unread { bytes, place: self.clone(), number })
+        Bytes::from_owner(Unsent { bytes, slot: self.clone(), number })
     }
 }
 
-impl Drop for Working {
+impl Drop for ActiveRequest<'_> {
     fn drop(&mut self) {
-        let mut state = self.0.places.state();
-        let now = state.number();
-        let ConnectionState { open, waiting, .. } = &mut *state;
-        let Some(open) = open.get_mut(&self.0.id) else { return };
-        open.working = open.working.saturating_sub(1);
-        if open.working == 0 {
-            open.since = now;
-            waiting.insert(now, self.0.id);
+        let mut state = self.0.pool.state();
+        let now = state.next_number();
+        let PoolState { open, inactive, .. } = &mut *state;
+        if let Some(connection) = open.get_mut(&self.0.id) {
+            connection.inactive_since = Some(now);
+            inactive.insert(now, self.0.id);
         }
     }
 }
 
-impl AsRef<[u8]> for Unread {
+impl AsRef<[u8]> for Unsent {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-impl Drop for Unread {
+impl Drop for Unsent {
     fn drop(&mut self) {
-        self.place.places.state().unread.remove(&self.number);
+        self.slot.pool.state().unsent.remove(&self.number);
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.places.state().dismiss(self.id);
+        self.pool.state().evict(self.id);
     }
 }
 
@@ -188,56 +172,55 @@ impl Drop for Slot {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use std::time::Duration;
 
-    async fn is_lost(place: &Slot) -> bool {
-        tokio::time::timeout(Duration::ZERO, place.lost()).await.is_ok()
+    async fn is_evicted(slot: &Slot) -> bool {
+        tokio::time::timeout(Duration::ZERO, slot.evicted()).await.is_ok()
     }
 
     #[tokio::test]
-    async fn who_waited_longest_leaves_and_who_works_stays() {
-        let places = ConnectionPool::new(3, 1);
-        let (first, second, third) = (places.enter().unwrap(), places.enter().unwrap(), places.enter().unwrap());
+    async fn the_longest_inactive_connection_is_evicted_and_active_ones_stay() {
+        let pool = ConnectionPool::new(3, 1);
+        let (first, second, third) = (pool.enter().unwrap(), pool.enter().unwrap(), pool.enter().unwrap());
         assert!([&first, &second, &third].iter().all(|(_, full)| !full));
-        let work = first.0.work();
-        let (fourth, full) = places.enter().unwrap();
-        assert!(full && is_lost(&second.0).await && !is_lost(&first.0).await);
-        // What it did lately makes the first one the last to leave.
-        drop(work);
-        let _fifth = places.enter().unwrap();
-        assert!(is_lost(&third.0).await && !is_lost(&first.0).await && !is_lost(&fourth).await);
-        let _sixth = places.enter().unwrap();
-        assert!(is_lost(&fourth).await && !is_lost(&first.0).await);
-        assert_eq!(places.state().open.len(), 3);
+        let request = first.0.activate();
+        let (fourth, full) = pool.enter().unwrap();
+        assert!(full && is_evicted(&second.0).await && !is_evicted(&first.0).await);
+        // Its recent request makes the first one the last to be evicted.
+        drop(request);
+        let _fifth = pool.enter().unwrap();
+        assert!(is_evicted(&third.0).await && !is_evicted(&first.0).await && !is_evicted(&fourth).await);
+        let _sixth = pool.enter().unwrap();
+        assert!(is_evicted(&fourth).await && !is_evicted(&first.0).await);
+        assert_eq!(pool.state().open.len(), 3);
         drop(second);
-        assert_eq!(places.state().open.len(), 3, "it had lost its place before");
+        assert_eq!(pool.state().open.len(), 3, "it was evicted before");
     }
 
     #[tokio::test]
-    async fn nobody_comes_in_where_all_work() {
-        let places = ConnectionPool::new(1, 1);
-        let (place, _) = places.enter().unwrap();
-        let (one, other) = (place.work(), place.work());
-        assert!(places.enter().is_none());
-        drop(one);
-        assert!(places.enter().is_none());
-        drop(other);
-        assert!(places.enter().unwrap().1 && is_lost(&place).await);
+    async fn no_connection_enters_while_all_are_active() {
+        let pool = ConnectionPool::new(1, 1);
+        let (slot, _) = pool.enter().unwrap();
+        let request = slot.activate();
+        assert!(pool.enter().is_none());
+        drop(request);
+        assert!(pool.enter().unwrap().1 && is_evicted(&slot).await);
     }
 
     #[tokio::test]
-    async fn the_oldest_unread_answer_goes() {
-        let places = ConnectionPool::new(9, 2);
-        let [(slow, _), (quick, _), (new, _)] = [(); 3].map(|()| places.enter().unwrap());
-        let large = Bytes::from(vec![7; SMALL + 1]);
-        let unread = slow.send(large.clone());
-        drop(quick.send(large.clone()));
-        let _small = (0..9).map(|_| quick.send(Bytes::from_static(b"small"))).collect::<Vec<_>>();
-        let second = new.send(large.clone());
-        assert!(!is_lost(&slow).await);
-        let _third = quick.send(large);
-        assert!(is_lost(&slow).await && !is_lost(&quick).await && !is_lost(&new).await);
-        assert_eq!((unread.len(), places.state().unread.len()), (SMALL + 1, 2));
-        drop((unread, second));
-        assert_eq!(places.state().unread.len(), 1);
+    async fn the_connection_of_the_oldest_unsent_answer_is_evicted() {
+        let pool = ConnectionPool::new(9, 2);
+        let [(slow, _), (quick, _), (new, _)] = [(); 3].map(|()| pool.enter().unwrap());
+        let large = Bytes::from(vec![7; UNTRACKED_MAXIMUM + 1]);
+        let unsent = slow.track(large.clone());
+        drop(quick.track(large.clone()));
+        let _small = (0..9).map(|_| quick.track(Bytes::from_static(b"small"))).collect::<Vec<_>>();
+        let second = new.track(large.clone());
+        assert!(!is_evicted(&slow).await);
+        let _third = quick.track(large);
+        assert!(is_evicted(&slow).await && !is_evicted(&quick).await && !is_evicted(&new).await);
+        assert_eq!((unsent.len(), pool.state().unsent.len()), (UNTRACKED_MAXIMUM + 1, 2));
+        drop((unsent, second));
+        assert_eq!(pool.state().unsent.len(), 1);
     }
 }

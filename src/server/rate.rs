@@ -1,26 +1,27 @@
-//! `rate_limit`: a token bucket for all requests together, as the toolkit has it.
+//! `rate_limit`: one token bucket for all requests, as in exporter-toolkit.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::sync::lock;
 
-/// A bucket that holds `burst` tokens and gets one every `interval`.
+/// A bucket of at most `burst` tokens that gains one every `interval`.
 #[derive(Debug)]
 pub(super) struct RateLimit {
     interval: Duration,
     burst: f64,
+    /// The tokens, and when they were counted.
     bucket: Mutex<(f64, Instant)>,
 }
 
 impl RateLimit {
-    /// A full bucket. The interval is not zero.
+    /// A full bucket. The interval must not be zero.
     pub(super) fn new(interval: Duration, burst: u32, now: Instant) -> Self {
         let burst = f64::from(burst);
         Self { interval, burst, bucket: Mutex::new((burst, now)) }
     }
 
-    /// Takes a token if there is one.
+    /// Takes a token; `false` if there is none.
     pub(super) fn allows(&self, now: Instant) -> bool {
         let mut bucket = lock(&self.bucket);
         let since = now.saturating_duration_since(bucket.1);
@@ -36,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_and_then_one_each_interval() {
+    fn a_burst_and_then_one_per_interval() {
         let start = Instant::now();
         let limit = RateLimit::new(Duration::from_secs(2), 3, start);
         for (milliseconds, allowed) in [
@@ -48,7 +49,7 @@ mod tests {
             (2001, true),
             (2001, false),
             (4001, true),
-            // An hour later there are three again, and no more.
+            // After an hour the bucket is full and holds three.
             (3_600_000, true),
             (3_600_000, true),
             (3_600_000, true),

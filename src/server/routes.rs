@@ -1,4 +1,4 @@
-//! Paths and methods to answers.
+//! From a request to its response: access checks, routing, and the response headers.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,31 +11,30 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::auth::AuthResult;
 use super::landing;
-use super::scrape::{Encoded, ScrapeDeadline, ScrapeFailure, ScrapeKey, Scrapes, outcome, pack};
+use super::scrape::{Encoded, ScrapeDeadline, ScrapeFailure, ScrapeKey, Scrapes, encode, outcome};
 use super::web::WebSettings;
 use super::{Backend, Options};
 use crate::output::prometheus::negotiate::{self, Encoding};
 use crate::telemetry::{HttpRefusal, SelfMetrics, process_start_time};
 
-/// What the scraper says it waits, in seconds.
+/// How long Prometheus waits, in seconds.
 const SCRAPE_TIMEOUT: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
 
-/// When the process that the samples come from started, as client_golang says it.
+/// When the exporter started; client_golang sends the same header.
 const PROCESS_START_TIME: HeaderName = HeaderName::from_static("process-start-time-unix");
 
-/// Requests that wait until others have read their JVMs.
+/// Requests that may wait for a permit to read JVMs.
 const QUEUE: usize = 128;
 
-/// Seconds until a refused scraper may try again.
+/// Seconds after which a refused client may try again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
-/// How to authenticate.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"hotspot-exporter\", charset=\"UTF-8\"");
 
-/// Nothing but the page itself may load, run, frame or submit anything.
+/// The page may load, run, embed and submit nothing, and no other page may embed it.
 const POLICY: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-type Answer = Response<Bytes>;
+type BytesResponse = Response<Bytes>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Route {
@@ -48,29 +47,35 @@ enum Route {
     Reload,
 }
 
-/// The endpoints over a site.
+/// The endpoints.
 pub(super) struct Routes {
     options: Options,
-    site: Arc<dyn Backend>,
+    backend: Arc<dyn Backend>,
     telemetry: Arc<SelfMetrics>,
     scrapes: Arc<Scrapes>,
-    places: Option<Arc<Semaphore>>,
+    /// Permits to read JVMs; `None` is no bound.
+    permits: Option<Arc<Semaphore>>,
     queue: Semaphore,
     start_time: Option<HeaderValue>,
+    /// [`POLICY`], and the style of the landing page.
+    landing_policy: HeaderValue,
 }
 
 impl Routes {
-    pub(super) fn new(options: Options, site: Arc<dyn Backend>, telemetry: Arc<SelfMetrics>) -> Self {
-        let places = (options.max_requests > 0).then(|| Arc::new(Semaphore::new(options.max_requests)));
-        let scrapes = Scrapes::new(site.clone(), telemetry.clone());
+    pub(super) fn new(options: Options, backend: Arc<dyn Backend>, telemetry: Arc<SelfMetrics>) -> Self {
+        let permits = (options.max_requests > 0).then(|| Arc::new(Semaphore::new(options.max_requests)));
+        let scrapes = Scrapes::new(backend.clone(), telemetry.clone());
         let start_time = process_start_time().map(|seconds| HeaderValue::from(seconds as u64));
-        Self { options, site, telemetry, scrapes, places, queue: Semaphore::new(QUEUE), start_time }
+        let landing_policy = HeaderValue::try_from(format!("{POLICY}; style-src '{}'", landing::style_hash()));
+        let landing_policy = landing_policy.unwrap_or(HeaderValue::from_static(POLICY));
+        let queue = Semaphore::new(QUEUE);
+        Self { options, backend, telemetry, scrapes, permits, queue, start_time, landing_policy }
     }
 
-    /// The answer to a request, whatever it is.
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Answer {
+    /// The response to any request.
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> BytesResponse {
         let web = self.options.web.current();
-        let mut answer = match self.refusal(&web, request.headers()).await {
+        let mut response = match self.refusal(&web, request.headers()).await {
             Some(refusal) => refusal,
             None => match self.route(request.uri().path()) {
                 _ if !request.body().is_end_stream() => self.refuse_body(),
@@ -81,35 +86,39 @@ impl Routes {
                 },
             },
         };
-        harden(answer.headers_mut());
+        harden(response.headers_mut());
         for (name, value) in &web.headers {
             match value {
-                Some(value) => answer.headers_mut().insert(name, value.clone()),
-                None => answer.headers_mut().remove(name),
+                Some(value) => response.headers_mut().insert(name, value.clone()),
+                None => response.headers_mut().remove(name),
             };
         }
-        answer
+        response
     }
 
-    /// What the web configuration has against the request; in the toolkit's order, so that guesses spend tokens too.
-    async fn refusal(&self, web: &WebSettings, headers: &HeaderMap) -> Option<Answer> {
+    /// Refuses by the web configuration: first the rate limit, then the password, as exporter-toolkit does, so that
+    /// guesses of passwords are limited too.
+    async fn refusal(&self, web: &WebSettings, headers: &HeaderMap) -> Option<BytesResponse> {
         if web.rate.as_ref().is_some_and(|rate| !rate.allows(Instant::now())) {
             self.telemetry.request_refused(HttpRefusal::RateLimit);
-            let mut answer = text(StatusCode::TOO_MANY_REQUESTS, "Limit of the web configuration (rate_limit).\n");
-            answer.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
-            return Some(answer);
+            let reason = "Too many requests: rate_limit of the web configuration.\n";
+            let mut response = text(StatusCode::TOO_MANY_REQUESTS, reason);
+            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+            return Some(response);
         }
         if web.users.is_empty() {
             return None;
         }
         match web.users.check(headers.get(header::AUTHORIZATION)).await {
             AuthResult::Allowed => None,
-            AuthResult::Busy => Some(self.busy(HttpRefusal::PasswordQueue, "Too many passwords wait to be checked.\n")),
+            AuthResult::Busy => {
+                Some(self.busy(HttpRefusal::PasswordQueue, "Too many passwords are waiting to be checked.\n"))
+            }
             AuthResult::Denied => {
                 self.telemetry.request_refused(HttpRefusal::Unauthorized);
-                let mut answer = text(StatusCode::UNAUTHORIZED, "A user and password are needed.\n");
-                answer.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
-                Some(answer)
+                let mut response = text(StatusCode::UNAUTHORIZED, "A valid user and password are required.\n");
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
+                Some(response)
             }
         }
     }
@@ -128,116 +137,115 @@ impl Routes {
         })
     }
 
-    async fn dispatch(&self, route: Route, headers: &HeaderMap) -> Answer {
+    async fn dispatch(&self, route: Route, headers: &HeaderMap) -> BytesResponse {
         match route {
             Route::Landing => self.landing(headers).await,
             Route::Metrics(profile) => self.metrics(profile, headers).await,
             Route::Targets => self.targets(headers).await,
             Route::Healthy => text(StatusCode::OK, "Healthy.\n"),
-            Route::Ready if self.site.is_ready() => text(StatusCode::OK, "Ready.\n"),
-            Route::Ready => text(StatusCode::SERVICE_UNAVAILABLE, "Not ready: the first scan has not ended.\n"),
+            Route::Ready if self.backend.is_ready() => text(StatusCode::OK, "Ready.\n"),
+            Route::Ready => text(StatusCode::SERVICE_UNAVAILABLE, "Not ready: the first scan has not finished.\n"),
             Route::Reload => self.reload().await,
         }
     }
 
-    async fn metrics(&self, profile: Option<String>, headers: &HeaderMap) -> Answer {
-        let profiles = self.site.profiles();
+    async fn metrics(&self, profile: Option<String>, headers: &HeaderMap) -> BytesResponse {
+        let profiles = self.backend.profiles();
         let profile = match profile {
             None => profiles.into_iter().next(),
             Some(profile) => profiles.into_iter().find(|name| *name == profile),
         };
         let Some(profile) = profile else {
-            return text(StatusCode::NOT_FOUND, "No such profile; / lists those there are.\n");
+            return text(StatusCode::NOT_FOUND, "No such profile; / lists the profiles.\n");
         };
-        let answer = self.scrape(profile.clone(), headers).await;
-        self.telemetry.scraped(&profile, answer.status().as_u16());
-        answer
+        let response = self.scrape(profile.clone(), headers).await;
+        self.telemetry.scraped(&profile, response.status().as_u16());
+        response
     }
 
-    /// Who wants what is being made already waits for it without a place of his own.
-    async fn scrape(&self, profile: String, headers: &HeaderMap) -> Answer {
-        let asked = Instant::now();
-        // Its own run shares it, and counts for as long as it works, whether anybody waits for it or not.
+    /// A scrape that joins an equal one needs no permit.
+    async fn scrape(&self, profile: String, headers: &HeaderMap) -> BytesResponse {
+        let arrived = Instant::now();
+        // The run holds it too: it counts while it works, whether a client still waits or not.
         let counted = Arc::new(self.telemetry.request());
         let representation = negotiate::representation(values(headers, &header::ACCEPT));
         let encoding = accepted_encoding(headers);
-        let patience = patience(headers);
-        let wish = ScrapeKey { profile, format: representation.format, encoding, patience };
-        let run = match self.scrapes.running(&wish) {
+        let deadline = scrape_deadline(headers);
+        let key = ScrapeKey { profile, format: representation.format, encoding, deadline };
+        let run = match self.scrapes.running(&key) {
             Some(run) => run,
-            None => match self.admit(patience).await {
-                Some(permit) => self.scrapes.start(wish, asked, (permit, counted.clone())),
+            None => match self.admit(deadline).await {
+                Some(permit) => self.scrapes.start(key, arrived, (permit, counted.clone())),
                 None => return self.too_many(),
             },
         };
-        match outcome(run, asked + patience.timeout).await {
-            Ok(packed) => {
-                let mut answer = packed_answer(packed, &representation.to_string());
-                answer.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+        match outcome(run, arrived + deadline.timeout).await {
+            Ok(body) => {
+                let mut response = encoded(body, &representation.to_string());
+                response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
                 if let Some(start_time) = &self.start_time {
-                    answer.headers_mut().insert(PROCESS_START_TIME, start_time.clone());
+                    response.headers_mut().insert(PROCESS_START_TIME, start_time.clone());
                 }
-                answer
+                response
             }
-            Err(ScrapeFailure::NoSuchProfile) => text(StatusCode::NOT_FOUND, "The profile is gone since a reload.\n"),
-            Err(ScrapeFailure::Broken) => broken(),
-            Err(ScrapeFailure::Late) => self.busy(HttpRefusal::Deadline, "The exposition was not ready in time.\n"),
+            Err(ScrapeFailure::NoSuchProfile) => text(StatusCode::NOT_FOUND, "A reload has removed the profile.\n"),
+            Err(ScrapeFailure::Panicked) => internal_error(),
+            Err(ScrapeFailure::Timeout) => {
+                self.busy(HttpRefusal::Deadline, "The exposition was not ready within the scrape timeout.\n")
+            }
         }
     }
 
-    async fn landing(&self, headers: &HeaderMap) -> Answer {
+    async fn landing(&self, headers: &HeaderMap) -> BytesResponse {
         let path = self.options.telemetry_path.clone();
         let media = "text/html; charset=utf-8";
-        let mut answer = self
-            .read(headers, media, move |site| {
+        let mut response = self
+            .read(headers, media, move |backend| {
                 landing::render(&landing::Contents {
                     telemetry_path: path.as_str(),
-                    profiles: &site.profiles(),
-                    ready: site.is_ready(),
-                    listing: &site.targets(),
+                    profiles: &backend.profiles(),
+                    ready: backend.is_ready(),
+                    listing: &backend.targets(),
                 })
             })
             .await;
-        if answer.status() == StatusCode::OK {
-            let policy = format!("{POLICY}; style-src '{}'", landing::STYLE_HASH);
-            if let Ok(policy) = HeaderValue::try_from(policy) {
-                answer.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
-            }
+        if response.status() == StatusCode::OK {
+            response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, self.landing_policy.clone());
         }
-        answer
+        response
     }
 
-    async fn targets(&self, headers: &HeaderMap) -> Answer {
-        self.read(headers, "application/json", |site| {
-            // A listing holds strings and numbers only, which serialisation cannot fail on.
-            let mut json = serde_json::to_string_pretty(&site.targets()).unwrap_or_default();
+    async fn targets(&self, headers: &HeaderMap) -> BytesResponse {
+        self.read(headers, "application/json", |backend| {
+            // A listing consists of strings and numbers, whose serialisation cannot fail.
+            let mut json = serde_json::to_string_pretty(&backend.targets()).unwrap_or_default();
             json.push('\n');
             json
         })
         .await
     }
 
-    /// Answers with what `make` reads of the JVMs, on a blocking thread.
+    /// Responds with what `make` reads of the JVMs on a blocking thread.
     async fn read(
         &self,
         headers: &HeaderMap,
         media: &'static str,
         make: impl FnOnce(&dyn Backend) -> String + Send + 'static,
-    ) -> Answer {
+    ) -> BytesResponse {
         let counted = self.telemetry.request();
-        let Some(permit) = self.admit(patience(headers)).await else { return self.too_many() };
-        let (site, encoding) = (self.site.clone(), accepted_encoding(headers));
-        let made = tokio::task::spawn_blocking(move || {
-            let _work = (permit, counted);
-            pack(make(&*site).into(), encoding)
+        let Some(permit) = self.admit(scrape_deadline(headers)).await else { return self.too_many() };
+        let (backend, encoding) = (self.backend.clone(), accepted_encoding(headers));
+        let body = tokio::task::spawn_blocking(move || {
+            let _until_done = (permit, counted);
+            encode(make(&*backend).into(), encoding)
         });
-        let Ok(packed) = made.await else { return broken() };
-        let mut answer = packed_answer(packed, media);
-        answer.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
-        answer
+        let Ok(body) = body.await else { return internal_error() };
+        let mut response = encoded(body, media);
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+        response
     }
 
-    async fn reload(&self) -> Answer {
+    async fn reload(&self) -> BytesResponse {
         if !self.options.lifecycle {
             self.telemetry.request_refused(HttpRefusal::Lifecycle);
             return text(
@@ -245,53 +253,53 @@ impl Routes {
                 "Reloading over HTTP needs --web.enable-lifecycle; SIGHUP always works.\n",
             );
         }
-        let site = self.site.clone();
-        match tokio::task::spawn_blocking(move || site.reload()).await {
+        let backend = self.backend.clone();
+        match tokio::task::spawn_blocking(move || backend.reload()).await {
             Ok(Ok(())) => text(StatusCode::OK, "Reloaded.\n"),
             Ok(Err(error)) => {
-                text(StatusCode::INTERNAL_SERVER_ERROR, format!("The old configuration stays in force: {error}\n"))
+                text(StatusCode::INTERNAL_SERVER_ERROR, format!("The previous configuration stays in force: {error}\n"))
             }
-            Err(_) => broken(),
+            Err(_) => internal_error(),
         }
     }
 
-    /// A place among those that read JVMs. Where all are taken, a few wait for some of their time, the first come first.
-    async fn admit(&self, patience: ScrapeDeadline) -> Option<Permit> {
-        let Some(places) = &self.places else { return Some(None) };
-        if let Ok(permit) = places.clone().try_acquire_owned() {
+    /// A permit to read JVMs. While none is free, [`QUEUE`] requests wait up to half of their time, in their order.
+    async fn admit(&self, deadline: ScrapeDeadline) -> Option<Permit> {
+        let Some(permits) = &self.permits else { return Some(None) };
+        if let Ok(permit) = permits.clone().try_acquire_owned() {
             return Some(Some(permit));
         }
         let _waiting = self.queue.try_acquire().ok()?;
-        let permit = tokio::time::timeout(patience.budget / 2, places.clone().acquire_owned()).await;
+        let permit = tokio::time::timeout(deadline.budget / 2, permits.clone().acquire_owned()).await;
         permit.ok()?.ok().map(Some)
     }
 
-    fn too_many(&self) -> Answer {
-        let reason = format!("Limit of {} requests at a time (--web.max-requests).\n", self.options.max_requests);
+    fn too_many(&self) -> BytesResponse {
+        let reason = format!("Too many requests at a time: {} (--web.max-requests).\n", self.options.max_requests);
         self.busy(HttpRefusal::MaxRequests, reason)
     }
 
-    fn busy(&self, refusal: HttpRefusal, reason: impl Into<Bytes>) -> Answer {
+    fn busy(&self, refusal: HttpRefusal, reason: impl Into<Bytes>) -> BytesResponse {
         self.telemetry.request_refused(refusal);
-        let mut answer = text(StatusCode::SERVICE_UNAVAILABLE, reason);
-        answer.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
-        answer
+        let mut response = text(StatusCode::SERVICE_UNAVAILABLE, reason);
+        response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+        response
     }
 
-    /// The body is left unread, so the connection cannot go on.
-    fn refuse_body(&self) -> Answer {
+    /// The body stays unread, so the connection is closed.
+    fn refuse_body(&self) -> BytesResponse {
         self.telemetry.request_refused(HttpRefusal::Body);
-        let mut answer = text(StatusCode::PAYLOAD_TOO_LARGE, "No endpoint takes a request body.\n");
-        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        answer
+        let mut response = text(StatusCode::PAYLOAD_TOO_LARGE, "No endpoint accepts a request body.\n");
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
     }
 }
 
-/// A place among those that read JVMs; there is none where they are not bounded.
+/// Permission to read JVMs; `None` where their number is not bounded.
 type Permit = Option<OwnedSemaphorePermit>;
 
-fn patience(headers: &HeaderMap) -> ScrapeDeadline {
-    ScrapeDeadline::of(headers.get(SCRAPE_TIMEOUT).map(HeaderValue::as_bytes))
+fn scrape_deadline(headers: &HeaderMap) -> ScrapeDeadline {
+    ScrapeDeadline::from_header(headers.get(SCRAPE_TIMEOUT).map(HeaderValue::as_bytes))
 }
 
 fn allowed(route: &Route, method: &Method) -> Result<(), &'static str> {
@@ -302,37 +310,37 @@ fn allowed(route: &Route, method: &Method) -> Result<(), &'static str> {
     if ok { Ok(()) } else { Err(methods) }
 }
 
-fn method_not_allowed(methods: &'static str) -> Answer {
-    let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, format!("Allowed here: {methods}.\n"));
-    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
-    answer
+fn method_not_allowed(methods: &'static str) -> BytesResponse {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, format!("Allowed methods: {methods}.\n"));
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
+    response
 }
 
-fn broken() -> Answer {
-    text(StatusCode::INTERNAL_SERVER_ERROR, "The exporter failed to answer; its log says why.\n")
+fn internal_error() -> BytesResponse {
+    text(StatusCode::INTERNAL_SERVER_ERROR, "Internal error; the exporter's log has the cause.\n")
 }
 
-fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(body.into());
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    answer
+fn text(status: StatusCode, body: impl Into<Bytes>) -> BytesResponse {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
 }
 
-/// hyper states the length of the body and keeps it to itself when the method is HEAD.
-fn packed_answer(packed: Encoded, media: &str) -> Answer {
-    let mut answer = Response::new(packed.bytes);
-    let headers = answer.headers_mut();
+/// hyper adds Content-Length, and omits the body where the method is HEAD.
+fn encoded(body: Encoded, media: &str) -> BytesResponse {
+    let mut response = Response::new(body.bytes);
+    let headers = response.headers_mut();
     if let Ok(media) = HeaderValue::from_str(media) {
         headers.insert(header::CONTENT_TYPE, media);
     }
-    if packed.encoding == Encoding::Gzip {
+    if body.encoding == Encoding::Gzip {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
-    answer
+    response
 }
 
-/// The headers that browsers are told to be careful with, as exporter-toolkit names them.
+/// Headers that restrict what browsers do with a response.
 fn harden(headers: &mut HeaderMap) {
     for (name, value) in [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

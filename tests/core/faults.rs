@@ -241,7 +241,7 @@ fn descriptors_that_run_out_cost_no_more_than_the_time_without_them() {
         // Only the standard streams lie below.
         let before = prlimit(pid, Resource::Nofile, Rlimit { current: Some(3), maximum: ours }).unwrap();
         let asked = std::net::TcpStream::connect(exporter.address()).unwrap();
-        wait_for("the complaint", || ensure(exporter.log().contains("cannot accept a connection"), exporter.log()));
+        wait_for("the complaint", || ensure(exporter.log().contains("cannot accept connections"), exporter.log()));
         drop(asked);
         prlimit(pid, Resource::Nofile, Rlimit { current: before.current, maximum: ours }).unwrap();
     });

@@ -1,13 +1,17 @@
-//! A real listener on a free port over a fake site: every endpoint, and what hostile and hasty clients get.
+//! A real listener on a free port over a fake backend: every endpoint, and what hostile and hasty clients get.
 
 use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use crate::support::site::{DEADLINE, eventually, parse, start, until_closed};
+use crate::support::exporter::{Exporter, command};
+use crate::support::regions::Root;
+use crate::support::server::{DEADLINE, eventually, parse, start, until_closed};
+use crate::support::{ensure, wait_for};
 use hotspot_exporter::server::healthcheck::healthcheck;
 use hotspot_exporter::server::{Options, ServerLimits};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -42,7 +46,7 @@ async fn every_endpoint_and_method() {
         ("POST", "/-/reload", 200),
         ("PUT", "/-/reload", 200),
     ] {
-        let answer = server.ask(method, path, &[]).await;
+        let answer = server.request(method, path, &[]).await;
         assert_eq!(answer.status, status, "{method} {path}");
         assert_eq!(answer.header("x-content-type-options"), "nosniff", "{method} {path}");
         assert!(answer.header("content-security-policy").starts_with("default-src 'none'"), "{method} {path}");
@@ -58,7 +62,7 @@ async fn every_endpoint_and_method() {
 }
 
 #[tokio::test]
-async fn an_exposition_says_what_it_is() {
+async fn an_exposition_has_its_content_type() {
     let server = start(Options::default()).await;
     let answer = server.get("/metrics").await;
     assert_eq!(answer.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
@@ -67,7 +71,7 @@ async fn an_exposition_says_what_it_is() {
     assert!(answer.text().starts_with("profile otel as Text\n"));
 
     let accept = "Accept: application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,*/*;q=0.2";
-    let answer = server.ask("GET", "/metrics/raw", &[accept]).await;
+    let answer = server.request("GET", "/metrics/raw", &[accept]).await;
     let expected = "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8";
     assert_eq!(answer.header("content-type"), expected);
     assert!(answer.text().starts_with("profile raw as OpenMetrics\n"));
@@ -78,18 +82,18 @@ async fn an_exposition_says_what_it_is() {
 async fn gzip_unpacks_to_the_same() {
     let server = start(Options::default()).await;
     let whole = server.get("/metrics").await;
-    let packed = server.ask("GET", "/metrics", &["Accept-Encoding: gzip"]).await;
+    let packed = server.request("GET", "/metrics", &["Accept-Encoding: gzip"]).await;
     assert_eq!((packed.header("content-encoding"), whole.header("content-encoding")), ("gzip", ""));
     assert_eq!(packed.header("content-length"), packed.body.len().to_string());
     let mut body = Vec::new();
     flate2::read::GzDecoder::new(&*packed.body).read_to_end(&mut body).unwrap();
     assert_eq!(body, whole.body);
-    let small = server.ask("GET", "/-/healthy", &["Accept-Encoding: gzip"]).await;
+    let small = server.request("GET", "/-/healthy", &["Accept-Encoding: gzip"]).await;
     assert_eq!(small.header("content-encoding"), "");
 }
 
 #[tokio::test]
-async fn readiness_follows_the_site() {
+async fn readiness_follows_the_backend() {
     let server = start(Options::default()).await;
     server.fake.not_ready.store(true, SeqCst);
     assert_eq!(server.get("/-/ready").await.status, 503);
@@ -102,12 +106,12 @@ async fn readiness_follows_the_site() {
 #[tokio::test]
 async fn reload_needs_the_flag_and_reports_errors() {
     let server = start(Options::default()).await;
-    let answer = server.ask("POST", "/-/reload", &[]).await;
+    let answer = server.request("POST", "/-/reload", &[]).await;
     assert_eq!((answer.status, answer.text().contains("--web.enable-lifecycle")), (403, true));
 
     let server = start(Options { lifecycle: true, ..Options::default() }).await;
     *server.fake.reload_error.lock().unwrap() = Some("config.yaml:3:1: unknown key".to_owned());
-    let answer = server.ask("POST", "/-/reload", &["Content-Length: 0"]).await;
+    let answer = server.request("POST", "/-/reload", &["Content-Length: 0"]).await;
     assert_eq!((answer.status, answer.text().contains("config.yaml:3:1: unknown key")), (500, true));
 }
 
@@ -156,8 +160,8 @@ async fn one_request_too_many_is_refused_and_health_still_answers() {
     });
     eventually("a run", || server.fake.runs.load(SeqCst) == 1).await;
     for path in ["/metrics/raw", "/targets", "/"] {
-        // It waits for its turn, for a part of its time.
-        let answer = server.ask("GET", path, &["X-Prometheus-Scrape-Timeout-Seconds: 0.1"]).await;
+        // It waits for a permit, for half of its time.
+        let answer = server.request("GET", path, &["X-Prometheus-Scrape-Timeout-Seconds: 0.1"]).await;
         assert_eq!((answer.status, answer.header("retry-after")), (503, "1"), "{path}");
         assert!(answer.text().contains("--web.max-requests"));
     }
@@ -166,13 +170,16 @@ async fn one_request_too_many_is_refused_and_health_still_answers() {
         let server = server.clone();
         async move { server.get("/metrics").await.status }
     });
-    eventually("who joins a run needs no place", || server.metric("hotspot_exporter_requests_in_flight", "") == 2.0)
-        .await;
+    eventually("a scrape that joins a run needs no permit", || {
+        server.metric("hotspot_exporter_requests_in_flight", "") == 2.0
+    })
+    .await;
     let waiting = tokio::spawn({
         let server = server.clone();
         async move { server.get("/targets").await.status }
     });
-    eventually("a turn is waited for", || server.metric("hotspot_exporter_requests_in_flight", "") == 3.0).await;
+    eventually("a request waits for a permit", || server.metric("hotspot_exporter_requests_in_flight", "") == 3.0)
+        .await;
     server.fake.open();
     for request in [first, joining, waiting] {
         assert_eq!(request.await.unwrap(), 200);
@@ -184,15 +191,15 @@ async fn one_request_too_many_is_refused_and_health_still_answers() {
 #[tokio::test]
 async fn the_scrapers_timeout_is_kept() {
     let server = start(Options::default()).await;
-    server.ask("GET", "/metrics", &["X-Prometheus-Scrape-Timeout-Seconds: 100"]).await;
+    server.request("GET", "/metrics", &["X-Prometheus-Scrape-Timeout-Seconds: 100"]).await;
     let budget = server.fake.budget.lock().unwrap().unwrap();
     assert!((90..=99).contains(&budget.as_secs()), "{budget:?}");
 
     server.fake.shut();
-    let answer = server.ask("GET", "/metrics", &["X-Prometheus-Scrape-Timeout-Seconds: 0.05"]).await;
+    let answer = server.request("GET", "/metrics", &["X-Prometheus-Scrape-Timeout-Seconds: 0.05"]).await;
     assert_eq!((answer.status, server.refused("deadline")), (503, 1.0));
     let in_flight = || server.metric("hotspot_exporter_requests_in_flight", "");
-    assert_eq!(in_flight(), 1.0, "the run that nobody waits for still counts");
+    assert_eq!(in_flight(), 1.0, "a run without a waiting client still counts");
     server.fake.open();
     eventually("none in flight", || in_flight() == 0.0).await;
 }
@@ -234,7 +241,7 @@ async fn slow_and_half_requests_are_closed() {
     let limits = ServerLimits { headers: Duration::from_millis(100), ..ServerLimits::default() };
     let server = start(Options { limits, ..Options::default() }).await;
     for request in ["", "G", "GET /metrics HTTP/1.1\r\nHost: x\r\n", "GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n"] {
-        // Each ends with the connection closed by the server, the last after an answer and a time idle.
+        // The server closes each connection, the last one after a response and an idle time.
         let answer = server.raw(request).await;
         assert_eq!(answer.starts_with(b"HTTP/1.1 200"), request.ends_with("\r\n\r\n"), "{request:?}");
     }
@@ -297,20 +304,56 @@ async fn a_shutdown_waits_only_so_long() {
 }
 
 #[tokio::test]
-async fn healthchecks_tell_what_is_wrong() {
+async fn healthchecks_say_what_is_wrong() {
     let server = start(Options::default()).await;
     let url = |path: &str| format!("http://{}{path}", server.address);
     healthcheck(&url("/-/healthy"), DEADLINE).await.unwrap();
     server.fake.not_ready.store(true, SeqCst);
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     for (url, deadline, expected) in [
-        (url("/-/ready"), DEADLINE, "503 Service Unavailable"),
+        (url("/-/ready"), DEADLINE, "found 503 Service Unavailable"),
         ("ftp://localhost/".to_owned(), DEADLINE, "expected http://"),
         ("nonsense".to_owned(), DEADLINE, "expected http://"),
         ("http://127.0.0.1:1/".to_owned(), DEADLINE, "cannot connect to 127.0.0.1:1"),
-        (format!("http://{}/", silent.local_addr().unwrap()), Duration::from_millis(50), "no answer within 0.05 s"),
+        (format!("http://{}/", silent.local_addr().unwrap()), Duration::from_millis(50), "no response within 0.05 s"),
     ] {
         let error = healthcheck(&url, deadline).await.unwrap_err().to_string();
         assert!(error.contains(expected), "{url}: {error}");
+    }
+}
+
+#[test]
+fn exhausted_descriptors_are_logged_once_with_a_count() {
+    let root = Root::new();
+    let exporter = Exporter::start(root.flags());
+    let pid = Pid::from_raw(exporter.pid().try_into().unwrap());
+    let limit = |limit| prlimit(pid, Resource::Nofile, limit).unwrap();
+    let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
+    // The standard streams have the three descriptors that are left.
+    let before = limit(Rlimit { current: Some(3), maximum });
+    let waiting = std::net::TcpStream::connect(exporter.address()).unwrap();
+    wait_for("the first failure", || ensure(exporter.log().contains("cannot accept connections"), exporter.log()));
+    // Twenty further attempts.
+    std::thread::sleep(Duration::from_secs(1));
+    limit(Rlimit { current: before.current, maximum });
+    wait_for("the end", || ensure(exporter.log().contains("accepting connections again"), exporter.log()));
+    drop(waiting);
+    assert_eq!(exporter.get("/-/healthy").status, 200);
+    let log = exporter.log();
+    assert_eq!(log.matches("cannot accept connections").count(), 1, "{log}");
+    let failures = log.split_once("failures=").unwrap().1.split_whitespace().next().unwrap();
+    assert!(failures.parse::<u32>().unwrap() >= 10, "{log}");
+}
+
+#[test]
+fn a_used_port_is_reported_once_with_its_remedy() {
+    let used = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = used.local_addr().unwrap();
+    let output = command([format!("--web.listen-address={address}")]).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains(&format!("cannot listen on {address}: ")), "{error}");
+    for text in ["Address already in use", "--web.listen-address"] {
+        assert_eq!(error.matches(text).count(), 1, "{error}");
     }
 }

@@ -18,7 +18,7 @@ pub mod otlp;
 pub mod prometheus;
 pub mod region_builder;
 pub mod regions;
-pub mod site;
+pub mod server;
 
 use std::ffi::OsStr;
 use std::fmt::Display;

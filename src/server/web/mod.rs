@@ -1,14 +1,14 @@
 //! `--web.config.file`: TLS, passwords, headers and a rate limit, in the format of Prometheus' exporter-toolkit
 //! (`docs/web-configuration.md` there), so that files made for other exporters work here.
 //!
-//! The file and what it names are looked at every second and read again when they change. What is bad then stays
-//! without effect and the old configuration in force, which a log line and a metric say. That differs from the toolkit,
-//! which answers errors until the file is whole again: a certificate and its key are seldom replaced in one step.
+//! The file and the files that it names are checked every second and reloaded when they change. If they are invalid,
+//! the previous configuration stays in force, and the log and a metric say so. exporter-toolkit answers errors instead,
+//! but a certificate and its key are seldom replaced in one step.
 //!
 //! # Promise
-//! A change at run time never takes protection away: a file without `tls_server_config`, without users or without a
-//! demand for client certificates counts as bad where the one in force has it, so that a half-written or emptied file
-//! opens nothing. It takes a restart. No message repeats a password, a hash or a key.
+//! A change at run time never removes protection: a file without `tls_server_config`, users or required client
+//! certificates counts as invalid if the configuration in force has them, so that a half-written or empty file gives no
+//! access. Removing them takes a restart. No message repeats a password, a hash or a key.
 
 mod client;
 mod schema;
@@ -16,6 +16,7 @@ mod tls;
 
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -29,27 +30,28 @@ use crate::telemetry::{ReloadOutcome, SelfMetrics};
 use crate::yaml::Fingerprint;
 use crate::yaml::Problems;
 
-/// Time between two looks at the files.
-const LOOK: Duration = Duration::from_secs(1);
+/// Time between two checks of the files.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What one state of the file says. The default is no protection, as without a file.
+/// The settings of one version of the file. The default, without a file, is no protection.
 #[derive(Debug, Default)]
 pub(super) struct WebSettings {
     pub(super) tls: Option<Arc<ServerConfig>>,
-    /// Clients without an acceptable certificate are refused.
-    certificates: Certificates,
-    /// Response headers; `None` takes a default away.
+    certificate_demand: CertificateDemand,
+    /// `http2: true` is in the file. It has no effect.
+    http2_requested: bool,
+    /// Response headers; `None` removes a default.
     pub(super) headers: Vec<(HeaderName, Option<HeaderValue>)>,
-    /// Empty: no password is asked for.
+    /// If empty, no password is required.
     pub(super) users: Arc<Users>,
     pub(super) rate: Option<RateLimit>,
-    /// What was read.
+    /// The files that were read.
     seen: Fingerprint,
 }
 
-/// How much clients have to prove by certificate; later ones prove more.
+/// What is required of client certificates, in ascending order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-enum Certificates {
+enum CertificateDemand {
     #[default]
     Optional,
     Required,
@@ -61,76 +63,95 @@ enum Certificates {
 pub struct Web {
     file: Option<PathBuf>,
     current: ArcSwap<WebSettings>,
+    /// Whether the log says that `http2: true` has no effect.
+    http2_noticed: AtomicBool,
 }
 
 impl Web {
-    /// Reads the file and everything it names; its relative paths start at its directory.
+    /// Reads the file and the files that it names; relative paths start at its directory.
     ///
     /// # Errors
-    /// Every problem of the file, with its place.
+    /// Every problem, with its position.
     pub fn load(file: &FilePath) -> Result<Self, Problems> {
         let mut seen = Fingerprint::default();
         let settings = schema::read(file, &mut seen)?;
-        Ok(Self { file: Some(file.to_owned()), current: ArcSwap::from_pointee(WebSettings { seen, ..settings }) })
+        Ok(Self {
+            file: Some(file.to_owned()),
+            current: ArcSwap::from_pointee(WebSettings { seen, ..settings }),
+            http2_noticed: AtomicBool::new(false),
+        })
     }
 
     pub(super) fn current(&self) -> Arc<WebSettings> {
         self.current.load_full()
     }
 
-    /// Whether clients have to speak TLS.
+    /// Whether clients must use TLS.
     pub fn has_tls(&self) -> bool {
         self.current.load().tls.is_some()
     }
 
-    /// Looks at the files for as long as somebody else holds this, on a thread of its own: file systems may hang, and
-    /// pooled threads that are woken every second never end.
+    /// Reloads the files when they change, as long as this has another owner. Runs on its own thread, since file systems
+    /// may hang and a check every second would keep a thread of the pool alive.
     pub(super) fn follow(self: &Arc<Self>, telemetry: Arc<SelfMetrics>) -> std::io::Result<()> {
         let Some(file) = self.file.clone() else { return Ok(()) };
+        self.notice_http2();
         let (web, mut seen) = (Arc::downgrade(self), self.current().seen.clone());
-        let look = move || {
+        let check = move || {
             loop {
-                thread::sleep(LOOK);
+                thread::sleep(CHECK_INTERVAL);
                 let Some(web) = web.upgrade() else { return };
                 if !seen.holds() {
                     seen = web.reload(&file, &telemetry);
                 }
             }
         };
-        thread::Builder::new().name("web-config".to_owned()).spawn(look).map(drop)
+        thread::Builder::new().name("web-config".to_owned()).spawn(check).map(drop)
     }
 
-    /// Reads everything again, and says which files that were, good or bad. Blocks.
+    /// Reloads the files, and returns what was read, whether it is valid or not. Blocks.
     fn reload(&self, file: &FilePath, telemetry: &SelfMetrics) -> Fingerprint {
         let mut seen = Fingerprint::default();
         let read = schema::read(file, &mut seen);
-        match read.and_then(|new| self.current.load().is_kept_by(&new, file).map(|()| new)) {
+        match read.and_then(|new| self.current.load().check_protection(&new, file).map(|()| new)) {
             Ok(new) => {
                 self.current.store(Arc::new(WebSettings { seen: seen.clone(), ..new }));
                 telemetry.web_reloaded(ReloadOutcome::Success);
+                self.notice_http2();
                 tracing::info!(file = %file.display(), "web configuration reloaded");
             }
             Err(problems) => {
                 telemetry.web_reloaded(ReloadOutcome::Failure);
-                tracing::error!(%problems, "the web configuration has problems; the old one stays in force");
+                tracing::error!(%problems, "invalid web configuration; the previous one stays in force");
             }
         }
         seen
     }
+
+    /// Logs once that `http2: true` has no effect.
+    fn notice_http2(&self) {
+        if self.current.load().http2_requested && !self.http2_noticed.swap(true, Ordering::Relaxed) {
+            tracing::info!("http_server_config.http2 has no effect; the server speaks HTTP/1.1 only");
+        }
+    }
 }
 
 impl WebSettings {
-    /// That `new` protects at least what this does.
-    fn is_kept_by(&self, new: &Self, file: &FilePath) -> Result<(), Problems> {
+    /// Fails if `new` lacks a protection that these settings have.
+    fn check_protection(&self, new: &Self, file: &FilePath) -> Result<(), Problems> {
         let mut problems = Problems::default();
         for (lost, path, what) in [
             (self.tls.is_some() && new.tls.is_none(), "tls_server_config", "TLS"),
-            (new.certificates < self.certificates, "tls_server_config.client_auth_type", "the check of certificates"),
+            (
+                new.certificate_demand < self.certificate_demand,
+                "tls_server_config.client_auth_type",
+                "the check of client certificates",
+            ),
             (!self.users.is_empty() && new.users.is_empty(), "basic_auth_users", "all passwords"),
         ] {
             if lost {
-                let message = format!("would take {what} away from a running exporter");
-                problems.push(schema::problem(file, path, message, "restart it if that is meant"));
+                let message = format!("would remove {what} from a running exporter");
+                problems.push(schema::problem(file, path, message, "restart the exporter to remove it"));
             }
         }
         if problems.is_empty() { Ok(()) } else { Err(problems) }

@@ -1,4 +1,4 @@
-//! The keys of the file and what they take.
+//! The keys of the web configuration and their values.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,7 +12,7 @@ use rustls::SupportedCipherSuite;
 
 use super::client::ClientAuth;
 use super::tls::{SUITES, ServerTls, TlsVersion, groups};
-use super::{Certificates, WebSettings};
+use super::{CertificateDemand, WebSettings};
 use crate::server::auth::{Users, cost};
 use crate::server::rate::RateLimit;
 use crate::yaml::Fingerprint;
@@ -21,15 +21,15 @@ use crate::yaml::Problems;
 use crate::yaml::decode::{Decoder, DurationBounds, Path, suggest};
 use crate::yaml::document::{self, Node, NodeData, excerpt};
 
-/// Longest file, of certificates too, in bytes.
+/// Longest file, of the configuration or of certificates, in bytes.
 const FILE_MAXIMUM: u64 = 1 << 20;
 /// Longest text, in bytes; inline certificates have some thousands.
 const TEXT_MAXIMUM: usize = 1 << 18;
 /// Longest value of a response header, in bytes.
 const HEADER_MAXIMUM: usize = 4096;
-/// Most users, names and suites.
+/// Most users, names or suites.
 const LIST_MAXIMUM: usize = 1000;
-/// The highest cost of a hash: a check takes 16 s, and each further one doubles that.
+/// Highest cost of a hash: a check takes 16 s, and twice that with each further step.
 const COST_MAXIMUM: u32 = 18;
 
 const SECTIONS: [&str; 4] = ["tls_server_config", "http_server_config", "basic_auth_users", "rate_limit"];
@@ -50,7 +50,7 @@ const TLS_KEYS: [&str; 13] = [
     "curve_preferences",
 ];
 
-/// The response headers that can be set, each with the values that it takes; without any it takes all.
+/// The response headers that can be set, each with its allowed values; an empty list allows all.
 const HEADERS: [(&str, HeaderName, &[&str]); 5] = [
     ("Content-Security-Policy", header::CONTENT_SECURITY_POLICY, &[]),
     ("X-Frame-Options", header::X_FRAME_OPTIONS, &["deny", "sameorigin"]),
@@ -59,10 +59,10 @@ const HEADERS: [(&str, HeaderName, &[&str]); 5] = [
     ("Strict-Transport-Security", header::STRICT_TRANSPORT_SECURITY, &[]),
 ];
 
-/// Cipher suites that Go has and rustls, on purpose, has not.
+/// Parts of names of Go's weak cipher suites, which rustls does not support.
 const WEAK_SUITES: [&str; 2] = ["_CBC_", "TLS_RSA_WITH_"];
 
-/// Reads the file and what it names; `seen` gets every file before it is read.
+/// Reads the file and the files that it names; `seen` notes each before it is read.
 pub(super) fn read(file: &FilePath, seen: &mut Fingerprint) -> Result<WebSettings, Problems> {
     let mut problems = Problems::default();
     seen.note(file);
@@ -76,9 +76,9 @@ pub(super) fn read(file: &FilePath, seen: &mut Fingerprint) -> Result<WebSetting
     };
     let node = match document::parse(&text) {
         Ok(node) => node,
-        Err(fault) => {
-            let (line, column) = (fault.position.line, fault.position.column);
-            problems.push(Problem { line, column, ..problem(file, "", fault.message, "") });
+        Err(error) => {
+            let (line, column) = (error.position.line, error.position.column);
+            problems.push(Problem { line, column, ..problem(file, "", error.message, "") });
             return Err(problems);
         }
     };
@@ -93,7 +93,7 @@ pub(super) fn problem(file: &FilePath, path: &str, message: String, hint: &str) 
     Problem { file, line: 0, column: 0, path: path.to_owned(), message, hint: hint.to_owned() }
 }
 
-/// A regular file's content, and nothing that could block.
+/// The content of a regular file. Other files are refused, since reading them may block.
 fn read_file(path: &FilePath) -> io::Result<Vec<u8>> {
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
@@ -112,19 +112,18 @@ struct WebReader<'a> {
     seen: &'a mut Fingerprint,
 }
 
-/// The values of `tls_server_config`, as they are found.
-type Fields<'n> = BTreeMap<&'n str, &'n Node>;
+/// The values of `tls_server_config` by key.
+type TlsFields<'n> = BTreeMap<&'n str, &'n Node>;
 
 impl WebReader<'_> {
     fn settings(mut self, node: &Node) -> WebSettings {
         let mut settings = WebSettings::default();
         let mut tls = None;
-        let mut http2 = true;
         for (key, node) in self.decoder.fields(node, &Path::Root, &SECTIONS) {
             let path = &Path::Root.key(&key.text);
             match &*key.text {
                 "tls_server_config" => tls = Some((node, key.position)),
-                "http_server_config" => (http2, settings.headers) = self.http(node, path),
+                "http_server_config" => self.http(&mut settings, node, path),
                 "basic_auth_users" => settings.users = Arc::new(Users::new(self.users(node, path))),
                 _ => settings.rate = self.rate(node, path),
             }
@@ -132,22 +131,22 @@ impl WebReader<'_> {
         if let Some((node, _)) = tls.filter(|(node, _)| !node.is_null()) {
             let path = &Path::Root.key("tls_server_config");
             let pairs = self.decoder.fields(node, path, &TLS_KEYS);
-            let fields: Fields<'_> = pairs.into_iter().map(|(key, node)| (&*key.text, node)).collect();
+            let fields: TlsFields<'_> = pairs.into_iter().map(|(key, node)| (&*key.text, node)).collect();
             if !fields.is_empty() {
-                self.tls(&mut settings, node, path, &fields, http2);
+                self.tls(&mut settings, node, path, &fields);
             }
         }
         settings
     }
 
-    fn tls(&mut self, settings: &mut WebSettings, node: &Node, path: &Path<'_>, fields: &Fields<'_>, http2: bool) {
-        let certificate = self.material(fields, path, "cert", "cert_file");
-        let key = self.material(fields, path, "key", "key_file");
-        let client_ca = self.material(fields, path, "client_ca", "client_ca_file");
+    fn tls(&mut self, settings: &mut WebSettings, node: &Node, path: &Path<'_>, fields: &TlsFields<'_>) {
+        let certificate = self.pem(fields, path, "cert", "cert_file");
+        let key = self.pem(fields, path, "key", "key_file");
+        let client_ca = self.pem(fields, path, "client_ca", "client_ca_file");
         for (found, inline, file) in [(&certificate, "cert", "cert_file"), (&key, "key", "key_file")] {
             if found.is_none() && !fields.contains_key(inline) && !fields.contains_key(file) {
-                let message = format!("TLS needs one of {inline} and {file}");
-                self.decoder.report(node.position, path, message, "or remove the section to serve without TLS");
+                let message = format!("expected {inline} or {file}, found neither");
+                self.decoder.report(node.position, path, message, "remove the section to serve without TLS");
             }
         }
         let client_auth = self.client_auth(fields, path, client_ca.is_some());
@@ -162,10 +161,10 @@ impl WebReader<'_> {
         if !self.decoder.problems.is_empty() {
             return;
         }
-        settings.certificates = match client_auth {
-            ClientAuth::RequireAndVerify => Certificates::Verified,
-            ClientAuth::RequireAny => Certificates::Required,
-            _ => Certificates::Optional,
+        settings.certificate_demand = match client_auth {
+            ClientAuth::RequireAndVerify => CertificateDemand::Verified,
+            ClientAuth::RequireAny => CertificateDemand::Required,
+            _ => CertificateDemand::Optional,
         };
         let tls = ServerTls {
             certificate,
@@ -178,7 +177,6 @@ impl WebReader<'_> {
             suites,
             groups,
             server_order,
-            http2,
         };
         match tls.build() {
             Ok(config) => settings.tls = Some(Arc::new(config)),
@@ -190,20 +188,20 @@ impl WebReader<'_> {
         }
     }
 
-    /// PEM in the file itself, or in one that it names.
-    fn material(&mut self, fields: &Fields<'_>, path: &Path<'_>, inline: &str, file: &str) -> Option<Vec<u8>> {
+    /// PEM, inline or from the file that is named.
+    fn pem(&mut self, fields: &TlsFields<'_>, path: &Path<'_>, inline: &str, file: &str) -> Option<Vec<u8>> {
         if let Some(node) = fields.get(inline) {
             let path = &path.key(inline);
             if fields.contains_key(file) {
-                let message = format!("there are both {inline} and {file}");
+                let message = format!("found both {inline} and {file}, expected one");
                 self.decoder.report(node.position, path, message, "remove one of them");
                 return None;
             }
-            // Not by `expected`, which repeats what it found.
+            // `Decoder::expected` would repeat the value, which may be a key.
             return match &node.data {
                 NodeData::Scalar { text, .. } if !text.is_empty() => Some(text.as_bytes().to_owned()),
                 _ => {
-                    self.decoder.report(node.position, path, "expected PEM", "write it below `|`, indented");
+                    self.decoder.report(node.position, path, "expected PEM", "write it indented below `|`");
                     None
                 }
             };
@@ -224,52 +222,52 @@ impl WebReader<'_> {
         }
     }
 
-    fn client_auth(&mut self, fields: &Fields<'_>, path: &Path<'_>, has_ca: bool) -> ClientAuth {
-        let authority = fields.get("client_ca").or_else(|| fields.get("client_ca_file"));
+    fn client_auth(&mut self, fields: &TlsFields<'_>, path: &Path<'_>, has_ca: bool) -> ClientAuth {
+        let ca = fields.get("client_ca").or_else(|| fields.get("client_ca_file"));
         let Some(node) = fields.get("client_auth_type") else {
-            if let Some(node) = authority {
-                let message = "a client CA without client_auth_type checks nobody";
+            if let Some(node) = ca {
+                let message = "a client CA has no effect without client_auth_type";
                 let hint = "add `client_auth_type: RequireAndVerifyClientCert`";
                 self.decoder.report(node.position, &path.key("client_auth_type"), message, hint);
             }
             return ClientAuth::None;
         };
         let path = &path.key("client_auth_type");
-        let auth = self.decoder.choice(node, path, &ClientAuth::WORDS).unwrap_or_default();
-        if auth.verifies() && !has_ca && authority.is_none() {
-            let message = "there is no CA to verify client certificates by";
-            self.decoder.report(node.position, path, message, "name it by client_ca_file");
+        let auth = self.decoder.choice(node, path, &ClientAuth::VALUES).unwrap_or_default();
+        if auth.verifies() && !has_ca && ca.is_none() {
+            let message = "verifying client certificates needs a CA";
+            self.decoder.report(node.position, path, message, "add client_ca_file");
         }
-        if auth == ClientAuth::None && authority.is_some() {
-            let message = "a client CA is of no use with NoClientCert";
+        if auth == ClientAuth::None && ca.is_some() {
+            let message = "a client CA has no effect with NoClientCert";
             self.decoder.report(node.position, path, message, "write RequireAndVerifyClientCert, or remove the CA");
         }
         auth
     }
 
-    fn allowed_sans(&mut self, fields: &Fields<'_>, path: &Path<'_>, auth: ClientAuth) -> Option<Vec<String>> {
+    fn allowed_sans(&mut self, fields: &TlsFields<'_>, path: &Path<'_>, auth: ClientAuth) -> Option<Vec<String>> {
         let node = fields.get("client_allowed_sans")?;
         let path = &path.key("client_allowed_sans");
         if !auth.requires() {
-            let message = "needs a client_auth_type that requires a certificate";
+            let message = "has an effect only with a client_auth_type that requires a certificate";
             self.decoder.report(node.position, path, message, "write RequireAndVerifyClientCert");
         }
-        Some(self.words(node, path).into_iter().map(|(_, text)| text.to_owned()).collect())
+        Some(self.texts(node, path).into_iter().map(|(_, text)| text.to_owned()).collect())
     }
 
-    fn versions(&mut self, node: &Node, fields: &Fields<'_>, path: &Path<'_>) -> (TlsVersion, TlsVersion) {
+    fn versions(&mut self, node: &Node, fields: &TlsFields<'_>, path: &Path<'_>) -> (TlsVersion, TlsVersion) {
         let mut version = |key, default| {
             let Some(node) = fields.get(key) else { return default };
             let path = &path.key(key);
             if let NodeData::Scalar { text, .. } = &node.data
                 && matches!(&**text, "TLS10" | "TLS11")
             {
-                let message = format!("{text} is not secure and not spoken here (RFC 8996)");
+                let message = format!("{text} is insecure (RFC 8996) and not supported");
                 self.decoder.report(node.position, path, message, "write TLS12 or TLS13");
                 return default;
             }
-            let words = [("TLS12", TlsVersion::Tls12), ("TLS13", TlsVersion::Tls13)];
-            self.decoder.choice(node, path, &words).unwrap_or(default)
+            let values = [("TLS12", TlsVersion::Tls12), ("TLS13", TlsVersion::Tls13)];
+            self.decoder.choice(node, path, &values).unwrap_or(default)
         };
         let (minimum, maximum) = (version("min_version", TlsVersion::Tls12), version("max_version", TlsVersion::Tls13));
         if minimum > maximum {
@@ -279,47 +277,51 @@ impl WebReader<'_> {
         (minimum, maximum)
     }
 
-    fn suites(&mut self, fields: &Fields<'_>, path: &Path<'_>) -> Vec<SupportedCipherSuite> {
+    fn suites(&mut self, fields: &TlsFields<'_>, path: &Path<'_>) -> Vec<SupportedCipherSuite> {
         let Some(node) = fields.get("cipher_suites") else { return Vec::new() };
         let path = &path.key("cipher_suites");
         let mut suites = Vec::new();
-        for (index, (node, text)) in self.words(node, path).into_iter().enumerate() {
+        for (index, (node, text)) in self.texts(node, path).into_iter().enumerate() {
             if let Some((_, suite)) = SUITES.iter().find(|(name, _)| *name == text) {
                 suites.push(*suite);
             } else if WEAK_SUITES.iter().any(|part| text.contains(part)) {
-                let message = format!("{} is weak and not spoken here", excerpt(text));
-                let hint = "remove it; suites with ECDHE and GCM or CHACHA20_POLY1305 are";
+                let message = format!("{} is weak and not supported", excerpt(text));
+                let hint = "remove it; suites with ECDHE and GCM or CHACHA20_POLY1305 are supported";
                 self.decoder.report(node.position, &path.item(index), message, hint);
             } else {
                 let hint = suggest(text, SUITES.iter().map(|(name, _)| *name));
-                self.decoder.report(node.position, &path.item(index), "no such cipher suite", &hint);
+                self.decoder.report(node.position, &path.item(index), "unknown cipher suite", &hint);
             }
         }
         suites
     }
 
-    fn groups(&mut self, fields: &Fields<'_>, path: &Path<'_>) -> Vec<&'static dyn rustls::crypto::SupportedKxGroup> {
+    fn groups(
+        &mut self,
+        fields: &TlsFields<'_>,
+        path: &Path<'_>,
+    ) -> Vec<&'static dyn rustls::crypto::SupportedKxGroup> {
         let Some(node) = fields.get("curve_preferences") else { return Vec::new() };
         let path = &path.key("curve_preferences");
         let mut found = Vec::new();
-        for (index, (node, text)) in self.words(node, path).into_iter().enumerate() {
+        for (index, (node, text)) in self.texts(node, path).into_iter().enumerate() {
             match groups().into_iter().find(|(name, _)| *name == text) {
                 Some((_, group)) => found.push(group),
                 None if text == "CurveP521" => {
-                    let hint = "remove it; X25519, CurveP256 and CurveP384 are";
-                    self.decoder.report(node.position, &path.item(index), "CurveP521 is not spoken here", hint);
+                    let hint = "remove it; X25519, CurveP256 and CurveP384 are supported";
+                    self.decoder.report(node.position, &path.item(index), "CurveP521 is not supported", hint);
                 }
                 None => {
                     let hint = suggest(text, groups().into_iter().map(|(name, _)| name));
-                    self.decoder.report(node.position, &path.item(index), "no such curve", &hint);
+                    self.decoder.report(node.position, &path.item(index), "unknown curve", &hint);
                 }
             }
         }
         found
     }
 
-    /// The texts of a list that is not empty.
-    fn words<'n>(&mut self, node: &'n Node, path: &Path<'_>) -> Vec<(&'n Node, &'n str)> {
+    /// The texts of a non-empty list.
+    fn texts<'n>(&mut self, node: &'n Node, path: &Path<'_>) -> Vec<(&'n Node, &'n str)> {
         let items = self.decoder.items(node, path);
         if items.is_empty() || items.len() > LIST_MAXIMUM {
             let message = format!("expected 1 to {LIST_MAXIMUM} items, found {}", items.len());
@@ -330,32 +332,30 @@ impl WebReader<'_> {
         items.iter().enumerate().filter_map(text).collect()
     }
 
-    fn http(&mut self, node: &Node, path: &Path<'_>) -> (bool, Vec<(HeaderName, Option<HeaderValue>)>) {
-        let (mut http2, mut headers) = (true, Vec::new());
+    fn http(&mut self, settings: &mut WebSettings, node: &Node, path: &Path<'_>) {
         for (key, node) in self.decoder.fields(node, path, &["http2", "headers"]) {
             let path = &path.key(&key.text);
             if &*key.text == "http2" {
-                http2 = self.decoder.switch(node, path).unwrap_or(true);
+                settings.http2_requested = self.decoder.switch(node, path) == Some(true);
                 continue;
             }
             for (key, node) in self.decoder.fields(node, path, &HEADERS.map(|(name, ..)| name)) {
-                headers.extend(self.header(&key.text, node, &path.key(&key.text)));
+                settings.headers.extend(self.header(&key.text, node, &path.key(&key.text)));
             }
         }
-        (http2, headers)
     }
 
     fn header(&mut self, key: &str, node: &Node, path: &Path<'_>) -> Option<(HeaderName, Option<HeaderValue>)> {
         let (_, name, values) = HEADERS.iter().find(|(name, ..)| *name == key)?;
-        let blank = matches!(&node.data, NodeData::Scalar { text, .. } if text.is_empty());
-        if blank {
+        let empty = matches!(&node.data, NodeData::Scalar { text, .. } if text.is_empty());
+        if empty {
             return Some((name.clone(), None));
         }
         let text = if values.is_empty() {
             self.decoder.text(node, path, HEADER_MAXIMUM)?
         } else {
-            let words: Vec<(&str, &str)> = values.iter().map(|value| (*value, *value)).collect();
-            self.decoder.choice(node, path, &words)?
+            let choices: Vec<(&str, &str)> = values.iter().map(|value| (*value, *value)).collect();
+            self.decoder.choice(node, path, &choices)?
         };
         match HeaderValue::from_str(text) {
             Ok(value) => Some((name.clone(), Some(value))),
@@ -363,7 +363,7 @@ impl WebReader<'_> {
         }
     }
 
-    /// Nothing here may repeat a value: somebody will have written a password where its hash belongs.
+    /// No message repeats a value: it may be a password in place of its hash.
     fn users(&mut self, node: &Node, path: &Path<'_>) -> BTreeMap<String, String> {
         let mut users = BTreeMap::new();
         if !node.is_null() && !matches!(node.data, NodeData::Mapping(_)) {
@@ -378,21 +378,26 @@ impl WebReader<'_> {
             };
             match cost(hash) {
                 _ if key.text.is_empty() || key.text.contains(':') => {
-                    self.decoder.report(key.position, path, "a user's name is not empty and has no colon", "");
+                    self.decoder.report(
+                        key.position,
+                        path,
+                        "expected a user name that is not empty and has no colon",
+                        "",
+                    );
                 }
                 None => {
                     let hint = "make one with `htpasswd -nBC 10 USER`";
                     self.decoder.report(node.position, path, "expected the bcrypt hash of a password", hint);
                 }
                 Some(cost) if cost > COST_MAXIMUM => {
-                    let message = format!("the cost {cost} is too slow to answer a scrape, at most {COST_MAXIMUM}");
-                    self.decoder.report(node.position, path, message, "10 is usual");
+                    let message = format!("the cost {cost} is too slow for a scrape, expected at most {COST_MAXIMUM}");
+                    self.decoder.report(node.position, path, message, "the usual cost is 10");
                 }
                 Some(_) => drop(users.insert(key.text.to_string(), hash.to_owned())),
             }
         }
         if users.len() > LIST_MAXIMUM {
-            let message = format!("{} users are too many, at most {LIST_MAXIMUM}", users.len());
+            let message = format!("expected at most {LIST_MAXIMUM} users, found {}", users.len());
             self.decoder.report(node.position, path, message, "");
         }
         users
@@ -413,7 +418,7 @@ impl WebReader<'_> {
         let interval = interval.filter(|interval| !interval.is_zero())?;
         let burst = burst.and_then(|burst| u32::try_from(burst).ok()).filter(|burst| *burst > 0);
         if burst.is_none() {
-            let message = "a limit without a burst of at least 1 answers nobody";
+            let message = "a limit without a burst of at least 1 refuses every request";
             self.decoder.report(node.position, &path.key("burst"), message, "add `burst: 10`");
         }
         Some(RateLimit::new(interval, burst?, Instant::now()))

@@ -1,20 +1,18 @@
-//! `tls_server_config` to what rustls takes.
+//! From the section `tls_server_config` to the configuration of rustls.
 
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, ring};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion, version};
+use rustls::{ServerConfig, SupportedCipherSuite, SupportedProtocolVersion, version};
 
 use super::client::{ClientAuth, ClientPolicy};
+use crate::tls;
 
-/// Protocols that a client chooses from (ALPN).
-const HTTP_2: &[u8] = b"h2";
-const HTTP_1: &[u8] = b"http/1.1";
+/// The only protocol that the server offers by ALPN.
+const HTTP_1_1: &[u8] = b"http/1.1";
 
-/// Cipher suites by Go's names, of those that rustls has. As in Go, the first three cannot be left out.
+/// The cipher suites that rustls supports, by Go's names. As in Go, the first three cannot be disabled.
 pub(super) const SUITES: [(&str, SupportedCipherSuite); 9] = [
     ("TLS_AES_128_GCM_SHA256", ring::cipher_suite::TLS13_AES_128_GCM_SHA256),
     ("TLS_AES_256_GCM_SHA384", ring::cipher_suite::TLS13_AES_256_GCM_SHA384),
@@ -39,16 +37,17 @@ pub(super) fn groups() -> [(&'static str, &'static dyn SupportedKxGroup); 3] {
     ]
 }
 
-/// A version of TLS that rustls speaks.
+/// A TLS version that rustls supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum TlsVersion {
     Tls12,
     Tls13,
 }
 
-/// The section, read and checked one key at a time.
+/// The section, with each key checked on its own.
 #[derive(Debug)]
 pub(super) struct ServerTls {
+    /// In PEM, as `key` and `client_ca`.
     pub(super) certificate: Vec<u8>,
     pub(super) key: Vec<u8>,
     pub(super) client_ca: Option<Vec<u8>>,
@@ -56,37 +55,35 @@ pub(super) struct ServerTls {
     pub(super) allowed_sans: Option<Vec<String>>,
     pub(super) minimum: TlsVersion,
     pub(super) maximum: TlsVersion,
-    /// Empty: all there are.
+    /// Empty means all.
     pub(super) suites: Vec<SupportedCipherSuite>,
-    /// Empty: all there are.
+    /// Empty means all.
     pub(super) groups: Vec<&'static dyn SupportedKxGroup>,
     pub(super) server_order: bool,
-    pub(super) http2: bool,
 }
 
-/// The key that is to blame, and why.
-pub(super) type Blame = (&'static str, String);
+/// The key of the section that a problem is about, and the problem.
+pub(super) type KeyProblem = (&'static str, String);
 
 impl ServerTls {
-    /// All of it together.
-    pub(super) fn build(self) -> Result<ServerConfig, Blame> {
+    /// Checks the keys together.
+    pub(super) fn build(self) -> Result<ServerConfig, KeyProblem> {
         let provider = Arc::new(self.provider());
         let versions = self.versions();
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&versions)
-            .map_err(|error| ("cipher_suites", format!("leaves no cipher suite for these versions: {error}")))?;
+            .map_err(|error| ("cipher_suites", format!("no cipher suite is left for these versions: {error}")))?;
         let builder = match self.policy(&provider)? {
             None => builder.with_no_client_auth(),
             Some(policy) => builder.with_client_cert_verifier(Arc::new(policy)),
         };
-        let chain = certificates(&self.certificate).map_err(|message| ("certificate", message))?;
-        let key = PrivateKeyDer::from_pem_slice(&self.key)
-            .map_err(|error| ("key", format!("expected a private key in PEM without a password: {error}")))?;
+        let chain = tls::certificates(&self.certificate).map_err(|message| ("certificate", message))?;
+        let key = tls::key(&self.key).map_err(|message| ("key", message))?;
         let mut config = builder
             .with_single_cert(chain, key)
-            .map_err(|error| ("key", format!("the key and the certificate do not go together: {error}")))?;
+            .map_err(|error| ("key", format!("the key does not match the certificate: {error}")))?;
         config.ignore_client_order = self.server_order;
-        config.alpn_protocols = if self.http2 { vec![HTTP_2.into(), HTTP_1.into()] } else { vec![HTTP_1.into()] };
+        config.alpn_protocols = vec![HTTP_1_1.into()];
         Ok(config)
     }
 
@@ -104,47 +101,33 @@ impl ServerTls {
     }
 
     fn versions(&self) -> Vec<&'static SupportedProtocolVersion> {
-        // Suites were chosen, and all of them are of 1.3: there is none for 1.2.
-        let has_old = self.suites.is_empty() || self.suites.iter().any(|suite| suite.tls13().is_none());
+        // If the chosen suites are all of TLS 1.3, none is left for 1.2.
+        let has_tls12 = self.suites.is_empty() || self.suites.iter().any(|suite| suite.tls13().is_none());
         [(TlsVersion::Tls13, &version::TLS13), (TlsVersion::Tls12, &version::TLS12)]
             .into_iter()
             .filter(|(version, _)| (self.minimum..=self.maximum).contains(version))
-            .filter(|(version, _)| has_old || *version == TlsVersion::Tls13)
+            .filter(|(version, _)| has_tls12 || *version == TlsVersion::Tls13)
             .map(|(_, version)| version)
             .collect()
     }
 
-    fn policy(&self, provider: &Arc<CryptoProvider>) -> Result<Option<ClientPolicy>, Blame> {
+    fn policy(&self, provider: &Arc<CryptoProvider>) -> Result<Option<ClientPolicy>, KeyProblem> {
         if self.client_auth == ClientAuth::None {
             return Ok(None);
         }
-        let authority = match &self.client_ca {
+        let verifier = match &self.client_ca {
             Some(pem) if self.client_auth.verifies() => {
-                let blame = |message| ("client_ca", message);
-                let mut roots = RootCertStore::empty();
-                for certificate in certificates(pem).map_err(blame)? {
-                    roots.add(certificate).map_err(|error| blame(format!("not a CA certificate: {error}")))?;
-                }
+                let roots = tls::roots(pem).map_err(|message| ("client_ca", message))?;
                 let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-                Some(verifier.build().map_err(|error| blame(error.to_string()))?)
+                Some(verifier.build().map_err(|error| ("client_ca", error.to_string()))?)
             }
             _ => None,
         };
         Ok(Some(ClientPolicy {
-            authority,
+            verifier,
             mandatory: self.client_auth.requires(),
             allowed_sans: self.allowed_sans.clone(),
             algorithms: provider.signature_verification_algorithms,
         }))
-    }
-}
-
-/// At least one certificate in PEM.
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let list: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    match list {
-        Ok(list) if list.is_empty() => Err("expected certificates in PEM, found none".to_owned()),
-        Ok(list) => Ok(list),
-        Err(error) => Err(format!("expected certificates in PEM: {error}")),
     }
 }

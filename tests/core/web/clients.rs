@@ -5,7 +5,7 @@ use rcgen::{SanType, string::Ia5String};
 use crate::support::certificates::{Authority, TLS, dns, write_identity};
 use crate::web::website::Website;
 
-const VERSIONS: [[&str; 2]; 2] = [["--tls-max", "1.2"], ["--tlsv1.3", "--http2"]];
+const VERSIONS: [&[&str]; 2] = [&["--tls-max", "1.2"], &["--tlsv1.3"]];
 
 /// The answers to a client without a certificate, with one of a stranger, and with one of the client CA.
 async fn answers(lines: &str) -> [bool; 3] {
@@ -21,7 +21,7 @@ async fn answers(lines: &str) -> [bool; 3] {
     let mut answers = None;
     for version in VERSIONS {
         let seen = [None, Some("unknown"), Some("known")].map(|identity| {
-            let mut arguments = version.map(str::to_owned).to_vec();
+            let mut arguments: Vec<String> = version.iter().map(|argument| (*argument).to_owned()).collect();
             if let Some(name) = identity {
                 let (certificate, key) = (file(&format!("{name}.pem")), file(&format!("{name}.key")));
                 arguments.extend(["--cert".to_owned(), certificate, "--key".to_owned(), key]);

@@ -45,19 +45,19 @@ basic_auth: {ann: clear-password-3}
 web.yml:2:14: tls_server_config.cert_file: none.pem cannot be read: No such file or directory (os error 2); relative paths start at the directory of the web configuration
 web.yml:4:3: tls_server_config.keyfile: this key is not known; did you mean `key_file`?
 web.yml:5:21: tls_server_config.client_auth_type: expected one of NoClientCert, RequestClientCert, RequireAnyClientCert, RequireClientCert, VerifyClientCertIfGiven, RequireAndVerifyClientCert, found `Verify`
-web.yml:6:24: tls_server_config.client_allowed_sans: needs a client_auth_type that requires a certificate; write RequireAndVerifyClientCert
-web.yml:7:16: tls_server_config.min_version: TLS11 is not secure and not spoken here (RFC 8996); write TLS12 or TLS13
-web.yml:8:19: tls_server_config.cipher_suites[0]: TLS_RSA_WITH_AES_128_CBC_SHA is weak and not spoken here; remove it; suites with ECDHE and GCM or CHACHA20_POLY1305 are
-web.yml:8:49: tls_server_config.cipher_suites[1]: no such cipher suite; did you mean `TLS_AES_128_GCM_SHA256`?
-web.yml:9:23: tls_server_config.curve_preferences[0]: CurveP521 is not spoken here; remove it; X25519, CurveP256 and CurveP384 are
-web.yml:9:34: tls_server_config.curve_preferences[1]: no such curve; did you mean `X25519`?
+web.yml:6:24: tls_server_config.client_allowed_sans: has an effect only with a client_auth_type that requires a certificate; write RequireAndVerifyClientCert
+web.yml:7:16: tls_server_config.min_version: TLS11 is insecure (RFC 8996) and not supported; write TLS12 or TLS13
+web.yml:8:19: tls_server_config.cipher_suites[0]: TLS_RSA_WITH_AES_128_CBC_SHA is weak and not supported; remove it; suites with ECDHE and GCM or CHACHA20_POLY1305 are supported
+web.yml:8:49: tls_server_config.cipher_suites[1]: unknown cipher suite; did you mean `TLS_AES_128_GCM_SHA256`?
+web.yml:9:23: tls_server_config.curve_preferences[0]: CurveP521 is not supported; remove it; X25519, CurveP256 and CurveP384 are supported
+web.yml:9:34: tls_server_config.curve_preferences[1]: unknown curve; did you mean `X25519`?
 web.yml:10:32: tls_server_config.prefer_server_cipher_suites: expected true or false, found `maybe`
 web.yml:12:3: http_server_config.http3: this key is not known; did you mean `http2`?
 web.yml:13:30: http_server_config.headers.X-Frame-Options: expected one of deny, sameorigin, found `allow`
 web.yml:13:37: http_server_config.headers.Server: this key is not known; known are Content-Security-Policy, X-Frame-Options, X-Content-Type-Options, X-XSS-Protection, Strict-Transport-Security
 web.yml:15:8: basic_auth_users.ann: expected the bcrypt hash of a password; make one with `htpasswd -nBC 10 USER`
 web.yml:16:8: basic_auth_users.bob: expected the bcrypt hash of a password; make one with `htpasswd -nBC 10 USER`
-web.yml:17:13: rate_limit.burst: a limit without a burst of at least 1 answers nobody; add `burst: 10`
+web.yml:17:13: rate_limit.burst: a limit without a burst of at least 1 refuses every request; add `burst: 10`
 web.yml:18:1: basic_auth: this key is not known; known are tls_server_config, http_server_config, basic_auth_users, rate_limit
 "##);
 }
@@ -65,12 +65,12 @@ web.yml:18:1: basic_auth: this key is not known; known are tls_server_config, ht
 #[test]
 fn what_does_not_go_together_is_refused() {
     for (text, words) in [
-        ("tls_server_config: {min_version: TLS12}", "TLS needs one of cert and cert_file"),
-        ("tls_server_config: {cert_file: server.pem}", "TLS needs one of key and key_file"),
-        (&format!("{TLS}  cert: x"), "there are both cert and cert_file"),
-        (&format!("{TLS}  client_ca_file: ca.pem"), "checks nobody"),
-        (&format!("{TLS}  client_ca_file: ca.pem\n  client_auth_type: NoClientCert"), "of no use with NoClientCert"),
-        (&format!("{TLS}  client_auth_type: RequireAndVerifyClientCert"), "no CA to verify"),
+        ("tls_server_config: {min_version: TLS12}", "expected cert or cert_file"),
+        ("tls_server_config: {cert_file: server.pem}", "expected key or key_file"),
+        (&format!("{TLS}  cert: x"), "found both cert and cert_file"),
+        (&format!("{TLS}  client_ca_file: ca.pem"), "no effect without client_auth_type"),
+        (&format!("{TLS}  client_ca_file: ca.pem\n  client_auth_type: NoClientCert"), "no effect with NoClientCert"),
+        (&format!("{TLS}  client_auth_type: RequireAndVerifyClientCert"), "needs a CA"),
         (
             &format!("{TLS}  client_auth_type: VerifyClientCertIfGiven\n  client_ca_file: server.key"),
             "expected certificates",
@@ -80,14 +80,14 @@ fn what_does_not_go_together_is_refused() {
         (&TLS.replace("server.key", "server.pem"), "expected a private key"),
         (&TLS.replace("server.key", "ca.pem"), "expected a private key"),
         (&TLS.replace("server.pem", "web.yml"), "expected certificates in PEM"),
-        (&TLS.replace("server.pem", "ca.pem"), "do not go together"),
+        (&TLS.replace("server.pem", "ca.pem"), "does not match"),
         (&TLS.replace("server.pem", "/dev/zero"), "not a regular file"),
         ("tls_server_config:\n  cert: |\n    nonsense\n  key: |\n    secret-key\n", "expected certificates in PEM"),
         ("basic_auth_users: ann:secret-word", "expected a mapping of users to bcrypt hashes"),
         ("basic_auth_users: {\"a:b\": x}", "has no colon"),
         ("basic_auth_users: {ann: $2y$31$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi}", "too slow"),
         ("http_server_config: {headers: {X-XSS-Protection: \"a\\nb\"}}", "one line of visible characters"),
-        ("rate_limit: {interval: 1s, burst: 0}", "answers nobody"),
+        ("rate_limit: {interval: 1s, burst: 0}", "refuses every request"),
         ("rate_limit: {interval: soon}", "expected a duration"),
         ("[", "not YAML"),
         (

@@ -1,8 +1,10 @@
 //! Certificates and the file itself, replaced under a running server.
 
 use crate::support::certificates::{TLS, write_identity};
-use crate::support::site::eventually;
+use crate::support::server::eventually;
 use crate::web::website::Website;
+
+const NONE: [&str; 0] = [];
 
 const RELOADS: &str = "hotspot_exporter_web_config_reloads_total";
 
@@ -21,7 +23,7 @@ async fn a_renewed_certificate_is_served_without_a_restart() {
     assert_eq!(subject(&site), "subject=CN=first");
     write_identity(site.path("").as_path(), "server", &site.authority.server("second"));
     eventually("the new certificate", || subject(&site) == "subject=CN=second").await;
-    assert!(site.curl(["--http2"]).is_fine());
+    assert!(site.curl(NONE).is_fine());
     // Renewed in two steps, with a long time between them: the old pair serves until the new one is whole.
     let third = site.authority.server("third");
     let failures = site.server.metric(RELOADS, "failure");
@@ -58,11 +60,11 @@ async fn the_file_changes_and_never_takes_protection_away() {
         refused += 1.0;
         until(&site, "failure", refused).await;
         assert!(site.curl(["--user", "bob:bob"]).is_fine(), "{bad:?} takes effect");
-        assert_eq!(site.curl(["--http2"]).status, 401, "{bad:?} opens the door");
+        assert_eq!(site.curl(NONE).status, 401, "{bad:?} opens the door");
     }
     std::fs::remove_file(site.path("web.yml")).unwrap();
     until(&site, "failure", refused + 1.0).await;
-    assert_eq!(site.curl(["--http2"]).status, 401);
+    assert_eq!(site.curl(NONE).status, 401);
     site.write("web.yml", &users("cat"));
     until(&site, "success", 2.0).await;
     assert!(site.curl(["--user", "cat:cat"]).is_fine());
@@ -72,8 +74,8 @@ async fn the_file_changes_and_never_takes_protection_away() {
 async fn a_demand_for_certificates_stays() {
     let demand = format!("{TLS}  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.pem\n");
     let site = Website::start(&demand).await;
-    assert!(!site.curl(["--http2"]).is_fine());
+    assert!(!site.curl(NONE).is_fine());
     site.write("web.yml", TLS);
     until(&site, "failure", 1.0).await;
-    assert!(!site.curl(["--http2"]).is_fine());
+    assert!(!site.curl(NONE).is_fine());
 }

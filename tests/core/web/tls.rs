@@ -1,19 +1,17 @@
-//! Versions, suites, curves, HTTP/2, headers.
+//! Versions of TLS and HTTP, suites, curves, headers.
 
-use crate::support::certificates::TLS;
-use crate::support::exporter::command;
-use crate::support::site::{DEADLINE, eventually};
+use crate::support::certificates::{TLS, lay_out};
+use crate::support::exporter::{Exporter, command};
+use crate::support::regions::Root;
+use crate::support::server::{DEADLINE, eventually};
+use crate::support::{ensure, wait_for};
 use crate::web::website::Website;
 
 const NONE: [&str; 0] = [];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn https_speaks_http_2_unless_told_otherwise() {
+async fn https_is_verified_and_clear_text_is_refused() {
     let site = Website::start(TLS).await;
-    for (arguments, version) in [(&NONE[..], "2"), (&["--http1.1"], "1.1"), (&["--http2", "--tls-max", "1.2"], "2")] {
-        let seen = site.curl(arguments);
-        assert!(seen.is_fine() && seen.version == version, "{arguments:?}: {seen:?}");
-    }
     let metrics = site.curl_url(&format!("https://localhost:{}/metrics", site.server.address.port()), ["--compressed"]);
     assert!(metrics.is_fine() && metrics.text.contains("jvm_up 1"), "{metrics:?}");
     let verified = site.curl(["--cacert", "/dev/null"]);
@@ -21,10 +19,49 @@ async fn https_speaks_http_2_unless_told_otherwise() {
     let clear = site.curl_url(&format!("http://{}/-/healthy", site.server.address), NONE);
     assert!(!clear.is_fine(), "clear text has no way in: {clear:?}");
     eventually("both refusals are counted", || site.server.refused("handshake") >= 2.0).await;
+}
 
-    let site = Website::start(&format!("{TLS}http_server_config: {{http2: false}}\n")).await;
-    let seen = site.curl(["--http2"]);
-    assert!(seen.is_fine() && seen.version == "1.1", "{seen:?}");
+#[tokio::test(flavor = "multi_thread")]
+async fn http_2_is_not_spoken() {
+    for (lines, tls) in [(TLS, true), ("", false)] {
+        for http2 in ["", "http_server_config: {http2: true}\n", "http_server_config: {http2: false}\n"] {
+            let site = Website::start(&format!("{lines}{http2}")).await;
+            let scheme = if tls { "https" } else { "http" };
+            let url = format!("{scheme}://{}/-/healthy", site.server.address);
+            let seen = site.curl_url(&url, ["--http2"]);
+            assert!(seen.is_fine() && seen.version == "1.1", "a client that offers both: {seen:?}");
+        }
+    }
+    let site = Website::start(TLS).await;
+    let (done, said) = site.openssl(&["-alpn", "h2,http/1.1"]);
+    assert!(done && said.contains("ALPN protocol: http/1.1"), "{said}");
+    let (done, said) = site.openssl(&["-alpn", "h2"]);
+    assert!(!done && said.contains("alert no application protocol"), "{said}");
+    // RFC 9113, 3.4: the preface of a client with prior knowledge, followed by an empty SETTINGS frame.
+    let site = Website::start("").await;
+    let answer = site.server.raw("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u{4}\0\0\0\0\0").await;
+    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"), "{:?}", String::from_utf8_lossy(&answer));
+    let url = format!("http://{}/-/healthy", site.server.address);
+    let seen = site.curl_url(&url, ["--http2-prior-knowledge"]);
+    assert!(!seen.is_fine() && seen.exit != 28, "refused without a timeout: {seen:?}");
+    assert!(site.curl_url(&url, NONE).is_fine());
+}
+
+#[test]
+fn a_request_for_http_2_is_answered_by_one_line_of_the_log() {
+    for (web, lines) in
+        [("http_server_config: {http2: true}\n", 1), ("http_server_config: {http2: false}\n", 0), ("", 0)]
+    {
+        let (root, directory) = (Root::new(), tempfile::tempdir().unwrap());
+        lay_out(directory.path(), web);
+        let file = directory.path().join("web.yml");
+        let mut command = command(root.flags());
+        let exporter = Exporter::spawn(command.arg(format!("--web.config.file={}", file.display())));
+        std::fs::write(&file, format!("{web}rate_limit: {{interval: 1ms, burst: 1000}}\n")).unwrap();
+        wait_for("a reload", || ensure(exporter.log().contains("web configuration reloaded"), exporter.log()));
+        let log = exporter.log();
+        assert_eq!(log.matches("the server speaks HTTP/1.1 only").count(), lines, "{web}: {log}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,10 +91,10 @@ async fn suites_and_curves_are_those_of_the_file() {
     for (arguments, fine) in [
         (["--tls-max", "1.2", "--ciphers", "ECDHE-ECDSA-AES256-GCM-SHA384"], true),
         (["--tls-max", "1.2", "--ciphers", "ECDHE-ECDSA-AES128-GCM-SHA256"], false),
-        (["--tlsv1.3", "--tls13-ciphers", "TLS_CHACHA20_POLY1305_SHA256", "--http2"], true),
+        (["--tlsv1.3", "--tls13-ciphers", "TLS_CHACHA20_POLY1305_SHA256", "--http1.1"], true),
         (["--curves", "P-384:P-256", "--tls-max", "1.2"], true),
         (["--curves", "X25519:P-256", "--tls-max", "1.2"], false),
-        (["--curves", "P-256", "--tlsv1.3", "--http2"], false),
+        (["--curves", "P-256", "--tlsv1.3", "--http1.1"], false),
     ] {
         let seen = site.curl(arguments);
         assert_eq!(seen.is_fine(), fine, "{arguments:?}: {seen:?}");

@@ -8,7 +8,7 @@ use hotspot_exporter::server::{Options, Web};
 use tempfile::TempDir;
 
 use crate::support::certificates::{Authority, lay_out};
-use crate::support::site::{Running, start};
+use crate::support::server::{TestServer, start};
 
 /// What curl saw.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(crate) struct Seen {
 }
 
 pub(crate) struct Website {
-    pub(crate) server: Running,
+    pub(crate) server: TestServer,
     pub(crate) authority: Authority,
     directory: TempDir,
 }

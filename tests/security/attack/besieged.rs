@@ -74,7 +74,7 @@ impl Besieged {
         let mut command = command(root.flags());
         command.arg(format!("--web.config.file={}", directory.path().join("web.yml").display()));
         let exporter = Exporter::spawn(&mut command);
-        let tls = web.contains("tls_server_config").then(|| Arc::new(trusting(&authority.pem, &[])));
+        let tls = web.contains("tls_server_config").then(|| Arc::new(trusting(&authority.pem)));
         let mut besieged = Self { exporter, tls, authorization, baseline: (0, 0), _regions: (root, files, directory) };
         wait_for("all JVMs", || ensure(besieged.jvms() >= JVMS as usize, besieged.jvms()));
         besieged.baseline = wait_for("quiet", || match besieged.resources() {
@@ -235,18 +235,6 @@ impl Attacker {
             thread::sleep(Duration::from_millis(10));
         }
     }
-
-    /// A connection that speaks HTTP/2; clear text has none.
-    pub(crate) fn http2(&self) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
-        let mut config = ClientConfig::clone(self.tls.as_ref().expect("HTTP/2 is for TLS"));
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        let (mut session, mut tcp) = (session(Arc::new(config)), self.tcp()?);
-        while session.is_handshaking() {
-            session.complete_io(&mut tcp)?;
-        }
-        assert_eq!(session.alpn_protocol(), Some(&b"h2"[..]));
-        Ok(StreamOwned::new(session, tcp))
-    }
 }
 
 fn jvms(exposition: &str) -> usize {
@@ -257,12 +245,10 @@ fn session(config: Arc<ClientConfig>) -> ClientConnection {
     ClientConnection::new(config, ServerName::try_from("localhost").unwrap()).unwrap()
 }
 
-fn trusting(pem: &str, alpn: &[&[u8]]) -> ClientConfig {
+fn trusting(pem: &str) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-    config
+    builder.with_root_certificates(roots).with_no_client_auth()
 }

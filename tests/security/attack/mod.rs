@@ -5,5 +5,4 @@
 
 mod besieged;
 mod floods;
-mod http2;
 mod slow;

@@ -1,4 +1,4 @@
-//! The server in this process, over a site that does as it is told.
+//! The server in this process, with a backend that tests control.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -17,9 +17,9 @@ use tokio::task::JoinHandle;
 /// No condition of a healthy run takes this long.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A site whose expositions wait while its gate is shut.
+/// A backend whose expositions wait while its gate is shut.
 #[derive(Default)]
-pub struct Fake {
+pub struct FakeBackend {
     pub runs: AtomicUsize,
     pub not_ready: AtomicBool,
     pub broken: AtomicBool,
@@ -29,7 +29,7 @@ pub struct Fake {
     opened: Condvar,
 }
 
-impl Fake {
+impl FakeBackend {
     pub fn shut(&self) {
         *self.shut.lock().unwrap() = true;
     }
@@ -40,7 +40,7 @@ impl Fake {
     }
 }
 
-impl Backend for Fake {
+impl Backend for FakeBackend {
     fn profiles(&self) -> Vec<String> {
         vec!["otel".to_owned(), "raw".to_owned()]
     }
@@ -48,7 +48,7 @@ impl Backend for Fake {
     fn exposition(&self, profile: &str, format: ExpositionFormat, deadline: Instant, out: &mut Vec<u8>) -> bool {
         *self.budget.lock().unwrap() = Some(deadline.saturating_duration_since(Instant::now()));
         self.runs.fetch_add(1, SeqCst);
-        assert!(!self.broken.load(SeqCst), "the fake was told to break");
+        assert!(!self.broken.load(SeqCst), "a panic that the test asks for");
         let shut = self.shut.lock().unwrap();
         drop(self.opened.wait_timeout_while(shut, DEADLINE, |shut| *shut).unwrap());
         out.extend(format!("profile {profile} as {format:?}\n{}", "jvm_up 1\n".repeat(500)).into_bytes());
@@ -70,22 +70,22 @@ impl Backend for Fake {
     }
 }
 
-pub struct Running {
+pub struct TestServer {
     pub address: SocketAddr,
-    pub fake: Arc<Fake>,
+    pub fake: Arc<FakeBackend>,
     pub telemetry: Arc<SelfMetrics>,
     pub stop: oneshot::Sender<()>,
     pub served: JoinHandle<()>,
 }
 
-pub async fn start(options: Options) -> Running {
+pub async fn start(options: Options) -> TestServer {
     let bound = Bound::inherit(bind(&["127.0.0.1:0".parse().unwrap()]).unwrap()).unwrap();
-    let (address, fake) = (bound.addresses()[0], Arc::new(Fake::default()));
+    let (address, fake) = (bound.addresses()[0], Arc::new(FakeBackend::default()));
     let telemetry = SelfMetrics::new(Vocabulary::default());
     let (stop, stopped) = oneshot::channel::<()>();
     let shutdown = async move { drop(stopped.await) };
     let served = tokio::spawn(serve(bound, options, fake.clone(), telemetry.clone(), shutdown));
-    Running { address, fake, telemetry, stop, served }
+    TestServer { address, fake, telemetry, stop, served }
 }
 
 #[derive(Debug)]
@@ -105,7 +105,7 @@ impl Answer {
     }
 }
 
-impl Running {
+impl TestServer {
     pub async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
@@ -117,14 +117,14 @@ impl Running {
         until_closed(&mut stream).await
     }
 
-    pub async fn ask(&self, method: &str, path: &str, headers: &[&str]) -> Answer {
+    pub async fn request(&self, method: &str, path: &str, headers: &[&str]) -> Answer {
         let headers = headers.iter().map(|line| format!("{line}\r\n")).collect::<String>();
         let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
         parse(&self.raw(&request).await)
     }
 
     pub async fn get(&self, path: &str) -> Answer {
-        self.ask("GET", path, &[]).await
+        self.request("GET", path, &[]).await
     }
 
     /// The value of a self metric with that label value, or without labels.
@@ -142,7 +142,7 @@ impl Running {
     }
 }
 
-/// Everything up to the end of the stream; a reset is an end too.
+/// Reads to the end of the stream; a reset is an end too.
 pub async fn until_closed(stream: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     let read = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut bytes)).await;
