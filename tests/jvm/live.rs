@@ -42,6 +42,10 @@ agrees_with_the_beans! {
     jdk21_generational_z: 21 GenerationalZ, jdk21_shenandoah: 21 Shenandoah, jdk21_epsilon: 21 Epsilon,
     jdk25_serial: 25 Serial, jdk25_parallel: 25 Parallel, jdk25_g1: 25 G1, jdk25_z: 25 Z,
     jdk25_shenandoah: 25 Shenandoah, jdk25_epsilon: 25 Epsilon,
+    jdk26_serial: 26 Serial, jdk26_parallel: 26 Parallel, jdk26_g1: 26 G1, jdk26_z: 26 Z,
+    jdk26_shenandoah: 26 Shenandoah, jdk26_epsilon: 26 Epsilon,
+    jdk27_serial: 27 Serial, jdk27_parallel: 27 Parallel, jdk27_g1: 27 G1, jdk27_z: 27 Z,
+    jdk27_shenandoah: 27 Shenandoah, jdk27_epsilon: 27 Epsilon,
 }
 
 agrees_with_the_beans_from_memory! {
@@ -53,15 +57,18 @@ agrees_with_the_beans_from_memory! {
     jdk21_generational_z_from_memory: 21 GenerationalZ,
     jdk25_g1_from_memory: 25 G1, jdk25_serial_from_memory: 25 Serial, jdk25_z_from_memory: 25 Z,
     jdk25_shenandoah_from_memory: 25 Shenandoah,
+    jdk26_g1_from_memory: 26 G1, jdk26_z_from_memory: 26 Z,
+    jdk27_g1_from_memory: 27 G1, jdk27_serial_from_memory: 27 Serial, jdk27_z_from_memory: 27 Z,
+    jdk27_shenandoah_from_memory: 27 Shenandoah,
 }
 
 /// Releases without tests of their own, should the machine have one.
 #[test]
 fn other_releases() {
-    let known = [8, 11, 17, 21, 25];
+    let known = [8, 11, 17, 21, 25, 26, 27];
     let others: Vec<Jdk> = jdk::installed().iter().filter(|jdk| !known.contains(&jdk.feature)).cloned().collect();
     if others.is_empty() {
-        return skip("other_releases", "no JDK of a release other than 8, 11, 17, 21 and 25");
+        return skip("other_releases", "no JDK of a release other than 8, 11, 17, 21, 25, 26 and 27");
     }
     for collector in [Collector::Serial, Collector::Parallel, Collector::G1, Collector::Z, Collector::Shenandoah] {
         compare_all(&others, collector, "other_releases", File);
@@ -441,11 +448,7 @@ fn a_killed_jvm_in_a_hidden_pid_namespace_is_gone() {
     std::fs::write(&config, "discovery: {interval: 1s}\n").unwrap();
     let [roots, procfs] = root.flags();
     let exporter = Exporter::start([format!("--config.file={}", config.display()), roots, procfs]);
-    let releases = jdk::installed().iter().map(|jdk| jdk.feature);
-    let mut releases: Vec<u32> = releases.collect();
-    releases.dedup();
-    for release in releases {
-        let jdk = jdk::installed().iter().find(|jdk| jdk.feature == release).unwrap();
+    for jdk in &jdk::of_each_release(|_| true) {
         let tmp = root.path();
         let jvm = Jvm::hidden(jdk, tmp);
         let region = wait_for("its region", || find_region(tmp).ok_or("not there"));

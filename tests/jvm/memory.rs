@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::support::jdk::{self, Jdk};
+use crate::support::jdk;
 use crate::support::mounts::over_tmp;
 use crate::support::{program, skip_this};
 use hotspot_exporter::config::{self, Config, Overrides};
@@ -24,9 +24,10 @@ use hotspot_exporter::targets::{AttachProviders, Reconciler, ReconcilerSettings,
 const DEADLINE: Duration = Duration::from_secs(120);
 const FIXTURE: &str = "tests/fixtures/perfdata/jdk17-G1.hsperfdata";
 
-/// Collects garbage, says its pid, and waits for its input to end.
+/// Collects garbage, says its pid, and waits for its input to end. JDK 8 has no `ProcessHandle`.
 const PROGRAM: &str = "public class Waiter { public static void main(String[] a) throws Exception {
-    System.gc(); System.out.println(ProcessHandle.current().pid()); System.in.read(); } }";
+    System.gc(); System.out.println(new java.io.File(\"/proc/self\").getCanonicalFile().getName());
+    System.in.read(); } }";
 
 /// A directory that every user can read, and that no test mounts over.
 fn directory() -> tempfile::TempDir {
@@ -94,27 +95,27 @@ fn classes() -> &'static Path {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         let source = path.join("Waiter.java");
         std::fs::write(&source, PROGRAM).unwrap();
-        let javac = Command::new("javac").args(["--release", "11", "-d"]).args([&path, &source]).status();
+        let javac =
+            Command::new("javac").args(["--release", "8", "-Xlint:-options", "-d"]).args([&path, &source]).status();
         assert!(javac.unwrap().success());
         path
     })
 }
 
-/// The `java` on PATH and those of every other release from 11, by their real paths.
+/// A Java of each release.
 fn javas() -> Vec<String> {
-    let on_path = program("java").and_then(|java| java.canonicalize().ok());
-    let is_on_path = |jdk: &&Jdk| on_path.as_ref().is_some_and(|java| java.starts_with(&jdk.home));
-    let mut found: Vec<&Jdk> = jdk::installed().iter().filter(|jdk| jdk.feature >= 11).collect();
-    found.sort_by_key(|jdk| (!is_on_path(jdk), jdk.feature));
-    found.dedup_by_key(|jdk| jdk.feature);
+    let found = jdk::of_each_release(|_| true);
     if found.is_empty() {
-        skip_this("no Java from 11 on");
+        skip_this("no Java");
     }
-    found.into_iter().map(|jdk| jdk.java().display().to_string()).collect()
+    found.iter().map(|jdk| jdk.java().display().to_string()).collect()
 }
 
+/// The `java` on PATH, by its real path, or another one.
 fn java() -> Option<String> {
-    javas().into_iter().next()
+    let on_path = program("java").and_then(|java| java.canonicalize().ok());
+    let java = on_path.or_else(|| (!javas().is_empty()).then(|| jdk::any().java()))?;
+    Some(java.display().to_string())
 }
 
 fn is_root() -> bool {

@@ -39,10 +39,13 @@ macro_rules! agrees_with_the_log {
 }
 
 agrees_with_the_log! {
+    jdk8_serial: 8 Serial, jdk8_parallel: 8 Parallel, jdk8_g1: 8 G1,
     jdk11_serial: 11 Serial, jdk11_parallel: 11 Parallel, jdk11_g1: 11 G1,
     jdk17_serial: 17 Serial, jdk17_parallel: 17 Parallel, jdk17_g1: 17 G1, jdk17_z: 17 Z,
     jdk21_serial: 21 Serial, jdk21_parallel: 21 Parallel, jdk21_g1: 21 G1, jdk21_z: 21 Z,
     jdk25_serial: 25 Serial, jdk25_parallel: 25 Parallel, jdk25_g1: 25 G1, jdk25_z: 25 Z,
+    jdk26_serial: 26 Serial, jdk26_parallel: 26 Parallel, jdk26_g1: 26 G1, jdk26_z: 26 Z,
+    jdk27_serial: 27 Serial, jdk27_parallel: 27 Parallel, jdk27_g1: 27 G1, jdk27_z: 27 Z,
 }
 
 /// An exporter that sees the JVMs of one directory of regions only, and the page of the JVM once it is watched.
@@ -136,9 +139,15 @@ fn compare(jdk: &Jdk, collector: Collector) {
             log.len()
         );
         let estimate = growth.of("jvm_hotspot_allocated_bytes_total", &[]) / allocated as f64;
-        assert!((0.8..1.1).contains(&estimate), "{what}: {estimate} of what was allocated");
+        assert!((0.8..most_allocated(jdk, collector)).contains(&estimate), "{what}: {estimate} of what was allocated");
         live_set(&growth.after, jdk, collector, &what);
     }
+}
+
+/// How many times what was allocated the estimate may be. G1 of JDK 8 publishes the size that a thread's buffer should have
+/// had for each refill, and gives less.
+fn most_allocated(jdk: &Jdk, collector: Collector) -> f64 {
+    if jdk.feature == 8 && collector == Collector::G1 { 1.4 } else { 1.1 }
 }
 
 /// The live set, and the peaks that the collector allows.

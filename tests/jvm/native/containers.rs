@@ -148,7 +148,7 @@ fn a_sidecar_without_capabilities_serves_the_native_memory_of_every_container() 
     for container in &containers {
         let labels = &container.labels();
         let page = answered_since(&exporter, container, 0.0);
-        check_sums(&page, labels).unwrap();
+        check_sums(&page, labels, &container.jdk).unwrap();
         assert_eq!(page.value("jvm_process_info", &[labels[0], ("pid", "1")]), Some(1.0));
         assert_eq!(page.value("process_thread_count", labels), None, "its process is not visible");
         if jcmd(&container.jdk).is_none() {

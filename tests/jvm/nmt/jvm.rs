@@ -27,21 +27,20 @@ pub(crate) const NOBODY: u32 = 65534;
 
 /// One Java of each release, if JVMs can be given a `/tmp`.
 pub(crate) fn javas() -> Vec<Jdk> {
-    of_each_release(|_| true)
+    if_root(|_| true)
 }
 
 /// One Java of each release that every user can start.
 pub(crate) fn javas_of_everybody() -> Vec<Jdk> {
-    of_each_release(Jdk::is_for_everybody)
+    if_root(Jdk::is_for_everybody)
 }
 
-fn of_each_release(fits: impl Fn(&Jdk) -> bool) -> Vec<Jdk> {
+fn if_root(fits: impl Fn(&Jdk) -> bool) -> Vec<Jdk> {
     if !rustix::process::geteuid().is_root() {
         skip_this("a JVM gets its own /tmp in a mount namespace, which needs root");
         return Vec::new();
     }
-    let mut found: Vec<Jdk> = jdk::installed().iter().filter(|jdk| fits(jdk)).cloned().collect();
-    found.dedup_by_key(|jdk| jdk.feature);
+    let found = jdk::of_each_release(fits);
     if found.is_empty() {
         skip_this("no Java that fits");
     }

@@ -29,7 +29,7 @@ fn jcmd(java: &Jdk, pid: i32) -> Summary {
     let tool = if sibling.exists() { sibling.as_path() } else { Path::new("jcmd") };
     let mut command = Command::new("nsenter");
     command.args(["--mount", &format!("--target={pid}")]).arg(tool).arg(pid.to_string());
-    let output = command.args(["VM.native_memory", "summary", "scale=b"]).output().unwrap();
+    let output = command.args(["VM.native_memory", "summary", java.nmt_scale()]).output().unwrap();
     let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
     match parse(&text) {
         Answer::Summary(summary) => *summary,
@@ -44,9 +44,10 @@ fn categories_that_do_not_move_equal_those_of_jcmd() {
         let target = jvm.target();
         let ask = || summary(ask_once(&target, NmtMode::Passive));
         let first = ask();
-        assert!(first.exact);
+        assert_eq!(first.exact, java.feature > 8, "{java}");
         let sum: u64 = first.categories.iter().map(|category| category.committed).sum();
-        assert_eq!(sum, first.total.committed, "JDK {}", java.feature);
+        let rounding = java.nmt_rounding() * first.categories.len() as u64;
+        assert!(sum.abs_diff(first.total.committed) <= rounding, "{java}: {sum} of {}", first.total.committed);
 
         // A compiler that works in between takes memory and gives it back, so that a category may only seem to stand
         // still.

@@ -48,7 +48,8 @@ fn a_sidecar_without_capabilities_gets_both_tables() {
             let categories = table["categories"].as_array().unwrap();
             assert!(categories.len() >= 10, "{table}");
             let sum: u64 = categories.iter().map(|category| category["committed"].as_u64().unwrap()).sum();
-            assert_eq!(Some(sum), table["total"]["committed"].as_u64());
+            let total = table["total"]["committed"].as_u64().unwrap();
+            assert!(sum.abs_diff(total) <= java.nmt_rounding() * categories.len() as u64, "{java}: {sum} of {total}");
         }
     }
 }
