@@ -61,7 +61,7 @@ fn write(encoder: &mut Encoder, snapshot: &Snapshot, out: &mut Vec<u8>, mut each
         }
         bytes += out.len();
         each(out);
-        encoder.commit();
+        encoder.acknowledge();
     }
 }
 

@@ -13,7 +13,7 @@ use hotspot_exporter::hotspot::Model;
 use hotspot_exporter::metric::{Labels, Value};
 use hotspot_exporter::output::prometheus::{ExpositionFormat, Page, PageSeries, write_page};
 use hotspot_exporter::perfdata::{FileMode, Image, Region, RegionIdentity};
-use hotspot_exporter::rules::WordIndex;
+use hotspot_exporter::rules::{PlannedFamily, WordIndex};
 
 fn path() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/perfdata/jdk25-G1.hsperfdata")
@@ -31,7 +31,7 @@ impl Values for Row {
         self.0.get(index as usize).copied()
     }
 
-    fn cell(&self, _: PublishedId) -> Option<Value> {
+    fn published(&self, _: PublishedId) -> Option<Value> {
         None
     }
 
@@ -74,7 +74,8 @@ fn bench(c: &mut Criterion) {
     for jvms in [1_u32, 100, 1000] {
         let identities = (0..jvms).map(|slot| Labels::new([("app", "orders".to_owned()), ("slot", slot.to_string())]));
         let series = (0..jvms)
-            .flat_map(|target| plan.families.iter().map(move |(family, list)| PageSeries { family, target, list }));
+            .flat_map(|target| plan.families.iter().map(move |planned| (target, planned)))
+            .map(|(target, PlannedFamily { family, series })| PageSeries { family, target, series });
         let page = Page::new(identities.collect(), series);
         group.throughput(Throughput::Elements(page.len() as u64));
         let mut out = Vec::new();

@@ -169,11 +169,11 @@ impl App {
         let mut files = config.seen.clone();
         while !self.stopping.load(Ordering::Acquire) {
             let started = Instant::now();
-            let scan = scanner.scan(&|id| reconciler.follows(id));
+            let scan = scanner.scan(&|id| reconciler.tracks(id));
             watch.follow(&scan.watched);
             let target_set = reconciler.update(scan);
             let unsettled = target_set.unsettled;
-            news.tell(&self.targets(), &target_set, &config);
+            news.log(&self.targets(), &target_set, &config);
             self.publish(target_set, started.elapsed());
             self.service.scanned(&self.targets());
             if let Some(push) = &*self.push() {

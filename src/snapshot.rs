@@ -1,56 +1,56 @@
-//! One moment of every JVM, from which all outputs of that moment are written.
+//! The values of every JVM at one time, from which all outputs of that time are written.
 
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::{Instant, UNIX_EPOCH};
 
-use crate::fact::{ProviderId, PublishedId, Since, Values};
+use crate::fact::{AttachedProvider, ProviderId, PublishedId, Since, Values};
 use crate::metric::Value;
 use crate::perfdata::{LayoutChange, MemoryError, RegionError, Writer};
 use crate::proc;
 use crate::targets::{Target, TargetSet, TargetState};
 
-/// Every JVM of a target_set at one moment.
+/// The values of every JVM of a target set at one time.
 #[derive(Debug)]
 pub struct Snapshot {
     /// The JVMs, in the order of `samples`.
     pub target_set: Arc<TargetSet>,
     samples: Vec<Sample>,
     words: Vec<i64>,
-    /// What kept JVMs of the target_set from being read.
+    /// The JVMs that could not be read.
     pub failures: Vec<UnreadTarget>,
-    /// A JVM's plan no longer fits it, or it is gone: the target_set should be made anew soon.
+    /// The target set no longer fits the JVMs: a plan is outdated, or a JVM has ended.
     pub outdated: bool,
 }
 
-/// A JVM that could not be read, by its index in the target_set.
+/// A JVM that could not be read.
 #[derive(Debug)]
 pub struct UnreadTarget {
-    /// Index in the target_set.
+    /// Index in the target set.
     pub target: usize,
     /// Why.
     pub reason: ReadFailure,
 }
 
-/// Why a JVM of the target_set gave no values.
+/// Why a JVM could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ReadFailure {
-    /// The process ended, or the last writer of its region is gone.
+    /// The process has ended, or its region file has no writer left.
     Exited,
-    /// Another JVM took the region over.
+    /// Another JVM has replaced the region.
     Replaced,
-    /// The file shrank.
+    /// The file is shorter than when it was opened.
     Truncated,
     /// The region changed during every copy of it.
     Unsettled,
-    /// The operating system refused.
+    /// The operating system reported an error.
     Io,
-    /// The scraper's deadline had passed.
+    /// The scrape's deadline has passed.
     Deadline,
 }
 
 impl ReadFailure {
-    /// Every reason, for metrics that show zeros too.
+    /// Every reason: each has a series from the first scrape on.
     pub const ALL: [Self; 6] =
         [Self::Exited, Self::Replaced, Self::Truncated, Self::Unsettled, Self::Io, Self::Deadline];
 
@@ -85,18 +85,18 @@ impl From<&RegionError> for ReadFailure {
 /// One JVM's part of a snapshot.
 #[derive(Debug, Default)]
 struct Sample {
-    /// Its words start here in the snapshot's words; `None` while it cannot be read.
+    /// Index of its first word in the snapshot's words; `None` while it cannot be read.
     first: Option<usize>,
-    /// The JVM is gone: not even `jvm_up` is left of it.
+    /// The JVM has ended: it has no series, not even `jvm_up`.
     gone: bool,
     providers: [Vec<Option<Value>>; ProviderId::COUNT],
-    /// When the JVM started, and when the exporter began to watch it, in seconds since the epoch.
+    /// When the JVM started, and when it got its providers, in seconds since the epoch.
     started: Option<f64>,
     attached: Option<f64>,
 }
 
 impl Snapshot {
-    /// Reads every JVM of `target_set`. Those not reached before `deadline` are marked as unreadable.
+    /// Reads every JVM of `target_set`; one that is not reached before `deadline` counts as not readable.
     pub fn take(target_set: Arc<TargetSet>, deadline: Instant) -> Self {
         let exited = exited(&target_set.targets);
         Self::read(target_set, |index| {
@@ -110,12 +110,12 @@ impl Snapshot {
         })
     }
 
-    /// The last values of JVMs, whether they live or not: a region that is mapped outlives its JVM.
+    /// The last values of JVMs, ended or not: a mapped region outlives its JVM.
     pub fn last(targets: Vec<Arc<Target>>) -> Self {
         Self::read(Arc::new(TargetSet { targets, ..TargetSet::default() }), |_| Ok(()))
     }
 
-    /// Reads the JVMs of `target_set` of which, by their index, nothing speaks against it.
+    /// Reads the JVMs of `target_set` for which `may_read`, called with the index, returns `Ok`.
     fn read(target_set: Arc<TargetSet>, may_read: impl Fn(usize) -> Result<(), ReadFailure>) -> Self {
         let mut snapshot = Self {
             samples: Vec::with_capacity(target_set.targets.len()),
@@ -131,18 +131,18 @@ impl Snapshot {
                 target.region.read(&target.region_identity, &target.words, &mut row).map_err(|error| (&error).into())
             });
             match outcome {
-                Ok(freshness) => {
-                    snapshot.outdated |= freshness == LayoutChange::Grown;
+                Ok(change) => {
+                    snapshot.outdated |= change == LayoutChange::Grown;
                     if target.state != TargetState::Stalled {
                         sample.first = Some(snapshot.words.len());
                         snapshot.words.extend_from_slice(&row);
                     }
-                    for (id, provider, shape) in &target.providers {
+                    for AttachedProvider { id, provider, facts: planned } in &target.providers {
                         let (facts, values) = provider.read();
-                        let same = Arc::ptr_eq(&facts, shape);
+                        let same = Arc::ptr_eq(&facts, planned);
                         snapshot.outdated |= !same;
-                        // Of a provider that has grown, the cells that the plan knows are still what they were.
-                        if same || facts.starts_with(shape) {
+                        // Where the provider only added facts, the plan's indexes are still valid.
+                        if same || facts.starts_with(planned) {
                             sample.providers[*id as usize] = values;
                         }
                     }
@@ -155,7 +155,7 @@ impl Snapshot {
             }
             snapshot.samples.push(sample);
             let started =
-                target.vitals.start_time.as_ref().and_then(|start| start.evaluate(&snapshot.of(index as u32)));
+                target.vitals.start_time.as_ref().and_then(|start| start.evaluate(&snapshot.values(index as u32)));
             if let Some(sample) = snapshot.samples.last_mut() {
                 sample.started = started.map(|start| start.as_f64());
                 sample.attached = target.attached.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs_f64());
@@ -165,32 +165,32 @@ impl Snapshot {
     }
 
     /// The values of the JVM of that index.
-    pub fn of(&self, target: u32) -> View<'_> {
+    pub fn values(&self, target: u32) -> TargetValues<'_> {
         let sample = self.samples.get(target as usize);
-        View { sample, words: sample.and_then(|sample| self.words.get(sample.first?..)) }
+        TargetValues { sample, words: sample.and_then(|sample| self.words.get(sample.first?..)) }
     }
 }
 
 /// One JVM's values in a snapshot.
 #[derive(Clone, Copy, Debug)]
-pub struct View<'a> {
+pub struct TargetValues<'a> {
     sample: Option<&'a Sample>,
     words: Option<&'a [i64]>,
 }
 
-impl View<'_> {
+impl TargetValues<'_> {
     /// Whether the JVM has ended: it has no series at all.
     pub fn is_gone(&self) -> bool {
         self.sample.is_none_or(|sample| sample.gone)
     }
 }
 
-impl Values for View<'_> {
+impl Values for TargetValues<'_> {
     fn word(&self, index: u32) -> Option<i64> {
         self.words?.get(index as usize).copied()
     }
 
-    fn cell(&self, id: PublishedId) -> Option<Value> {
+    fn published(&self, id: PublishedId) -> Option<Value> {
         self.words?;
         self.sample?.providers[id.provider as usize].get(id.index as usize).cloned().flatten()
     }
@@ -208,8 +208,9 @@ impl Values for View<'_> {
     }
 }
 
-/// Which JVMs have ended: by their processes in one system call, or, where no process is visible, by the file: one
-/// that is unlinked and has no writer left. (A tmp cleaner unlinks files of living JVMs, so unlinked is not dead.)
+/// Which JVMs have ended. Visible processes are checked in one system call. Where no process is visible, the JVM has
+/// ended if its file is unlinked and has no writer left; an unlinked file alone proves nothing, since tmp cleaners
+/// unlink files of live JVMs.
 fn exited(targets: &[Arc<Target>]) -> Vec<bool> {
     let processes: Vec<_> = targets.iter().filter_map(|target| target.process.as_deref()).collect();
     let mut ended = proc::exited(&processes).into_iter();

@@ -9,12 +9,12 @@ use std::io;
 use std::sync::LazyLock;
 
 use hotspot_exporter::config::{self, Config, Overrides};
-use hotspot_exporter::output::prometheus::{ExpositionFormat, Page, PageSeries, write_page};
 use hotspot_exporter::fact::{PublishedId, Values};
-use hotspot_exporter::hotspot::{Jvm, Model};
-use hotspot_exporter::rules::WordIndex;
+use hotspot_exporter::hotspot::Model;
 use hotspot_exporter::metric::{Labels, Value};
+use hotspot_exporter::output::prometheus::{ExpositionFormat, Page, PageSeries, write_page};
 use hotspot_exporter::perfdata::{self, Image};
+use hotspot_exporter::rules::{PlannedFamily, WordIndex};
 use libfuzzer_sys::{Corpus, fuzz_target};
 
 static CONFIG: LazyLock<Config> = LazyLock::new(|| {
@@ -38,7 +38,7 @@ impl Values for Row<'_> {
         Some(i64::from_ne_bytes(bytes.try_into().ok()?))
     }
 
-    fn cell(&self, _: PublishedId) -> Option<Value> {
+    fn published(&self, _: PublishedId) -> Option<Value> {
         None
     }
 
@@ -55,21 +55,21 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
             perfdata::CounterValue::Long(_) | perfdata::CounterValue::Opaque(_) => {}
         }
     }
-    let facts = Model::of(&image, &[]).facts();
-    let jvm = Jvm::of(&image, &CONFIG.identity.properties);
-    let app = jvm.app.as_deref().unwrap_or("unknown").to_owned();
-    let choice = bytes.iter().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add((*byte).into()));
-    let profile = &CONFIG.profiles[choice % CONFIG.profiles.len()];
-    let format = [ExpositionFormat::Text, ExpositionFormat::OpenMetrics, ExpositionFormat::Protobuf][choice / 2 % 3];
-    // As the reconciler does when JVMs have gone; else all names ever made up would be sorted again and again.
-    if choice / 6 % 16 == 0 {
+
+    let model = Model::of(&image, &CONFIG.identity.properties);
+    let app = model.jvm.app.as_deref().unwrap_or("unknown").to_owned();
+    let hash = bytes.iter().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add((*byte).into()));
+    let profile = &CONFIG.profiles[hash % CONFIG.profiles.len()];
+    let format = [ExpositionFormat::Text, ExpositionFormat::OpenMetrics, ExpositionFormat::Protobuf][hash / 2 % 3];
+    // As the reconciler does when JVMs have ended; else every execution would sort the names of all inputs.
+    if hash / 6 % 16 == 0 {
         profile.forget_unused();
     }
     let mut words = WordIndex::default();
-    let plan = profile.plan(&image, &facts, &CONFIG.limits.series, &mut words);
+    let plan = profile.plan(&image, &model.facts(), &CONFIG.limits.series, &mut words);
     assert!(plan.series().count() <= CONFIG.limits.max_series_per_jvm);
     let row = Row { image: &image, words: words.offsets().to_vec() };
-    let series = plan.families.iter().map(|(family, list)| PageSeries { family, target: 0, list });
+    let series = plan.families.iter().map(|PlannedFamily { family, series }| PageSeries { family, target: 0, series });
     let page = Page::new(vec![Labels::new([("app", app), ("slot", "0".to_owned())])], series);
     let mut out = Vec::new();
     let samples = write_page(&page, format, |_| &row, &mut out);

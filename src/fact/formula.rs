@@ -1,4 +1,5 @@
-//! How one value follows from a JVM's words: what `hotspot` derives, `mapping` plans and `exposition` evaluates.
+//! Arithmetic over the words of a JVM: [`crate::hotspot`] derives formulas, [`crate::rules`] plans them, and the
+//! outputs evaluate them.
 
 use std::hash::{Hash, Hasher};
 
@@ -6,40 +7,41 @@ use crate::metric::Value;
 
 /// A value as arithmetic over words.
 ///
-/// In a [`crate::fact::Fact`] a word is named by its byte offset in the region; in a plan, by its index among the
-/// words that the plan gathers. [`Formula::map_words`] goes from one to the other.
+/// In a [`Fact`](super::Fact) a word is named by its byte offset in the region; in a plan, by its index among the words
+/// that are read for the JVM. [`Formula::map_words`] translates.
 #[derive(Clone, Debug, PartialEq, Hash)]
 pub enum Formula {
-    /// Known when the plan is made: constants and information.
+    /// Known when the plan is made.
     Constant(Value),
-    /// 1 while the JVM's region can be read, 0 while it is known and cannot; absent once the JVM has ended.
+    /// 1 while the JVM's region can be read, 0 while it cannot; absent once the JVM has ended.
     Up,
     /// One word, scaled.
     Word(u32, Scale),
     /// Words added and subtracted as integers, then scaled.
     Sum(Box<[Term]>, Scale),
-    /// The first of these words that is not 0, scaled; absent while all are 0: times that HotSpot writes late.
+    /// The first of these words that is not 0, scaled; absent while all are 0.
     FirstNonZero(Box<[u32]>, Scale),
-    /// `value` of the first pair whose `test` word is not 0, else of the last pair: the occupied one of two survivors.
-    Occupied(Box<[(u32, u32)]>, Scale),
-    /// The formula, absent while that word is 0: what HotSpot fills in late, together with the word.
-    Once(u32, Box<Formula>),
-    /// The sum of the parts; absent while one of them is.
+    /// For pairs of words `(test, value)`: the value of the first pair whose test is not 0, else of the last pair,
+    /// scaled.
+    SelectNonZero(Box<[(u32, u32)]>, Scale),
+    /// The formula; absent while the word is 0.
+    IfNonZero(u32, Box<Formula>),
+    /// The sum of the parts; absent while any of them is.
     Total(Box<[Formula]>),
     /// A count and a sum, for summaries.
     Summary(Box<(Formula, Formula)>),
-    /// A value that another part of the program publishes for the JVM (see [`crate::fact::Provider`]).
+    /// A value that a [`Provider`](super::Provider) publishes for the JVM.
     Published(PublishedId, Since),
 }
 
-/// What a cumulative value counts from, and so where it begins at zero.
+/// The moment at which a cumulative value is zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Since {
     /// The JVM's start.
     Start,
-    /// When the exporter began to watch the JVM.
+    /// When the exporter attached its providers to the JVM.
     Attached,
-    /// Some time before the JVM: what is counted is not the JVM's alone.
+    /// An unknown time before the JVM's start: the count includes what other processes did.
     Before,
 }
 
@@ -52,38 +54,38 @@ pub struct Term {
     pub negative: bool,
 }
 
-/// A cell of a provider.
+/// Names a value that a provider publishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PublishedId {
-    /// Which publisher.
+    /// The provider.
     pub provider: ProviderId,
-    /// Which of its values.
+    /// Index among its values.
     pub index: u32,
 }
 
-/// The parts of the program that publish values per JVM beside its region.
+/// The parts of the program that publish values of a JVM that are not in its region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProviderId {
     /// Native Memory Tracking.
     Nmt,
     /// /proc and cgroup.
     Process,
-    /// Pauses, peaks, allocation.
+    /// The sampler: pauses, peaks, allocation.
     Sampler,
 }
 
 impl ProviderId {
-    /// Number of publishers.
+    /// Number of providers.
     pub const COUNT: usize = 3;
 }
 
-/// From the counter's unit to the metric's.
+/// Converts a counter's unit to the metric's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Scale {
     /// The word as it is: an integer stays one.
     One,
-    /// Multiplied by the first and divided by the second. Dividing ticks by their frequency keeps the shortest decimal
-    /// form, which multiplying by a reciprocal does not.
+    /// The word multiplied by the first number and divided by the second. Dividing ticks by their frequency keeps the
+    /// shortest decimal form; multiplying by the reciprocal does not.
     Ratio(f64, f64),
 }
 
@@ -104,7 +106,7 @@ impl Scale {
         }
     }
 
-    /// This scale, then a factor.
+    /// This scale, followed by a multiplication.
     pub fn times(self, factor: f64) -> Self {
         match self {
             _ if factor == 1.0 => self,
@@ -114,22 +116,32 @@ impl Scale {
     }
 }
 
-/// Where words and cells come from.
+/// The current values of one JVM, over which formulas are evaluated.
 pub trait Values {
     /// The word of that index; `None` while the region cannot be read.
     fn word(&self, index: u32) -> Option<i64>;
-    /// The cell; `None` while its publisher has nothing.
-    fn cell(&self, id: PublishedId) -> Option<Value>;
-    /// Whether the region could be read; `None` once the JVM has ended, and nothing is left of it.
+    /// The published value; `None` while its provider has none.
+    fn published(&self, id: PublishedId) -> Option<Value>;
+    /// Whether the region could be read; `None` once the JVM has ended.
     fn is_up(&self) -> Option<bool>;
-    /// When values that count from there began at zero, in seconds since the epoch, where that is known.
+    /// The time of that moment in seconds since the epoch, where it is known.
     fn created(&self, _since: Since) -> Option<f64> {
         None
     }
 }
 
 impl Formula {
-    /// The value now; `None` is no series, never a zero.
+    /// Words added and words subtracted, then scaled.
+    pub fn sum(added: &[u32], subtracted: &[u32], scale: Scale) -> Self {
+        if let ([word], []) = (added, subtracted) {
+            return Self::Word(*word, scale);
+        }
+        let terms =
+            |words: &[u32], negative| words.iter().map(|word| Term { word: *word, negative }).collect::<Vec<_>>();
+        Self::Sum([terms(added, false), terms(subtracted, true)].concat().into(), scale)
+    }
+
+    /// The current value; `None` means that there is no series, not a zero.
     pub fn evaluate(&self, from: &impl Values) -> Option<Value> {
         match self {
             Self::Word(word, scale) => Some(scale.apply(from.word(*word)?)),
@@ -146,12 +158,12 @@ impl Formula {
             Self::FirstNonZero(words, scale) => {
                 words.iter().filter_map(|word| from.word(*word)).find(|word| *word != 0).map(|word| scale.apply(word))
             }
-            Self::Occupied(pairs, scale) => {
-                let occupied = pairs.iter().find(|(test, _)| from.word(*test).is_some_and(|word| word != 0));
-                let (_, value) = occupied.or(pairs.last())?;
+            Self::SelectNonZero(pairs, scale) => {
+                let selected = pairs.iter().find(|(test, _)| from.word(*test).is_some_and(|word| word != 0));
+                let (_, value) = selected.or(pairs.last())?;
                 Some(scale.apply(from.word(*value)?))
             }
-            Self::Once(word, formula) => (from.word(*word)? != 0).then(|| formula.evaluate(from)).flatten(),
+            Self::IfNonZero(word, formula) => (from.word(*word)? != 0).then(|| formula.evaluate(from)).flatten(),
             Self::Total(parts) => {
                 let mut sum = Value::Int(0);
                 for part in parts {
@@ -167,22 +179,22 @@ impl Formula {
                 let count = count.evaluate(from)?.as_f64();
                 Some(Value::Summary { count: count.max(0.0) as u64, sum: sum.evaluate(from)?.as_f64() })
             }
-            Self::Published(id, _) => from.cell(*id),
+            Self::Published(id, _) => from.published(*id),
         }
     }
 
-    /// What the value counts from, if it counts anything.
+    /// The moment at which a cumulative value is zero; of several parts, the one about which least is known.
     pub fn since(&self) -> Since {
         match self {
             Self::Published(_, since) => *since,
-            Self::Once(_, formula) => formula.since(),
+            Self::IfNonZero(_, formula) => formula.since(),
             Self::Total(parts) => parts.iter().map(Self::since).max().unwrap_or(Since::Start),
             Self::Summary(parts) => parts.0.since().max(parts.1.since()),
             _ => Since::Start,
         }
     }
 
-    /// The same formula with every word renamed.
+    /// The same formula over renamed words.
     pub fn map_words(&self, rename: &mut impl FnMut(u32) -> u32) -> Self {
         match self {
             Self::Constant(value) => Self::Constant(value.clone()),
@@ -194,24 +206,25 @@ impl Formula {
             Self::FirstNonZero(words, scale) => {
                 Self::FirstNonZero(words.iter().map(|word| rename(*word)).collect(), *scale)
             }
-            Self::Occupied(pairs, scale) => {
-                Self::Occupied(pairs.iter().map(|(test, value)| (rename(*test), rename(*value))).collect(), *scale)
+            Self::SelectNonZero(pairs, scale) => {
+                Self::SelectNonZero(pairs.iter().map(|(test, value)| (rename(*test), rename(*value))).collect(), *scale)
             }
-            Self::Once(word, formula) => Self::Once(rename(*word), Box::new(formula.map_words(rename))),
+            Self::IfNonZero(word, formula) => Self::IfNonZero(rename(*word), Box::new(formula.map_words(rename))),
             Self::Total(parts) => Self::Total(parts.iter().map(|part| part.map_words(rename)).collect()),
             Self::Summary(parts) => Self::Summary(Box::new((parts.0.map_words(rename), parts.1.map_words(rename)))),
             Self::Published(id, since) => Self::Published(*id, *since),
         }
     }
 
-    /// The formula with its result multiplied.
+    /// The formula with its result multiplied, as far as it is made of words and numbers; a published value stays as it
+    /// is (see [`Self::is_scalable`]).
     pub fn scaled(self, factor: f64) -> Self {
         match self {
             Self::Word(word, scale) => Self::Word(word, scale.times(factor)),
             Self::Sum(terms, scale) => Self::Sum(terms, scale.times(factor)),
             Self::FirstNonZero(words, scale) => Self::FirstNonZero(words, scale.times(factor)),
-            Self::Occupied(pairs, scale) => Self::Occupied(pairs, scale.times(factor)),
-            Self::Once(word, formula) => Self::Once(word, Box::new(formula.scaled(factor))),
+            Self::SelectNonZero(pairs, scale) => Self::SelectNonZero(pairs, scale.times(factor)),
+            Self::IfNonZero(word, formula) => Self::IfNonZero(word, Box::new(formula.scaled(factor))),
             Self::Total(parts) => Self::Total(parts.into_iter().map(|part| part.scaled(factor)).collect()),
             Self::Summary(parts) => Self::Summary(Box::new((parts.0, parts.1.scaled(factor)))),
             Self::Constant(Value::Int(value)) if factor != 1.0 => Self::Constant(Value::Float(value as f64 * factor)),
@@ -219,11 +232,28 @@ impl Formula {
             other => other,
         }
     }
-}
 
-/// A sum of added words, unscaled.
-pub fn sum_of(words: impl IntoIterator<Item = u32>) -> Formula {
-    Formula::Sum(words.into_iter().map(|word| Term { word, negative: false }).collect(), Scale::One)
+    /// Whether [`Self::scaled`] changes the value.
+    pub fn is_scalable(&self) -> bool {
+        match self {
+            Self::Word(..) | Self::Sum(..) | Self::FirstNonZero(..) | Self::SelectNonZero(..) => true,
+            Self::IfNonZero(_, formula) => formula.is_scalable(),
+            Self::Total(parts) => parts.iter().all(Self::is_scalable),
+            Self::Summary(parts) => parts.1.is_scalable(),
+            Self::Constant(value) => matches!(value, Value::Int(_) | Value::Float(_)),
+            Self::Up | Self::Published(..) => false,
+        }
+    }
+
+    /// The words that the value is computed from, in the order of the formula.
+    pub fn words(&self) -> Vec<u32> {
+        let mut words = Vec::new();
+        self.map_words(&mut |word| {
+            words.push(word);
+            word
+        });
+        words
+    }
 }
 
 #[cfg(test)]
@@ -231,14 +261,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_total_counts_from_where_least_is_known() {
-        let cell = |since| Formula::Published(PublishedId { provider: ProviderId::Sampler, index: 0 }, since);
+    fn a_total_begins_where_least_is_known() {
+        let published = |since| Formula::Published(PublishedId { provider: ProviderId::Sampler, index: 0 }, since);
         let word = || Formula::Word(0, Scale::One);
         for (formula, since) in [
             (word(), Since::Start),
-            (cell(Since::Attached).scaled(8.0), Since::Attached),
-            (Formula::Total([word(), cell(Since::Before), cell(Since::Attached)].into()), Since::Before),
-            (Formula::Summary(Box::new((word(), cell(Since::Attached)))), Since::Attached),
+            (published(Since::Attached).scaled(8.0), Since::Attached),
+            (Formula::Total([word(), published(Since::Before), published(Since::Attached)].into()), Since::Before),
+            (Formula::Summary(Box::new((word(), published(Since::Attached)))), Since::Attached),
         ] {
             assert_eq!(formula.since(), since, "{formula:?}");
         }

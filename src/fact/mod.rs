@@ -1,7 +1,7 @@
-//! Facts: what is true of a JVM, whoever knows it, in the form that rules take.
+//! Facts: what is known of a JVM, from any provider, in the form that rules take.
 //!
-//! [`catalogue`] declares every fact that a rule may name; [`Formula`] says how its value follows from a JVM's words or
-//! from what a [`Provider`] publishes.
+//! [`catalogue`] declares every fact that a rule may name. A [`Formula`] computes a fact's value from the words of a
+//! JVM's region, or refers to a value that a [`Provider`] publishes.
 
 pub mod catalogue;
 mod formula;
@@ -11,16 +11,16 @@ mod table;
 use crate::metric::Kind;
 
 pub use catalogue::{FactInfo, find};
-pub use formula::{Formula, ProviderId, PublishedId, Scale, Since, Term, Values, sum_of};
-pub use provider::{Attached, Provider, Reading, share};
+pub use formula::{Formula, ProviderId, PublishedId, Scale, Since, Term, Values};
+pub use provider::{AttachedProvider, Provider, Reading, intern};
 pub use table::ValueTable;
 
-/// Something true of a JVM that a rule may turn into a metric (`source:` in YAML).
+/// Something known of a JVM that a rule may turn into a metric (`source:` in YAML).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fact {
-    /// The name that rules use, such as `pool.used`.
-    pub source: &'static str,
-    /// What rules call `$pool`, `$type` and so on.
+    /// The name in the [`catalogue`], such as `pool.used`.
+    pub name: &'static str,
+    /// Label names and values; rules refer to them as `$pool`, `$type` and so on.
     pub labels: Vec<(&'static str, Box<str>)>,
     /// What the value is, unless the rule says otherwise.
     pub kind: Kind,
@@ -31,13 +31,14 @@ pub struct Fact {
 }
 
 impl Fact {
-    /// A fact with the kind and unit of its source; none without a formula, or of a source that [`CATALOGUE`] lacks.
+    /// A fact with the kind and unit that the [`catalogue`] gives it. `None` without a formula, and for a name that the
+    /// catalogue lacks.
     pub(crate) fn of(
-        source: &'static str,
+        name: &'static str,
         labels: Vec<(&'static str, Box<str>)>,
         formula: Option<Formula>,
     ) -> Option<Self> {
-        let info = catalogue::find(source)?;
-        Some(Self { source, labels, kind: info.kind, unit: info.unit, formula: formula? })
+        let info = catalogue::find(name)?;
+        Some(Self { name, labels, kind: info.kind, unit: info.unit, formula: formula? })
     }
 }

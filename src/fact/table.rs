@@ -1,39 +1,39 @@
-//! The facts and cells of one JVM's provider, added as their values first appear.
+//! A provider's facts and values of one JVM; a fact is added when its first value appears.
 
 use std::sync::Arc;
 
-use super::{Fact, Formula, ProviderId, PublishedId, Reading, catalogue, share};
+use super::{Fact, Formula, ProviderId, PublishedId, Reading, catalogue, intern};
 use crate::metric::Value;
 
-/// Facts and their current values. A fact stays once it is there, so the set changes only when it grows; a value that
-/// is not known now is absent.
+/// Facts and their current values. Facts are never removed, so the set changes only by growing; an unknown value is
+/// `None`.
 #[derive(Debug)]
 pub struct ValueTable {
     provider: ProviderId,
-    /// As last read: JVMs with equal facts have the same ones.
+    /// As last read; interned.
     facts: Arc<[Fact]>,
-    /// Those that were not read yet.
+    /// Added since the last read.
     added: Vec<Fact>,
-    /// Of `facts`, then of `added`.
+    /// The values of `facts`, then of `added`.
     values: Vec<Option<Value>>,
-    /// Where the value after the last one set is: values come in the same order every time.
+    /// Index after the value set last: a provider sets its values in the same order every time.
     next: usize,
 }
 
 impl ValueTable {
-    /// An empty table of that provider's values.
+    /// An empty table.
     pub fn new(provider: ProviderId) -> Self {
         Self { provider, facts: Arc::new([]), added: Vec::new(), values: Vec::new(), next: 0 }
     }
 
-    /// Makes every value unknown.
+    /// Sets every value to unknown.
     pub fn clear(&mut self) {
         self.values.fill(None);
         self.next = 0;
     }
 
     /// Sets the value of the fact `name` with these label values. A name that the catalogue lacks is a programming
-    /// error; a release build leaves it out.
+    /// error; a release build ignores it.
     pub fn set(&mut self, name: &str, labels: &[&str], value: Value) {
         let Some(at) = self.find(name, labels).or_else(|| self.add(name, labels)) else { return };
         if let Some(current) = self.values.get_mut(at) {
@@ -42,10 +42,10 @@ impl ValueTable {
         }
     }
 
-    /// Sets every unknown value of a source that `is_sum` accepts to 0.
+    /// Sets every unknown value to 0 whose fact's name `is_sum` accepts.
     pub fn zero_unknown(&mut self, is_sum: impl Fn(&str) -> bool) {
         for (fact, value) in self.facts.iter().chain(&self.added).zip(&mut self.values) {
-            if value.is_none() && is_sum(fact.source) {
+            if value.is_none() && is_sum(fact.name) {
                 *value = Some(Value::Int(0));
             }
         }
@@ -55,17 +55,17 @@ impl ValueTable {
     pub fn read(&mut self) -> Reading {
         if !self.added.is_empty() {
             let added = std::mem::take(&mut self.added);
-            self.facts = share(self.facts.iter().cloned().chain(added).collect());
+            self.facts = intern(self.facts.iter().cloned().chain(added).collect());
         }
         (Arc::clone(&self.facts), self.values.clone())
     }
 
-    /// Where the value of that source with these label values is.
-    fn find(&self, source: &str, labels: &[&str]) -> Option<usize> {
+    /// The index of the fact of that name with these label values.
+    fn find(&self, name: &str, labels: &[&str]) -> Option<usize> {
         let is_it = |at: &usize| {
             let fact = self.facts.get(*at).or_else(|| self.added.get(at.checked_sub(self.facts.len())?));
             fact.is_some_and(|fact| {
-                fact.source == source && fact.labels.iter().map(|(_, value)| &**value).eq(labels.iter().copied())
+                fact.name == name && fact.labels.iter().map(|(_, value)| &**value).eq(labels.iter().copied())
             })
         };
         (self.next..self.values.len()).chain(0..self.next).find(is_it)
@@ -88,6 +88,7 @@ impl ValueTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+
     #[test]
     fn facts_change_only_when_one_is_new() {
         let mut table = ValueTable::new(ProviderId::Nmt);
@@ -106,19 +107,19 @@ mod tests {
         assert_eq!(table.read().0.len(), 3);
 
         let mut twin = ValueTable::new(ProviderId::Nmt);
-        for (source, labels) in [("nmt.malloc", &["x"][..]), ("nmt.tracking_overhead", &[]), ("nmt.malloc", &["y"])] {
-            twin.set(source, labels, Value::Int(4));
+        for (name, labels) in [("nmt.malloc", &["x"][..]), ("nmt.tracking_overhead", &[]), ("nmt.malloc", &["y"])] {
+            twin.set(name, labels, Value::Int(4));
         }
-        assert!(Arc::ptr_eq(&twin.read().0, &table.read().0), "equal facts are one");
+        assert!(Arc::ptr_eq(&twin.read().0, &table.read().0), "equal facts are interned");
     }
 
     #[test]
-    fn what_vanished_is_zero_only_where_it_is_a_sum() {
+    fn a_missing_value_is_zero_only_where_it_is_a_sum() {
         let mut table = ValueTable::new(ProviderId::Nmt);
         table.set("nmt.malloc", &["x"], Value::Int(1));
         table.set("nmt.tracking_overhead", &[], Value::Int(9));
         table.clear();
-        table.zero_unknown(|source| source == "nmt.malloc");
+        table.zero_unknown(|name| name == "nmt.malloc");
         assert_eq!(table.read().1, [Some(Value::Int(0)), None]);
     }
 }

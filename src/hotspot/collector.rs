@@ -1,12 +1,12 @@
-//! Which garbage collector a JVM runs, what its collectors are called, and what their pauses mean.
+//! Which garbage collector a JVM runs, and which of its counters count pauses.
 //!
-//! HotSpot has no counter for either; both follow from names (JDK 8 to 27, measured). The ordinals in
-//! `sun.gc.collector.N` are sparse and mean different things, so nothing here relies on them.
+//! HotSpot has no counter for either; both follow from the names that it publishes (measured on JDK 8 to 27). The
+//! ordinals in `sun.gc.collector.N` are sparse and differ in meaning between collectors, so nothing relies on them.
 
 use super::counters::Counters;
 use crate::perfdata::Image;
 
-/// A garbage collector of HotSpot, or the one of the same name in GraalVM native images.
+/// A garbage collector of HotSpot, or the collector of the same name in GraalVM native images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Collector {
     /// `-XX:+UseSerialGC`; on JDK 8 also with ParNew as its young collector.
@@ -26,7 +26,7 @@ pub enum Collector {
 }
 
 impl Collector {
-    /// The name that operators know.
+    /// The common name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Serial => "Serial",
@@ -39,13 +39,13 @@ impl Collector {
         }
     }
 
-    /// The collector of the JVM in `image`; `None` for one of another make, or while the names are not there yet.
+    /// The collector of the JVM in `image`; `None` for an unknown collector, and while the JVM has not published names.
     pub fn of(image: &Image) -> Option<Self> {
         let policy = image.text("sun.gc.policy.name").unwrap_or_default();
         match &*policy {
             "GarbageFirst" => return Some(Self::G1),
             "ParScav:MSC" => return Some(Self::Parallel),
-            // JDK 8 pairs either young collector with either old one.
+            // JDK 8 combines either young collector with either old collector.
             "Copy:MSC" | "ParNew:MSC" => return Some(Self::Serial),
             "ParNew:CMS" | "Copy:CMS" => return Some(Self::Cms),
             _ => {}
@@ -59,7 +59,7 @@ impl Collector {
             return Some(Self::Shenandoah);
         }
         if any("Serial") {
-            // A native image; its policy is named after how it sizes generations.
+            // A native image, whose policy's name says how it sizes generations.
             return Some(Self::Serial);
         }
         if !names.is_empty() || image.entry("sun.gc.generation.0.name").is_some() {
@@ -67,37 +67,37 @@ impl Collector {
         }
         match image.text("sun.gc.generation.1.name").as_deref() {
             Some("Heap") => Some(Self::Epsilon),
-            // ZGC of JDK 11 names no collectors.
+            // ZGC of JDK 11 publishes no collector names.
             Some("old") => Some(Self::Zgc),
             _ => None,
         }
     }
 }
 
-/// One more than the largest ordinal of a collector, in every JDK.
+/// The ordinals of collectors are below this in every JDK.
 const ORDINALS: u32 = 3;
 
-/// What a kind of pause means for the heap.
+/// What a pause does to the heap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Collects the young generation, and perhaps some of the old one.
+    /// Collects the young generation, and possibly part of the old one.
     Young,
     /// Collects the whole heap.
     Full,
-    /// A phase of a concurrent cycle: nothing is collected in it.
+    /// A phase of a concurrent cycle: it collects nothing.
     Phase,
-    /// Likewise, of a major collection of generational ZGC.
+    /// A phase of a major collection of generational ZGC: it collects nothing.
     MajorPhase,
 }
 
-/// A `sun.gc.collector.N` whose `invocations` and `time` mean pauses. Offsets are those of its counters in the region.
+/// The counters `sun.gc.collector.N.*` of a collector whose `invocations` and `time` count pauses, by their offsets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PauseCounters {
-    /// The name of the GarbageCollectorMXBean that counts the same, `jvm.gc.name`.
+    /// The name of the GarbageCollectorMXBean that counts the same pauses: `jvm.gc.name`.
     pub gc: &'static str,
-    /// The action that the bean's notifications name, `jvm.gc.action`.
+    /// The action in the bean's notifications: `jvm.gc.action`.
     pub action: &'static str,
-    /// What its pauses do.
+    /// What the pauses do.
     pub role: Role,
     /// `invocations`
     pub invocations: Option<u32>,
@@ -109,11 +109,11 @@ pub struct PauseCounters {
     pub last_exit: Option<u32>,
 }
 
-/// The collectors whose counters can be believed. None for Shenandoah, which lets nested concurrent phases count as
-/// collections (every JDK to 27, measured), and for Epsilon, which collects nothing.
+/// The collectors whose counters count pauses. There is none for Shenandoah, which counts nested concurrent phases as
+/// collections (measured up to JDK 27), and for Epsilon, which does not collect.
 ///
-/// CMS on JDK 11 counts the pauses of its cycles apart from the collections in the foreground (JDK-8153333), on JDK 8
-/// together with them; both are `ConcurrentMarkSweep` here.
+/// CMS of JDK 11 counts the pauses of its concurrent cycles apart from its foreground collections (JDK-8153333), CMS of
+/// JDK 8 together with them; both are `ConcurrentMarkSweep` here.
 pub(super) fn pauses(counters: &Counters<'_>, native_image: bool) -> Vec<PauseCounters> {
     let pauses = |ordinal| {
         let name = counters.text(&format!("sun.gc.collector.{ordinal}.name"))?;
@@ -132,7 +132,7 @@ pub(super) fn pauses(counters: &Counters<'_>, native_image: bool) -> Vec<PauseCo
     (0..ORDINALS).filter_map(pauses).collect()
 }
 
-/// Bean, action and role of the collector that PerfData calls `name`.
+/// Bean, action and role of the collector whose name in PerfData is `name`.
 fn bean(name: &str, native: bool) -> Option<(&'static str, &'static str, Role)> {
     const MINOR: (&str, Role) = ("end of minor GC", Role::Young);
     const MAJOR: (&str, Role) = ("end of major GC", Role::Full);

@@ -1,26 +1,26 @@
-//! What may be known of a command line: an allow-list.
+//! What is read from a command line: an allow-list.
 //!
-//! `sun.rt.javaCommand` holds the program's arguments, `java.rt.vmArgs` every system property, those of
-//! `JAVA_TOOL_OPTIONS` too: passwords are common in both, and neither is quoted, so nothing can be redacted with
-//! certainty. Only what the functions here return leaves this module.
+//! `sun.rt.javaCommand` contains the program's arguments, and `java.rt.vmArgs` every system property, including those
+//! of `JAVA_TOOL_OPTIONS`. Passwords are common in both, and neither is quoted, so they cannot be redacted reliably.
+//! Nothing leaves this module but what its functions return.
 
-/// `PerfMaxStringConstLength`: HotSpot cuts strings at this many bytes.
-const CUT: usize = 1024;
+/// `PerfMaxStringConstLength`: HotSpot truncates strings to this many bytes.
+const STRING_MAXIMUM: usize = 1024;
 
-/// Who a JVM is, by its command line.
+/// What a command line says about the application.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Identity {
+pub(super) struct ProgramIdentity {
     /// Main class as given (`a.b.Main`, `module/a.b.Main`), or the file name of the jar.
     pub(super) main: Option<String>,
     /// A name for the application.
     pub(super) app: Option<String>,
-    /// What the jar's name says of its version.
+    /// The application's version, from the jar's name.
     pub(super) version: Option<String>,
-    /// `app` names a container of applications rather than the application.
+    /// `app` is the name of a launcher, not of the application.
     pub(super) is_launcher: bool,
 }
 
-/// Classes that start other people's applications; one ending in a dot is a package.
+/// Classes that launch an application of another name; a trailing dot marks a package.
 const LAUNCHERS: &[&str] = &[
     "clojure.main",
     "com.sun.tools.javac.launcher.",
@@ -38,11 +38,11 @@ const LAUNCHERS: &[&str] = &[
     "worker.org.gradle.process.internal.worker.",
 ];
 
-/// Jars of that kind, without version, and the name that container images give to any jar.
+/// Jars that launch an application of another name, and `app`, which container images use for any jar; without version.
 const LAUNCHER_JARS: &[&str] = &["app", "jboss-modules", "quarkus-run", "start"];
 
-/// Identity out of `sun.rt.javaCommand` and the first of `properties` that `java.rt.vmArgs` sets.
-pub(super) fn identify(command: &str, vm_args: &str, properties: &[String]) -> Identity {
+/// Reads `sun.rt.javaCommand`, and the first of `properties` that `java.rt.vmArgs` sets.
+pub(super) fn identify(command: &str, vm_args: &str, properties: &[String]) -> ProgramIdentity {
     let program = program(command);
     let (main, from_main, version, is_launcher) = match program {
         None => (None, None, None, false),
@@ -57,7 +57,7 @@ pub(super) fn identify(command: &str, vm_args: &str, properties: &[String]) -> I
         }
     };
     let named = properties.iter().find_map(|name| property(vm_args, name));
-    Identity {
+    ProgramIdentity {
         main: main.map(str::to_owned),
         is_launcher: is_launcher && named.is_none(),
         app: named.or(from_main).map(str::to_owned),
@@ -69,15 +69,15 @@ fn is_launcher(class: &str) -> bool {
     LAUNCHERS.iter().any(|known| if known.ends_with('.') { class.starts_with(known) } else { class == *known })
 }
 
-/// What token 0 of a java command is.
+/// The first token of a java command.
 enum Program<'a> {
     Class(&'a str),
     /// The file name, without directories.
     Jar(&'a str),
 }
 
-/// Token 0. A path may hold blanks, and then ends with the first `.jar` or `.war`; but arguments may end so too, so a
-/// candidate that looks like more than a path is cut at its first blank.
+/// The first token. A path may contain blanks, and then ends with the first `.jar` or `.war`. Arguments may have that
+/// ending too, so a candidate with parts that are not of a path ends at its first blank.
 fn program(command: &str) -> Option<Program<'_>> {
     let word = command.split_ascii_whitespace().next()?;
     let is_path = word.starts_with(['/', '.']) || is_archive(word);
@@ -98,7 +98,7 @@ fn is_archive(word: &str) -> bool {
     word.ends_with(".jar") || word.ends_with(".war")
 }
 
-/// Where the first `.jar` or `.war` that is followed by a blank or the end ends.
+/// The end of the first `.jar` or `.war` that is followed by a blank or by the end of the command.
 fn archive_end(command: &str) -> Option<usize> {
     let ends = [".jar", ".war"].into_iter().flat_map(|suffix| command.match_indices(suffix));
     let ends = ends.map(|(at, suffix)| at.saturating_add(suffix.len()));
@@ -109,7 +109,7 @@ fn without_extension(file: &str) -> &str {
     file.strip_suffix(".jar").or_else(|| file.strip_suffix(".war")).unwrap_or(file)
 }
 
-/// `app-1.2.3-SNAPSHOT`, `app-2` and `app-v1.0` as `app` and the version; `log4j-2-service` has none.
+/// Splits `app-1.2.3-SNAPSHOT`, `app-2` and `app-v1.0` into `app` and the version; `log4j-2-service` has no version.
 fn split_version(stem: &str) -> (&str, Option<&str>) {
     for (at, _) in stem.match_indices('-') {
         let rest = stem.get(at..).unwrap_or_default().trim_start_matches('-');
@@ -125,13 +125,14 @@ fn split_version(stem: &str) -> (&str, Option<&str>) {
     (stem, None)
 }
 
-/// The arguments, which nothing quotes, without one that HotSpot may have cut.
+/// The arguments, which are not quoted, without the last one where HotSpot may have truncated it.
 fn arguments(vm_args: &str) -> impl DoubleEndedIterator<Item = &str> {
-    let whole = if vm_args.len() < CUT { vm_args } else { vm_args.rsplit_once(' ').map_or("", |(whole, _)| whole) };
+    let whole =
+        if vm_args.len() < STRING_MAXIMUM { vm_args } else { vm_args.rsplit_once(' ').map_or("", |(whole, _)| whole) };
     whole.split(' ')
 }
 
-/// The value of the last argument that starts with `prefix`, as for the JVM; empty ones do not count.
+/// The rest of the last argument that starts with `prefix`, which is the one that the JVM uses; `None` if it is empty.
 fn last<'a>(vm_args: &'a str, prefix: &str) -> Option<&'a str> {
     arguments(vm_args).rev().find_map(|argument| argument.strip_prefix(prefix)).filter(|value| !value.is_empty())
 }
@@ -140,25 +141,25 @@ fn property<'a>(vm_args: &'a str, name: &str) -> Option<&'a str> {
     last(vm_args, &format!("-D{name}="))
 }
 
-/// Whether the JVM was started with Native Memory Tracking.
+/// Whether Native Memory Tracking is on by the JVM's arguments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NmtSetting {
-    /// It was not.
+    /// It is off.
     Off,
-    /// It was; a command may have shut it down since (JDK 8 and 11).
+    /// It is on, unless a command has shut it down (JDK 8 and 11).
     On,
-    /// The arguments are missing, or cut at 1024 bytes before any that says so.
+    /// The arguments are missing, or truncated to 1024 bytes without the option.
     #[default]
     Unknown,
 }
 
-/// The setting in `java.rt.vmArgs`.
+/// `-XX:NativeMemoryTracking` in `java.rt.vmArgs`.
 pub(super) fn nmt(vm_args: &str) -> NmtSetting {
     match last(vm_args, "-XX:NativeMemoryTracking=") {
         Some("summary" | "detail") => NmtSetting::On,
         Some("off") => NmtSetting::Off,
         Some(_) => NmtSetting::Unknown,
-        None if vm_args.len() >= CUT => NmtSetting::Unknown,
+        None if vm_args.len() >= STRING_MAXIMUM => NmtSetting::Unknown,
         None => NmtSetting::Off,
     }
 }
@@ -168,7 +169,7 @@ pub(super) fn max_metaspace(vm_args: &str) -> Option<u64> {
     bytes(last(vm_args, "-XX:MaxMetaspaceSize=")?)
 }
 
-/// A size as HotSpot spells it: digits, and `k`, `m`, `g` or `t` in either case.
+/// A size in HotSpot's syntax: digits, and `k`, `m`, `g` or `t` in either case.
 fn bytes(size: &str) -> Option<u64> {
     let digits = size.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let shift = match size.strip_prefix(digits)? {
@@ -188,12 +189,12 @@ mod tests {
 
     fn identity(command: &str, vm_args: &str) -> (String, String, bool) {
         let properties = ["otel.service.name".to_owned(), "spring.application.name".to_owned()];
-        let Identity { main, app, is_launcher, .. } = identify(command, vm_args, &properties);
+        let ProgramIdentity { main, app, is_launcher, .. } = identify(command, vm_args, &properties);
         (main.unwrap_or_default(), app.unwrap_or_default(), is_launcher)
     }
 
     #[test]
-    fn versions_out_of_jars() {
+    fn versions_of_jars() {
         for (command, version) in [
             ("/opt/shop/shop-1.2.3-SNAPSHOT.jar --db=u:p@h", Some("1.2.3-SNAPSHOT")),
             ("./build/libs/api-v2.1.war x", Some("2.1")),
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn names_out_of_commands() {
+    fn names_of_commands() {
         let table = [
             ("", "", "", false),
             ("   ", "", "", false),
@@ -255,7 +256,7 @@ mod tests {
             assert_eq!((found.as_str(), is_launcher), (app, app == "Bootstrap"), "{vm_args}");
         }
         let cut = format!("-Dpad={} -Dotel.service.name=hal", "x".repeat(1024));
-        assert_eq!(identity("Main", cut.get(..1024).unwrap_or_default()).1, "Main", "a cut value is no name");
+        assert_eq!(identity("Main", cut.get(..1024).unwrap_or_default()).1, "Main", "a truncated value is no name");
     }
 
     #[test]

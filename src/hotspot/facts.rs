@@ -1,24 +1,24 @@
-//! The model as facts: names, labels and formulas, as rules take them.
+//! The facts of a [`Model`]: names, labels and formulas, as rules take them.
 
 use super::collector::PauseCounters;
 use super::model::Model;
-use super::pool::{Pool, Usage};
-use crate::fact::{Fact, Formula, Scale, Term};
+use super::pool::{Pool, UsedBytes};
+use crate::fact::{Fact, Formula, Scale};
 use crate::metric::Value;
 
-/// Facts that are made one after the other; those without a formula are left out.
-struct Facts(Vec<Fact>);
+/// Collects facts; a fact without a formula is left out.
+struct FactList(Vec<Fact>);
 
-impl Facts {
+impl FactList {
     fn add(&mut self, name: &'static str, labels: &[(&'static str, &str)], formula: Option<Formula>) {
         let labels = labels.iter().map(|(label, value)| (*label, Box::from(*value))).collect();
         self.0.extend(Fact::of(name, labels, formula));
     }
 }
 
-/// Every fact that the counters tell.
+/// Every fact that follows from the region.
 pub(super) fn facts(model: &Model) -> Vec<Fact> {
-    let mut facts = Facts(Vec::new());
+    let mut facts = FactList(Vec::new());
     runtime(model, &mut facts);
     heap(model, &mut facts);
     collectors(model, &mut facts);
@@ -30,20 +30,10 @@ fn word(offset: Option<u32>) -> Option<Formula> {
     Some(Formula::Word(offset?, Scale::One))
 }
 
-/// Words added, then words subtracted.
-fn difference(plus: &[u32], minus: &[u32]) -> Formula {
-    if let ([word], []) = (plus, minus) {
-        return Formula::Word(*word, Scale::One);
-    }
-    let signed =
-        |words: &[u32], negative| -> Vec<Term> { words.iter().map(|word| Term { word: *word, negative }).collect() };
-    Formula::Sum([signed(plus, false), signed(minus, true)].concat().into(), Scale::One)
-}
-
-fn runtime(model: &Model, facts: &mut Facts) {
+fn runtime(model: &Model, facts: &mut FactList) {
     let (threads, classes, compiler) = (&model.threads, &model.classes, &model.compiler);
     facts.add("target.start_time", &[], model.start_time.clone());
-    let user = threads.live.zip(threads.daemon).map(|(live, daemon)| difference(&[live], &[daemon]));
+    let user = threads.live.zip(threads.daemon).map(|(live, daemon)| Formula::sum(&[live], &[daemon], Scale::One));
     facts.add("thread.count", &[("daemon", "true")], word(threads.daemon));
     facts.add("thread.count", &[("daemon", "false")], user);
     facts.add("thread.live", &[], word(threads.live));
@@ -51,8 +41,9 @@ fn runtime(model: &Model, facts: &mut Facts) {
     facts.add("thread.peak", &[], word(threads.peak));
     facts.add("thread.started", &[], word(threads.started));
 
-    let sum = |pair: Option<[u32; 2]>| Some(difference(&pair?, &[]));
-    let count = classes.loaded.zip(classes.unloaded).map(|(loaded, unloaded)| difference(&loaded, &unloaded));
+    let sum = |pair: Option<[u32; 2]>| Some(Formula::sum(&pair?, &[], Scale::One));
+    let count = classes.loaded.zip(classes.unloaded);
+    let count = count.map(|(loaded, unloaded)| Formula::sum(&loaded, &unloaded, Scale::One));
     facts.add("class.loaded", &[], sum(classes.loaded));
     facts.add("class.unloaded", &[], sum(classes.unloaded));
     facts.add("class.count", &[], count);
@@ -69,42 +60,49 @@ fn runtime(model: &Model, facts: &mut Facts) {
     facts.add("vm.cpu_time", &[], model.vm_cpu_time.clone());
 }
 
-fn heap(model: &Model, facts: &mut Facts) {
+fn heap(model: &Model, facts: &mut FactList) {
     let area = &[("area", "heap")];
     facts.add("area.used", area, model.heap.used());
     facts.add("area.committed", area, model.heap.committed());
     facts.add("area.limit", area, model.heap.limit.clone());
     facts.add("area.init", area, model.heap.init.clone());
-    model.heap.pools.iter().for_each(|one| pool(one, "heap", facts));
-    model.metaspace.iter().for_each(|one| pool(one, "non_heap", facts));
+    for pool in &model.heap.pools {
+        add_pool(pool, "heap", facts);
+    }
+    for pool in &model.metaspace {
+        add_pool(pool, "non_heap", facts);
+    }
     facts.add("metaspace.reserved", &[], model.metaspace_reserved.clone());
 }
 
-fn pool(pool: &Pool, kind: &str, facts: &mut Facts) {
-    let labels = &[("pool", pool.name), ("type", kind)];
+fn add_pool(pool: &Pool, memory_type: &str, facts: &mut FactList) {
+    let labels = &[("pool", pool.name), ("type", memory_type)];
     if pool.used.is_some() {
         let labels = &[("pool", pool.name), ("mode", pool.freshness.as_str())];
         facts.add("pool.freshness", labels, Some(Formula::Constant(Value::Int(1))));
     }
-    facts.add("pool.used", labels, pool.used.as_ref().map(Usage::formula));
+    facts.add("pool.used", labels, pool.used.as_ref().map(UsedBytes::formula));
     facts.add("pool.committed", labels, pool.committed.clone());
     facts.add("pool.limit", labels, pool.limit.clone());
     facts.add("pool.init", labels, pool.init.clone());
 }
 
-fn collectors(model: &Model, facts: &mut Facts) {
+fn collectors(model: &Model, facts: &mut FactList) {
+    // One GarbageCollectorMXBean may count the pauses of several collectors of PerfData.
     let mut beans: Vec<&PauseCounters> = Vec::new();
-    for one in &model.pauses {
-        if !beans.iter().any(|other| other.gc == one.gc) {
-            beans.push(one);
+    for pauses in &model.pauses {
+        if !beans.iter().any(|bean| bean.gc == pauses.gc) {
+            beans.push(pauses);
         }
     }
     for bean in beans {
-        let same = || model.pauses.iter().filter(|one| one.gc == bean.gc);
-        let count = same().map(|one| one.invocations).collect::<Option<Vec<_>>>();
-        let count = count.map(|words| difference(&words, &[]));
-        let ticks = same().map(|one| one.time).collect::<Option<Vec<_>>>();
-        let time = ticks.zip(model.frequency).map(|(words, frequency)| seconds(&words, frequency));
+        let of_bean = || model.pauses.iter().filter(|pauses| pauses.gc == bean.gc);
+        let invocations = of_bean().map(|pauses| pauses.invocations).collect::<Option<Vec<_>>>();
+        let count = invocations.map(|words| Formula::sum(&words, &[], Scale::One));
+        let ticks = of_bean().map(|pauses| pauses.time).collect::<Option<Vec<_>>>();
+        let time = ticks
+            .zip(model.frequency)
+            .map(|(words, frequency)| Formula::sum(&words, &[], Scale::Ratio(1.0, frequency)));
         if let (Some(count), Some(time)) = (&count, &time) {
             let formula = Formula::Summary(Box::new((count.clone(), time.clone())));
             facts.add("gc.total", &[("gc", bean.gc)], Some(formula));
@@ -118,16 +116,7 @@ fn collectors(model: &Model, facts: &mut Facts) {
     }
 }
 
-/// Ticks added up, as seconds.
-fn seconds(words: &[u32], frequency: f64) -> Formula {
-    let scale = Scale::Ratio(1.0, frequency);
-    match words {
-        [word] => Formula::Word(*word, scale),
-        words => Formula::Sum(words.iter().map(|word| Term { word: *word, negative: false }).collect(), scale),
-    }
-}
-
-fn safepoints(model: &Model, facts: &mut Facts) {
+fn safepoints(model: &Model, facts: &mut FactList) {
     let safepoints = &model.safepoints;
     facts.add("safepoint.count", &[], word(safepoints.count));
     facts.add("safepoint.sync_time", &[], safepoints.sync_time.clone());

@@ -1,14 +1,14 @@
-//! What a JVM is, beside its numbers.
+//! The identity of a JVM: what does not change in its life.
 
 use super::collector::Collector;
 use super::command::{self, NmtSetting};
 use super::version;
 use crate::perfdata::Image;
 
-/// The lasting facts of a JVM. Nothing of its command line but what [`command`] lets through.
+/// The identity of a JVM. Of the command line it holds only what [`command`] returns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Jvm {
-    /// The garbage collector, where it is a known one.
+    /// The garbage collector; `None` if it is unknown.
     pub collector: Option<Collector>,
     /// Feature release: 8, 11, 25.
     pub feature: Option<u32>,
@@ -24,27 +24,28 @@ pub struct Jvm {
     pub main: Option<String>,
     /// A name for the application, from an allowed property, the jar or the main class, in this order.
     pub app: Option<String>,
-    /// Of the application, where its jar's name has one.
+    /// The application's version, where the jar's name contains one.
     pub app_version: Option<String>,
-    /// `app` is a launcher or a name that any application may have: what started the JVM knows a better one.
+    /// `app` is the name of a launcher; the unit or container that started the JVM may have a better one.
     pub app_is_launcher: bool,
-    /// Whether Native Memory Tracking was asked for.
+    /// Whether Native Memory Tracking is on by the JVM's arguments.
     pub nmt: NmtSetting,
     /// `-XX:MaxMetaspaceSize`, in bytes.
     pub max_metaspace: Option<u64>,
-    /// Whether the JVM has an attach listener to start; `None` where it does not tell.
+    /// Whether the JVM can start an attach listener; `None` where it does not publish this.
     pub attach_supported: Option<bool>,
-    /// A GraalVM native image: other collectors and pools, few counters.
+    /// A GraalVM native image, with other collectors and pools and fewer counters.
     pub native_image: bool,
-    /// The JVM has finished its start, or has no counter for that. On JDK 17 and later the region is readable before
-    /// premain agents have run; names, arguments and the clock's frequency come after them
-    /// (`PerfDataManager::create_misc_perfdata`), and last the time at which the start was over.
+    /// The JVM has finished its start, or has no counter for this. Since JDK 17 the region is readable before premain
+    /// agents run; HotSpot writes names, arguments and the tick frequency after them
+    /// (`PerfDataManager::create_misc_perfdata`), and the end time of the start last.
     pub fully_up: bool,
 }
 
 impl Jvm {
-    /// Reads the JVM in `image`. `properties` are the system properties that may name the application, the best first.
-    pub fn of(image: &Image, properties: &[String]) -> Self {
+    /// Reads the identity of the JVM in `image`. `properties` are the system properties that may name the application,
+    /// by descending preference.
+    pub(super) fn of(image: &Image, properties: &[String]) -> Self {
         let text = |name: &str| image.text(name).filter(|text| !text.is_empty()).map(|text| text.into_owned());
         let java_version = text("java.property.java.version");
         let specification = image.text("java.property.java.vm.specification.version");
@@ -75,7 +76,7 @@ impl Jvm {
     }
 }
 
-/// The first of the 64 capabilities (`jvmCapabilities`, runtimeService.cpp): 0 with `-XX:+DisableAttachMechanism`.
+/// The first of 64 capabilities (runtimeService.cpp, `jvmCapabilities`): 0 with `-XX:+DisableAttachMechanism`.
 fn attach_supported(image: &Image) -> Option<bool> {
     match image.text("sun.rt.jvmCapabilities")?.bytes().next() {
         Some(b'1') => Some(true),
@@ -84,8 +85,8 @@ fn attach_supported(image: &Image) -> Option<bool> {
     }
 }
 
-/// GraalVM native images publish counters of their own under this name (substratevm, `SystemCounters`).
-pub(super) fn is_native_image(image: &Image) -> bool {
+/// GraalVM native images publish this counter (substratevm, `SystemCounters`).
+fn is_native_image(image: &Image) -> bool {
     image.entry("com.oracle.svm.processors").is_some()
         || image.text("java.property.java.vm.name").as_deref() == Some("Substrate VM")
 }

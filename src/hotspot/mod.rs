@@ -1,13 +1,13 @@
-//! What HotSpot's counters mean: collectors, pools, safepoints, versions.
+//! The meaning of HotSpot's counters: collectors, pools, safepoints, versions.
 //!
-//! The module turns an [`Image`](crate::perfdata::Image) into a [`Model`], the only place that knows HotSpot's traps. Names, labels
-//! and units of the metrics made from facts are YAML's business; [`crate::fact::catalogue`] is what YAML may name.
+//! [`Model`] interprets an [`Image`](crate::perfdata::Image), once per JVM and in one place. The names, labels and
+//! units of metrics are up to the YAML rules, which refer to the facts of [`crate::fact::catalogue`].
 //!
 //! # Promises
-//! - Absent is absent: what a JDK does not publish, or publishes falsely, is no fact. A counter that did not fit into
-//!   the region takes with it the facts that need it, and no others.
-//! - An image's bytes are another process's: any are legal, none make this module panic or loop for long.
-//! - Of command lines only what [`Jvm`] says leaves the module.
+//! - A value that a JDK does not publish, or publishes wrongly, is omitted. A counter that is missing because the
+//!   region is full removes the facts that need it, and no others.
+//! - The image comes from another process: no content makes this module panic or loop for long.
+//! - Nothing of a command line leaves the module but what [`Jvm`] declares.
 
 #![deny(
     clippy::unwrap_used,
@@ -40,7 +40,7 @@ pub use command::NmtSetting;
 pub use counters::ticks_per_second;
 pub use jvm::Jvm;
 pub use model::Model;
-pub use pool::{Freshness, Heap, Pool, Usage};
-pub use runtime::{Classes, Compiler, Threads};
-pub use safepoint::Safepoints;
+pub use pool::{Freshness, Heap, Pool, UsedBytes};
+pub use runtime::{ClassCounters, CompilerCounters, ThreadCounters};
+pub use safepoint::SafepointCounters;
 pub use text_counter::TextCounter;

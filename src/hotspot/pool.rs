@@ -1,27 +1,28 @@
 //! Memory pools, under the names and with the meaning of the MemoryPoolMXBeans.
 //!
-//! PerfData has generations and spaces; what a pool's use, size and bound are follows from them by rules of each
-//! collector (compared with the beans on JDK 17 and 25). `G` below is `sun.gc.generation`.
+//! PerfData has generations and spaces. How a pool's used, committed and maximum bytes follow from them depends on the
+//! collector; the rules here were compared with the beans on JDK 17 and 25.
 
 use super::Jvm;
 use super::collector::Collector;
 use super::counters::Counters;
-use crate::fact::{Formula, Scale, Term};
+use crate::fact::{Formula, Scale};
 use crate::metric::Value;
 
-/// How the `used` of a pool is kept up between collections.
+/// When HotSpot updates a pool's used bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
-    /// With each change, or each new region.
+    /// At each change, or with each new heap region.
     Live,
-    /// On a timer: 50 ms for Serial, Parallel and CMS until JDK 24, 100 ms for Shenandoah, 200 ms in native images.
+    /// By a timer: every 50 ms with Serial, Parallel and CMS until JDK 24, 100 ms with Shenandoah, 200 ms in native
+    /// images.
     Sampled,
-    /// At the end of collections only.
+    /// Only at the end of collections.
     Collection,
 }
 
 impl Freshness {
-    /// The word in `pool.freshness`.
+    /// The `mode` of `pool.freshness`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Live => "live",
@@ -31,124 +32,120 @@ impl Freshness {
     }
 }
 
-/// A pool and what is known of it; sizes are in bytes.
+/// A memory pool; sizes are in bytes. What the JVM does not publish is `None`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pool {
     /// The name of its MemoryPoolMXBean.
     pub name: &'static str,
-    /// How `used` is kept up.
+    /// When `used` is updated.
     pub freshness: Freshness,
-    /// Empty after each collection: eden.
+    /// Eden: the pool is empty after each collection.
     pub is_eden: bool,
-    /// In use.
-    pub used: Option<Usage>,
-    /// From the operating system.
+    /// Bytes in use.
+    pub used: Option<UsedBytes>,
+    /// Bytes committed by the operating system.
     pub committed: Option<Formula>,
-    /// What it may grow to; never to be summed over pools.
+    /// Maximum size. Must not be summed over pools.
     pub limit: Option<Formula>,
-    /// What it started with.
+    /// Initial size.
     pub init: Option<Formula>,
 }
 
-/// What a pool holds.
+/// The words that hold a pool's used bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Usage {
+pub enum UsedBytes {
     /// The sum of these words.
     Sum(Box<[u32]>),
-    /// That word, written together with the word `once`, and nothing while that is 0.
-    Once {
-        /// Where the bytes are.
+    /// The word, absent while `guard` is 0.
+    IfNonZero {
+        /// The bytes.
         word: u32,
-        /// Not 0 from the first measurement on.
-        once: u32,
+        /// 0 until HotSpot writes both words for the first time.
+        guard: u32,
     },
-    /// That word, and nothing while it is 0.
+    /// The word, absent while it is 0.
     NonZero(u32),
 }
 
-impl Usage {
+impl UsedBytes {
     /// The value in bytes.
     pub fn formula(&self) -> Formula {
         match self {
-            Self::Sum(words) => match &**words {
-                [word] => Formula::Word(*word, Scale::One),
-                words => {
-                    Formula::Sum(words.iter().map(|word| Term { word: *word, negative: false }).collect(), Scale::One)
-                }
-            },
-            Self::Once { word, once } => Formula::Once(*once, Box::new(Formula::Word(*word, Scale::One))),
+            Self::Sum(words) => Formula::sum(words, &[], Scale::One),
+            Self::IfNonZero { word, guard } => Formula::IfNonZero(*guard, Box::new(Formula::Word(*word, Scale::One))),
             Self::NonZero(word) => Formula::FirstNonZero([*word].into(), Scale::One),
         }
     }
 
-    /// The words whose sum it is once there is one.
+    /// The words whose sum is the value while it is present.
     pub fn words(&self) -> &[u32] {
         match self {
             Self::Sum(words) => words,
-            Self::Once { word, .. } | Self::NonZero(word) => std::slice::from_ref(word),
+            Self::IfNonZero { word, .. } | Self::NonZero(word) => std::slice::from_ref(word),
         }
     }
 }
 
-/// The heap and what is true of it as a whole.
+/// The heap.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Heap {
-    /// Its pools; none where the collector is not known.
+    /// Its pools; none where the collector is unknown.
     pub pools: Vec<Pool>,
-    /// Bytes that it may grow to, which is never the sum of the pools' limits.
+    /// Maximum bytes, which is not the sum of the pools' limits.
     pub limit: Option<Formula>,
-    /// Bytes that it started with.
+    /// Initial bytes.
     pub init: Option<Formula>,
 }
 
 impl Heap {
     pub(super) fn of(jvm: &Jvm, counters: &Counters<'_>) -> Self {
-        let pools = heap(jvm, counters);
+        let pools = heap_pools(jvm, counters);
         let init = heap_init(jvm, &pools);
         Self { pools, limit: heap_limit(jvm, counters), init }
     }
 
-    /// Bytes in use, where every pool tells.
+    /// Bytes in use; `None` where one of the pools does not publish them.
     pub fn used(&self) -> Option<Formula> {
-        total(&self.pools, |pool| pool.used.as_ref().map(Usage::formula))
+        total(&self.pools, |pool| pool.used.as_ref().map(UsedBytes::formula))
     }
 
-    /// Bytes from the operating system, where every pool tells.
+    /// Committed bytes; `None` where one of the pools does not publish them.
     pub fn committed(&self) -> Option<Formula> {
         total(&self.pools, |pool| pool.committed.clone())
     }
 }
 
-/// The sum over all pools; nothing where one of them does not tell.
-fn total(heap: &[Pool], of: impl Fn(&Pool) -> Option<Formula>) -> Option<Formula> {
-    let parts: Box<[Formula]> = heap.iter().map(of).collect::<Option<_>>()?;
+/// The sum over all pools; `None` where one of them has no value.
+fn total(pools: &[Pool], of: impl Fn(&Pool) -> Option<Formula>) -> Option<Formula> {
+    let parts: Box<[Formula]> = pools.iter().map(of).collect::<Option<_>>()?;
     (!parts.is_empty()).then_some(Formula::Total(parts))
 }
 
-/// `InitialHeapSize`, where the pools sum up to it. ZGC without generations tells `MinHeapSize` (its bean too).
-fn heap_init(jvm: &Jvm, heap: &[Pool]) -> Option<Formula> {
+/// `InitialHeapSize`, where it is the sum of the pools' initial sizes. Non-generational ZGC publishes `MinHeapSize`
+/// instead, as its bean does.
+fn heap_init(jvm: &Jvm, pools: &[Pool]) -> Option<Formula> {
     let is_sum = match jvm.collector? {
         Collector::G1 | Collector::Shenandoah => true,
-        Collector::Zgc => heap.len() > 1,
+        Collector::Zgc => pools.len() > 1,
         Collector::Serial | Collector::Parallel | Collector::Cms | Collector::Epsilon => false,
     };
-    if is_sum { total(heap, |pool| pool.init.clone()) } else { None }
+    if is_sum { total(pools, |pool| pool.init.clone()) } else { None }
 }
 
-/// The heap's own limit, which is never the sum of the pools'.
+/// The heap's maximum size.
 fn heap_limit(jvm: &Jvm, counters: &Counters<'_>) -> Option<Formula> {
     match jvm.collector? {
-        // The generations share out the reserved heap. (The bean subtracts the survivor space that is always empty.)
+        // The generations divide the reserved heap. (The bean subtracts the survivor space that is always empty.)
         Collector::Serial | Collector::Parallel | Collector::Cms => {
             counters.sum(&["sun.gc.generation.0.maxCapacity", "sun.gc.generation.1.maxCapacity"], &[])
         }
         Collector::G1 => counters.sum(&["sun.gc.generation.1.maxCapacity"], &[G1_PAD]),
-        // Every generation's maximum is the whole heap's.
+        // Each generation's maximum is that of the whole heap.
         Collector::Zgc | Collector::Shenandoah | Collector::Epsilon => counters.word("sun.gc.generation.1.maxCapacity"),
     }
 }
 
-fn heap(jvm: &Jvm, counters: &Counters<'_>) -> Vec<Pool> {
+fn heap_pools(jvm: &Jvm, counters: &Counters<'_>) -> Vec<Pool> {
     match jvm.collector {
         Some(Collector::Serial) if jvm.native_image => native(counters),
         Some(Collector::Serial) => {
@@ -166,14 +163,14 @@ fn heap(jvm: &Jvm, counters: &Counters<'_>) -> Vec<Pool> {
             let init = counters.word("sun.gc.generation.1.minCapacity");
             vec![Pool { init, ..whole("Shenandoah", counters) }]
         }
-        // Epsilon's minCapacity is 0 whatever it started with (JDK 25, measured).
+        // With Epsilon, minCapacity is 0 whatever the initial size (measured on JDK 25).
         Some(Collector::Epsilon) if jvm.native_image => vec![whole("epsilon heap", counters)],
         Some(Collector::Epsilon) => vec![whole("Epsilon Heap", counters)],
         None => Vec::new(),
     }
 }
 
-/// Eden and survivor of the copying collectors: ParNew's differ.
+/// The names of eden and survivor space: ParNew's differ from those of the other copying collectors.
 fn young_names(counters: &Counters<'_>) -> (&'static str, &'static str) {
     match counters.text("sun.gc.collector.0.name").as_deref() {
         Some("PCopy") => ("Par Eden Space", "Par Survivor Space"),
@@ -181,14 +178,14 @@ fn young_names(counters: &Counters<'_>) -> (&'static str, &'static str) {
     }
 }
 
-/// Whether HotSpot samples the spaces every 50 ms. JDK 25 removed that together with this counter (JDK-8241678); since
-/// then eden of the stop-the-world collectors reads 0 at all times.
-fn is_sampled(counters: &Counters<'_>) -> Option<Freshness> {
+/// `Some` where HotSpot samples the spaces every 50 ms. JDK 25 removed the sampling together with this counter
+/// (JDK-8241678); since then, used of eden is always 0 with Serial and Parallel.
+fn sampled(counters: &Counters<'_>) -> Option<Freshness> {
     counters.offset("sun.os.hrt.ticks").map(|_| Freshness::Sampled)
 }
 
 fn serial(counters: &Counters<'_>, [eden, survivor, old]: [&'static str; 3]) -> Vec<Pool> {
-    let sampled = is_sampled(counters);
+    let sampled = sampled(counters);
     let freshness = sampled.unwrap_or(Freshness::Collection);
     vec![
         Pool {
@@ -204,7 +201,7 @@ fn serial(counters: &Counters<'_>, [eden, survivor, old]: [&'static str; 3]) -> 
             name: survivor,
             freshness,
             is_eden: false,
-            // One of the two is empty, and both have one size.
+            // One of the two spaces is empty, and both have the same size.
             used: sum(counters, ["sun.gc.generation.0.space.1.used", "sun.gc.generation.0.space.2.used"]),
             committed: counters.word("sun.gc.generation.0.space.1.capacity"),
             limit: counters.word("sun.gc.generation.0.space.1.maxCapacity"),
@@ -228,15 +225,15 @@ fn old_generation(name: &'static str, freshness: Freshness, counters: &Counters<
 }
 
 fn parallel(counters: &Counters<'_>) -> Vec<Pool> {
-    let sampled = is_sampled(counters);
+    let sampled = sampled(counters);
     let freshness = sampled.unwrap_or(Freshness::Collection);
     let survivors = [1, 2].map(|space| {
         let used = counters.offset(&format!("sun.gc.generation.0.space.{space}.used"))?;
         Some((used, counters.offset(&format!("sun.gc.generation.0.space.{space}.capacity"))?))
     });
-    // The survivor spaces may differ in size; the pool is the occupied one.
+    // The survivor spaces may differ in size; the pool has the size of the occupied one.
     let occupied = match survivors {
-        [Some(first), Some(second)] => Some(Formula::Occupied([first, second].into(), Scale::One)),
+        [Some(first), Some(second)] => Some(Formula::SelectNonZero([first, second].into(), Scale::One)),
         _ => None,
     };
     vec![
@@ -246,7 +243,7 @@ fn parallel(counters: &Counters<'_>) -> Vec<Pool> {
             is_eden: true,
             used: sampled.and_then(|_| word(counters, "sun.gc.generation.0.space.0.used")),
             committed: counters.word("sun.gc.generation.0.space.0.capacity"),
-            // The space's own maximum is computed once, at the start, and wrong as soon as the survivors grow.
+            // HotSpot computes the space's own maximum only at the start; it is wrong once the survivor spaces grow.
             limit: counters.sum(
                 &["sun.gc.generation.0.maxCapacity"],
                 &["sun.gc.generation.0.space.1.capacity", "sun.gc.generation.0.space.2.capacity"],
@@ -266,8 +263,8 @@ fn parallel(counters: &Counters<'_>) -> Vec<Pool> {
     ]
 }
 
-/// Capacity of the survivor space that G1 does not have: the 8 bytes by which JDK 8 to 20 pad every capacity
-/// (JDK-8307518 removed it), 0 later.
+/// Capacity of the survivor space that G1 does not use: the 8 bytes by which JDK 8 to 20 pad every capacity, 0 since
+/// JDK-8307518.
 const G1_PAD: &str = "sun.gc.generation.0.space.1.capacity";
 
 fn g1(counters: &Counters<'_>) -> Vec<Pool> {
@@ -278,7 +275,7 @@ fn g1(counters: &Counters<'_>) -> Vec<Pool> {
         is_eden: space == 0,
         used: word(counters, &format!("sun.gc.generation.0.space.{space}.used")),
         committed: unpadded(&format!("sun.gc.generation.0.space.{space}.capacity")),
-        // Any region may become young: no bound below the heap's.
+        // Any heap region may become young: there is no limit below that of the heap.
         limit: None,
         init: unpadded(&format!("sun.gc.generation.0.space.{space}.initCapacity")),
     };
@@ -297,11 +294,11 @@ fn g1(counters: &Counters<'_>) -> Vec<Pool> {
     ]
 }
 
-/// ZGC writes its sizes in pauses, together with those of metaspace; before the first, they are 0 or a minimum.
+/// ZGC writes its sizes in pauses, together with those of metaspace; before the first pause they are 0 or a minimum.
 fn zgc(counters: &Counters<'_>) -> Vec<Pool> {
-    let once = counters.offset("sun.gc.metaspace.used");
-    let used = |name: &str| Some(Usage::Once { word: counters.offset(name)?, once: once? });
-    let committed = |name: &str| Some(Formula::Once(once?, Box::new(counters.word(name)?)));
+    let guard = counters.offset("sun.gc.metaspace.used");
+    let used = |name: &str| Some(UsedBytes::IfNonZero { word: counters.offset(name)?, guard: guard? });
+    let committed = |name: &str| Some(Formula::IfNonZero(guard?, Box::new(counters.word(name)?)));
     let pool = |name, generation: u32, init: &str| Pool {
         name,
         freshness: Freshness::Collection,
@@ -321,8 +318,8 @@ fn zgc(counters: &Counters<'_>) -> Vec<Pool> {
     }
 }
 
-/// A heap of one pool: Shenandoah, also in its generational mode, and Epsilon. The capacity of the space is the
-/// maximum; the generation's is the committed size.
+/// A heap of one pool: Shenandoah, also in its generational mode, and Epsilon. The space's capacity is the maximum
+/// size, the generation's capacity the committed size.
 fn whole(name: &'static str, counters: &Counters<'_>) -> Pool {
     Pool {
         name,
@@ -336,7 +333,7 @@ fn whole(name: &'static str, counters: &Counters<'_>) -> Pool {
 }
 
 /// The serial collector of GraalVM native images (genscavenge/jvmstat/SerialGCPerfData.java): any number of survivor
-/// spaces, sizes by generation only, and the old space numbered on from the young ones.
+/// spaces, sizes only by generation, and the old space numbered after the young ones.
 fn native(counters: &Counters<'_>) -> Vec<Pool> {
     const SPACES: u32 = 64;
     let spaces = |generation: u32, prefix: &str| -> Vec<String> {
@@ -355,8 +352,8 @@ fn native(counters: &Counters<'_>) -> Vec<Pool> {
     vec![pool("eden space", 0, "eden"), pool("survivor space", 0, "s"), pool("old generation space", 1, "old")]
 }
 
-/// Metaspace, which contains Compressed Class Space: never to be added up. A 0 means that there is none, or that
-/// nothing has measured it yet.
+/// Metaspace, and Compressed Class Space, which is a part of it; the two must not be added up. A 0 means that the space
+/// does not exist or is not measured yet.
 pub(super) fn metaspace(jvm: &Jvm, counters: &Counters<'_>) -> [Pool; 2] {
     [
         Pool {
@@ -365,7 +362,7 @@ pub(super) fn metaspace(jvm: &Jvm, counters: &Counters<'_>) -> [Pool; 2] {
             is_eden: false,
             used: nonzero(counters, "sun.gc.metaspace.used"),
             committed: counters.nonzero("sun.gc.metaspace.capacity"),
-            // maxCapacity is the reserved address space, not a bound.
+            // maxCapacity is the reserved address space, not a limit.
             limit: jvm
                 .max_metaspace
                 .and_then(|bytes| i64::try_from(bytes).ok())
@@ -384,14 +381,14 @@ pub(super) fn metaspace(jvm: &Jvm, counters: &Counters<'_>) -> [Pool; 2] {
     ]
 }
 
-fn word(counters: &Counters<'_>, name: &str) -> Option<Usage> {
+fn word(counters: &Counters<'_>, name: &str) -> Option<UsedBytes> {
     sum(counters, [name])
 }
 
-fn sum<'n>(counters: &Counters<'_>, names: impl IntoIterator<Item = &'n str>) -> Option<Usage> {
-    names.into_iter().map(|name| counters.offset(name)).collect::<Option<_>>().map(Usage::Sum)
+fn sum<'n>(counters: &Counters<'_>, names: impl IntoIterator<Item = &'n str>) -> Option<UsedBytes> {
+    names.into_iter().map(|name| counters.offset(name)).collect::<Option<_>>().map(UsedBytes::Sum)
 }
 
-fn nonzero(counters: &Counters<'_>, name: &str) -> Option<Usage> {
-    counters.offset(name).map(Usage::NonZero)
+fn nonzero(counters: &Counters<'_>, name: &str) -> Option<UsedBytes> {
+    counters.offset(name).map(UsedBytes::NonZero)
 }

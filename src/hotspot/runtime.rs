@@ -1,12 +1,12 @@
-//! Start, threads, classes, compiler and VM thread: what does not depend on the collector.
+//! Start time, threads, classes and the JIT compiler: what does not depend on the collector.
 
 use super::counters::Counters;
 use crate::fact::{Formula, Scale};
 
-/// Offsets of the counters of platform threads; virtual threads are not counted.
+/// Offsets of the counters of platform threads. HotSpot does not count virtual threads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Threads {
-    /// `java.threads.live`, daemon or not.
+pub struct ThreadCounters {
+    /// `java.threads.live`, daemon threads included.
     pub live: Option<u32>,
     /// `java.threads.daemon`
     pub daemon: Option<u32>,
@@ -16,7 +16,7 @@ pub struct Threads {
     pub started: Option<u32>,
 }
 
-impl Threads {
+impl ThreadCounters {
     pub(super) fn of(counters: &Counters<'_>) -> Self {
         Self {
             live: counters.offset("java.threads.live"),
@@ -27,10 +27,10 @@ impl Threads {
     }
 }
 
-/// Offsets of the counters of classes: those loaded from class files, then those from the CDS archive, which are most
-/// of them since JDK 12. A native image has one constant only, and so none of these.
+/// Offsets of the counters of classes: those loaded from class files, then those from the CDS archive, which are the
+/// majority since JDK 12. A native image publishes only a constant for class files, and so has none of these.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Classes {
+pub struct ClassCounters {
     /// Loaded since start.
     pub loaded: Option<[u32; 2]>,
     /// Unloaded since start.
@@ -39,11 +39,11 @@ pub struct Classes {
     pub loaded_bytes: Option<[u32; 2]>,
     /// Bytes of metadata of the classes unloaded.
     pub unloaded_bytes: Option<[u32; 2]>,
-    /// Seconds spent loading.
+    /// Seconds spent loading classes.
     pub load_time: Option<Formula>,
 }
 
-impl Classes {
+impl ClassCounters {
     pub(super) fn of(counters: &Counters<'_>) -> Self {
         let pair = |own, shared| Some([counters.offset(own)?, counters.offset(shared)?]);
         Self {
@@ -56,10 +56,10 @@ impl Classes {
     }
 }
 
-/// The JIT compiler and the VM thread; offsets of numbers, formulas of seconds.
+/// The counters of the JIT compiler: offsets of numbers, formulas of seconds.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Compiler {
-    /// Time of finished compilations.
+pub struct CompilerCounters {
+    /// Seconds of finished compilations.
     pub time: Option<Formula>,
     /// `sun.ci.standardCompiles`
     pub standard: Option<u32>,
@@ -71,7 +71,7 @@ pub struct Compiler {
     pub invalidations: Option<u32>,
 }
 
-impl Compiler {
+impl CompilerCounters {
     pub(super) fn of(counters: &Counters<'_>) -> Self {
         Self {
             time: counters.seconds("java.ci.totalTime"),
@@ -83,8 +83,8 @@ impl Compiler {
     }
 }
 
-/// Epoch seconds of the start. `createVmBeginTime` is 0 until the JVM is up, and native images do not have it;
-/// `vmInitDoneTime` is early and a fraction of a second later than the start.
+/// The start in seconds since the epoch. `createVmBeginTime` is 0 until the JVM is up, and native images lack it;
+/// `vmInitDoneTime` is written earlier, and names a time a fraction of a second after the start.
 pub(super) fn start_time(counters: &Counters<'_>) -> Option<Formula> {
     let words = ["sun.rt.createVmBeginTime", "sun.rt.vmInitDoneTime"];
     let words: Box<[u32]> = words.iter().filter_map(|name| counters.offset(name)).collect();

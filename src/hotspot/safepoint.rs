@@ -1,32 +1,32 @@
-//! Safepoints, with one meaning over all JDKs.
+//! Safepoints, with the same meaning for all JDKs.
 
 use super::Jvm;
 use super::counters::Counters;
 use crate::fact::Formula;
 
-/// First release whose `sun.rt.safepointTime` begins when all threads have stopped, as measured on 17 and later. On 8
-/// and 11 it begins with the request to stop and includes `safepointSyncTime`. Between them lies JDK-8219436 of early
-/// 2019, the time of JDK 13: it brought `SafepointTracing`, whose `end()` records the time since all had stopped.
+/// First release whose `sun.rt.safepointTime` excludes `safepointSyncTime`: it begins when all threads have stopped
+/// (measured on JDK 17 and later), on JDK 8 and 11 with the request to stop. The change is JDK-8219436 of early 2019,
+/// the time of JDK 13, whose `SafepointTracing::end()` records the time since all threads stopped.
 const EXCLUDES_SYNC: u32 = 13;
 
-/// Safepoints and the time around them; durations in seconds.
+/// The counters of safepoints: offsets, and formulas of seconds.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Safepoints {
+pub struct SafepointCounters {
     /// Offset of `sun.rt.safepoints`, their number.
     pub count: Option<u32>,
     /// Offset of `sun.rt.safepointTime`, in ticks.
     pub ticks: Option<u32>,
-    /// From the request until all threads stopped.
+    /// Time to safepoint: from the request until all threads have stopped.
     pub sync_time: Option<Formula>,
-    /// While all threads were stopped.
+    /// Time at safepoints, while all threads are stopped.
     pub time: Option<Formula>,
-    /// Both together.
+    /// Time to safepoint and time at safepoints.
     pub stopped_time: Option<Formula>,
-    /// Between safepoints; grows at the next one only.
+    /// Time between safepoints; grows only at the next safepoint.
     pub application_time: Option<Formula>,
 }
 
-impl Safepoints {
+impl SafepointCounters {
     pub(super) fn of(jvm: &Jvm, counters: &Counters<'_>) -> Self {
         const TIME: &str = "sun.rt.safepointTime";
         const SYNC: &str = "sun.rt.safepointSyncTime";

@@ -1,4 +1,4 @@
-//! Strings of a living region, read as words.
+//! Strings of a live region, read as words.
 
 use crate::perfdata::ByteOrder;
 
@@ -16,7 +16,7 @@ impl TextCounter {
         Self { offset, length, order }
     }
 
-    /// Offsets of the words that the first `bytes` bytes of the string lie in.
+    /// Offsets of the words that contain the first `bytes` bytes of the string.
     pub(crate) fn words(&self, bytes: u32) -> impl Iterator<Item = u32> + use<> {
         let end = self.offset.saturating_add(bytes.min(self.length));
         (self.offset & !7..end).step_by(8)
@@ -37,7 +37,7 @@ impl TextCounter {
         bytes.skip(from).take(text.len().saturating_add(1)).eq(text.bytes().chain([0]))
     }
 
-    /// Its length in bytes, with the NUL.
+    /// Length in bytes, including the NUL.
     pub(crate) fn length(&self) -> u32 {
         self.length
     }

@@ -1,4 +1,4 @@
-//! What counters really count, where HotSpot's unit label is wrong or says too little.
+//! The true units of counters, where HotSpot's label is wrong or missing.
 
 use crate::fact::Scale;
 use crate::perfdata::Units;
@@ -8,7 +8,7 @@ use crate::perfdata::Units;
 pub enum Unit {
     /// Bytes.
     Bytes,
-    /// Words of the heap, 8 bytes each on 64 bits.
+    /// Words of the heap, 8 bytes each on 64-bit systems.
     HeapWords,
     /// Ticks of `sun.os.hrt.frequency`.
     Ticks,
@@ -18,20 +18,20 @@ pub enum Unit {
     EpochMilliseconds,
     /// Milliseconds of duration.
     Milliseconds,
-    /// Hundredths.
+    /// Percent.
     Percent,
-    /// Number of things or events.
+    /// Number of objects or events.
     Count,
     /// Ticks per second.
     Hertz,
     /// A string.
     Text,
-    /// A number of which HotSpot does not say what it counts.
+    /// A number of unknown unit.
     Plain,
 }
 
 impl Unit {
-    /// The unit of the metric, UCUM; empty for plain numbers and text.
+    /// The metric's unit in UCUM; empty for plain numbers and text.
     pub fn ucum(self) -> &'static str {
         match self {
             Self::Bytes | Self::HeapWords => "By",
@@ -42,8 +42,8 @@ impl Unit {
         }
     }
 
-    /// From the counter's word to [`Self::ucum`]. `frequency` is the JVM's `sun.os.hrt.frequency`, above 0; only ticks
-    /// need it.
+    /// Converts the counter's word to [`Self::ucum`]. `frequency` is the JVM's `sun.os.hrt.frequency`, above 0; only
+    /// ticks use it.
     pub fn scale(self, frequency: f64) -> Scale {
         match self {
             Self::HeapWords => Scale::Ratio(8.0, 1.0),
@@ -54,26 +54,22 @@ impl Unit {
             Self::Bytes | Self::Count | Self::Hertz | Self::Text | Self::Plain => Scale::One,
         }
     }
-
-    /// Whether it is known what the number counts, so that a metric may carry the unit without a person having looked.
-    pub fn is_trustworthy(self) -> bool {
-        self != Self::Plain
-    }
 }
 
-/// What the counter of that name counts, `units` being HotSpot's label.
+/// The true unit of the counter of that name, where HotSpot's label is `units`.
 ///
-/// A correction applies only to the label known to be wrong: a JDK that mends the label is believed.
+/// A correction applies only to the label that is known to be wrong, so that a JDK with a correct label is not
+/// affected.
 pub fn correct(name: &str, units: Units) -> Unit {
     match units {
         Units::Bytes => match name {
-            // compileBroker.cpp creates the number of compiler threads with U_Bytes, JDK 8 to 25.
+            // compileBroker.cpp labels the number of compiler threads U_Bytes, JDK 8 to 25.
             "sun.ci.threads" => Unit::Count,
             _ if is_tlab_waste(name) => Unit::HeapWords,
             _ => Unit::Bytes,
         },
         Units::Ticks => match name {
-            // classLoader.cpp: an event counter with U_Ticks, JDK 8 to 25.
+            // classLoader.cpp labels this event counter U_Ticks, JDK 8 to 25.
             "sun.cls.defineAppClasses" => Unit::Count,
             "sun.threads.total_gc_cpu_time" => Unit::Nanoseconds,
             _ if name.starts_with("sun.threads.cpu_time.") => Unit::Nanoseconds,
@@ -91,21 +87,20 @@ pub fn correct(name: &str, units: Units) -> Unit {
     }
 }
 
-/// `threadLocalAllocBuffer.cpp`, `publish`, stores HeapWords unscaled and labels them bytes, JDK 8 to 25; the other
-/// members of the family are labelled as the counts they are.
+/// `publish` of threadLocalAllocBuffer.cpp stores HeapWords and labels them bytes, JDK 8 to 25; the labels of the other
+/// `sun.gc.tlab` counters are correct.
 fn is_tlab_waste(name: &str) -> bool {
     name.strip_prefix("sun.gc.tlab.").is_some_and(|part| part == "alloc" || part.ends_with("Waste"))
 }
 
-/// `jdk.internal.perf.PerfCounter` (`sun.misc.PerfCounter` in 8) knows only "none"; its times are `System.nanoTime`
-/// differences.
+/// `jdk.internal.perf.PerfCounter` (`sun.misc.PerfCounter` in JDK 8) labels everything "none"; its times are
+/// differences of `System.nanoTime`.
 fn is_java_time(name: &str) -> bool {
     let java = ["sun.classloader.", "sun.urlClassLoader.", "sun.zip.", "jdk.module."];
     name.ends_with("Time") && java.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// `gcAdaptivePolicyCounters.cpp` and `psGCAdaptivePolicyCounters.cpp`, JDK 8 to 25: all of these are labelled ticks
-/// and none is.
+/// gcAdaptivePolicyCounters.cpp and psGCAdaptivePolicyCounters.cpp label all of these ticks, and none is, JDK 8 to 25.
 fn policy(name: &str) -> Unit {
     if name.ends_with("PauseTime") || name.ends_with("IntervalTime") || name == "minorPauseTime" {
         Unit::Milliseconds
@@ -121,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_that_lie_are_corrected_and_others_believed() {
+    fn only_wrong_labels_are_corrected() {
         for (name, units, expected) in [
             ("sun.gc.tlab.alloc", Units::Bytes, Unit::HeapWords),
             ("sun.gc.tlab.maxRefillWaste", Units::Bytes, Unit::HeapWords),

@@ -1,4 +1,4 @@
-//! Java version strings.
+//! Java versions.
 
 /// The feature release of `java.version` or `java.vm.specification.version`: 8 of `1.8.0_504` and `1.8`, 11 of
 /// `11.0.33-ea`, 27 of `27` (JEP 223 changed the scheme in JDK 9).

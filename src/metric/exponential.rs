@@ -1,4 +1,4 @@
-//! Base-2 exponential buckets that stay bounded: the counting side of Prometheus' native histograms.
+//! Records observations in a bounded number of base-2 exponential buckets.
 
 use std::sync::LazyLock;
 
@@ -7,21 +7,21 @@ use crate::metric::Exponential;
 /// Finest resolution: each bucket is 2.2 % wide.
 pub(crate) const SCHEMA: i32 = 5;
 
-/// Most buckets that one histogram may have; a wider range halves the resolution. 160 cover five powers of two at
-/// schema 5, ten at schema 4.
+/// Most buckets of one histogram; a wider range halves the resolution. 160 buckets cover five powers of two at schema
+/// 5, ten at schema 4.
 const BUCKETS: usize = 160;
 
-/// The coarsest schema that Prometheus knows.
+/// The coarsest schema of Prometheus.
 const COARSEST: i32 = -4;
 
-/// Observations up to this are zero; the threshold of the official Go client, 2^-128.
+/// Observations up to this count as zero: the threshold of Prometheus' Go client, 2^-128.
 const ZERO: f64 = 2.938_735_877_055_719e-39;
 
 /// Buckets per power of two at [`SCHEMA`].
 const PER_POWER: usize = 1 << SCHEMA;
 
-/// Upper bounds of the buckets of `[0.5, 1)`, starting with 0.5 itself. Comparing with them, as Prometheus does, puts
-/// exact powers into the bucket that they close; a logarithm may not.
+/// Upper bounds of the buckets of `[0.5, 1)`, starting with 0.5. Comparing with them, as Prometheus does, puts an exact
+/// power into the bucket that it bounds; a logarithm may not.
 static BOUNDS: LazyLock<[f64; PER_POWER]> =
     LazyLock::new(|| std::array::from_fn(|at| (at as f64 / PER_POWER as f64).exp2() / 2.0));
 
@@ -30,7 +30,7 @@ pub(crate) fn empty() -> Exponential {
     Exponential { schema: SCHEMA, zero_count: 0, zero_threshold: ZERO, offset: 0, counts: Vec::new() }
 }
 
-/// Counts `value` that many times. What is not a positive number counts as zero.
+/// Counts `value` that many times. A value that is not a positive finite number counts as zero.
 pub(crate) fn record(into: &mut Exponential, value: f64, times: u64) {
     if !(value > into.zero_threshold && value.is_finite()) {
         into.zero_count = into.zero_count.saturating_add(times);
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn exact_powers_close_their_bucket() {
+    fn exact_powers_are_the_upper_bound_of_their_bucket() {
         for power in -40..40 {
             let value = 2f64.powi(power);
             assert_eq!(index(value), power * 32, "2^{power}");
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_length_counts_as_zero() {
+    fn values_that_are_not_positive_and_finite_count_as_zero() {
         let mut buckets = empty();
         for value in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e-40] {
             record(&mut buckets, value, 2);

@@ -1,7 +1,7 @@
-//! The model that every output is written from: [`Family`], [`Labels`], [`Value`].
+//! The data model of every output: [`Family`], [`Labels`], [`Value`].
 //!
-//! Names and units are OpenTelemetry's (`jvm.memory.used`, `By`); [`Family::prometheus`] and [`label_name`] translate
-//! them as the specification's "UnderscoreEscapingWithSuffixes" does.
+//! Names and units are OpenTelemetry's (`jvm.memory.used`, `By`). [`Family::prometheus`] and [`label_name`] translate
+//! them by the OpenTelemetry specification's "UnderscoreEscapingWithSuffixes".
 
 pub(crate) mod exponential;
 
@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub enum Kind {
     /// A sum that only grows within one JVM's life.
     Counter,
-    /// A value of its own, not meaningful as a sum.
+    /// A value whose sum over series has no meaning.
     Gauge,
     /// A sum that goes up and down. A gauge in Prometheus.
     UpDownCounter,
@@ -26,7 +26,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The word that YAML, and Prometheus where it has one, use.
+    /// The name in YAML, which is Prometheus' name where it has one.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Counter => "counter",
@@ -39,7 +39,7 @@ impl Kind {
     }
 }
 
-/// A metric: what all its series share.
+/// A metric: what all its series have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Family {
     /// As a rule spells it: dotted (`jvm.memory.used`) or in Prometheus form.
@@ -48,13 +48,13 @@ pub struct Family {
     pub unit: Box<str>,
     /// Meaning of the values.
     pub kind: Kind,
-    /// One sentence.
+    /// The help text, one sentence.
     pub help: Box<str>,
 }
 
 impl Family {
-    /// The Prometheus name without `_total`: characters outside `[a-zA-Z0-9_:]` become `_`, repeats collapse, and the
-    /// unit is appended unless the name ends with it already.
+    /// The Prometheus name without `_total`: characters outside `[a-zA-Z0-9_:]` become `_`, repeated `_` collapse, and
+    /// the unit is appended unless the name already ends with it.
     pub fn prometheus(&self) -> String {
         let mut name = metric_name(&self.name);
         if self.kind == Kind::Counter
@@ -74,7 +74,8 @@ impl Family {
         name
     }
 
-    /// The unit as the Prometheus name's last part; `None` where it adds nothing. The unit `1` of a gauge is a ratio.
+    /// The unit as a suffix of the Prometheus name; `None` where there is no suffix. The unit `1` of a gauge is
+    /// `ratio`.
     pub fn unit_suffix(&self) -> Option<String> {
         let word = match (&*self.unit, self.kind) {
             (_, Kind::Info) => return None,
@@ -85,7 +86,7 @@ impl Family {
     }
 }
 
-/// UCUM to the words of Prometheus names; annotations in braces vanish.
+/// A UCUM unit in the words of Prometheus names; annotations in braces are dropped.
 fn unit_word(unit: &str) -> String {
     let word = |part: &str| -> String {
         match part {
@@ -149,7 +150,7 @@ fn escape(name: &str, also: impl Fn(char) -> bool) -> String {
 pub struct Labels(Box<[(Box<str>, Box<str>)]>);
 
 impl Labels {
-    /// Sorts; of a repeated name the last value stays.
+    /// Sorts the pairs; the last value of a repeated name wins.
     pub fn new<N: Into<Box<str>>, V: Into<Box<str>>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
         let mut list: Vec<(Box<str>, Box<str>)> =
             pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
@@ -170,21 +171,21 @@ impl Labels {
         self.0.get(at).map(|(_, value)| &**value)
     }
 
-    /// No label at all.
+    /// Whether there is no label.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// A family with its samples, of which each has its own labels.
+/// A family with the labels and value of each of its samples.
 pub type FamilySamples = (Family, Vec<(Labels, Value)>);
 
 /// One number or distribution.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
-    /// A whole number, kept whole: bytes and counts.
+    /// A whole number: bytes and counts.
     Int(i64),
-    /// Anything scaled.
+    /// A scaled number.
     Float(f64),
     /// A count and a sum.
     Summary {
@@ -193,7 +194,7 @@ pub enum Value {
         /// Their sum, in the family's unit.
         sum: f64,
     },
-    /// A distribution, shared with the one that feeds it.
+    /// A distribution.
     Histogram(Arc<Histogram>),
 }
 
@@ -220,7 +221,7 @@ impl Value {
 pub struct Histogram {
     /// Upper bounds, ascending, without +Inf.
     pub bounds: Arc<[f64]>,
-    /// Observations per bucket, not cumulative; one more than `bounds`, the last being above them all.
+    /// Observations per bucket, not cumulative; one more than `bounds`, the last for values above all bounds.
     pub counts: Vec<u64>,
     /// Sum of the observations.
     pub sum: f64,
@@ -230,8 +231,8 @@ pub struct Histogram {
     pub exponential: Option<Exponential>,
 }
 
-/// Base-2 exponential buckets: bucket `i` holds values in `(b^(i-1), b^i]` with `b = 2^(2^-schema)`, Prometheus'
-/// numbering of native histograms.
+/// Base-2 exponential buckets, numbered as in Prometheus' native histograms: bucket `i` holds values in
+/// `(b^(i-1), b^i]` with `b = 2^(2^-schema)`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Exponential {
     /// Resolution.
@@ -247,7 +248,7 @@ pub struct Exponential {
 }
 
 impl Histogram {
-    /// All observations.
+    /// Number of observations.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
@@ -282,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_are_sorted_and_the_last_of_a_name_stays() {
+    fn labels_are_sorted_and_the_last_value_of_a_name_wins() {
         let labels = Labels::new([("b", "1"), ("a", "2"), ("b", "3")]);
         assert_eq!(labels.iter().collect::<Vec<_>>(), [("a", "2"), ("b", "3")]);
         assert_eq!(labels.get("b"), Some("3"));

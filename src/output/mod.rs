@@ -1,4 +1,4 @@
-//! Snapshots in the formats that consumers read: [`prometheus`] pages for scrapes, [`otlp`] requests for pushes.
+//! Writes snapshots: [`prometheus`] expositions for scrapes, [`otlp`] requests for pushes.
 
 pub mod otlp;
 pub mod prometheus;

@@ -1,60 +1,57 @@
-//! `explain`: why a JVM has the metrics that it has, and why not others.
+//! `explain`: which rule makes which series of a JVM, and why other counters and facts have none.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::{InspectError, Named, living, of_file};
+use super::running;
+use super::subject::{ReportError, Subject, of_file};
 use crate::config::{Config, NmtMode};
-use crate::fact::Fact;
-use crate::fact::Provider;
-use crate::fact::ProviderId;
+use crate::fact::{Fact, Provider, ProviderId};
 use crate::hotspot::Model;
 use crate::metric::{Kind, Labels};
 use crate::perfdata::Image;
 use crate::providers::nmt;
 use crate::providers::{Providers, attachable, start_sampler};
-use crate::rules::{Decision, Exported, Profile, Subject};
+use crate::rules::{ExplainedInput, Explanation, ExportedSeries, Profile};
 use crate::targets::Target;
 
-/// What every profile makes of a JVM, one after the other: of a region file, or of the JVM with that process id, of
-/// which more is known than its region says. Such a JVM is asked once for its native memory unless `nmt.mode` is off,
-/// and not signalled in any mode.
+/// Explains what every profile makes of a region file, or of the JVM with that process id and its providers. Such a JVM
+/// is queried once for its native memory unless `nmt.mode` is off, and is not signalled in any mode.
 ///
 /// # Errors
-/// Nothing of that name, a JVM that cannot be read, or a file that is no region.
-pub fn explain(subject: &str, config: &Config) -> Result<String, InspectError> {
-    match Named::of(subject)? {
-        Named::File(path) => {
+/// There is no such file or JVM, or it is not a readable region.
+pub fn explain(subject: &str, config: &Config) -> Result<String, ReportError> {
+    match Subject::of(subject)? {
+        Subject::File(path) => {
             let image = of_file(path)?;
             let mut out = profiles(config, &image, &Model::of(&image, &config.identity.properties).facts());
             out.push_str(
-                "Facts that are not in the region are not listed: target.* comes from the process, and is there \
+                "Facts that are not in the region are not listed: target.* comes from the process, and is available \
                  while the exporter serves the JVM.\n",
             );
             Ok(out)
         }
-        Named::Process(pid) => {
-            let sampler = start_sampler(&config.sampling);
-            let providers = Providers::new(sampler, None);
-            explain_target(&*living::find(pid, config, providers)?, config)
+        Subject::Process(pid) => {
+            let providers = Providers::new(start_sampler(&config.sampling), None);
+            explain_target(&*running::find(pid, config, providers)?, config)
         }
     }
 }
 
-fn explain_target(target: &Target, config: &Config) -> Result<String, InspectError> {
-    let region = |error| InspectError::Region { path: target.path.clone(), error };
+fn explain_target(target: &Target, config: &Config) -> Result<String, ReportError> {
+    let region = |error| ReportError::Region { path: target.path.clone(), error };
     let image = Image::read(&target.region).map_err(region)?;
     let mut facts = Model::of(&image, &config.identity.properties).facts();
     facts.extend(target.facts());
-    facts.extend(target.providers.iter().flat_map(|(_, _, shape)| shape.iter().cloned()));
-    let (native, told) = native(target, config);
-    facts.extend(native);
+    facts.extend(target.providers.iter().flat_map(|attached| attached.facts.iter().cloned()));
+    let (nmt_facts, nmt_status) = native_memory(target, config);
+    facts.extend(nmt_facts);
 
     let mut out = profiles(config, &image, &facts);
-    out.push_str("beside the region\n");
-    let _ = writeln!(out, "  process: {}", process(target));
-    let _ = writeln!(out, "  native memory: {told}");
-    let _ = writeln!(out, "  sampling: {}", sampling(target, config));
+    out.push_str("outside the region\n");
+    let _ = writeln!(out, "  process: {}", process_status(target));
+    let _ = writeln!(out, "  native memory: {nmt_status}");
+    let _ = writeln!(out, "  sampling: {}", sampler_status(target, config));
     Ok(out)
 }
 
@@ -66,96 +63,97 @@ fn profiles(config: &Config, image: &Image, facts: &[Fact]) -> String {
     out
 }
 
-/// The facts of the JVM's native memory, and why there are those or none.
-fn native(target: &Target, config: &Config) -> (Vec<Fact>, String) {
+/// The facts of the JVM's native memory, and why they are present or absent.
+fn native_memory(target: &Target, config: &Config) -> (Vec<Fact>, String) {
     if config.nmt.mode == NmtMode::Off {
         return (Vec::new(), "absent: nmt.mode is off".to_owned());
     }
     match attachable(target, 0) {
         Ok(attachable) => {
-            let watch = nmt::ask_once(attachable, NmtMode::Passive, config.nmt.timeout);
-            let state = watch.state();
+            let record = nmt::ask_once(attachable, NmtMode::Passive, config.nmt.timeout);
+            let state = record.state();
             let absent = if state == nmt::NmtState::Answering { "" } else { "absent: " };
-            (watch.read().0.to_vec(), format!("{absent}{state}"))
+            (record.read().0.to_vec(), format!("{absent}{state}"))
         }
-        Err(error) => (Vec::new(), format!("absent: the way to the attach socket is gone: {error}")),
+        Err(error) => (Vec::new(), format!("absent: cannot find the attach socket: {error}")),
     }
 }
 
-/// Why there are facts of the process, or none.
-fn process(target: &Target) -> &'static str {
-    match (shape(target, ProviderId::Process), &target.process) {
-        (Some(facts), _) if facts.iter().any(|fact| fact.source.starts_with("cgroup.")) => {
+/// Why facts of the process are present or absent.
+fn process_status(target: &Target) -> &'static str {
+    match (facts_of(target, ProviderId::Process), &target.process) {
+        (Some(facts), _) if facts.iter().any(|fact| fact.name.starts_with("cgroup.")) => {
             "visible, and so is its cgroup"
         }
         (Some(_), _) => "visible; its cgroup is not, so cgroup.* is absent",
-        (None, Some(_)) => "absent: /proc may not be looked at (--path.procfs), or the process has ended",
+        (None, Some(_)) => "absent: /proc must not be read (--path.procfs), or the process has ended",
         (None, None) => {
-            "absent: it is not visible in /proc, so proc.* and cgroup.* are too; a sidecar needs shareProcessNamespace"
+            "absent: the process is not visible in /proc, so proc.* and cgroup.* are absent; a sidecar needs \
+             shareProcessNamespace"
         }
     }
 }
 
-/// Why there are facts of the sampler, or none.
-fn sampling(target: &Target, config: &Config) -> &'static str {
-    match shape(target, ProviderId::Sampler) {
-        Some(_) => "pauses, peaks and allocation, counted from the exporter's first sight of the JVM on",
+/// Why facts of the sampler are present or absent.
+fn sampler_status(target: &Target, config: &Config) -> &'static str {
+    match facts_of(target, ProviderId::Sampler) {
+        Some(_) => "pauses, peaks and allocation, counted since the exporter found the JVM",
         None if config.sampling.interval.is_zero() => "absent: sampling.interval is 0",
-        None => "absent: this JVM publishes nothing that sampling could tell more about",
+        None => "absent: sampling adds nothing to what this JVM publishes",
     }
 }
 
-fn shape(target: &Target, provider: ProviderId) -> Option<&[Fact]> {
-    target.providers.iter().find(|(id, _, _)| *id == provider).map(|(_, _, shape)| &**shape)
+fn facts_of(target: &Target, provider: ProviderId) -> Option<&[Fact]> {
+    target.providers.iter().find(|attached| attached.id == provider).map(|attached| &*attached.facts)
 }
 
-fn write_profile(out: &mut String, profile: &Profile, decisions: &[Decision]) {
+fn write_profile(out: &mut String, profile: &Profile, explanations: &[Explanation]) {
     let _ = writeln!(out, "profile {}", profile.name);
-    let mut explained = BTreeSet::new();
-    for decision in decisions {
-        let Ok(exported) = &decision.outcome else { continue };
-        let _ = writeln!(out, "  {}", series(exported));
-        match &decision.subject {
-            Subject::Counter(name) => {
-                explained.insert(name.clone());
+    let mut exported = BTreeSet::new();
+    for explanation in explanations {
+        let Ok(series) = &explanation.outcome else { continue };
+        let _ = writeln!(out, "  {}", prometheus_series(series));
+        match &explanation.input {
+            ExplainedInput::Counter(name) => {
+                exported.insert(name.clone());
                 let _ = writeln!(out, "      counter {name}");
             }
-            Subject::Fact { source, labels, counters } => {
-                explained.extend(counters.iter().cloned());
+            ExplainedInput::Fact { name, labels, counters } => {
+                exported.extend(counters.iter().cloned());
                 let labels = Labels::new(labels.iter().map(|(name, value)| (*name, value.clone())));
                 let from = if counters.is_empty() { String::new() } else { format!(" from {}", counters.join(", ")) };
-                let _ = writeln!(out, "      source {source}{}{from}", braces(&labels));
+                let _ = writeln!(out, "      source {name}{}{from}", braces(&labels));
             }
         }
-        if let Some(rule) = &decision.rule {
+        if let Some(rule) = &explanation.rule {
             let _ = writeln!(out, "      rule {rule}");
         }
     }
     let _ = writeln!(out, "not exported by profile {}", profile.name);
-    for decision in decisions {
-        let Err(reason) = &decision.outcome else { continue };
-        let subject = match &decision.subject {
-            Subject::Counter(name) if explained.contains(name) => continue,
-            Subject::Counter(name) => format!("counter {name}"),
-            Subject::Fact { source, .. } => format!("source {source}"),
+    for explanation in explanations {
+        let Err(reason) = &explanation.outcome else { continue };
+        let input = match &explanation.input {
+            ExplainedInput::Counter(name) if exported.contains(name) => continue,
+            ExplainedInput::Counter(name) => format!("counter {name}"),
+            ExplainedInput::Fact { name, .. } => format!("source {name}"),
         };
-        let rule = decision.rule.as_ref().map(|rule| format!(" ({rule})")).unwrap_or_default();
-        let _ = writeln!(out, "  {subject}: {reason}{rule}");
+        let rule = explanation.rule.as_ref().map(|rule| format!(" ({rule})")).unwrap_or_default();
+        let _ = writeln!(out, "  {input}: {reason}{rule}");
     }
     let unmatched = profile.unmatched();
     if !unmatched.is_empty() {
-        let _ = writeln!(out, "rules of profile {} that took nothing of this JVM", profile.name);
+        let _ = writeln!(out, "rules of profile {} that match nothing of this JVM", profile.name);
         for rule in unmatched {
-            let _ = writeln!(out, "  {}: {rule}", rule.takes);
+            let _ = writeln!(out, "  {}: {rule}", rule.selector);
         }
     }
     out.push('\n');
 }
 
-/// `jvm_memory_used_bytes{…} gauge`, in Prometheus form.
-fn series(exported: &Exported) -> String {
-    let total = if exported.kind == Kind::Counter { "_total" } else { "" };
-    format!("{}{total}{} {}", exported.prometheus, braces(&exported.labels), exported.kind.as_str())
+/// `jvm_memory_used_bytes{…} gauge`, as in Prometheus.
+fn prometheus_series(series: &ExportedSeries) -> String {
+    let total = if series.kind == Kind::Counter { "_total" } else { "" };
+    format!("{}{total}{} {}", series.prometheus, braces(&series.labels), series.kind.as_str())
 }
 
 fn braces(labels: &Labels) -> String {

@@ -1,4 +1,4 @@
-//! What `list` and `/targets` say: every JVM that is served, and everything that looked like one and is not.
+//! `list` and `/targets`: every JVM that is served, and every file and process that is not, with the reason.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,35 +8,35 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use crate::fact::Formula;
-use crate::snapshot::{Snapshot, View};
+use crate::snapshot::{Snapshot, TargetValues};
 use crate::targets::{Target, TargetState};
 use crate::text::{Align, printable, table};
 
 /// The columns of the table.
 const HEADER: [&str; 11] = ["APP", "SLOT", "PID", "STATE", "MAIN", "JAVA", "GC", "HEAP", "UPTIME", "VIA", "PATH"];
 
-/// The JVMs and the refusals of one moment. Its JSON is a public format: fields are added, never renamed.
+/// The JVMs and refusals of a snapshot. The JSON is a public format: fields may be added, but not renamed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Listing {
     /// JVMs that are served.
     pub jvms: Vec<JvmRow>,
-    /// Files and processes that are not, each with its reason.
+    /// Files and processes that are not served.
     pub refused: Vec<RefusedRow>,
 }
 
-/// A JVM. What it does not say about itself is absent.
+/// A JVM. What it does not publish is absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct JvmRow {
     /// The application's name, a label of all its series; absent while the JVM starts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub app: Option<String>,
-    /// Which of the JVMs of that name, a label of all its series; absent while the JVM starts.
+    /// Distinguishes JVMs of the same app, a label of all its series; absent while the JVM starts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slot: Option<u32>,
-    /// Process id, as the exporter sees it where it can, else as the JVM does.
+    /// Process id in the exporter's pid namespace if the process is visible, else in the JVM's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
-    /// Where it is in its life, a word of a closed set.
+    /// One of a closed set of states.
     pub state: String,
     /// Main class or jar, without arguments.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,27 +50,27 @@ pub struct JvmRow {
     /// The region's file, or `/proc/PID/mem`; absent while the JVM has none yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// By which way it is read: `file` or `memory`.
+    /// How the region is read: `file` or `memory`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub via: Option<String>,
-    /// Labels that the root's path gave.
+    /// Labels of the root's path.
     pub labels: BTreeMap<String, String>,
     /// Seconds since the JVM started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uptime_seconds: Option<f64>,
-    /// Bytes; absent between collections with collectors that publish it only then.
+    /// Bytes; absent where the collector does not publish it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub heap_used: Option<u64>,
     /// Bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub heap_committed: Option<u64>,
-    /// Bytes; the maximum heap.
+    /// Maximum heap in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub heap_limit: Option<u64>,
     /// `java.vm.vendor`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vm_vendor: Option<String>,
-    /// Whose process it is.
+    /// Owner of the process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
 }
@@ -78,13 +78,13 @@ pub struct JvmRow {
 /// A file or a process that is not served.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RefusedRow {
-    /// The file, if it is about one.
+    /// The file, if a file is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// The process, if it is about one.
+    /// The process, if a process is refused or known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
-    /// A word of a closed set, as in `hotspot_exporter_refused`.
+    /// One of the closed set of reasons in `hotspot_exporter_refused`.
     pub reason: String,
     /// What was found.
     pub detail: String,
@@ -104,7 +104,7 @@ impl RefusedRow {
     }
 }
 
-/// Where to look when no JVM was found, most likely cause first.
+/// What to check when no JVM was found, most likely cause first.
 pub const NOTHING_FOUND: [(&str, &str); 4] = [
     (
         "User",
@@ -129,9 +129,9 @@ impl Listing {
     pub fn of(snapshot: &Snapshot) -> Self {
         let mut listing = Self::default();
         for (index, target) in (0..).zip(&snapshot.target_set.targets) {
-            let view = snapshot.of(index);
-            if !view.is_gone() {
-                listing.jvms.push(JvmRow::of(target, &view));
+            let values = snapshot.values(index);
+            if !values.is_gone() {
+                listing.jvms.push(JvmRow::of(target, &values));
             }
         }
         for starting in &snapshot.target_set.starting {
@@ -159,7 +159,7 @@ impl Listing {
         listing
     }
 
-    /// The listing for a terminal. Control characters in foreign names are replaced.
+    /// The listing as text. Control characters in names are replaced.
     pub fn table(&self) -> String {
         let mut out = String::new();
         if self.jvms.is_empty() {
@@ -172,7 +172,7 @@ impl Listing {
             }
         } else {
             let rows: Vec<_> =
-                std::iter::once(HEADER.map(Cow::Borrowed)).chain(self.jvms.iter().map(JvmRow::cells)).collect();
+                std::iter::once(HEADER.map(Cow::Borrowed)).chain(self.jvms.iter().map(JvmRow::columns)).collect();
             out.push_str(&table(&rows, [Align::Left; HEADER.len()]));
         }
         if !self.refused.is_empty() {
@@ -195,11 +195,10 @@ impl Listing {
 }
 
 impl JvmRow {
-    fn of(target: &Target, view: &View<'_>) -> Self {
-        let number = |formula: &Option<Formula>| Some(formula.as_ref()?.evaluate(view)?.as_f64());
+    fn of(target: &Target, values: &TargetValues<'_>) -> Self {
+        let number = |formula: &Option<Formula>| Some(formula.as_ref()?.evaluate(values)?.as_f64());
         let bytes = |formula| number(formula).filter(|bytes| *bytes >= 0.0).map(|bytes| bytes as u64);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        let own = ["app", "slot"];
         Self {
             app: Some(target.app.to_string()),
             slot: Some(target.slot),
@@ -213,7 +212,7 @@ impl JvmRow {
             labels: target
                 .identity
                 .iter()
-                .filter(|(name, _)| !own.contains(name))
+                .filter(|(name, _)| !["app", "slot"].contains(name))
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .collect(),
             uptime_seconds: number(&target.vitals.start_time).map(|start| (now - start).max(0.0)),
@@ -225,16 +224,16 @@ impl JvmRow {
         }
     }
 
-    /// Used, or else committed, of the limit: `13.4 of 96.0 MiB`; `None` where nothing is known.
+    /// Used bytes, or else committed bytes, of the limit: `13.4 MiB of 96.0 MiB`; `None` where neither is known.
     pub fn heap(&self) -> Option<String> {
-        let held = self.heap_used.or(self.heap_committed)?;
+        let size = self.heap_used.or(self.heap_committed)?;
         Some(match self.heap_limit {
-            Some(limit) => format!("{} of {}", bytes(held), bytes(limit)),
-            None => bytes(held),
+            Some(limit) => format!("{} of {}", bytes(size), bytes(limit)),
+            None => bytes(size),
         })
     }
 
-    fn cells(&self) -> [Cow<'_, str>; HEADER.len()] {
+    fn columns(&self) -> [Cow<'_, str>; HEADER.len()] {
         [
             or_dash(&self.app),
             self.slot.map_or(DASH, |slot| slot.to_string().into()),
@@ -251,14 +250,14 @@ impl JvmRow {
     }
 }
 
-/// What a table shows for a value that is not known.
+/// The text for an unknown value.
 const DASH: Cow<'static, str> = Cow::Borrowed("-");
 
 fn or_dash(value: &Option<String>) -> Cow<'_, str> {
     value.as_deref().map_or(DASH, printable)
 }
 
-/// A size in the largest binary unit that leaves one digit before the point: `13.4 MiB`.
+/// A size in the largest binary unit in which it is at least 1: `13.4 MiB`.
 pub fn bytes(size: u64) -> String {
     let (mut scaled, mut unit) = (size as f64, 0);
     let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
@@ -270,7 +269,7 @@ pub fn bytes(size: u64) -> String {
     if unit == "B" { format!("{size} B") } else { format!("{scaled:.1} {unit}") }
 }
 
-/// A span in its two largest units: `3d 4h`, `12m 5s`.
+/// A duration in its two largest units: `3d 4h`, `12m 5s`.
 pub fn duration(seconds: f64) -> String {
     let seconds = seconds.max(0.0) as u64;
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
@@ -306,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_lines_up_and_explains_refusals() {
+    fn a_table_has_aligned_columns_and_explains_refusals() {
         let listing = Listing {
             jvms: vec![orders(), JvmRow { app: Some("a\u{1b}[31m".to_owned()), ..JvmRow::default() }],
             refused: vec![RefusedRow {
@@ -338,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn json_leaves_out_what_is_unknown() {
+    fn json_omits_unknown_values() {
         let json = serde_json::to_value(Listing { jvms: vec![orders()], refused: vec![] }).unwrap();
         let jvm = json["jvms"][0].as_object().unwrap();
         assert_eq!(jvm["slot"], 0);
@@ -347,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_and_spans() {
+    fn sizes_and_durations() {
         for (size, expected) in [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (u64::MAX, "16.0 EiB")] {
             assert_eq!(bytes(size), expected);
         }

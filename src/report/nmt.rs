@@ -1,45 +1,48 @@
-//! `nmt`: what a JVM says of its native memory, now or in a saved reply.
+//! `nmt`: the native memory of a JVM, or of a saved reply.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::{InspectError, Named, living, open};
+use super::running;
+use super::subject::{ReportError, Subject, open};
 use crate::config::{Config, NmtMode};
 use crate::hotspot::NmtSetting;
 use crate::providers::nmt::attach::{Capabilities, REPLY_MAXIMUM, ask};
 use crate::providers::nmt::{Answer, AttachError, NmtState, Summary, parse};
 use crate::providers::{Providers, attachable};
 
-/// Why there is no summary of native memory.
+/// Why there is no report of native memory.
 #[derive(Debug, thiserror::Error)]
 pub enum NativeError {
-    /// There is nothing of that name to ask.
+    /// There is no such JVM or file.
     #[error(transparent)]
-    Subject(#[from] InspectError),
-    /// The file is not one that holds a reply.
+    Report(#[from] ReportError),
+    /// The file cannot be read as a reply.
     #[error("{}: {error}", path.display())]
     File {
         /// As given.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Why it cannot be read.
         error: io::Error,
     },
-    /// The configuration forbids it.
-    #[error("JVM {pid} is not asked: nmt.mode is off; --nmt.mode=passive asks JVMs that listen already")]
+    /// The configuration disables NMT queries.
+    #[error(
+        "JVM {pid} is not queried: nmt.mode is off; use --nmt.mode=passive to query JVMs whose attach listener runs"
+    )]
     Off {
         /// As given.
         pid: i32,
     },
-    /// The JVM's region file is gone.
-    #[error("JVM {pid}: the way to its attach socket is gone: {error}")]
+    /// The directory of the JVM's attach socket cannot be found.
+    #[error("JVM {pid}: cannot find its attach socket: {error}")]
     Gone {
         /// As given.
         pid: i32,
-        /// What is missing.
+        /// Why.
         error: io::Error,
     },
-    /// The JVM gave no answer.
+    /// The query failed.
     #[error("JVM {pid}: {error}")]
     Attach {
         /// As given.
@@ -47,7 +50,7 @@ pub enum NativeError {
         /// Why.
         error: AttachError,
     },
-    /// There is nothing to be had from this JVM.
+    /// This JVM does not track its native memory, or cannot be queried.
     #[error("{subject}: {state}")]
     Nothing {
         /// As given.
@@ -55,25 +58,25 @@ pub enum NativeError {
         /// Why.
         state: NmtState,
     },
-    /// Words that are no summary.
-    #[error("{subject}: not a reply to VM.native_memory summary: it says {line:?}")]
+    /// The reply is not a summary.
+    #[error("{subject}: not a reply to VM.native_memory summary: it begins with {line:?}")]
     Unknown {
         /// As given.
         subject: String,
-        /// The first line, shortened.
+        /// The first line, truncated.
         line: Box<str>,
     },
 }
 
-/// The native memory of `subject`: a saved reply, or the process id of a JVM as `list` shows it, which is asked once in
-/// the configured mode.
+/// The native memory of `subject`: a saved reply, or the process id of a JVM as `list` shows it, which is queried once
+/// in the configured mode.
 ///
 /// # Errors
 /// See [`NativeError`].
 pub fn native_memory(subject: &str, config: &Config) -> Result<Summary, NativeError> {
-    let answer = match Named::of(subject)? {
-        Named::Process(pid) => of_process(pid, config)?,
-        Named::File(path) => {
+    let answer = match Subject::of(subject)? {
+        Subject::Process(pid) => of_process(pid, config)?,
+        Subject::File(path) => {
             let text = read(path).map_err(|error| NativeError::File { path: path.to_owned(), error })?;
             parse(&text)
         }
@@ -88,12 +91,12 @@ pub fn native_memory(subject: &str, config: &Config) -> Result<Summary, NativeEr
     }
 }
 
-/// A saved reply, no longer than a JVM's may be.
+/// Reads a saved reply, up to the size of a JVM's longest.
 fn read(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     open(path, "a reply")?.take(REPLY_MAXIMUM as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > REPLY_MAXIMUM {
-        let message = format!("a reply has at most {REPLY_MAXIMUM} bytes, and this file has more");
+        let message = format!("a reply has at most {REPLY_MAXIMUM} bytes, but the file has more");
         return Err(io::Error::new(io::ErrorKind::InvalidData, message));
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -103,7 +106,7 @@ fn of_process(pid: i32, config: &Config) -> Result<Answer, NativeError> {
     if config.nmt.mode == NmtMode::Off {
         return Err(NativeError::Off { pid });
     }
-    let target = living::find(pid, config, Providers::new(None, None))?;
+    let target = running::find(pid, config, Providers::new(None, None))?;
     let nothing = |state| Err(NativeError::Nothing { subject: format!("JVM {pid}"), state });
     match (target.jvm.nmt, target.jvm.attach_supported) {
         (NmtSetting::Off, _) => return nothing(NmtState::NotEnabled),

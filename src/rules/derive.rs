@@ -2,23 +2,23 @@
 
 use super::name::is_reserved_label;
 
-/// The label of the thing that a counter belongs to: the text of its sibling `….name`.
+/// The label of the object that a counter belongs to: the string in its sibling `….name`.
 const NAME_LABEL: &str = "name";
 
-/// What a counter's name says.
+/// The parts of a counter's name.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Derived {
-    /// Prefix and the parts that are no number, in snake case.
+    /// The prefix and the parts that are not numbers, in snake case.
     pub(crate) metric: String,
-    /// The numbers in the name, each under the part before it.
+    /// The numbers in the name, each labelled with the part before it.
     pub(crate) labels: Vec<(String, String)>,
-    /// The string counter that names the thing, and the label for it.
+    /// The label for the object's name, and the string counter that contains it.
     pub(crate) sibling: Option<(String, String)>,
-    /// The counter's name with `*` for the numbers.
+    /// The counter's name with `*` in place of numbers.
     pub(crate) pattern: String,
 }
 
-/// Takes a counter's name apart. No label gets a reserved name, nor the same name as another.
+/// Splits a counter's name. Labels get names that are neither reserved nor used twice.
 pub(crate) fn derive(prefix: &str, name: &str, reserved: &[String]) -> Derived {
     let mut metric = prefix.to_owned();
     let mut labels: Vec<(String, String)> = Vec::new();
@@ -45,14 +45,14 @@ pub(crate) fn derive(prefix: &str, name: &str, reserved: &[String]) -> Derived {
             before = part;
         }
     }
-    let sibling = end_of_number.and_then(|end| name.get(..end)).map(|thing| {
+    let sibling = end_of_number.and_then(|end| name.get(..end)).map(|object| {
         let label = free(NAME_LABEL.to_owned(), &labels, reserved);
-        (label, format!("{thing}.{NAME_LABEL}"))
+        (label, format!("{object}.{NAME_LABEL}"))
     });
     Derived { metric, labels, sibling, pattern }
 }
 
-/// What a number counts, by the part before it.
+/// The label of a number, by the part before it.
 fn label_of(part: &str) -> String {
     match part {
         // `sun.gc.generation.0.agetable.bytes.03`: bytes of objects that survived three collections (ageTable.cpp).
@@ -65,16 +65,16 @@ fn label_of(part: &str) -> String {
     }
 }
 
-/// The name, or a variation of it that is neither taken nor reserved.
+/// The name, or a variation of it that is neither in use nor reserved.
 fn free(name: String, labels: &[(String, String)], reserved: &[String]) -> String {
-    let taken = |name: &str| is_reserved_label(name, reserved) || labels.iter().any(|(other, _)| other == name);
+    let in_use = |name: &str| is_reserved_label(name, reserved) || labels.iter().any(|(other, _)| other == name);
     let name = if is_reserved_label(&name, reserved) { format!("{name}_index") } else { name };
-    if !taken(&name) {
+    if !in_use(&name) {
         return name;
     }
-    // At most as many names are taken as there are labels.
-    let free = (2..).map(|number| format!("{name}_{number}")).find(|name| !taken(name));
-    free.unwrap_or(name)
+    // Ends: at most as many names are in use as there are labels.
+    let variation = (2..).map(|number| format!("{name}_{number}")).find(|name| !in_use(name));
+    variation.unwrap_or(name)
 }
 
 /// `lastEntryTime` is `last_entry_time`, `JMXConnectorServer` is `jmx_connector_server`.

@@ -1,12 +1,11 @@
-//! Which rule takes a counter or a fact, and what it makes of it: everything about a series but its value.
+//! Finds the rule for a counter or a fact, and makes everything of the series but its value.
 //!
-//! A choice depends on nothing but the counter's header or the fact's labels, so it is made once for all JVMs that have
-//! the same ones.
+//! A match depends only on the counter's header or on the fact's name and labels, so JVMs with equal ones share it.
 
 use std::sync::Arc;
 
-use super::decision::SkipReason;
 use super::derive::derive;
+use super::explanation::SkipReason;
 use super::name;
 use super::pattern::{Captures, Template};
 use super::registry::{FamilyId, Registry};
@@ -17,9 +16,10 @@ use crate::hotspot::units::{Unit, correct};
 use crate::metric::{Family, Kind, Labels};
 use crate::perfdata::{Entry, Variability};
 
-/// A decision, with the number of the rule that made it.
+/// The result of matching a counter or a fact.
 #[derive(Debug)]
-pub(crate) struct Match {
+pub(crate) struct RuleMatch {
+    /// Index of the rule that selects it.
     pub(crate) rule: Option<u32>,
     pub(crate) series: Result<MatchedSeries, SkipReason>,
 }
@@ -28,52 +28,57 @@ pub(crate) struct Match {
 #[derive(Debug)]
 pub(crate) struct MatchedSeries {
     pub(crate) family: FamilyId,
-    pub(crate) labels: Naming,
+    pub(crate) labels: SeriesLabels,
     pub(crate) unit: Unit,
     pub(crate) factor: f64,
 }
 
 /// The labels of a series.
 #[derive(Debug)]
-pub(crate) enum Naming {
-    /// All known.
+pub(crate) enum SeriesLabels {
+    /// Complete.
     Fixed(Arc<Labels>),
-    /// These, and one whose value is the text of a constant string counter of the same JVM. Without the text there is
-    /// no series where the text is the point of it.
-    Text { labels: Vec<(String, String)>, label: String, counter: Box<str>, is_point: bool },
+    /// These labels, and `label` with the value of a constant string counter of the JVM.
+    WithText {
+        labels: Vec<(String, String)>,
+        label: String,
+        counter: Box<str>,
+        /// There is no series without the string.
+        is_required: bool,
+    },
 }
 
-/// What choosing needs to know beside the counter.
+/// Matches counters and facts against the rules of a profile.
 #[derive(Debug)]
 pub(crate) struct RuleMatcher<'a> {
     pub(crate) rules: &'a [Rule],
     pub(crate) reserved: &'a [String],
     pub(crate) registry: &'a mut Registry,
-    /// Bytes of a label value.
-    pub(crate) cut: usize,
+    /// Longest label value in bytes.
+    pub(crate) max_label_value_length: usize,
 }
 
-impl Match {
-    /// Nothing takes it.
+impl RuleMatch {
+    /// No rule selects it.
     pub(crate) const NONE: Self = Self { rule: None, series: Err(SkipReason::NoRule) };
 
-    fn refused(rule: Option<u32>, reason: SkipReason) -> Self {
+    fn skipped(rule: Option<u32>, reason: SkipReason) -> Self {
         Self { rule, series: Err(reason) }
     }
 }
 
 impl RuleMatcher<'_> {
-    /// What the rules make of a counter.
-    pub(crate) fn counter(&mut self, entry: &Entry) -> Match {
+    /// Matches a counter.
+    pub(crate) fn counter(&mut self, entry: &Entry) -> RuleMatch {
         if !entry.is_word() && !entry.is_text() {
-            return Match::refused(None, SkipReason::UnknownType);
+            return RuleMatch::skipped(None, SkipReason::UnknownType);
         }
         let rules = self.rules;
-        let taken = (0..).zip(rules).find_map(|(index, rule)| match &rule.selector {
+        let selected = (0..).zip(rules).find_map(|(index, rule)| match &rule.selector {
             Selector::Counter(pattern, _) if pattern.matches(&entry.name) => Some((index, rule, pattern)),
             _ => None,
         });
-        let Some((index, rule, pattern)) = taken else { return Match::NONE };
+        let Some((index, rule, pattern)) = selected else { return RuleMatch::NONE };
         let series = match &rule.action {
             Action::Drop => Err(SkipReason::Rule),
             _ if is_secret(&entry.name) => Err(SkipReason::Secret),
@@ -83,18 +88,18 @@ impl RuleMatcher<'_> {
                 None => Err(SkipReason::NoRule),
             },
         };
-        Match { rule: Some(index), series }
+        RuleMatch { rule: Some(index), series }
     }
 
-    /// What the rules make of a fact.
-    pub(crate) fn fact(&mut self, fact: &Fact) -> Match {
+    /// Matches a fact.
+    pub(crate) fn fact(&mut self, fact: &Fact) -> RuleMatch {
         let rules = self.rules;
-        let taken = (0..).zip(rules).find_map(|(index, rule)| match &rule.selector {
-            Selector::Source(source) if source.name == fact.source => Some((index, rule, *source)),
+        let selected = (0..).zip(rules).find_map(|(index, rule)| match &rule.selector {
+            Selector::Source(source) if source.name == fact.name => Some((index, rule, *source)),
             _ => None,
         });
-        let Some((index, rule, source)) = taken else { return Match::NONE };
-        let Action::Export(export) = &rule.action else { return Match::refused(Some(index), SkipReason::Rule) };
+        let Some((index, rule, source)) = selected else { return RuleMatch::NONE };
+        let Action::Export(export) = &rule.action else { return RuleMatch::skipped(Some(index), SkipReason::Rule) };
         let value = |number: usize| {
             let label = source.labels.get(number);
             let found = fact.labels.iter().find(|(name, _)| Some(name) == label);
@@ -107,11 +112,11 @@ impl RuleMatcher<'_> {
         } else {
             self.family(rule, export, &export.metric.fill(value), kind, fact.unit).map(|family| {
                 let labels = self.fill(&export.labels, value);
-                let labels = Naming::Fixed(self.registry.labels(Labels::new(labels)));
+                let labels = SeriesLabels::Fixed(self.registry.labels(Labels::new(labels)));
                 MatchedSeries { family, labels, unit: Unit::Plain, factor: export.factor }
             })
         };
-        Match { rule: Some(index), series }
+        RuleMatch { rule: Some(index), series }
     }
 
     fn exported(
@@ -135,9 +140,9 @@ impl RuleMatcher<'_> {
         let labels = self.fill(&export.labels, value);
         let labels = if entry.is_text() {
             let label = VALUE_LABEL.to_owned();
-            Naming::Text { labels, label, counter: entry.name.clone(), is_point: true }
+            SeriesLabels::WithText { labels, label, counter: entry.name.clone(), is_required: true }
         } else {
-            Naming::Fixed(self.registry.labels(Labels::new(labels)))
+            SeriesLabels::Fixed(self.registry.labels(Labels::new(labels)))
         };
         Ok(MatchedSeries { family, labels, unit, factor: export.factor })
     }
@@ -156,15 +161,17 @@ impl RuleMatcher<'_> {
         })?;
         let mut labels = derived.labels;
         for (_, value) in &mut labels {
-            cut(value, self.cut);
+            truncate(value, self.max_label_value_length);
         }
         let labels = match derived.sibling {
             _ if entry.is_text() => {
                 let label = VALUE_LABEL.to_owned();
-                Naming::Text { labels, label, counter: entry.name.clone(), is_point: true }
+                SeriesLabels::WithText { labels, label, counter: entry.name.clone(), is_required: true }
             }
-            Some((label, counter)) => Naming::Text { labels, label, counter: counter.into(), is_point: false },
-            None => Naming::Fixed(self.registry.labels(Labels::new(labels))),
+            Some((label, counter)) => {
+                SeriesLabels::WithText { labels, label, counter: counter.into(), is_required: false }
+            }
+            None => SeriesLabels::Fixed(self.registry.labels(Labels::new(labels))),
         };
         Ok(MatchedSeries { family, labels, unit, factor: 1.0 })
     }
@@ -185,12 +192,12 @@ impl RuleMatcher<'_> {
         })
     }
 
-    /// The labels of a rule; those whose value is empty are left out.
+    /// The labels of a rule, without those whose value is empty.
     fn fill<'v>(&self, labels: &'v [(Box<str>, Template)], value: impl Fn(usize) -> &'v str) -> Vec<(String, String)> {
         let mut filled = Vec::with_capacity(labels.len());
         for (name, template) in labels {
             let mut text = template.fill(&value);
-            cut(&mut text, self.cut);
+            truncate(&mut text, self.max_label_value_length);
             if !text.is_empty() {
                 filled.push((name.to_string(), text));
             }
@@ -199,15 +206,15 @@ impl RuleMatcher<'_> {
     }
 }
 
-/// Cuts a text at a character, to at most that many bytes.
-pub(crate) fn cut(text: &mut String, maximum: usize) {
+/// Truncates a text at a character boundary, to at most that many bytes.
+pub(crate) fn truncate(text: &mut String, maximum: usize) {
     if text.len() > maximum {
         let end = (0..=maximum).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
         text.truncate(end);
     }
 }
 
-/// The kind of a number by HotSpot's variability.
+/// The kind of a number, by HotSpot's variability.
 fn kind_of(entry: &Entry) -> Kind {
     match entry.variability {
         Variability::Monotonic => Kind::Counter,

@@ -1,17 +1,17 @@
 //! Rules: from counters and facts to series.
 //!
-//! A [`Profile`] is an ordered list of rules. For one JVM it makes a [`Plan`]: which series there are, with which
-//! labels, and how each value follows from the words of the region. The first rule that matches a counter or a fact
-//! takes it; nothing is counted twice and nothing is dropped without a [`SkipReason`].
+//! A [`Profile`] is an ordered list of rules. For one JVM it makes a [`Plan`]: its series, their labels, and how each
+//! value is computed from the words of the region. The first rule that matches a counter or a fact selects it; nothing
+//! is exported twice, and nothing is omitted without a [`SkipReason`].
 //!
-//! Names and texts of counters are another process's: any are legal, and what is made of them is a legal name, a cut
-//! value, or a reason.
+//! The names and strings of counters come from another process. Any content is legal: the result is a legal name, a
+//! truncated value, or a reason.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 pub(crate) mod check;
-mod decision;
 mod derive;
+mod explanation;
 mod matcher;
 pub(crate) mod name;
 mod pattern;
@@ -26,19 +26,19 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-pub use decision::{Decision, Exported, Origin, SkipReason, Subject};
-pub(crate) use matcher::cut;
+pub use explanation::{ExplainedInput, Explanation, ExportedSeries, RuleLocation, SkipReason};
+pub(crate) use matcher::truncate;
 pub use profile::Profile;
 
 use crate::fact::Formula;
 use crate::metric::{Family, Labels};
 
-/// Bounds on the series of one JVM.
+/// Limits of the series of one JVM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeriesLimits {
-    /// Series per JVM and profile; further ones are dropped and counted.
+    /// Most series per JVM and profile; further ones are dropped and counted.
     pub max_series_per_jvm: usize,
-    /// Bytes of a label value; longer ones are cut at a character.
+    /// Longest label value in bytes; a longer one is truncated at a character boundary.
     pub max_label_value_length: usize,
 }
 
@@ -48,8 +48,8 @@ impl Default for SeriesLimits {
     }
 }
 
-/// Names the words that plans use: byte offset in the region to index among the gathered words. One for each JVM,
-/// shared by its plans of all profiles.
+/// The words that the plans of one JVM use, over all profiles: maps the byte offset in the region to the index among
+/// the words that are read.
 #[derive(Clone, Debug, Default)]
 pub struct WordIndex {
     offsets: Vec<u32>,
@@ -57,7 +57,7 @@ pub struct WordIndex {
 }
 
 impl WordIndex {
-    /// What to gather, in the order of the indexes that plans use.
+    /// The offsets of the words to read, by index.
     pub fn offsets(&self) -> &[u32] {
         &self.offsets
     }
@@ -71,41 +71,47 @@ impl WordIndex {
     }
 }
 
-/// What one profile says about one JVM.
+/// The series of one JVM in one profile.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    /// In the order of the families' Prometheus names; the same `Arc` for equal series of any JVM.
+    /// In the order of the families' Prometheus names.
     pub families: Box<[PlannedFamily]>,
-    /// What is not among them although a rule asked for it.
+    /// Series that rules ask for and that the plan omits.
     pub dropped: Dropped,
 }
 
 impl Plan {
     /// Every series with its family.
-    pub fn series(&self) -> impl Iterator<Item = (&Arc<Family>, &Planned)> {
-        self.families.iter().flat_map(|(family, series)| series.iter().map(move |planned| (family, planned)))
+    pub fn series(&self) -> impl Iterator<Item = (&Arc<Family>, &PlannedSeries)> {
+        self.families.iter().flat_map(|planned| planned.series.iter().map(|series| (&planned.family, series)))
     }
 }
 
-/// A family, and its series of one JVM.
-pub type PlannedFamily = (Arc<Family>, Arc<[Planned]>);
+/// A family with its series of one JVM.
+#[derive(Clone, Debug)]
+pub struct PlannedFamily {
+    /// The same `Arc` for all JVMs.
+    pub family: Arc<Family>,
+    /// The same `Arc` for all JVMs with equal series.
+    pub series: Arc<[PlannedSeries]>,
+}
 
-/// One series of one family. Formulas name words by index, so JVMs of one kind have equal ones.
+/// One series of a family. Formulas name words by index, so JVMs of one kind have equal series.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Planned {
-    /// Without `app`, `slot` and the labels of the root; the same `Arc` for equal labels.
+pub struct PlannedSeries {
+    /// The labels without `app`, `slot` and those of the root's path; the same `Arc` for equal labels.
     pub labels: Arc<Labels>,
-    /// The value, over indexes of [`WordIndex`].
+    /// The value, over the indexes of a [`WordIndex`].
     pub formula: Formula,
 }
 
-/// Series that a rule asked for and that a plan does not have.
+/// Numbers of series that rules ask for and that a plan omits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dropped {
     /// Beyond `limits.max_series_per_jvm`.
     pub limit: u32,
-    /// The same family and labels a second time.
+    /// With the family and labels of another series.
     pub duplicate: u32,
-    /// The metric's name is in use in this profile with another type or unit.
+    /// Of a metric whose name the profile uses with another type or unit.
     pub conflict: u32,
 }

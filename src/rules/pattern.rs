@@ -1,18 +1,18 @@
-//! What a rule matches: a counter's name by glob or regular expression, with captures; and the templates that use them.
+//! Patterns, which match counter names by glob or regular expression, and templates, which refer to their captures.
 
 use std::ops::Range;
 
 use regex::{Regex, RegexBuilder};
 
-/// Compiled size of one pattern, in bytes.
+/// Largest compiled pattern, in bytes.
 const COMPILED_MAXIMUM: usize = 1 << 18;
-/// Says that the pattern is a regular expression.
+/// The prefix of a regular expression.
 const REGEX_PREFIX: &str = "re:";
 
 /// A compiled counter pattern.
 #[derive(Clone, Debug)]
 pub(crate) enum Pattern {
-    /// The name itself.
+    /// A name without wildcards.
     Literal(Box<str>),
     /// A glob or a regular expression, anchored at both ends.
     Regex(Regex),
@@ -21,13 +21,13 @@ pub(crate) enum Pattern {
 impl Pattern {
     /// Compiles a pattern.
     ///
-    /// In a glob, `*` is any characters except a dot, captured as `$1`, `$2` and so on; as the last character it takes all
-    /// the rest, dots included. `?` is one character, `{a,b}` one of several texts; neither is captured. After `re:`
-    /// comes a regular expression.
+    /// In a glob, `*` matches any characters except a dot, and at the end any characters; it is captured as `$1`, `$2`
+    /// and so on. `?` matches one character, `{a,b}` one of several texts; neither is captured. `re:` precedes a
+    /// regular expression.
     pub(crate) fn compile(text: &str) -> Result<Self, String> {
         let expression = match text.strip_prefix(REGEX_PREFIX) {
             Some(expression) => {
-                // Compiled alone first: `a)(b` must not become legal inside the anchoring group.
+                // Compiled alone first, since `a)(b` must not become legal inside the anchoring group.
                 build(expression)?;
                 format!("^(?:{expression})$")
             }
@@ -37,7 +37,7 @@ impl Pattern {
         build(&expression).map(Self::Regex)
     }
 
-    /// Whether the name matches, without its captures.
+    /// Whether the name matches.
     pub(crate) fn matches(&self, name: &str) -> bool {
         match self {
             Self::Literal(literal) => **literal == *name,
@@ -57,7 +57,7 @@ impl Pattern {
         }
     }
 
-    /// The number of the capture that `$reference` means.
+    /// The number of the capture `$reference`.
     pub(crate) fn capture(&self, reference: &str) -> Option<usize> {
         let Self::Regex(regex) = self else { return None };
         match reference.parse::<usize>() {
@@ -66,7 +66,7 @@ impl Pattern {
         }
     }
 
-    /// What may follow `$`.
+    /// The legal references, without `$`.
     pub(crate) fn references(&self) -> Vec<String> {
         match self {
             Self::Literal(_) => Vec::new(),
@@ -87,18 +87,18 @@ fn build(expression: &str) -> Result<Regex, String> {
     })
 }
 
-/// Glob to regular expression.
+/// Translates a glob to a regular expression.
 fn translate(glob: &str) -> Result<String, String> {
     let mut out = String::from("^");
     let mut in_braces = false;
     let mut rest = glob.chars().peekable();
     while let Some(c) = rest.next() {
         match c {
-            '*' if in_braces => return Err("`*` cannot stand between braces; use re: for that".to_owned()),
+            '*' if in_braces => return Err("`*` is not allowed between braces; use re: for that".to_owned()),
             '*' if rest.peek().is_none() => out.push_str("(.*)"),
             '*' => out.push_str("([^.]*)"),
             '?' => out.push('.'),
-            '{' if in_braces => return Err("braces cannot stand between braces; use re: for that".to_owned()),
+            '{' if in_braces => return Err("braces are not allowed between braces; use re: for that".to_owned()),
             '{' => {
                 in_braces = true;
                 out.push_str("(?:");
@@ -119,7 +119,7 @@ fn translate(glob: &str) -> Result<String, String> {
     Ok(out)
 }
 
-/// What a pattern captured of one name.
+/// The captures of a pattern in one name.
 #[derive(Debug)]
 pub(crate) struct Captures<'n> {
     name: &'n str,
@@ -127,30 +127,30 @@ pub(crate) struct Captures<'n> {
 }
 
 impl<'n> Captures<'n> {
-    /// The capture of that number; empty where its group took no part in the match.
+    /// The capture of that number; empty where its group did not match.
     pub(crate) fn get(&self, number: usize) -> &'n str {
         let range = self.ranges.get(number).cloned().flatten();
         range.and_then(|range| self.name.get(range)).unwrap_or_default()
     }
 }
 
-/// A text with references: to captures of a counter's name by number, or to labels of a fact by their position.
+/// A text with references: to captures of a counter's name, or to labels of a fact, by number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Template {
-    parts: Box<[Part]>,
+    segments: Box<[TemplateSegment]>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+enum TemplateSegment {
     Text(Box<str>),
     Reference(usize),
 }
 
 impl Template {
-    /// Compiles `$1`, `$name`, `${name}` and `$$`, which is one `$`. `resolve` numbers a reference, or says what is wrong
-    /// with it.
+    /// Compiles a text with `$1`, `$name`, `${name}`, and `$$` for a dollar sign. `resolve` returns the number of a
+    /// reference, or what is wrong with it.
     pub(crate) fn compile(text: &str, resolve: impl Fn(&str) -> Result<usize, String>) -> Result<Self, String> {
-        let mut parts = Vec::new();
+        let mut segments = Vec::new();
         let mut literal = String::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once('$') {
@@ -168,42 +168,42 @@ impl Template {
                 return Err("`$` without a name; write `$$` for a dollar sign".to_owned());
             }
             if !literal.is_empty() {
-                parts.push(Part::Text(std::mem::take(&mut literal).into()));
+                segments.push(TemplateSegment::Text(std::mem::take(&mut literal).into()));
             }
-            parts.push(Part::Reference(resolve(reference)?));
+            segments.push(TemplateSegment::Reference(resolve(reference)?));
             rest = tail;
         }
         literal.push_str(rest);
         if !literal.is_empty() {
-            parts.push(Part::Text(literal.into()));
+            segments.push(TemplateSegment::Text(literal.into()));
         }
-        Ok(Self { parts: parts.into() })
+        Ok(Self { segments: segments.into() })
     }
 
-    /// The text, where it has no references.
+    /// The text, if it has no references.
     pub(crate) fn literal(&self) -> Option<&str> {
-        match &*self.parts {
+        match &*self.segments {
             [] => Some(""),
-            [Part::Text(text)] => Some(text),
+            [TemplateSegment::Text(text)] => Some(text),
             _ => None,
         }
     }
 
     /// The text with its references replaced.
     pub(crate) fn fill<'a>(&'a self, value: impl Fn(usize) -> &'a str) -> String {
-        let texts = self.parts.iter().map(|part| match part {
-            Part::Text(text) => &**text,
-            Part::Reference(number) => value(*number),
+        let texts = self.segments.iter().map(|segment| match segment {
+            TemplateSegment::Text(text) => &**text,
+            TemplateSegment::Reference(number) => value(*number),
         });
         texts.collect()
     }
 }
 
-/// `$1_total` refers to 1, `$pool_name` to `pool_name`.
+/// Length of the reference at the beginning: `$1_total` refers to 1, `$pool_name` to `pool_name`.
 fn reference_length(text: &str) -> usize {
     let digits = text.starts_with(|c: char| c.is_ascii_digit());
-    let belongs = |c: char| if digits { c.is_ascii_digit() } else { c.is_ascii_alphanumeric() || c == '_' };
-    text.find(|c| !belongs(c)).unwrap_or(text.len())
+    let is_part = |c: char| if digits { c.is_ascii_digit() } else { c.is_ascii_alphanumeric() || c == '_' };
+    text.find(|c| !is_part(c)).unwrap_or(text.len())
 }
 
 #[cfg(test)]
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_patterns_say_why() {
+    fn invalid_patterns_are_explained() {
         for (pattern, part) in [
             ("a.{b", "`{` without `}`"),
             ("a.b}", "`}` without `{`"),

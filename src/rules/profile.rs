@@ -1,14 +1,14 @@
-//! A profile: its file, its rules and its work.
+//! A profile: its file, its rules, and the plans that it makes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::SeriesLimits;
 use super::check::check;
-use super::decision::{Decision, Exported, Origin, Subject};
-use super::plan::{Item, PlanCache, words_of};
+use super::explanation::{ExplainedInput, Explanation, ExportedSeries, RuleLocation};
+use super::plan::{PlanCache, RuleInput};
 use super::rule::{Rule, decode_rules};
-use super::{Plan, Planned, SkipReason, WordIndex};
+use super::{Plan, PlannedSeries, SkipReason, WordIndex};
 use crate::fact::Fact;
 use crate::metric::Family;
 use crate::perfdata::Image;
@@ -25,21 +25,21 @@ const NAME_MAXIMUM: usize = 64;
 /// Longest help, in bytes.
 const HELP_MAXIMUM: usize = 1024;
 
-/// A named list of rules, compiled; shared by all JVMs and by simultaneous scans.
+/// A compiled, named list of rules, shared by all JVMs and by simultaneous scans.
 #[derive(Debug)]
 pub struct Profile {
     /// As in `/metrics/{name}`: lower-case letters, digits, `_` and `-`.
     pub name: Box<str>,
-    /// What it is for; may be empty.
+    /// Its purpose; may be empty.
     pub help: Box<str>,
     rules: Vec<Rule>,
-    /// Label names that every series has already.
+    /// The labels of the root's paths, which every series has.
     reserved: Vec<String>,
-    memory: Mutex<PlanCache>,
+    cache: Mutex<PlanCache>,
 }
 
 impl Profile {
-    /// Compiles a profile file. `file` is its name in problems, `reserved` the labels of the roots.
+    /// Compiles a profile file. `file` is its name in problems, `reserved` the labels of the roots' paths.
     ///
     /// # Errors
     /// Every problem of the file.
@@ -52,8 +52,8 @@ impl Profile {
         }
     }
 
-    /// Compiles a profile file whose rules come after `before`, which have been checked. The caller looks at `problems`
-    /// before using the profile.
+    /// Compiles a profile file whose rules follow on `before`, which have been checked. The caller must not use the
+    /// profile if there are `problems`.
     pub(crate) fn decode(
         file: &str,
         text: &str,
@@ -87,68 +87,68 @@ impl Profile {
             rules.extend(decode_rules(&mut decoder, node, &Path::Root.key("rules"), reserved));
         }
         check(&rules, before.len(), problems);
-        let memory = Mutex::new(PlanCache::new(rules.len()));
+        let cache = Mutex::new(PlanCache::new(rules.len()));
         let help = help.flatten().unwrap_or_default().into();
-        Some(Self { name: name?.into(), help, rules, reserved: reserved.to_vec(), memory })
+        Some(Self { name: name?.into(), help, rules, reserved: reserved.to_vec(), cache })
     }
 
-    /// Plans the series of one JVM. Facts come before counters where the limit cuts.
+    /// Plans the series of one JVM. The limit drops counters before facts.
     pub fn plan(&self, image: &Image, facts: &[Fact], limits: &SeriesLimits, words: &mut WordIndex) -> Plan {
-        self.memory().plan((&self.rules, &self.reserved), (image, facts), limits, words, &mut |_, _, _| {})
+        self.cache().plan((&self.rules, &self.reserved), (image, facts), limits, words, &mut |_, _, _| {})
     }
 
     /// What becomes of every fact and every counter, without a limit on their number.
-    pub fn explain(&self, image: &Image, facts: &[Fact]) -> Vec<Decision> {
+    pub fn explain(&self, image: &Image, facts: &[Fact]) -> Vec<Explanation> {
         let names: HashMap<u32, &str> = image.entries.list.iter().map(|entry| (entry.offset, &*entry.name)).collect();
-        let mut decisions = Vec::new();
+        let mut explanations = Vec::new();
         let limits = SeriesLimits { max_series_per_jvm: usize::MAX, ..SeriesLimits::default() };
-        let mut record = |item: Item<'_>, rule: Option<u32>, outcome: Result<(&Family, &Planned), SkipReason>| {
-            let subject = match item {
-                Item::Counter(entry) => Subject::Counter(entry.name.clone()),
-                Item::Fact(fact) => {
-                    let words = words_of(&fact.formula);
-                    let mut counters: Vec<Box<str>> =
-                        words.iter().filter_map(|word| names.get(word)).map(|name| (*name).into()).collect();
-                    counters.dedup();
-                    Subject::Fact { source: fact.source, labels: fact.labels.clone(), counters }
-                }
+        let mut record =
+            |input: RuleInput<'_>, rule: Option<u32>, outcome: Result<(&Family, &PlannedSeries), SkipReason>| {
+                let input = match input {
+                    RuleInput::Counter(entry) => ExplainedInput::Counter(entry.name.clone()),
+                    RuleInput::Fact(fact) => {
+                        let words = fact.formula.words();
+                        let mut counters: Vec<Box<str>> =
+                            words.iter().filter_map(|word| names.get(word)).map(|name| (*name).into()).collect();
+                        counters.dedup();
+                        ExplainedInput::Fact { name: fact.name, labels: fact.labels.clone(), counters }
+                    }
+                };
+                let outcome = outcome.map(|(family, planned)| ExportedSeries {
+                    name: family.name.clone(),
+                    prometheus: family.prometheus().into(),
+                    unit: family.unit.clone(),
+                    kind: family.kind,
+                    labels: Arc::clone(&planned.labels),
+                });
+                let rule = rule.and_then(|rule| self.rules.get(rule as usize)).map(|rule| rule.origin.clone());
+                explanations.push(Explanation { input, rule, outcome });
             };
-            let outcome = outcome.map(|(family, planned)| Exported {
-                name: family.name.clone(),
-                prometheus: family.prometheus().into(),
-                unit: family.unit.clone(),
-                kind: family.kind,
-                labels: Arc::clone(&planned.labels),
-            });
-            let rule = rule.and_then(|rule| self.rules.get(rule as usize)).map(|rule| rule.origin.clone());
-            decisions.push(Decision { subject, rule, outcome });
-        };
         let (rules, jvm, words) = ((&*self.rules, &*self.reserved), (image, facts), &mut WordIndex::default());
-        self.memory().plan(rules, jvm, &limits, words, &mut record);
-        decisions
+        self.cache().plan(rules, jvm, &limits, words, &mut record);
+        explanations
     }
 
-    /// The rules that have taken nothing since the profile was loaded, the configuration's own included.
-    pub fn unmatched(&self) -> Vec<Origin> {
-        let memory = self.memory();
-        let rules = self.rules.iter().zip(&memory.matched);
+    /// The rules, including those of the configuration, that have selected nothing since the profile was loaded.
+    pub fn unmatched(&self) -> Vec<RuleLocation> {
+        let cache = self.cache();
+        let rules = self.rules.iter().zip(&cache.matched);
         rules.filter(|(_, matched)| !**matched).map(|(rule, _)| rule.origin.clone()).collect()
     }
 
-    /// Number of rules, the configuration's own included.
+    /// Number of rules, including those of the configuration.
     pub fn rules(&self) -> usize {
         self.rules.len()
     }
 
-    /// Forgets families and labels that no plan holds any more. Call it after JVMs have gone; the next plans take
-    /// longer, since choices are made anew.
+    /// Drops families and labels that no plan uses. Call it after JVMs have ended; the next plans take longer, since
+    /// rules are matched again.
     pub fn forget_unused(&self) {
-        self.memory().forget_unused();
+        self.cache().forget_unused();
     }
 
-    /// What is remembered is true after every single step, so a panic elsewhere does not spoil it.
-    fn memory(&self) -> MutexGuard<'_, PlanCache> {
-        lock(&self.memory)
+    fn cache(&self) -> MutexGuard<'_, PlanCache> {
+        lock(&self.cache)
     }
 }
 

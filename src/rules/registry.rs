@@ -1,13 +1,13 @@
-//! Families, label sets and lists of series, each kept once and shared by the plans of all JVMs.
+//! Interns families, label sets and lists of series: all plans share one copy of each.
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
 
-use super::Planned;
-use super::decision::SkipReason;
+use super::explanation::SkipReason;
 use super::name::is_of_own_process;
+use super::{PlannedFamily, PlannedSeries};
 use crate::metric::{Family, Kind, Labels};
 
 /// Most families of one profile: a JVM can publish counters with any names, and captures can make metrics of them.
@@ -16,16 +16,16 @@ const FAMILY_MAXIMUM: usize = 10_000;
 /// The index of a family in its registry; valid until [`Registry::forget_unused`].
 pub(crate) type FamilyId = u32;
 
-/// What is kept.
+/// The interned families, label sets and lists of series of a profile.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     families: Vec<Registered>,
-    /// Every name that a family's samples have in Prometheus, so that no two families write the same line. Hashed with
-    /// a seed, as labels are: both may come from a JVM.
+    /// The Prometheus names of every family's samples, so that no two families write the same line. Hashed with a
+    /// random seed, as labels are: both may come from a JVM.
     names: HashMap<Box<str>, FamilyId>,
     labels: HashSet<Arc<Labels>>,
     /// Lists of series by the hash of their content.
-    series: HashMap<u64, Vec<Arc<[Planned]>>>,
+    series: HashMap<u64, Vec<Arc<[PlannedSeries]>>>,
     seed: RandomState,
     is_ranked: bool,
 }
@@ -39,13 +39,14 @@ struct Registered {
 }
 
 impl Registry {
-    /// The family of that name. Kind, unit and help of the first one stay; another kind or unit is a conflict.
+    /// Registers a family. The first family of a name determines kind, unit and help; another kind or unit is a
+    /// conflict.
     pub(crate) fn family(&mut self, family: Family) -> Result<FamilyId, SkipReason> {
         let prometheus = family.prometheus();
         if let Some(id) = self.names.get(&*prometheus) {
-            let kept = self.families.get(*id as usize).ok_or(SkipReason::Conflict)?;
-            let same = kept.family.kind == family.kind && kept.family.unit == family.unit;
-            return if same && *kept.prometheus == *prometheus { Ok(*id) } else { Err(SkipReason::Conflict) };
+            let known = self.families.get(*id as usize).ok_or(SkipReason::Conflict)?;
+            let same = known.family.kind == family.kind && known.family.unit == family.unit;
+            return if same && *known.prometheus == *prometheus { Ok(*id) } else { Err(SkipReason::Conflict) };
         }
         if self.families.len() >= FAMILY_MAXIMUM {
             return Err(SkipReason::Limit);
@@ -63,80 +64,80 @@ impl Registry {
 
     /// The family of that index.
     pub(crate) fn get(&self, id: FamilyId) -> Option<&Arc<Family>> {
-        self.families.get(id as usize).map(|kept| &kept.family)
+        self.families.get(id as usize).map(|known| &known.family)
     }
 
-    /// A family with the one copy of these series, all of which are its own.
-    pub(crate) fn series(&mut self, series: &[(FamilyId, Planned)]) -> Option<(Arc<Family>, Arc<[Planned]>)> {
+    /// Interns a list of series, all of one family.
+    pub(crate) fn series(&mut self, series: &[(FamilyId, PlannedSeries)]) -> Option<PlannedFamily> {
         let family = Arc::clone(self.get(series.first()?.0)?);
         let mut hasher = self.seed.build_hasher();
         for (_, planned) in series {
             Arc::as_ptr(&planned.labels).hash(&mut hasher);
             planned.formula.hash(&mut hasher);
         }
-        let alike = self.series.entry(hasher.finish()).or_default();
-        let same = |kept: &&Arc<[Planned]>| kept.iter().eq(series.iter().map(|(_, planned)| planned));
-        let kept = alike.iter().find(same).cloned().unwrap_or_else(|| {
-            let kept: Arc<[Planned]> = series.iter().map(|(_, planned)| planned.clone()).collect();
-            alike.push(Arc::clone(&kept));
-            kept
+        let same_hash = self.series.entry(hasher.finish()).or_default();
+        let equal = |known: &&Arc<[PlannedSeries]>| known.iter().eq(series.iter().map(|(_, planned)| planned));
+        let interned = same_hash.iter().find(equal).cloned().unwrap_or_else(|| {
+            let new: Arc<[PlannedSeries]> = series.iter().map(|(_, planned)| planned.clone()).collect();
+            same_hash.push(Arc::clone(&new));
+            new
         });
-        Some((family, kept))
+        Some(PlannedFamily { family, series: interned })
     }
 
-    /// The one copy of these labels.
+    /// Interns a label set.
     pub(crate) fn labels(&mut self, labels: Labels) -> Arc<Labels> {
-        if let Some(kept) = self.labels.get(&labels) {
-            return Arc::clone(kept);
+        if let Some(interned) = self.labels.get(&labels) {
+            return Arc::clone(interned);
         }
         let labels = Arc::new(labels);
         self.labels.insert(Arc::clone(&labels));
         labels
     }
 
-    /// Makes [`Self::compare`] know all families.
+    /// Sorts all families for [`Self::compare`].
     pub(crate) fn rank(&mut self) {
         if self.is_ranked {
             return;
         }
         let mut order: Vec<usize> = (0..self.families.len()).collect();
         order.sort_by(|a, b| {
-            let name = |at: &usize| self.families.get(*at).map(|kept| &kept.prometheus);
+            let name = |at: &usize| self.families.get(*at).map(|known| &known.prometheus);
             name(a).cmp(&name(b))
         });
         for (rank, at) in (0..).zip(order) {
-            if let Some(kept) = self.families.get_mut(at) {
-                kept.rank = rank;
+            if let Some(known) = self.families.get_mut(at) {
+                known.rank = rank;
             }
         }
         self.is_ranked = true;
     }
 
-    /// The order of two families by Prometheus name.
+    /// Compares two families by Prometheus name.
     pub(crate) fn compare(&self, a: FamilyId, b: FamilyId) -> Ordering {
-        let rank = |id: FamilyId| self.families.get(id as usize).map(|kept| kept.rank);
+        let rank = |id: FamilyId| self.families.get(id as usize).map(|known| known.rank);
         rank(a).cmp(&rank(b))
     }
 
-    /// Forgets what nobody else holds. All indexes given before are void.
+    /// Drops what is not used elsewhere. Invalidates all indexes.
     pub(crate) fn forget_unused(&mut self) {
-        self.series.retain(|_, alike| {
-            alike.retain(|series| Arc::strong_count(series) > 1);
-            !alike.is_empty()
+        self.series.retain(|_, same_hash| {
+            same_hash.retain(|series| Arc::strong_count(series) > 1);
+            !same_hash.is_empty()
         });
         self.series.shrink_to_fit();
         self.labels.retain(|labels| Arc::strong_count(labels) > 1);
         self.labels.shrink_to_fit();
-        self.families.retain(|kept| Arc::strong_count(&kept.family) > 1);
+        self.families.retain(|known| Arc::strong_count(&known.family) > 1);
         self.names.clear();
-        for (id, kept) in (0..).zip(&self.families) {
-            self.names.extend(sample_names(&kept.prometheus, kept.family.kind).into_iter().map(|name| (name, id)));
+        for (id, known) in (0..).zip(&self.families) {
+            self.names.extend(sample_names(&known.prometheus, known.family.kind).into_iter().map(|name| (name, id)));
         }
         self.is_ranked = false;
     }
 }
 
-/// The names of a family's samples in Prometheus, the family's own first.
+/// The Prometheus names of a family's samples, its own name first.
 fn sample_names(prometheus: &str, kind: Kind) -> Vec<Box<str>> {
     let suffixes: &[&str] = match kind {
         Kind::Counter => &["", "_total"],
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_holds_is_forgotten() {
+    fn unused_families_and_labels_are_dropped() {
         let mut registry = Registry::default();
         let gone = registry.family(family("b", Kind::Gauge, "")).unwrap();
         let kept = registry.family(family("a", Kind::Gauge, "")).unwrap();

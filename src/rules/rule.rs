@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::decision::Origin;
+use super::explanation::RuleLocation;
 use super::name::{check_label, check_metric};
 use super::pattern::{Pattern, Template};
 use super::secret::is_secret;
@@ -32,7 +32,7 @@ pub(crate) const VALUE_LABEL: &str = "value";
 /// A compiled rule.
 #[derive(Clone, Debug)]
 pub(crate) struct Rule {
-    pub(crate) origin: Origin,
+    pub(crate) origin: RuleLocation,
     pub(crate) position: Position,
     pub(crate) selector: Selector,
     pub(crate) action: Action,
@@ -102,14 +102,14 @@ pub(crate) fn decode_rules(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'
         return Vec::new();
     }
     let rules = items.iter().enumerate().filter_map(|(index, item)| {
-        let origin = Origin {
+        let origin = RuleLocation {
             file: Arc::clone(&decoder.file),
             line: item.position.line,
             index: u32::try_from(index).unwrap_or(u32::MAX),
-            takes: Box::default(),
+            selector: Box::default(),
         };
         let mut rule = decode_rule(decoder, item, &path.item(index), reserved, origin)?;
-        rule.origin.takes = rule.selector.to_string().into();
+        rule.origin.selector = rule.selector.to_string().into();
         Some(rule)
     });
     rules.collect()
@@ -120,7 +120,7 @@ fn decode_rule(
     node: &Node,
     path: &Path<'_>,
     reserved: &[String],
-    origin: Origin,
+    origin: RuleLocation,
 ) -> Option<Rule> {
     let fields =
         Fields(decoder.fields(node, path, &RULE_KEYS).into_iter().map(|(key, node)| (&*key.text, node)).collect());

@@ -1,6 +1,6 @@
-//! Counters that may hold secrets: never exported, whatever the rules say.
+//! Counters that may contain secrets: they are not exported, whatever the rules say.
 
-/// Properties that say which JVM this is and nothing about what it runs or how it was called.
+/// Properties that identify the JVM, and contain nothing of its program and arguments.
 const PROPERTIES: [&str; 8] = [
     "java.property.java.version",
     "java.property.java.vm.name",
@@ -12,11 +12,11 @@ const PROPERTIES: [&str; 8] = [
     "sun.property.jdk.debug",
 ];
 
-/// The prefix of harmless properties that differ between releases.
+/// The prefix of further such properties, which differ between releases.
 const SPECIFICATION: &str = "java.property.java.vm.specification.";
 
-/// Whether the counter's value may hold a secret: arguments and flags (which include `JAVA_TOOL_OPTIONS`), the command
-/// line, paths and unknown properties, and the JMX agent's address, which is a live connector URL.
+/// Whether the counter's value may contain a secret: arguments and flags (which include `JAVA_TOOL_OPTIONS`), the
+/// command line, paths, unknown properties, and the JMX agent's address, to which anyone can connect.
 pub(crate) fn is_secret(name: &str) -> bool {
     match name {
         "java.rt.vmArgs" | "java.rt.vmFlags" | "sun.rt.javaCommand" => true,
@@ -26,7 +26,7 @@ pub(crate) fn is_secret(name: &str) -> bool {
     }
 }
 
-/// Whether the string says which JVM this is: what `derive` makes information of.
+/// Whether the property identifies the JVM: `derive` exports these as information.
 pub(crate) fn is_known_property(name: &str) -> bool {
     PROPERTIES.contains(&name) || name.starts_with(SPECIFICATION)
 }
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_names_the_jvm_is_let_through() {
+    fn only_properties_that_identify_the_jvm_are_exported() {
         for (name, secret) in [
             ("java.rt.vmArgs", true),
             ("java.rt.vmFlags", true),

@@ -1,4 +1,4 @@
-//! Rules as their users write them, against regions.
+//! Rules in YAML, applied to regions.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
@@ -8,18 +8,16 @@ use std::sync::Arc;
 use insta::assert_snapshot;
 use proptest::prelude::*;
 
-use super::SeriesLimits;
-use super::{Dropped, Plan, Profile, SkipReason, Subject, WordIndex};
-use crate::fact::Fact;
-use crate::fact::{Formula, PublishedId, Scale, Values};
+use super::{Dropped, ExplainedInput, Plan, Profile, SeriesLimits, SkipReason, WordIndex};
+use crate::fact::{Fact, Formula, PublishedId, Scale, Values};
 use crate::metric::{Family, Kind, Value, label_name};
 use crate::perfdata::Image;
 
-/// A counter of a made-up region.
-struct Counter<'a>(&'a str, u8, u8, Content<'a>);
+/// Name, units, variability and value of a counter in a generated region.
+struct TestCounter<'a>(&'a str, u8, u8, TestValue<'a>);
 
 #[derive(Clone, Copy)]
-enum Content<'a> {
+enum TestValue<'a> {
     Long(i64),
     Text(&'a str),
 }
@@ -34,14 +32,14 @@ const EVENTS: u8 = 4;
 const STRING: u8 = 5;
 
 /// A little-endian region of these counters, after `sun.os.hrt.frequency` of 1000.
-fn image(counters: &[Counter<'_>]) -> Image {
-    let frequency = [Counter("sun.os.hrt.frequency", 6, CONSTANT, Content::Long(1000))];
+fn image(counters: &[TestCounter<'_>]) -> Image {
+    let frequency = [TestCounter("sun.os.hrt.frequency", 6, CONSTANT, TestValue::Long(1000))];
     let mut bytes = vec![0; 32];
-    for Counter(name, units, variability, content) in frequency.iter().chain(counters) {
+    for TestCounter(name, units, variability, content) in frequency.iter().chain(counters) {
         let data_offset = (20 + name.len() + 1).next_multiple_of(8);
         let (data_type, vector, data) = match content {
-            Content::Long(value) => (b'J', 0, value.to_le_bytes().to_vec()),
-            Content::Text(text) => (b'B', text.len() + 1, [text.as_bytes(), &[0]].concat()),
+            TestValue::Long(value) => (b'J', 0, value.to_le_bytes().to_vec()),
+            TestValue::Text(text) => (b'B', text.len() + 1, [text.as_bytes(), &[0]].concat()),
         };
         let length = (data_offset + data.len()).next_multiple_of(8);
         let mut entry = Vec::with_capacity(length);
@@ -72,7 +70,7 @@ impl Values for Gathered<'_> {
         let offset = *self.1.offsets().get(index as usize)? as usize;
         Some(i64::from_le_bytes(*self.0.bytes().get(offset..)?.first_chunk()?))
     }
-    fn cell(&self, _: PublishedId) -> Option<Value> {
+    fn published(&self, _: PublishedId) -> Option<Value> {
         None
     }
     fn is_up(&self) -> Option<bool> {
@@ -82,7 +80,7 @@ impl Values for Gathered<'_> {
 
 /// A plan as text, one series a line: name, unit, kind, labels, value.
 fn show(plan: &Plan, image: &Image, words: &WordIndex) -> Vec<String> {
-    let line = |(family, series): (&Arc<Family>, &super::Planned)| {
+    let line = |(family, series): (&Arc<Family>, &super::PlannedSeries)| {
         let labels: Vec<String> = series.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let value = series.formula.evaluate(&Gathered(image, words)).map(|value| value.as_f64());
         let value = value.map_or("absent".to_owned(), |value| value.to_string());
@@ -111,20 +109,20 @@ fn problems(rules: &str) -> String {
 #[test]
 fn rules_make_series() {
     let image = image(&[
-        Counter("app.queue.in.depth", NONE, VARIABLE, Content::Long(7)),
-        Counter("app.queue.out.depth", NONE, VARIABLE, Content::Long(8)),
-        Counter("app.sent", BYTES, MONOTONIC, Content::Long(4096)),
-        Counter("app.busy", TICKS, MONOTONIC, Content::Long(2500)),
-        Counter("app.version", STRING, CONSTANT, Content::Text("1.2")),
-        Counter("app.state", STRING, VARIABLE, Content::Text("idle")),
-        Counter("sun.gc.tlab.alloc", BYTES, VARIABLE, Content::Long(100)),
-        Counter("sun.rt.createVmBeginTime", NONE, VARIABLE, Content::Long(1_500)),
-        Counter("sun.rt.vmInitDoneTime", NONE, VARIABLE, Content::Long(0)),
-        Counter("sun.gc.collector.0.name", STRING, CONSTANT, Content::Text("Copy")),
-        Counter("sun.gc.collector.0.time", TICKS, MONOTONIC, Content::Long(1)),
-        Counter("java.property.java.version", STRING, CONSTANT, Content::Text("25")),
-        Counter("java.rt.vmArgs", STRING, CONSTANT, Content::Text("-Dpassword=x")),
-        Counter("java.property.com.example.password", STRING, CONSTANT, Content::Text("x")),
+        TestCounter("app.queue.in.depth", NONE, VARIABLE, TestValue::Long(7)),
+        TestCounter("app.queue.out.depth", NONE, VARIABLE, TestValue::Long(8)),
+        TestCounter("app.sent", BYTES, MONOTONIC, TestValue::Long(4096)),
+        TestCounter("app.busy", TICKS, MONOTONIC, TestValue::Long(2500)),
+        TestCounter("app.version", STRING, CONSTANT, TestValue::Text("1.2")),
+        TestCounter("app.state", STRING, VARIABLE, TestValue::Text("idle")),
+        TestCounter("sun.gc.tlab.alloc", BYTES, VARIABLE, TestValue::Long(100)),
+        TestCounter("sun.rt.createVmBeginTime", NONE, VARIABLE, TestValue::Long(1_500)),
+        TestCounter("sun.rt.vmInitDoneTime", NONE, VARIABLE, TestValue::Long(0)),
+        TestCounter("sun.gc.collector.0.name", STRING, CONSTANT, TestValue::Text("Copy")),
+        TestCounter("sun.gc.collector.0.time", TICKS, MONOTONIC, TestValue::Long(1)),
+        TestCounter("java.property.java.version", STRING, CONSTANT, TestValue::Text("25")),
+        TestCounter("java.rt.vmArgs", STRING, CONSTANT, TestValue::Text("-Dpassword=x")),
+        TestCounter("java.property.com.example.password", STRING, CONSTANT, TestValue::Text("x")),
     ]);
     for (rules, expected) in [
         (
@@ -178,15 +176,17 @@ fn rules_make_series() {
 
 fn fact(labels: &[(&'static str, &str)], kind: Kind, formula: Formula) -> Fact {
     let labels = labels.iter().map(|(name, value)| (*name, (*value).into())).collect();
-    Fact { source: "pool.used", labels, kind, unit: "By", formula }
+    Fact { name: "pool.used", labels, kind, unit: "By", formula }
 }
 
 #[test]
 fn facts_become_series_and_explain_names_their_counters() {
-    let image =
-        image(&[Counter("a", BYTES, VARIABLE, Content::Long(3)), Counter("b", BYTES, VARIABLE, Content::Long(4))]);
+    let image = image(&[
+        TestCounter("a", BYTES, VARIABLE, TestValue::Long(3)),
+        TestCounter("b", BYTES, VARIABLE, TestValue::Long(4)),
+    ]);
     let word = |name: &str| image.entry(name).unwrap().offset;
-    let sum = crate::fact::sum_of([word("a"), word("b")]);
+    let sum = Formula::sum(&[word("a"), word("b")], &[], Scale::One);
     let rules = "- {source: pool.used, metric: m.used, scale: 2, labels: {t: $type, p: \"pool $pool\"}}\n- {counter: a, action: drop}";
     let heap = [
         fact(&[("type", "heap"), ("pool", "Eden")], Kind::UpDownCounter, sum),
@@ -194,7 +194,7 @@ fn facts_become_series_and_explain_names_their_counters() {
         fact(&[("pool", "Old")], Kind::UpDownCounter, Formula::Word(word("b"), Scale::One)),
         fact(&[("pool", "New")], Kind::Gauge, Formula::Word(word("b"), Scale::One)),
         fact(&[("pool", "Up")], Kind::UpDownCounter, Formula::Up),
-        Fact { source: "target.up", labels: Vec::new(), kind: Kind::Gauge, unit: "", formula: Formula::Up },
+        Fact { name: "target.up", labels: Vec::new(), kind: Kind::Gauge, unit: "", formula: Formula::Up },
     ];
     let (series, dropped) = planned(rules, &image, &heap);
     assert_eq!(
@@ -203,16 +203,16 @@ fn facts_become_series_and_explain_names_their_counters() {
     );
     assert_eq!(dropped, Dropped { limit: 0, duplicate: 1, conflict: 1 });
 
-    let decisions = profile(rules).explain(&image, &heap);
-    let lines = decisions.iter().map(|decision| {
-        let subject = match &decision.subject {
-            Subject::Counter(name) => name.to_string(),
-            Subject::Fact { source, counters, .. } => format!("{source} of {counters:?}"),
+    let explanations = profile(rules).explain(&image, &heap);
+    let lines = explanations.iter().map(|explanation| {
+        let input = match &explanation.input {
+            ExplainedInput::Counter(name) => name.to_string(),
+            ExplainedInput::Fact { name, counters, .. } => format!("{name} of {counters:?}"),
         };
-        let rule = decision.rule.as_ref().map_or("-".to_owned(), ToString::to_string);
-        match &decision.outcome {
-            Ok(exported) => format!("{subject}; {rule}; {}", exported.prometheus),
-            Err(reason) => format!("{subject}; {rule}; {}: {reason}", reason.as_str()),
+        let rule = explanation.rule.as_ref().map_or("-".to_owned(), ToString::to_string);
+        match &explanation.outcome {
+            Ok(exported) => format!("{input}; {rule}; {}", exported.prometheus),
+            Err(reason) => format!("{input}; {rule}; {}: {reason}", reason.as_str()),
         }
     });
     assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @r##"
@@ -221,24 +221,24 @@ pool.used of ["a"]; test.yaml:3 rules[0]; m_used_bytes
 pool.used of ["b"]; test.yaml:3 rules[0]; duplicate: the series exists already
 pool.used of ["b"]; test.yaml:3 rules[0]; conflict: the metric exists with another type or unit
 pool.used of []; test.yaml:3 rules[0]; unsuitable: it cannot take the rule's type or scale
-target.up of []; -; no_rule: no rule takes it
-sun.os.hrt.frequency; -; no_rule: no rule takes it
+target.up of []; -; no_rule: no rule matches it
+sun.os.hrt.frequency; -; no_rule: no rule matches it
 a; test.yaml:4 rules[1]; dropped: dropped by the rule
-b; -; no_rule: no rule takes it
+b; -; no_rule: no rule matches it
 "##);
 }
 
 #[test]
 fn limits_hold() {
     let counters: Vec<String> = (0..20).map(|number| format!("a.{number}.b")).collect();
-    let counters: Vec<Counter<'_>> =
-        counters.iter().map(|name| Counter(name, EVENTS, MONOTONIC, Content::Long(1))).collect();
+    let counters: Vec<TestCounter<'_>> =
+        counters.iter().map(|name| TestCounter(name, EVENTS, MONOTONIC, TestValue::Long(1))).collect();
     let image = image(&counters);
     let limits = SeriesLimits { max_series_per_jvm: 15, max_label_value_length: 16 };
     let profile = profile("- {counter: \"a.*.b\", metric: m, labels: {n: \"äääääääääää$1\"}}");
     let plan = profile.plan(&image, &[], &limits, &mut WordIndex::default());
-    assert_eq!(plan.series().count(), 1, "all labels are equal after the cut");
-    assert_eq!(plan.families[0].1[0].labels.get("n"), Some("ääääääää"));
+    assert_eq!(plan.series().count(), 1, "all labels are equal when truncated");
+    assert_eq!(plan.families[0].series[0].labels.get("n"), Some("ääääääää"));
     assert_eq!(plan.dropped.duplicate, 19);
     let profile = self::profile("- {counter: \"a.*.b\", metric: m, labels: {n: \"$1\"}}");
     let plan = profile.plan(&image, &[], &limits, &mut WordIndex::default());
@@ -247,14 +247,14 @@ fn limits_hold() {
 
 #[test]
 fn equal_jvms_share_families_and_series() {
-    let image = image(&[Counter("a.1.b", EVENTS, MONOTONIC, Content::Long(1))]);
+    let image = image(&[TestCounter("a.1.b", EVENTS, MONOTONIC, TestValue::Long(1))]);
     let profile = profile("- {counter: \"a.*.b\", metric: m, labels: {n: \"$1\"}}\n- {counter: never, metric: never}");
     let plan = || profile.plan(&image, &[], &SeriesLimits::default(), &mut WordIndex::default()).families[0].clone();
     let (one, other) = (plan(), plan());
     profile.forget_unused();
     let third = plan();
-    for (family, series) in [&other, &third] {
-        assert!(Arc::ptr_eq(&one.0, family) && Arc::ptr_eq(&one.1, series));
+    for same in [&other, &third] {
+        assert!(Arc::ptr_eq(&one.family, &same.family) && Arc::ptr_eq(&one.series, &same.series));
     }
     assert_eq!(profile.unmatched().iter().map(ToString::to_string).collect::<Vec<_>>(), ["test.yaml:4 rules[1]"]);
     assert_eq!(profile.rules(), 2);
@@ -390,8 +390,8 @@ fn every_number_of_every_real_region_can_be_derived() {
         assert_legal(&plan);
         let numbers = image.entries.list.iter().filter(|entry| entry.is_word()).count();
         assert_eq!(words.offsets().len(), numbers, "{file}: every number is gathered once");
-        for decision in profile.explain(image, &[]) {
-            if let (Subject::Counter(name), Err(reason)) = (&decision.subject, &decision.outcome) {
+        for explanation in profile.explain(image, &[]) {
+            if let (ExplainedInput::Counter(name), Err(reason)) = (&explanation.input, &explanation.outcome) {
                 let is_word = image.entry(name).unwrap().is_word();
                 assert!(
                     !is_word && matches!(reason, SkipReason::Text | SkipReason::Secret),
@@ -442,8 +442,8 @@ proptest! {
         units in 0..9_u8,
         variability in 0..5_u8,
     ) {
-        let counters: Vec<Counter<'_>> =
-            names.iter().map(|name| Counter(name, units, variability, Content::Long(1))).collect();
+        let counters: Vec<TestCounter<'_>> =
+            names.iter().map(|name| TestCounter(name, units, variability, TestValue::Long(1))).collect();
         let image = image(&counters);
         for rule in [
             format!("- {{counter: {pattern:?}, metric: {metric:?}, labels: {{x: \"$1\"}}}}"),

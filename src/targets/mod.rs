@@ -1,7 +1,7 @@
-//! The JVMs that are served now.
+//! The JVMs that are served.
 //!
-//! A [`Reconciler`] follows every JVM from scan to scan and publishes a [`TargetSet`]: an immutable list of [`Target`]s.
-//! Scrapes read the last target_set and never wait for a scan.
+//! A [`Reconciler`] tracks every JVM from scan to scan and publishes a [`TargetSet`]: an immutable list of [`Target`]s.
+//! Scrapes read the last target set and never wait for a scan.
 
 pub(crate) mod changes;
 mod reconciler;
@@ -20,40 +20,40 @@ use crate::discovery::Refusal;
 use crate::perfdata::Transport;
 use crate::rules::Dropped;
 
-/// Everything that is known between two scans.
+/// The result of a scan.
 #[derive(Debug)]
 pub struct TargetSet {
-    /// The JVMs that are served, in the order in which they were found.
+    /// The JVMs that are served, in a stable order.
     pub targets: Vec<Arc<Target>>,
-    /// JVMs whose regions are not filled in yet.
+    /// JVMs whose regions are not initialized yet.
     pub starting: Vec<Starting>,
     /// What could not be read, and why.
     pub refusals: Vec<Refusal>,
-    /// The names of the profiles, in the order of every target's plans.
+    /// The names of the profiles, in the order of each target's plans.
     pub profiles: Vec<Box<str>>,
-    /// PageSeries that rules asked for and that were dropped, over all JVMs and profiles.
+    /// Dropped series of all JVMs and profiles.
     pub dropped: Dropped,
-    /// A JVM was replaced while it was looked at: the next scan should come at once.
+    /// A JVM was replaced during the scan: the next scan should start at once.
     pub unsettled: bool,
     /// When the scan ended.
     pub scanned: SystemTime,
 }
 
-/// A JVM that has a region and nothing in it yet.
+/// A JVM whose region is not initialized yet.
 #[derive(Clone, Debug)]
 pub struct Starting {
-    /// Where the region was found.
+    /// Where the region is.
     pub path: PathBuf,
     /// Name of the region file.
     pub vpid: i32,
     /// The process, where it is visible.
     pub pid: Option<i32>,
-    /// By which way it will be read, if that is known yet.
+    /// How the region is read, if that is known yet.
     pub transport: Option<Transport>,
 }
 
 impl From<Refusal> for Starting {
-    /// A file that is not ready, as a scan sees it.
+    /// From a region file that was refused because it is not initialized.
     fn from(refusal: Refusal) -> Self {
         let path = refusal.path.unwrap_or_default();
         let vpid = path.file_name().and_then(|name| name.to_str()?.parse().ok()).unwrap_or(0);
@@ -76,12 +76,12 @@ impl Default for TargetSet {
 }
 
 impl TargetSet {
-    /// WordIndex that one snapshot of all JVMs holds.
+    /// Number of words in a snapshot of all JVMs.
     pub fn words(&self) -> usize {
         self.targets.iter().map(|target| target.words.len()).sum()
     }
 
-    /// JVMs in that state.
+    /// Number of JVMs in that state.
     pub fn count(&self, state: TargetState) -> usize {
         match state {
             TargetState::Starting => self.starting.len(),

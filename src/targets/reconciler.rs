@@ -1,4 +1,4 @@
-//! Following JVMs from scan to scan.
+//! Tracks JVMs from scan to scan.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -11,23 +11,22 @@ use super::tracked::{Examination, TrackedRegion, reason};
 use super::{Starting, TargetSet};
 use crate::config::{Config, Limits};
 use crate::discovery::{Candidate, Refusal, RefusalReason, RegionId, RegionSource, Scan};
-use crate::fact::Provider;
-use crate::fact::ProviderId;
+use crate::fact::{Provider, ProviderId};
 use crate::hotspot::Model;
 use crate::metric::Labels;
 use crate::perfdata::FileMode;
 use crate::rules::{self, Dropped, Profile, SeriesLimits};
 
-/// What the reconciler needs of the configuration.
+/// The part of the configuration that the reconciler uses.
 #[derive(Clone, Debug)]
 pub struct ReconcilerSettings {
     /// How regions are read.
     pub access: FileMode,
-    /// Bounds.
+    /// Limits of JVMs and series.
     pub limits: Limits,
-    /// The mappings.
+    /// The profiles.
     pub profiles: Vec<Arc<Profile>>,
-    /// Names of `-D` properties that may name an app.
+    /// Names of `-D` properties that may name the application.
     pub properties: Vec<String>,
 }
 
@@ -42,9 +41,10 @@ impl From<&Config> for ReconcilerSettings {
     }
 }
 
-/// Gives a JVM that has just become readable the providers that other parts of the program keep for it.
+/// Makes the providers of a JVM that has become readable.
 pub trait AttachProviders: Debug + Send {
-    /// Called with what the JVM's region means, once per incarnation if it gives any provider. A provider is dropped with the JVM.
+    /// Called once per incarnation if it returns a provider, else at every new plan. A provider is dropped with the
+    /// JVM.
     fn attach(&mut self, target: &Target, model: &Model) -> Vec<(ProviderId, Arc<dyn Provider>)>;
 }
 
@@ -56,14 +56,14 @@ pub struct Reconciler {
     tracked: BTreeMap<RegionId, TrackedRegion>,
     slots: Slots,
     target_set: Arc<TargetSet>,
-    /// JVMs that have ended, until they are taken.
+    /// JVMs whose end the last scan found.
     ended: Vec<Arc<Target>>,
     /// A JVM was replaced since the scan.
     unsettled: bool,
 }
 
 impl Reconciler {
-    /// Follows nobody yet.
+    /// A reconciler that tracks no JVM.
     pub fn new(settings: ReconcilerSettings, providers: Box<dyn AttachProviders>) -> Self {
         Self {
             settings,
@@ -76,8 +76,8 @@ impl Reconciler {
         }
     }
 
-    /// Takes a new configuration; every JVM is planned anew at the next [`Reconciler::update`]. New providers, where they are
-    /// given, take the place of those that the JVMs have.
+    /// Applies a new configuration: the next [`Reconciler::update`] makes new plans for every JVM. New providers, if
+    /// given, replace those of all JVMs.
     pub fn reconfigure(&mut self, settings: ReconcilerSettings, providers: Option<Box<dyn AttachProviders>>) {
         self.settings = settings;
         if let Some(providers) = providers {
@@ -88,17 +88,17 @@ impl Reconciler {
         self.target_set = Arc::default();
     }
 
-    /// Whether a region is open already, so that a scan need not open it again.
-    pub fn follows(&self, id: RegionId) -> bool {
+    /// Whether a region is already open, so that a scan need not open it again.
+    pub fn tracks(&self, id: RegionId) -> bool {
         self.tracked.contains_key(&id)
     }
 
-    /// JVMs whose end the last scan has found. Their regions can still be read where they are files.
+    /// The JVMs whose end the last scan found. Their regions can still be read if they are files.
     pub fn take_ended(&mut self) -> Vec<Arc<Target>> {
         std::mem::take(&mut self.ended)
     }
 
-    /// The target_set after a scan.
+    /// The target set after a scan.
     pub fn update(&mut self, scan: Scan) -> Arc<TargetSet> {
         let (unready, mut refusals): (Vec<_>, Vec<_>) =
             scan.refusals.into_iter().partition(|refusal| refusal.reason == RefusalReason::NotReady);
@@ -108,8 +108,8 @@ impl Reconciler {
         }
         for mut candidate in scan.candidates {
             match (self.tracked.get_mut(&candidate.id), candidate.source.take()) {
-                (Some(tracked), _) => tracked.see(candidate),
-                (None, Some(source)) => self.follow(candidate, source, &mut refusals),
+                (Some(tracked), _) => tracked.merge(candidate),
+                (None, Some(source)) => self.track(candidate, source, &mut refusals),
                 (None, None) => self.unsettled = true,
             }
         }
@@ -118,34 +118,36 @@ impl Reconciler {
         self.publish(starting, refusals, changed)
     }
 
-    /// Opens a region that was not known before.
-    fn follow(&mut self, mut candidate: Candidate, source: RegionSource, refusals: &mut Vec<Refusal>) {
+    /// Opens a new region.
+    fn track(&mut self, mut candidate: Candidate, source: RegionSource, refusals: &mut Vec<Refusal>) {
         match source.open(self.settings.access) {
             Ok(region) => {
-                // These become labels, and what names a slot.
-                let label = |(name, value): (&str, &str)| (name.to_owned(), cut(value, &self.settings.limits.series));
-                candidate.labels = Labels::new(candidate.labels.iter().map(label));
+                // They become labels of the series and keys of the slots.
+                let truncated =
+                    |(name, value): (&str, &str)| (name.to_owned(), truncate(value, &self.settings.limits.series));
+                candidate.labels = Labels::new(candidate.labels.iter().map(truncated));
                 self.tracked.insert(candidate.id, TrackedRegion::new(candidate, region));
             }
             Err(error) => refusals.push(refuse(&candidate, reason(&error), error.to_string())),
         }
     }
 
-    /// Examines every JVM; those that ended or are refused are forgotten, and their slots are free. Returns whether the
-    /// target_set has changed.
+    /// Examines every JVM, removes those that have ended or are refused, and frees their slots. Returns whether the
+    /// target set has changed.
     fn examine_all(&mut self, starting: &mut Vec<Starting>, refusals: &mut Vec<Refusal>) -> bool {
-        let (mut over, mut planned) = (Vec::new(), Vec::new());
+        let (mut removed, mut planned) = (Vec::new(), Vec::new());
         let mut changed = false;
-        // Only what lives takes a place, and those who have one keep it: files of the dead must not crowd anybody out.
+        // Only live JVMs count towards the limit, and a JVM that is served stays served: files of ended JVMs must not
+        // displace live ones.
         let max_jvms = self.settings.limits.max_jvms;
         let served = self.tracked.values().filter(|tracked| tracked.target.is_some()).count();
-        let mut places = max_jvms.saturating_sub(served);
+        let mut free = max_jvms.saturating_sub(served);
         for (id, tracked) in &mut self.tracked {
-            let newcomer = tracked.target.is_none();
+            let is_new = tracked.target.is_none();
             let mut examination = tracked.examine(&self.settings);
-            if newcomer && matches!(examination, Examination::Starting | Examination::Readable(_)) {
-                match places.checked_sub(1) {
-                    Some(left) => places = left,
+            if is_new && matches!(examination, Examination::Starting | Examination::Readable(_)) {
+                match free.checked_sub(1) {
+                    Some(left) => free = left,
                     None => {
                         let detail = format!("limits.max_jvms is {max_jvms}; raise it to serve this JVM too");
                         examination = Examination::Refused(RefusalReason::TooMany, detail);
@@ -156,13 +158,13 @@ impl Reconciler {
                 Examination::Unchanged => {}
                 Examination::Starting => starting.push(tracked.starting()),
                 Examination::Ended => {
-                    over.push(*id);
+                    removed.push(*id);
                     self.ended.extend(tracked.target.clone());
                     self.unsettled |= tracked.linked && tracked.target.is_some();
                     refusals.extend(tracked.stale());
                 }
                 Examination::Refused(reason, detail) => {
-                    over.push(*id);
+                    removed.push(*id);
                     refusals.push(refuse(&tracked.candidate, reason, detail));
                 }
                 Examination::State(state) => {
@@ -170,43 +172,43 @@ impl Reconciler {
                     tracked.target =
                         tracked.target.take().map(|target| Arc::new(Target { state, ..(*target).clone() }));
                 }
-                // One image at a time: those of a thousand JVMs are tens of megabytes.
+                // Planned at once, which drops the image: those of a thousand JVMs take tens of megabytes.
                 Examination::Readable(readable) => {
                     planned.push((*id, tracked.plan(*readable, &mut *self.providers, &self.settings)));
                 }
             }
         }
-        changed |= !(over.is_empty() && planned.is_empty());
-        for id in over {
-            self.forget(id);
+        changed |= !(removed.is_empty() && planned.is_empty());
+        for id in removed {
+            self.remove(id);
         }
-        // Slots are taken after all that ended have given theirs back, and in the order in which JVMs started, so that
-        // an exporter that restarts hands out the same ones.
-        planned.sort_by_key(|(_, target)| target.incarnation.birth);
+        // Slots are allocated after those of ended JVMs are free, and in the order in which the JVMs started, so that a
+        // restarted exporter allocates the same ones.
+        planned.sort_by_key(|(_, target)| target.incarnation.start_millis);
         for (id, target) in planned {
-            self.identify(id, target);
+            self.serve(id, target);
         }
         changed
     }
 
-    fn forget(&mut self, id: RegionId) {
+    fn remove(&mut self, id: RegionId) {
         let Some(tracked) = self.tracked.remove(&id) else { return };
         if let Some(target) = &tracked.target {
-            self.slots.give_back(&target.app, &tracked.candidate.labels, target.slot);
+            self.slots.free(&target.app, &tracked.candidate.labels, target.slot);
         }
     }
 
-    /// Gives a target its slot and identity, from which moment it is served.
-    fn identify(&mut self, id: RegionId, mut target: Target) {
+    /// Assigns slot and identity to a target and serves it.
+    fn serve(&mut self, id: RegionId, mut target: Target) {
         let Some(tracked) = self.tracked.get_mut(&id) else { return };
         let labels = &tracked.candidate.labels;
         target.slot = match &tracked.target {
             Some(old) if old.app == target.app => old.slot,
             Some(old) => {
-                self.slots.give_back(&old.app, labels, old.slot);
-                self.slots.take(&target.app, labels)
+                self.slots.free(&old.app, labels, old.slot);
+                self.slots.allocate(&target.app, labels)
             }
-            None => self.slots.take(&target.app, labels),
+            None => self.slots.allocate(&target.app, labels),
         };
         target.identity = identity(&target.app, target.slot, labels);
         tracked.outdated = false;
@@ -233,14 +235,14 @@ impl Reconciler {
     }
 }
 
-/// A label's value, as long as one may be.
-pub(super) fn cut(value: &str, limits: &SeriesLimits) -> String {
+/// A label value, truncated to the limit.
+pub(super) fn truncate(value: &str, limits: &SeriesLimits) -> String {
     let mut value = value.to_owned();
-    rules::cut(&mut value, limits.max_label_value_length);
+    rules::truncate(&mut value, limits.max_label_value_length);
     value
 }
 
-/// The labels that a JVM's series begin with.
+/// The labels of all series of a JVM.
 fn identity(app: &str, slot: u32, root: &Labels) -> Labels {
     let slot = slot.to_string();
     Labels::new(root.iter().chain([("app", app), ("slot", slot.as_str())]))

@@ -1,4 +1,4 @@
-//! A JVM as it is served.
+//! A JVM that is served.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,44 +6,43 @@ use std::time::SystemTime;
 
 use super::reconciler::ReconcilerSettings;
 use crate::discovery::RegionId;
-use crate::fact::Attached;
-use crate::fact::Fact;
-use crate::fact::Formula;
+use crate::fact::{AttachedProvider, Fact, Formula};
 use crate::hotspot::{Jvm, Model};
 use crate::metric::{Labels, Value};
 use crate::perfdata::{Image, Region, RegionIdentity};
 use crate::proc::Process;
 use crate::rules::{Plan, WordIndex};
 
-/// One life of one JVM. A restarted JVM, with the same pid or not, is another incarnation.
+/// Identifies one run of one JVM. A restarted JVM is a new incarnation, even with the same pid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Incarnation {
-    /// Where its counters are.
+    /// Its region.
     pub region: RegionId,
-    /// What tells two JVMs in the same file apart: epoch milliseconds of the start.
-    pub birth: i64,
+    /// The start in milliseconds since the epoch, which distinguishes two JVMs in the same file.
+    pub start_millis: i64,
 }
 
-/// Where a JVM is in its life.
+/// The state of a JVM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TargetState {
-    /// Its region is not filled in yet: empty, without a magic number, not accessible, or without the constants that
-    /// identify it. It has no series.
+    /// Its region is not initialized yet: empty, without a magic number, not accessible, or without the constants that
+    /// identify the JVM. It has no series.
     Starting,
     /// Served.
     Mapped,
-    /// Served from the mapping; the file was unlinked under the living JVM, by a tmp cleaner or an old JDK that shares
+    /// Served from the open file, which was unlinked while the JVM runs: by a tmp cleaner, or by an old JDK that shares
     /// its `/tmp`.
     Unlinked,
-    /// Served, but nothing can be asked whether it lives: its process is out of sight, its file's leases say nothing,
-    /// and its JDK has no heartbeat.
+    /// Served, but nothing shows whether it still runs: its process is not visible, a file lease tells nothing, and its
+    /// JDK has no heartbeat.
     Unconfirmed,
-    /// Its heartbeat stands still: stopped, frozen or killed out of our sight. `jvm_up` is 0 and all else is absent.
+    /// Its heartbeat does not advance: stopped, frozen, or killed where its process is not visible. `jvm_up` is 0 and
+    /// all other series are absent.
     Stalled,
 }
 
 impl TargetState {
-    /// Every state, for metrics that show zeros too.
+    /// Every state: each has a series from the first scrape on.
     pub const ALL: [Self; 5] = [Self::Starting, Self::Mapped, Self::Unlinked, Self::Unconfirmed, Self::Stalled];
 
     /// The label value.
@@ -58,70 +57,70 @@ impl TargetState {
     }
 }
 
-/// A JVM of a target_set. Immutable: when anything of it changes, the next target_set has a new one over the same region.
+/// A JVM of a target set. Immutable: after a change, the next target set has a new one for the same region.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// Which life.
+    /// Which run of which JVM.
     pub incarnation: Incarnation,
-    /// Where it is in its life.
+    /// Its state.
     pub state: TargetState,
-    /// Where its region was found.
+    /// Where its region is.
     pub path: PathBuf,
     /// The JVM's pid in its own pid namespace: the name of its region file.
     pub vpid: i32,
-    /// The `USER` of `hsperfdata_USER`, or what it would be.
+    /// The `USER` of `hsperfdata_USER`; where there is no file, its owner.
     pub user: Box<str>,
-    /// What the program is called.
+    /// The application's name.
     pub app: Box<str>,
     /// Lowest free ordinal among the JVMs of the same `app` and root labels.
     pub slot: u32,
-    /// `app`, `slot` and the labels that the root's path gives.
+    /// The labels of all its series: `app`, `slot` and those of the root's path.
     pub identity: Labels,
-    /// What kind of JVM it is.
+    /// Its identity as it publishes it.
     pub jvm: Jvm,
     /// Its process, where it is visible.
     pub process: Option<Arc<Process>>,
-    /// Its counters.
+    /// Its region, which contains the counters.
     pub region: Arc<Region>,
-    /// Its identity inside the region.
+    /// What identifies it inside the region.
     pub region_identity: RegionIdentity,
-    /// Offsets of the words that its plans and vitals need; formulas name them by their index here.
+    /// Offsets of the words of its plans and vitals; their formulas name a word by its index here.
     pub words: Arc<[u32]>,
-    /// What lists and pages show of it, whatever the rules say.
+    /// What lists of JVMs show, independent of the rules.
     pub vitals: Vitals,
     /// One plan per profile, in the order of the configuration.
     pub plans: Vec<Arc<Plan>>,
-    /// What else is known of it, and the facts from which the plans were made.
-    pub providers: Vec<Attached>,
-    /// When it was given its providers: what they count by looking began at zero then.
+    /// Its providers, with the facts from which the plans were made.
+    pub providers: Vec<AttachedProvider>,
+    /// When it got its providers: what they count themselves is zero then.
     pub attached: SystemTime,
 }
 
-/// Facts that every list of JVMs shows; absent where the JVM does not tell.
+/// What every list of JVMs shows; `None` where the JVM does not publish it.
 #[derive(Clone, Debug, Default)]
 pub struct Vitals {
     /// Bytes in use in the heap.
     pub heap_used: Option<Formula>,
-    /// Bytes that the heap has from the operating system.
+    /// Committed bytes of the heap.
     pub heap_committed: Option<Formula>,
-    /// Bytes that the heap may grow to.
+    /// Maximum bytes of the heap.
     pub heap_limit: Option<Formula>,
-    /// When the JVM started, in seconds since the epoch.
+    /// The start in seconds since the epoch.
     pub start_time: Option<Formula>,
 }
 
 impl Target {
-    /// Whether there is a region file and it has no name any more.
+    /// Whether the region is a file that was unlinked.
     pub fn is_unlinked(&self) -> bool {
         use std::os::unix::fs::MetadataExt;
         self.region.file().and_then(|file| file.metadata().ok()).is_some_and(|file| file.nlink() == 0)
     }
 
-    /// Compiles the plans of every profile from a copy of the region and what it means.
+    /// Makes the plans of every profile from a copy of the region and its model.
     pub(super) fn plan(&mut self, image: &Image, model: &Model, settings: &ReconcilerSettings) {
         let mut facts = model.facts();
         facts.extend(self.facts());
-        facts.extend(self.providers.iter().flat_map(|(_, _, shape)| shape.iter().cloned()));
+        facts.extend(self.providers.iter().flat_map(|attached| attached.facts.iter().cloned()));
         let mut words = WordIndex::default();
         self.plans = settings
             .profiles
@@ -132,7 +131,7 @@ impl Target {
         self.words = words.offsets().into();
     }
 
-    /// What is known of a JVM beside its counters.
+    /// The facts of the target itself, which are not in the region.
     pub fn facts(&self) -> Vec<Fact> {
         let pid = self.process.as_ref().map(|process| process.pid);
         let text = |value: Option<String>| value.unwrap_or_default().into_boxed_str();

@@ -1,24 +1,23 @@
-//! One region from its first sight to its JVM's end.
+//! One region, from the scan that found it until its JVM's end.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Starting;
-use super::reconciler::{AttachProviders, ReconcilerSettings, cut, refuse};
+use super::reconciler::{AttachProviders, ReconcilerSettings, refuse, truncate};
 use super::target::{Incarnation, Target, TargetState, Vitals};
 use crate::discovery::liveness::assess;
 use crate::discovery::{Candidate, Liveness, Refusal, RefusalReason};
-use crate::fact::Provider;
-use crate::fact::ProviderId;
+use crate::fact::{AttachedProvider, Provider, ProviderId};
 use crate::hotspot::Model;
 use crate::metric::Labels;
 use crate::perfdata::{Image, LayoutChange, MemoryError, Region, RegionError, RegionIdentity, Transport};
 
-/// A heartbeat that stands still this long means that the JVM does not run. HotSpot's period is 50 ms; the rest is for
-/// hosts without CPU to spare.
-const HEARTBEAT_PATIENCE: Duration = Duration::from_secs(2);
+/// A heartbeat that does not advance for this long means that the JVM does not run. HotSpot's period is 50 ms; the rest
+/// allows for hosts under load.
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A region that is open, from its first sight to its JVM's end.
+/// An open region, from the scan that found it until its JVM's end.
 #[derive(Debug)]
 pub(super) struct TrackedRegion {
     pub(super) candidate: Candidate,
@@ -26,11 +25,11 @@ pub(super) struct TrackedRegion {
     heartbeat: Option<Heartbeat>,
     pub(super) target: Option<Arc<Target>>,
     pub(super) providers: Vec<(ProviderId, Arc<dyn Provider>)>,
-    /// When it was given them.
+    /// When the JVM got its providers.
     pub(super) attached: SystemTime,
-    /// The target's plans are those of an earlier configuration: it is not to be shown.
+    /// The target's plans are of an earlier configuration: it must not be served.
     pub(super) outdated: bool,
-    /// The last scan showed it: the directory entry is still there, or the process with its memory.
+    /// The last scan found it: by its directory entry, or by the process with its memory.
     pub(super) linked: bool,
 }
 
@@ -42,23 +41,23 @@ struct Heartbeat {
     changed: Instant,
 }
 
-/// What an examination of a region found.
+/// The result of examining a region.
 pub(super) enum Examination {
-    /// Nothing new.
+    /// No change.
     Unchanged,
-    /// Not filled in yet.
+    /// The region is not initialized yet.
     Starting,
     /// The JVM has ended.
     Ended,
-    /// The region is not one that can be served.
+    /// The region cannot be served.
     Refused(RefusalReason, String),
-    /// The target is the same, in another state.
+    /// Only the target's state has changed.
     State(TargetState),
-    /// The region is to be planned, for the first time or anew.
+    /// The region needs plans, for the first time or again.
     Readable(Box<Readable>),
 }
 
-/// A region that can be served: a copy of it, what it means, and its target without plans.
+/// A region that can be served: a copy, its model, and its target without plans.
 pub(super) struct Readable {
     image: Image,
     model: Model,
@@ -66,7 +65,7 @@ pub(super) struct Readable {
 }
 
 impl TrackedRegion {
-    /// A candidate whose region was opened a moment ago.
+    /// A candidate whose region has just been opened.
     pub(super) fn new(candidate: Candidate, region: Region) -> Self {
         Self {
             linked: candidate.linked,
@@ -80,26 +79,28 @@ impl TrackedRegion {
         }
     }
 
-    /// Takes in what a later scan says of the same file.
-    pub(super) fn see(&mut self, candidate: Candidate) {
+    /// Merges what a later scan found of the same region.
+    pub(super) fn merge(&mut self, candidate: Candidate) {
         self.linked = candidate.linked;
         self.candidate.process = candidate.process.or(self.candidate.process.take());
     }
 
-    /// Looks at the region and asks whether its JVM lives.
+    /// Checks whether the JVM runs and what has changed in its region.
     pub(super) fn examine(&mut self, settings: &ReconcilerSettings) -> Examination {
-        // Memory is not held as a file is: a JVM that the scan does not name has ended, or is read by its file now.
+        // A file stays open after its JVM's end, memory does not: a JVM that the scan did not find has ended, or has a
+        // file.
         if self.region.transport() == Transport::Memory && !self.linked {
             return Examination::Ended;
         }
-        let Some(target) = self.target.clone() else { return self.examine_newcomer(settings) };
+        let Some(target) = self.target.clone() else { return self.examine_new(settings) };
         let state = match self.state(&target) {
             Some(state) => state,
             None => return Examination::Ended,
         };
         match self.region.read(&target.region_identity, &[], &mut Vec::new()) {
             Ok(LayoutChange::Same) => {
-                let same = target.providers.iter().all(|(_, provider, shape)| Arc::ptr_eq(&provider.read().0, shape));
+                let same =
+                    target.providers.iter().all(|attached| Arc::ptr_eq(&attached.provider.read().0, &attached.facts));
                 match (same && !self.outdated, state == target.state) {
                     (true, true) => Examination::Unchanged,
                     (true, false) => Examination::State(state),
@@ -108,20 +109,20 @@ impl TrackedRegion {
             }
             Ok(LayoutChange::Grown) => self.read(settings, state),
             Err(RegionError::Unsettled) => Examination::Unchanged,
-            // The next scan opens whatever took its place.
+            // The next scan opens the region that replaced it.
             Err(_) => Examination::Ended,
         }
     }
 
-    /// A region that has no target yet.
-    fn examine_newcomer(&mut self, settings: &ReconcilerSettings) -> Examination {
+    /// Examines a region that has no target yet.
+    fn examine_new(&mut self, settings: &ReconcilerSettings) -> Examination {
         match assess(self.candidate.process.as_deref(), &self.region) {
             Liveness::Dead => Examination::Ended,
             Liveness::Alive | Liveness::Unknown => self.read(settings, TargetState::Mapped),
         }
     }
 
-    /// Decodes the region and describes its JVM.
+    /// Decodes the region and makes its JVM's target.
     fn read(&mut self, settings: &ReconcilerSettings, state: TargetState) -> Examination {
         let image = match Image::read(&self.region) {
             Ok(image) => image,
@@ -135,19 +136,19 @@ impl TrackedRegion {
         };
         let model = Model::of(&image, &settings.properties);
         let jvm = model.jvm.clone();
-        // Until then times of the start are 0, and constants that come with them are missing.
+        // Until the JVM is up, the times of its start are 0, and constants that HotSpot writes with them are missing.
         if !image.prologue.accessible || !jvm.fully_up {
             return Examination::Starting;
         }
         if self.heartbeat.is_none() {
-            let beating = |(offset, ticks)| Heartbeat { offset, ticks, changed: Instant::now() };
-            self.heartbeat = model.uptime_ticks.map(beating);
+            let heartbeat = |(offset, ticks)| Heartbeat { offset, ticks, changed: Instant::now() };
+            self.heartbeat = model.uptime_ticks.map(heartbeat);
         }
         let process = self.candidate.process.clone();
         let app = jvm.app.clone().filter(|_| !jvm.app_is_launcher);
         let app = app.or_else(|| process.as_ref().and_then(|process| process.unit())).or_else(|| jvm.app.clone());
         let mut target = Target {
-            incarnation: Incarnation { region: self.candidate.id, birth: model.birth },
+            incarnation: Incarnation { region: self.candidate.id, start_millis: model.start_millis },
             state,
             path: self.candidate.path.clone(),
             vpid: self.candidate.vpid,
@@ -171,7 +172,7 @@ impl TrackedRegion {
         Examination::Readable(Box::new(Readable { image, model, target }))
     }
 
-    /// Gives a readable JVM its providers and plans; slot and identity come later.
+    /// Attaches providers to a readable JVM and makes its plans. The caller assigns slot and identity.
     pub(super) fn plan(
         &mut self,
         readable: Readable,
@@ -184,23 +185,30 @@ impl TrackedRegion {
             self.attached = SystemTime::now();
         }
         target.attached = self.attached;
-        target.app = cut(&target.app, &settings.limits.series).into();
-        target.providers =
-            self.providers.iter().map(|(id, provider)| (*id, Arc::clone(provider), provider.read().0)).collect();
+        target.app = truncate(&target.app, &settings.limits.series).into();
+        target.providers = self
+            .providers
+            .iter()
+            .map(|(id, provider)| AttachedProvider {
+                id: *id,
+                provider: Arc::clone(provider),
+                facts: provider.read().0,
+            })
+            .collect();
         target.plan(&image, &model, settings);
         target
     }
 
-    /// The state of a JVM that is being served; `None` when it has ended.
+    /// The state of a JVM that is served; `None` if it has ended.
     fn state(&mut self, target: &Target) -> Option<TargetState> {
         let unlinked = target.is_unlinked();
-        let living = if unlinked { TargetState::Unlinked } else { TargetState::Mapped };
+        let alive = if unlinked { TargetState::Unlinked } else { TargetState::Mapped };
         match assess(self.candidate.process.as_deref(), &self.region) {
-            Liveness::Alive => Some(living),
+            Liveness::Alive => Some(alive),
             Liveness::Dead => None,
-            Liveness::Unknown => match self.beats(target) {
-                Some(true) => Some(living),
-                // Without a name, without a heartbeat, and without anybody to ask: nothing speaks for its life.
+            Liveness::Unknown => match self.is_beating(target) {
+                Some(true) => Some(alive),
+                // Without a file name and a heartbeat there is no sign that it runs.
                 _ if unlinked => None,
                 Some(false) => Some(TargetState::Stalled),
                 None => Some(TargetState::Unconfirmed),
@@ -208,8 +216,8 @@ impl TrackedRegion {
         }
     }
 
-    /// Whether the heartbeat moves; `None` where the JDK has none.
-    fn beats(&mut self, target: &Target) -> Option<bool> {
+    /// Whether the heartbeat advances; `None` where the JDK has none.
+    fn is_beating(&mut self, target: &Target) -> Option<bool> {
         let heartbeat = self.heartbeat.as_mut()?;
         let mut words = Vec::new();
         target.region.read(&target.region_identity, &[heartbeat.offset], &mut words).ok()?;
@@ -217,14 +225,14 @@ impl TrackedRegion {
             heartbeat.ticks = words.first().copied()?;
             heartbeat.changed = Instant::now();
         }
-        Some(heartbeat.changed.elapsed() < HEARTBEAT_PATIENCE)
+        Some(heartbeat.changed.elapsed() < HEARTBEAT_TIMEOUT)
     }
 
-    /// The refusal of a file that a JVM left behind which never became a target.
+    /// The refusal of a file that was left behind by a JVM that never became a target.
     pub(super) fn stale(&self) -> Option<Refusal> {
-        let left = self.target.is_none() && self.linked && self.region.transport() == Transport::File;
+        let is_left_behind = self.target.is_none() && self.linked && self.region.transport() == Transport::File;
         let detail = "its JVM was killed and left the file behind; the next JVM of this user deletes it";
-        left.then(|| refuse(&self.candidate, RefusalReason::Stale, detail.to_owned()))
+        is_left_behind.then(|| refuse(&self.candidate, RefusalReason::Stale, detail.to_owned()))
     }
 
     pub(super) fn starting(&self) -> Starting {
@@ -237,7 +245,7 @@ impl TrackedRegion {
     }
 }
 
-/// The reason to refuse a region that cannot be read.
+/// Why a region that cannot be read is refused.
 pub(super) fn reason(error: &RegionError) -> RefusalReason {
     match error {
         RegionError::Size(size) if *size < crate::perfdata::REGION_MINIMUM => RefusalReason::TooSmall,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hotspot_exporter::fact::{Formula, PublishedId, Scale, Since, Values};
 use hotspot_exporter::metric::{Family, Histogram, Kind, Labels, Value};
 use hotspot_exporter::output::prometheus::{ExpositionFormat, Page, PageSeries, finish, write_families, write_page};
-use hotspot_exporter::rules::Planned;
+use hotspot_exporter::rules::PlannedSeries;
 
 fn family(name: &str, unit: &str, kind: Kind) -> Arc<Family> {
     Arc::new(Family { name: name.into(), unit: unit.into(), kind, help: "Says \"what\"\nit \\ is.".into() })
@@ -19,7 +19,7 @@ impl Values for Words {
         self.0.get(index as usize).copied()
     }
 
-    fn cell(&self, _: PublishedId) -> Option<Value> {
+    fn published(&self, _: PublishedId) -> Option<Value> {
         None
     }
 
@@ -40,17 +40,19 @@ fn print(page: &Page, format: ExpositionFormat, jvms: &[Words]) -> String {
 }
 
 #[test]
-fn series_of_a_family_stand_together_and_absent_ones_leave_no_trace() {
+fn series_are_grouped_by_family_and_absent_ones_are_omitted() {
     let (used, up) = (family("jvm.memory.used", "By", Kind::UpDownCounter), family("jvm.up", "", Kind::Gauge));
     let gone = family("jvm.gone", "", Kind::Gauge);
     let apps = ["a", "b"].map(|app| Labels::new([("app", app)]));
     let pool = Arc::new(Labels::new([("jvm.memory.pool.name", "G1 \"Old\"\\\nGen")]));
     let none = Arc::new(Labels::default());
     let (word, missing) = (Formula::Word(0, Scale::One), Formula::Word(9, Scale::One));
-    let one =
-        |labels: &Arc<Labels>, formula| -> Arc<[Planned]> { [Planned { labels: Arc::clone(labels), formula }].into() };
+    let one = |labels: &Arc<Labels>, formula| -> Arc<[PlannedSeries]> {
+        [PlannedSeries { labels: Arc::clone(labels), formula }].into()
+    };
     let lists = [(&used, one(&pool, word)), (&gone, one(&none, missing)), (&up, one(&none, Formula::Up))];
-    let series = (0..2).flat_map(|target| lists.iter().map(move |(family, list)| PageSeries { family, target, list }));
+    let series =
+        (0..2).flat_map(|target| lists.iter().map(move |(family, series)| PageSeries { family, target, series }));
     let page = Page::new(apps.into(), series);
     let jvms = [Words(vec![9_007_199_254_740_993], true), Words(vec![], false)];
     let expected = r#"# HELP jvm_memory_used_bytes Says "what"\nit \\ is.
@@ -69,7 +71,7 @@ jvm_up{app="b"} 0
 }
 
 #[test]
-fn counters_and_information_are_named_as_each_format_wants() {
+fn counters_and_information_have_the_names_of_each_format() {
     let none = Labels::default();
     let version = Labels::new([("version", "25")]);
     let families = [
@@ -93,12 +95,12 @@ fn counters_and_information_are_named_as_each_format_wants() {
 }
 
 #[test]
-fn openmetrics_tells_when_cumulative_series_began() {
+fn openmetrics_has_created_lines_for_cumulative_series() {
     let (loaded, count) = (family("jvm.class.loaded", "", Kind::Counter), family("jvm.class.count", "", Kind::Gauge));
     let labels = Arc::new(Labels::default());
     let word = Formula::Word(0, Scale::One);
-    let list: Arc<[Planned]> = [Planned { labels, formula: word }].into();
-    let series = [&loaded, &count].map(|family| PageSeries { family, target: 0, list: &list });
+    let list: Arc<[PlannedSeries]> = [PlannedSeries { labels, formula: word }].into();
+    let series = [&loaded, &count].map(|family| PageSeries { family, target: 0, series: &list });
     let page = Page::new(vec![Labels::new([("app", "a{b} ")])], series.into_iter());
     let open = print(&page, ExpositionFormat::OpenMetrics, &[Words(vec![7], true)]);
     let expected =

@@ -1,4 +1,4 @@
-//! What recorded regions of JDK 8 to 25 become. `UPDATE_GOLDEN=1 cargo test --test core golden` accepts what is printed now.
+//! Golden files of recorded regions of JDK 8 to 25. `UPDATE_GOLDEN=1 cargo test --test core golden` updates them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,7 +8,7 @@ use crate::support::golden::{assert_no_differences, compare};
 use crate::support::regions::{Root, fixture, fixtures};
 use serde_json::Value;
 
-/// Regions that show most between them; of each, every profile and the explanation is kept.
+/// Regions that together cover most collectors and JDKs. There are golden files of every profile and the explanation.
 const FULL: [&str; 3] = ["jdk8-Parallel", "jdk21-Z", "jdk25-G1"];
 
 /// Standard output of a call that succeeds.
@@ -19,7 +19,7 @@ fn output(arguments: &[String]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The families of one profile that are about JVMs, for one recorded region whose writer lives.
+/// The JVM's families of one profile, for one recorded region that is open for writing.
 fn exposition(name: &str, profile: &str) -> String {
     let root = Root::new();
     let config = root.path().join("exporter.yaml");
@@ -35,7 +35,7 @@ fn exposition(name: &str, profile: &str) -> String {
 }
 
 #[test]
-fn regions_become_these_expositions() {
+fn expositions_of_regions() {
     let mut differences = Vec::new();
     for (name, _) in fixtures() {
         let profiles: &[&str] = if FULL.contains(&name.as_str()) { &["otel", "client_java", "raw"] } else { &["otel"] };
@@ -47,7 +47,7 @@ fn regions_become_these_expositions() {
 }
 
 #[test]
-fn explanations_of_regions_are_these() {
+fn explanations_of_regions() {
     let mut differences = Vec::new();
     for name in FULL {
         let path = fixture(name);
@@ -58,7 +58,7 @@ fn explanations_of_regions_are_these() {
     assert_no_differences(&differences);
 }
 
-/// `dump` of every region says what the JDK's own `jstat -snap` says.
+/// `dump` of every region equals the output of the JDK's `jstat -snap`.
 #[test]
 fn dump_equals_the_jdks_own_decoding() {
     for (name, path) in fixtures() {

@@ -1,4 +1,5 @@
-//! Receivers that refuse, hang, break off, throttle, or are away: what the exporter does, says and counts.
+//! Receivers that refuse, hang, close connections, throttle, or are unavailable: what the exporter does, logs and
+//! counts.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -40,30 +41,30 @@ impl Network {
         address
     }
 
-    /// Treats every connection with a function.
-    fn treat<F: Future<Output = ()> + Send + 'static>(
+    /// Handles every connection with a function.
+    fn handle<F: Future<Output = ()> + Send + 'static>(
         &self,
-        treat: impl Fn(TcpStream) -> F + Send + 'static,
+        handle: impl Fn(TcpStream) -> F + Send + 'static,
     ) -> SocketAddr {
         let (listener, address) = self.listen();
         self.runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(treat(stream));
+                tokio::spawn(handle(stream));
             }
         });
         address
     }
 
-    /// Answers every HTTP request with these bytes, and counts.
-    fn answer(&self, answer: &'static str) -> (SocketAddr, Arc<std::sync::atomic::AtomicUsize>) {
+    /// Responds to every HTTP request with these bytes, and counts the requests.
+    fn respond(&self, response: &'static str) -> (SocketAddr, Arc<std::sync::atomic::AtomicUsize>) {
         let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let counted = Arc::clone(&count);
-        let address = self.treat(move |mut stream| {
+        let address = self.handle(move |mut stream| {
             let counted = Arc::clone(&counted);
             async move {
                 read_request(&mut stream).await;
                 counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-                let _ = stream.write_all(answer.as_bytes()).await;
+                let _ = stream.write_all(response.as_bytes()).await;
             }
         });
         (address, count)
@@ -90,7 +91,7 @@ async fn read_request(stream: &mut TcpStream) -> Vec<u8> {
 const GRPC: (&str, &str) = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
 const HTTP: (&str, &str) = ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
 
-/// An exporter of one recorded JVM that pushes to that address five times a second.
+/// An exporter of one recorded JVM that pushes to an endpoint five times a second.
 struct Pushing {
     exporter: Exporter,
     _root: Root,
@@ -119,16 +120,16 @@ impl Pushing {
         });
     }
 
-    /// The warnings about pushing.
-    fn complaints(&self) -> Vec<String> {
+    /// The warnings about failed pushes.
+    fn warnings(&self) -> Vec<String> {
         let log = self.exporter.log();
         log.lines().filter(|line| line.contains("cannot push over OTLP")).map(str::to_owned).collect()
     }
 
-    /// After several failures there is one complaint, and it says this.
-    fn complains_once(&self, reason: &str, texts: &[&str]) {
+    /// After several failures the log has one warning, which contains these texts.
+    fn warns_once(&self, reason: &str, texts: &[&str]) {
         self.wait_for_failures(reason, 3.0);
-        let complaints = self.complaints();
+        let complaints = self.warnings();
         let about: Vec<_> = complaints.iter().filter(|line| line.contains(&format!("reason={reason} "))).collect();
         assert_eq!(about.len(), 1, "{complaints:#?}");
         for text in texts {
@@ -144,9 +145,9 @@ fn a_receiver_that_refuses_connections() {
         let (listener, address) = network.listen();
         drop(listener);
         let pushing = Pushing::to(&format!("http://{address}"), &[protocol]);
-        pushing.complains_once("connect", &["Connection refused", "does the receiver run"]);
+        pushing.warns_once("connect", &["Connection refused", "check that the receiver runs"]);
         assert_eq!(pushing.counted("pushes_total", &[("outcome", "success")]), 0.0);
-        // Scraping goes on.
+        // Scrapes continue.
         assert_eq!(pushing.exporter.scrape().value("jvm_up", &[]), Some(1.0));
     }
 }
@@ -155,12 +156,12 @@ fn a_receiver_that_refuses_connections() {
 fn a_receiver_that_hangs() {
     let network = Network::new();
     for protocol in [GRPC, HTTP] {
-        let address = network.treat(|stream| async move {
+        let address = network.handle(|stream| async move {
             tokio::time::sleep(crate::support::PATIENCE).await;
             drop(stream);
         });
         let pushing = Pushing::to(&format!("http://{address}"), &[protocol]);
-        pushing.complains_once("timeout", &["no answer within"]);
+        pushing.warns_once("timeout", &["no response within"]);
     }
 }
 
@@ -168,7 +169,7 @@ fn a_receiver_that_hangs() {
 fn a_receiver_that_closes_halfway() {
     let network = Network::new();
     for protocol in [GRPC, HTTP] {
-        let address = network.treat(|mut stream| async move {
+        let address = network.handle(|mut stream| async move {
             let mut some = [0; 100];
             let _ = stream.read_exact(&mut some).await;
         });
@@ -177,17 +178,17 @@ fn a_receiver_that_closes_halfway() {
             let found = pushing.counted("pushes_total", &[("outcome", "failure")]);
             ensure(found >= 3.0, format!("{found}; the log:\n{}", pushing.exporter.log()))
         });
-        let complaints = pushing.complaints();
+        let complaints = pushing.warnings();
         assert!(!complaints.is_empty() && complaints.len() <= 3, "{complaints:#?}");
     }
 }
 
 #[test]
-fn a_receiver_that_throttles_http_is_left_alone_for_as_long_as_it_asks() {
+fn retry_after_over_http_pauses_pushing() {
     let network = Network::new();
     let answer =
         "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 3600\r\nContent-Length: 5\r\nConnection: close\r\n\r\nbusy!";
-    let (address, count) = network.answer(answer);
+    let (address, count) = network.respond(answer);
     let variables = [HTTP, ("OTEL_METRIC_EXPORT_INTERVAL", "3000"), ("OTEL_EXPORTER_OTLP_TIMEOUT", "1000")];
     let pushing = Pushing::to(&format!("http://{address}"), &variables);
     wait_for("three pushes", || {
@@ -196,16 +197,15 @@ fn a_receiver_that_throttles_http_is_left_alone_for_as_long_as_it_asks() {
     });
     assert_eq!(pushing.counted("failures_total", &[("reason", "throttled")]), 1.0);
     assert_eq!(count.load(std::sync::atomic::Ordering::SeqCst), 1, "attempts");
-    assert!(pushing.complaints()[0].contains("429 Too Many Requests: busy!"), "{:#?}", pushing.complaints());
+    assert!(pushing.warnings()[0].contains("429 Too Many Requests: busy!"), "{:#?}", pushing.warnings());
 }
 
-/// The pushing thread outlives it.
 #[test]
-fn a_time_that_no_clock_can_hold_is_no_reason_to_die() {
+fn an_overflowing_retry_after_does_not_end_the_thread() {
     let network = Network::new();
     let answer = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 18446744073709551615\r\nContent-Length: 0\r\n\
                   Connection: close\r\n\r\n";
-    let (address, _) = network.answer(answer);
+    let (address, _) = network.respond(answer);
     let pushing = Pushing::to(&format!("http://{address}"), &[HTTP]);
     wait_for("three pushes", || {
         let found = pushing.counted("pushes_total", &[("outcome", "failure")]);
@@ -215,7 +215,7 @@ fn a_time_that_no_clock_can_hold_is_no_reason_to_die() {
 }
 
 #[test]
-fn a_receiver_that_throttles_grpc_is_asked_again_when_it_says() {
+fn retry_info_over_grpc_pauses_pushing() {
     let network = Network::new();
     let receiver = Receiver::new(|number| match number {
         0 => {
@@ -249,11 +249,11 @@ fn resource_exhausted_without_retry_info_is_not_retried() {
         let found = pushing.counted("pushes_total", &[("outcome", "failure")]);
         ensure(found == 1.0, format!("{found}"))
     });
-    wait_for("the log", || ensure(pushing.exporter.log().contains("takes metrics again"), pushing.exporter.log()));
+    wait_for("the log", || ensure(pushing.exporter.log().contains("accepts metrics again"), pushing.exporter.log()));
 }
 
 #[test]
-fn partial_success_is_counted_and_said_and_not_sent_again() {
+fn partial_success_is_counted_and_logged_and_not_retried() {
     let network = Network::new();
     let receiver = Receiver::new(|_| {
         let partial =
@@ -271,12 +271,12 @@ fn partial_success_is_counted_and_said_and_not_sent_again() {
         |name: &str, labels: &[(&str, &str)]| page.value(&format!("hotspot_exporter_otlp_{name}"), labels).unwrap();
     assert_eq!(value("pushes_total", &[("outcome", "failure")]), 0.0);
     assert!(value("rejected_points_total", &[]) >= 21.0);
-    let said = pushing.exporter.log().matches("no gauges today").count();
-    assert_eq!(said, 1, "{}", pushing.exporter.log());
+    let warnings = pushing.exporter.log().matches("no gauges today").count();
+    assert_eq!(warnings, 1, "{}", pushing.exporter.log());
 }
 
 #[test]
-fn a_receiver_with_a_certificate_of_nobody_we_trust() {
+fn a_receiver_with_an_untrusted_certificate() {
     let network = Network::new();
     let files = tempfile::tempdir().unwrap();
     let (theirs, ours) = (files.path().join("theirs"), files.path().join("ours"));
@@ -285,7 +285,7 @@ fn a_receiver_with_a_certificate_of_nobody_we_trust() {
     let (theirs, ours) = (Certificates::write(&theirs), Certificates::write(&ours));
     for (protocol, alpn) in [(GRPC, "h2"), (HTTP, "http/1.1")] {
         let acceptor = tls_acceptor(&theirs, alpn);
-        let address = network.treat(move |stream| {
+        let address = network.handle(move |stream| {
             let accepted = acceptor.accept(stream);
             async move {
                 let _ = accepted.await;
@@ -293,7 +293,7 @@ fn a_receiver_with_a_certificate_of_nobody_we_trust() {
         });
         let authority = ("OTEL_EXPORTER_OTLP_CERTIFICATE", ours.authority.to_str().unwrap());
         let pushing = Pushing::to(&format!("https://{address}"), &[protocol, authority]);
-        pushing.complains_once("tls", &["invalid peer certificate", "OTLP"]);
+        pushing.warns_once("tls", &["invalid peer certificate", "OTLP"]);
     }
 }
 
@@ -311,43 +311,43 @@ fn tls_acceptor(files: &Certificates, alpn: &str) -> tokio_rustls::TlsAcceptor {
 }
 
 #[test]
-fn the_wrong_protocol_is_named() {
+fn a_wrong_protocol_is_reported() {
     let network = Network::new();
-    let (http, _) = network.answer("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    let (http, _) = network.respond("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     let grpc = network.serve(&Receiver::willing());
     for (address, protocol) in [(http, GRPC), (grpc, HTTP)] {
         let pushing = Pushing::to(&format!("http://{address}"), &[protocol]);
-        pushing.complains_once("protocol", &["otlp.protocol, port and scheme"]);
+        pushing.warns_once("protocol", &["otlp.protocol, port and scheme"]);
     }
 }
 
 #[test]
-fn a_path_that_is_not_there_is_named() {
+fn a_missing_path_is_reported() {
     let network = Network::new();
-    let (address, _) = network.answer("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-    Pushing::to(&format!("http://{address}"), &[HTTP]).complains_once("protocol", &["404 Not Found"]);
+    let (address, _) = network.respond("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    Pushing::to(&format!("http://{address}"), &[HTTP]).warns_once("protocol", &["404 Not Found"]);
 }
 
 #[test]
-fn a_web_page_is_no_answer() {
+fn a_web_page_is_not_a_success() {
     let network = Network::new();
     let page = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 4\r\nConnection: close\r\n\r\n<p>\n";
-    let (address, _) = network.answer(page);
+    let (address, _) = network.respond(page);
     Pushing::to(&format!("http://{address}"), &[HTTP])
-        .complains_once("protocol", &["application/x-protobuf, found text/html"]);
+        .warns_once("protocol", &["application/x-protobuf, found text/html"]);
 }
 
-/// As of Prometheus.
+/// As Prometheus responds.
 #[test]
-fn an_answer_of_nothing_is_success() {
+fn an_empty_response_is_a_success() {
     let network = Network::new();
-    let (address, _) = network.answer("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    let (address, _) = network.respond("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     let pushing = Pushing::to(&format!("http://{address}"), &[HTTP]);
     wait_for("three pushes", || {
         let found = pushing.counted("pushes_total", &[("outcome", "success")]);
         ensure(found >= 3.0, format!("{found}; the log:\n{}", pushing.exporter.log()))
     });
-    assert_eq!(pushing.complaints(), [""; 0]);
+    assert_eq!(pushing.warnings(), [""; 0]);
 }
 
 #[test]
@@ -366,11 +366,11 @@ fn headers_reach_the_receiver() {
 }
 
 #[test]
-fn sigterm_pushes_once_more_and_ends_within_two_seconds() {
+fn sigterm_pushes_once_more_and_exits_within_two_seconds() {
     let network = Network::new();
     let (willing, hanging) = (
         Receiver::willing(),
-        network.treat(|stream| async move {
+        network.handle(|stream| async move {
             tokio::time::sleep(crate::support::PATIENCE).await;
             drop(stream);
         }),
@@ -385,19 +385,19 @@ fn sigterm_pushes_once_more_and_ends_within_two_seconds() {
     let mut pushing = Pushing::to(&format!("http://{hanging}"), &rare);
     let begin = Instant::now();
     pushing.exporter.terminate();
-    // Not a matter of speed: it would hang for the timeout of a minute.
+    // Without the limit it would take the timeout of a minute.
     assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
 }
 
 #[test]
-fn a_reload_moves_pushing_to_another_receiver_and_ends_it() {
+fn a_reload_changes_the_receiver_and_stops_pushing() {
     let network = Network::new();
     let (first, second) = (Receiver::willing(), Receiver::willing());
     let addresses = [network.serve(&first), network.serve(&second)];
     let root = Root::new();
     let _writer = root.put("jdk25-G1", 4711);
     let file = root.path().join("exporter.yaml");
-    // Whole or not at all, as an editor or Kubernetes does it.
+    // Replaced atomically, as an editor or Kubernetes does.
     let write = |text: &str| {
         let new = root.path().join("new.yaml");
         fs::write(&new, text).unwrap();

@@ -1,5 +1,5 @@
-//! What is in the requests: the same as OpenTelemetry's own exporter sends, split and told as differences rightly, also
-//! after a receiver was away for a thousand intervals.
+//! The content of requests: the same as OpenTelemetry's own exporter sends, with correct splits and deltas, also after
+//! an outage of the receiver of a thousand intervals.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -19,8 +19,8 @@ use hotspot_exporter::metric::FamilySamples;
 use hotspot_exporter::metric::{Exponential, Family, Histogram, Kind, Labels, Value};
 use hotspot_exporter::output::otlp::encode::REQUEST_MAXIMUM;
 use hotspot_exporter::output::otlp::{
-    Accepted, Command, Encoder, Export, PushFailure, PushFailureReason, PushSource, PushStatistics, Pusher, Retry,
-    SeriesPosition,
+    Accepted, Encoder, PushCommand, PushFailure, PushFailureReason, PushSource, PushStatistics, Pusher, RequestSender,
+    Retry, SeriesPosition,
 };
 use hotspot_exporter::perfdata::Image;
 use hotspot_exporter::providers::Providers;
@@ -38,7 +38,7 @@ use prost::Message;
 
 const NOW: u64 = 1_900_000_000_000_000_000;
 
-/// The JVMs below a root, scanned without /proc and watched by nobody.
+/// The JVMs below a root, scanned without /proc and without providers.
 fn target_set(root: &Path, change: impl FnOnce(&mut Config)) -> Arc<TargetSet> {
     let roots = vec![root.display().to_string()];
     let overrides = Overrides { roots, procfs: Some(None), ..Overrides::default() };
@@ -52,7 +52,7 @@ fn snapshot(target_set: &Arc<TargetSet>) -> Snapshot {
     Snapshot::take(Arc::clone(target_set), Instant::now() + Duration::from_secs(60))
 }
 
-/// Every request of a snapshot, each taken by the receiver before the next is written.
+/// Every request of a snapshot; the receiver accepts each before the next is written.
 fn requests(encoder: &mut Encoder, snapshot: &Snapshot, now: u64) -> Vec<Vec<u8>> {
     let mut position = SeriesPosition::default();
     let mut requests = Vec::new();
@@ -62,7 +62,7 @@ fn requests(encoder: &mut Encoder, snapshot: &Snapshot, now: u64) -> Vec<Vec<u8>
         if request.is_empty() {
             return requests;
         }
-        encoder.commit();
+        encoder.acknowledge();
         requests.push(request);
     }
 }
@@ -100,7 +100,7 @@ fn a_request_is_what_the_official_types_encode() {
     assert!(message.encode_to_vec() == requests[0], "not the bytes of the official encoder");
 }
 
-/// All that may differ between two exporters that send the same: order, times and who sent it.
+/// The metrics without what may differ between two exporters that send the same: order, times and resource.
 fn comparable(message: &ExportMetricsServiceRequest) -> BTreeMap<String, Metric> {
     let sorted = |mut points: Vec<NumberDataPoint>| {
         for point in &mut points {
@@ -119,7 +119,7 @@ fn comparable(message: &ExportMetricsServiceRequest) -> BTreeMap<String, Metric>
             Data::Histogram(histogram) => {
                 for point in &mut histogram.data_points {
                     (point.time_unix_nano, point.start_time_unix_nano) = (0, 0);
-                    // Smallest and largest are not known of what others have counted.
+                    // The exporter does not know minimum and maximum.
                     (point.min, point.max) = (None, None);
                 }
             }
@@ -134,8 +134,8 @@ fn attributes(pairs: &[KeyValue]) -> Vec<Attribute> {
     pairs.iter().map(|pair| Attribute::new(pair.key.clone(), attribute(pairs, &pair.key).unwrap())).collect()
 }
 
-/// Gives the official API the numbers of a metric.
-fn tell(meter: &Meter, metric: &Metric) {
+/// Records the numbers of a metric with the official API.
+fn record(meter: &Meter, metric: &Metric) {
     macro_rules! observe {
         ($builder:ident, $variant:ident, $as:ty, $points:expr) => {{
             let points: Vec<($as, Vec<Attribute>)> = $points
@@ -173,7 +173,7 @@ fn the_official_exporter_sends_the_same() {
     let _writer = root.put("jdk25-G1", 4711);
     let mut encoder = Encoder::new(&Otlp::default(), NOW);
     let mut request = requests(&mut encoder, &snapshot(&target_set(root.path(), |_| {})), NOW).remove(0);
-    // No sampler runs here, so a histogram comes from the exporter's own kind of family.
+    // No sampler runs here, so the histogram is one of the exporter's own metrics.
     let values = [0.004, 0.05, 0.05, 0.5, 20.0];
     let histogram = Histogram {
         bounds: [0.01, 0.1, 1.0, 10.0].into(),
@@ -201,7 +201,7 @@ fn the_official_exporter_sends_the_same() {
     let provider = opentelemetry_sdk::metrics::SdkMeterProvider::builder().with_periodic_exporter(exporter).build();
     let meter = provider.meter("oracle");
     for metric in ours.values().filter(|metric| metric.name != "lengths") {
-        tell(&meter, metric);
+        record(&meter, metric);
     }
     let builder = meter.f64_histogram("lengths").with_unit("s").with_description("Help.");
     let lengths = builder.with_boundaries(vec![0.01, 0.1, 1.0, 10.0]).build();
@@ -234,7 +234,7 @@ fn many_jvms_are_split_into_requests_below_the_limit() {
 }
 
 #[test]
-fn a_jvm_too_large_for_a_request_is_continued_in_the_next() {
+fn a_jvm_too_large_for_a_request_continues_in_the_next() {
     let root = Root::new();
     let mut region = RegionBuilder::new().long("sun.rt.createVmBeginTime", 1_700_000_000_000);
     for number in 0..9000 {
@@ -259,11 +259,11 @@ fn a_jvm_too_large_for_a_request_is_continued_in_the_next() {
     assert!(decoded.iter().flat_map(|request| &request.resource_metrics).all(|part| part.resource == *first));
 }
 
-/// Bucket `i` of OTLP holds `(b^i, b^(i+1)]`, and ours are numbered like Prometheus', one higher.
+/// OTLP's bucket `i` is `(b^i, b^(i+1)]`; the numbers in `Exponential` are Prometheus', one higher.
 #[test]
-fn exponential_buckets_hold_what_they_say() {
+fn exponential_buckets_are_renumbered() {
     let config = Otlp { histograms: HistogramForm::Exponential, ..Otlp::default() };
-    // Schema 0: bucket 1 of ours is (1, 2], bucket 3 is (4, 8].
+    // With schema 0, Prometheus' bucket 1 is (1, 2], bucket 3 is (4, 8].
     let exponential = Exponential { schema: 0, zero_count: 1, zero_threshold: 1e-9, offset: 1, counts: vec![2, 0, 5] };
     let histogram = Histogram {
         bounds: [10.0].into(),
@@ -288,9 +288,9 @@ fn exponential_buckets_hold_what_they_say() {
     assert_eq!((point.start_time_unix_nano, point.time_unix_nano), (5_000_000_000, NOW));
 }
 
-/// The resource has the names of the semantic conventions, and the configured attributes below what is known.
+/// The resource has the names of the semantic conventions; detected attributes take precedence over configured ones.
 #[test]
-fn a_jvm_is_described_in_the_names_of_the_conventions() {
+fn a_resource_follows_the_semantic_conventions() {
     let root = Root::new();
     let _writer = root.put("jdk25-G1", 4711);
     let given = [("deployment.environment.name", "test"), ("service.name", "nobody"), ("process.pid", "1")];
@@ -329,7 +329,7 @@ fn uuid_version(text: &str) -> char {
     text.chars().nth(14).unwrap_or(' ')
 }
 
-/// One JVM whose counters the test turns.
+/// One JVM with a counter that the test sets.
 #[derive(Debug)]
 struct Jvm {
     target_set: Arc<TargetSet>,
@@ -352,7 +352,7 @@ impl Jvm {
         Self { target_set, file, counter, _root: root }
     }
 
-    fn turn_to(&self, value: i64) {
+    fn set(&self, value: i64) {
         self.file.write_all_at(&value.to_ne_bytes(), self.counter).unwrap();
     }
 }
@@ -371,7 +371,7 @@ impl PushSource for Jvm {
     }
 }
 
-/// A receiver on a clock that the test moves: it is away for so many attempts after the first request.
+/// A receiver on a simulated clock: it is unavailable for so many attempts after the first request.
 #[derive(Debug)]
 struct Away {
     from: usize,
@@ -386,7 +386,7 @@ struct Log {
     taken: Vec<ExportMetricsServiceRequest>,
 }
 
-impl Export for Away {
+impl RequestSender for Away {
     async fn send(&mut self, message: Bytes) -> Result<Accepted, PushFailure> {
         let mut log = self.log.lock().unwrap();
         log.attempts += 1;
@@ -395,7 +395,7 @@ impl Export for Away {
             return Err(PushFailure {
                 reason: PushFailureReason::Connect,
                 retry: Retry::Backoff,
-                detail: "away".to_owned(),
+                detail: "unavailable".to_owned(),
             });
         }
         log.taken.push(decode(&message));
@@ -403,7 +403,7 @@ impl Export for Away {
     }
 }
 
-/// Runs a pusher until the receiver has taken so many requests, turning the counter with every simulated interval.
+/// Runs a pusher through an outage, and increases the counter with every simulated interval.
 fn push_through_an_outage(temporality: Temporality) -> (Vec<ExportMetricsServiceRequest>, Duration) {
     const INTERVALS: usize = 1000;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
@@ -412,10 +412,10 @@ fn push_through_an_outage(temporality: Temporality) -> (Vec<ExportMetricsService
         let config = Otlp { enabled: true, temporality, ..Otlp::default() };
         let log = Arc::<Mutex<Log>>::default();
         let statistics = Arc::<PushStatistics>::default();
-        // The first push, and a second one so that differences have begun.
+        // The first push, and a second one so that deltas have begun.
         let export = Away { from: 2, until: usize::MAX, log: Arc::clone(&log) };
         let pusher = Pusher::new(config.clone(), export, Arc::clone(&jvm) as Arc<dyn PushSource>, statistics);
-        let (orders, received) = tokio::sync::mpsc::unbounded_channel();
+        let (commands, received) = tokio::sync::mpsc::unbounded_channel();
         let back = {
             let log = Arc::clone(&log);
             move |_: &Otlp| Ok(Away { from: 0, until: 0, log: Arc::clone(&log) })
@@ -424,15 +424,15 @@ fn push_through_an_outage(temporality: Temporality) -> (Vec<ExportMetricsService
         let (running, turning) = (pusher.run(received, back), async {
             let mut value = 1000;
             for _ in 0..INTERVALS {
-                jvm.turn_to(value);
+                jvm.set(value);
                 value += 7;
                 tokio::time::sleep(config.interval).await;
             }
-            assert_eq!(log.lock().unwrap().taken.len(), 2, "it was away");
+            assert_eq!(log.lock().unwrap().taken.len(), 2, "the receiver was unavailable");
             assert!(log.lock().unwrap().attempts > INTERVALS, "it was asked all the time");
-            orders.send(Command::Configure(Box::new(config.clone()))).unwrap();
+            commands.send(PushCommand::Configure(Box::new(config.clone()))).unwrap();
             tokio::time::sleep(config.interval).await;
-            orders.send(Command::Stop).unwrap();
+            commands.send(PushCommand::Stop).unwrap();
         });
         tokio::join!(running, turning);
         let log = log.lock().unwrap();
@@ -450,7 +450,7 @@ fn value_of(point: &NumberDataPoint) -> i64 {
 }
 
 #[test]
-fn a_receiver_that_was_away_for_1000_intervals_has_the_totals_again() {
+fn after_an_outage_of_1000_intervals_the_receiver_has_the_totals() {
     let (taken, simulated) = push_through_an_outage(Temporality::Cumulative);
     assert!(simulated >= Duration::from_secs(15_000), "{simulated:?}");
     let after = numbers(metric(&taken[2], METRIC));
@@ -462,39 +462,39 @@ fn a_receiver_that_was_away_for_1000_intervals_has_the_totals_again() {
 #[test]
 fn the_windows_of_an_outage_of_1000_intervals_are_one() {
     let (taken, _) = push_through_an_outage(Temporality::Delta);
-    // Nothing is told of what was before the first push: another exporter may have told it.
+    // The first push has no delta: another exporter may have reported what was before.
     assert!(metrics(&taken[0]).all(|metric| metric.name != METRIC));
-    let told: Vec<_> = taken[1..].iter().map(|request| numbers(metric(request, METRIC))[0].clone()).collect();
-    for (request, point) in taken[1..].iter().zip(&told) {
+    let deltas: Vec<_> = taken[1..].iter().map(|request| numbers(metric(request, METRIC))[0].clone()).collect();
+    for (request, point) in taken[1..].iter().zip(&deltas) {
         let Data::Sum(sum) = metric(request, METRIC).data.clone().unwrap() else { panic!() };
         assert_eq!(sum.aggregation_temporality(), AggregationTemporality::Delta);
         assert!(point.start_time_unix_nano < point.time_unix_nano);
     }
-    // Windows touch each other, over the outage too, and their growth is all the growth there was.
-    for (earlier, later) in told.iter().zip(&told[1..]) {
+    // Windows are contiguous, over the outage too, and their sum is the whole growth.
+    for (earlier, later) in deltas.iter().zip(&deltas[1..]) {
         assert_eq!(earlier.time_unix_nano, later.start_time_unix_nano);
     }
     let first = 1000;
-    assert_eq!(first + told.iter().map(value_of).sum::<i64>(), 1000 + 7 * 999);
-    // What is no counter stays a total.
+    assert_eq!(first + deltas.iter().map(value_of).sum::<i64>(), 1000 + 7 * 999);
+    // What is not a counter stays cumulative.
     let Data::Sum(sum) = metric(&taken[2], "jvm.class.count").data.clone().unwrap() else { panic!() };
     assert_eq!(sum.aggregation_temporality(), AggregationTemporality::Cumulative);
 }
 
-/// A receiver that is away until the test opens it.
+/// A receiver that is unavailable until the test opens it.
 #[derive(Debug)]
 struct Door {
     is_open: Arc<AtomicBool>,
     log: Arc<Mutex<Log>>,
 }
 
-impl Export for Door {
+impl RequestSender for Door {
     async fn send(&mut self, message: Bytes) -> Result<Accepted, PushFailure> {
         if !self.is_open.load(Ordering::Relaxed) {
             return Err(PushFailure {
                 reason: PushFailureReason::Connect,
                 retry: Retry::Backoff,
-                detail: "away".to_owned(),
+                detail: "unavailable".to_owned(),
             });
         }
         self.log.lock().unwrap().taken.push(decode(&message));
@@ -503,7 +503,7 @@ impl Export for Door {
 }
 
 #[test]
-fn no_order_is_lost_that_comes_while_the_receiver_is_away() {
+fn commands_received_during_an_outage_are_executed() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let jvm = Arc::new(Jvm::new());
@@ -512,63 +512,63 @@ fn no_order_is_lost_that_comes_while_the_receiver_is_away() {
         let export = Door { is_open: Arc::clone(&is_open), log: Arc::clone(&log) };
         let source = Arc::clone(&jvm) as Arc<dyn PushSource>;
         let pusher = Pusher::new(config.clone(), export, source, Arc::default());
-        let (orders, received) = tokio::sync::mpsc::unbounded_channel();
-        let ended = || Command::Ended(jvm.target_set.targets.clone());
-        let telling = async {
-            // The first push has begun, and waits between two attempts.
+        let (commands, received) = tokio::sync::mpsc::unbounded_channel();
+        let ended = || PushCommand::Ended(jvm.target_set.targets.clone());
+        let sending = async {
+            // The first push has begun and waits between two attempts.
             tokio::time::sleep(config.interval.min(Duration::from_secs(1)) + Duration::from_millis(100)).await;
-            orders.send(ended()).unwrap();
-            orders.send(ended()).unwrap();
-            // The push is over, and so is that of the first of them.
+            commands.send(ended()).unwrap();
+            commands.send(ended()).unwrap();
+            // The push is over, and so is that of the first ended JVM.
             tokio::time::sleep(config.interval + Duration::from_millis(100)).await;
-            orders.send(ended()).unwrap();
+            commands.send(ended()).unwrap();
             for _ in 0..300 {
-                orders.send(ended()).unwrap();
+                commands.send(ended()).unwrap();
                 tokio::task::yield_now().await;
             }
             let held = Arc::strong_count(&jvm.target_set.targets[0]);
-            assert!(held < 100, "{held} that ended are held for a receiver that is away");
+            assert!(held < 100, "{held} ended JVMs are kept open for an unavailable receiver");
             is_open.store(true, Ordering::Relaxed);
-            orders.send(Command::Stop).unwrap();
+            commands.send(PushCommand::Stop).unwrap();
         };
         let running = pusher.run(received, |_| Err("not asked for".to_owned()));
-        let both = async { tokio::join!(running, telling) };
+        let both = async { tokio::join!(running, sending) };
         assert!(tokio::time::timeout(config.interval * 20, both).await.is_ok(), "it does not end");
-        let told: usize = log.lock().unwrap().taken.iter().map(|request| request.resource_metrics.len()).sum();
-        assert_eq!(told, 304, "all that ended, and the last push");
+        let pushed: usize = log.lock().unwrap().taken.iter().map(|request| request.resource_metrics.len()).sum();
+        assert_eq!(pushed, 304, "all that ended, and the last push");
     });
 }
 
-/// A JVM that ends while a push waits for its receiver: the push that follows has it no more, its last values come then.
+/// A JVM that ends while a push waits for its receiver: the next push lacks it, and its last values follow.
 #[test]
-fn the_last_window_of_a_jvm_is_told_once() {
+fn the_last_window_of_a_jvm_is_pushed_once() {
     let jvm = Jvm::new();
     let config = Otlp { enabled: true, temporality: Temporality::Delta, ..Otlp::default() };
-    // The JVM began after this exporter.
+    // The JVM is younger than this exporter.
     let mut encoder = Encoder::new(&config, 1);
-    let mut told = |snapshot: &Snapshot, now| {
+    let mut push = |snapshot: &Snapshot, now| {
         encoder.forget_unused(snapshot);
         let requests = requests(&mut encoder, snapshot, now);
-        encoder.commit();
+        encoder.acknowledge();
         requests
     };
     let now = u64::MAX / 4;
-    jvm.turn_to(1000);
-    let first = told(&jvm.snapshot(), now);
+    jvm.set(1000);
+    let first = push(&jvm.snapshot(), now);
     assert_eq!(value_of(&numbers(metric(&decode(&first[0]), METRIC))[0]), 1000);
-    told(&snapshot(&Arc::default()), now + 1);
-    jvm.turn_to(1003);
+    push(&snapshot(&Arc::default()), now + 1);
+    jvm.set(1003);
     let last = jvm.last_snapshot();
-    let (message, _) = encoder.last(&last.target_set.targets[0], &last.of(0), now + 2);
+    let (message, _) = encoder.write_ended(&last.target_set.targets[0], &last.values(0), now + 2);
     assert_eq!(value_of(&numbers(metric(&decode(&message), METRIC))[0]), 3);
 }
 
 #[test]
-fn nothing_is_kept_of_jvms_that_ended_while_the_receiver_is_away() {
+fn no_state_is_kept_of_jvms_that_end_during_an_outage() {
     let mut encoder = Encoder::new(&Otlp { enabled: true, ..Otlp::default() }, 1);
     let mut last = |jvm: &Jvm| {
         let snapshot = Snapshot::last(jvm.target_set.targets.clone());
-        let (_, points) = encoder.last(&snapshot.target_set.targets[0], &snapshot.of(0), 5);
+        let (_, points) = encoder.write_ended(&snapshot.target_set.targets[0], &snapshot.values(0), 5);
         assert!(points > 0);
         encoder.families()
     };

@@ -17,7 +17,7 @@ use hotspot_exporter::rules::{Profile, SeriesLimits, WordIndex};
 use hotspot_exporter::telemetry::SelfMetrics;
 use regex::Regex;
 
-/// What stands above the tables.
+/// The text above the tables.
 const HEAD: &str = "\
 # Metrics
 
@@ -29,21 +29,21 @@ The last column is the fact that a rule names as `source:`. `hotspot-exporter ex
 has, from which counters, and why others are absent.
 ";
 
-/// One fact of every source, with its labels' names as values.
+/// One instance of every fact, with the labels' names as values.
 fn facts() -> Vec<Fact> {
     let value = Formula::Constant(Value::Int(1));
     all()
-        .map(|source| Fact {
-            source: source.name,
-            labels: source.labels.iter().map(|label| (*label, format!("<{label}>").into())).collect(),
-            kind: source.kind,
-            unit: source.unit,
+        .map(|info| Fact {
+            name: info.name,
+            labels: info.labels.iter().map(|label| (*label, format!("<{label}>").into())).collect(),
+            kind: info.kind,
+            unit: info.unit,
             formula: value.clone(),
         })
         .collect()
 }
 
-/// What of a profile one fact becomes.
+/// The table row of one fact in a profile.
 fn row(profile: &Profile, image: &Image, fact: &Fact) -> Option<(String, String)> {
     let limits = SeriesLimits::default();
     let plan = profile.plan(image, std::slice::from_ref(fact), &limits, &mut WordIndex::default());
@@ -51,10 +51,10 @@ fn row(profile: &Profile, image: &Image, fact: &Fact) -> Option<(String, String)
     let labels: Vec<String> = planned.labels.iter().map(|(name, _)| format!("`{}`", label_name(name))).collect();
     let (name, kind) = printed(family);
     let help = family.help.replace('|', "\\|");
-    Some((name.clone(), format!("| `{name}` | {kind} | {} | {help} | `{}` |\n", labels.join(", "), fact.source)))
+    Some((name.clone(), format!("| `{name}` | {kind} | {} | {help} | `{}` |\n", labels.join(", "), fact.name)))
 }
 
-/// The name in Prometheus, and the type there.
+/// The name and type in Prometheus.
 fn printed(family: &Family) -> (String, &'static str) {
     let name = family.prometheus();
     match family.kind {
@@ -72,7 +72,7 @@ fn table(profile: &Profile, image: &Image, out: &mut String) {
     rows.values().for_each(|row| out.push_str(row));
 }
 
-/// The exporter's own metrics, as they are before anything happened.
+/// The exporter's own metrics, before any event.
 fn own(out: &mut String) {
     out.push_str("\n## The exporter's own metrics\n\nThe default profile's page includes them.\n\n");
     out.push_str("| metric | type | labels | meaning |\n|---|---|---|---|\n");
@@ -92,7 +92,7 @@ fn own(out: &mut String) {
             series.first().map(|(labels, _)| labels.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>());
         let (name, kind) = printed(&family);
         let labels = match &*name {
-            // What a build does not know is left out there.
+            // A build omits the labels that it does not know.
             "hotspot_exporter_build_info" => "`version`, `revision`, `rustc`".to_owned(),
             _ => labels.unwrap_or_default().join(", "),
         };
@@ -100,25 +100,25 @@ fn own(out: &mut String) {
     }
 }
 
-/// Every cell of code in the pages' tables and texts that names a metric of ours.
+/// The names of this exporter's metrics in a text.
 fn names(text: &str) -> BTreeSet<String> {
     let name = Regex::new(r"\b(?:jvm|process|hotspot_exporter)_[a-z0-9_]*[a-z0-9]\b").unwrap();
     name.find_iter(text).map(|found| found.as_str().to_owned()).collect()
 }
 
-/// The label names and the suffixes that series of a known metric have.
+/// Whether the page lists the metric, or the metric of which this is a sample.
 fn is_known(name: &str, page: &str) -> bool {
     let stem = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
     [name, stem].iter().any(|name| page.contains(&format!("`{name}`")))
 }
 
 #[test]
-fn pages_name_metrics_that_exist() {
+fn documents_name_existing_metrics() {
     let read = |path: &str| fs::read_to_string(package().join(path)).unwrap();
     let page = read("docs/metrics.md");
     let migration = read("docs/migration.md");
     let mut texts: Vec<(&str, String)> = Vec::new();
-    // Of a table's row, the new name.
+    // The column of new names.
     let rows = migration.lines().filter(|line| line.starts_with("| `"));
     texts.push(("docs/migration.md", rows.filter_map(|row| row.split(" | ").nth(1)).collect::<Vec<_>>().join("\n")));
     for path in [
@@ -135,13 +135,13 @@ fn pages_name_metrics_that_exist() {
     texts.extend(runbooks.map(|entry| ("docs/runbooks", fs::read_to_string(entry.unwrap().path()).unwrap())));
     for (path, text) in texts {
         let unknown: Vec<String> = names(&text).into_iter().filter(|name| !is_known(name, &page)).collect();
-        // Without `app`, these are the exporter's own.
+        // Process metrics are the exporter's own.
         assert!(unknown.iter().all(|name| name == "process_"), "{path} names {unknown:?}");
     }
 }
 
 #[test]
-fn every_reason_has_its_remedy() {
+fn every_reason_is_documented() {
     let page = fs::read_to_string(package().join("docs/troubleshooting.md")).unwrap();
     for reason in RefusalReason::ALL {
         assert!(page.contains(&format!("`{reason}`")), "docs/troubleshooting.md lacks {reason}");
@@ -149,7 +149,7 @@ fn every_reason_has_its_remedy() {
 }
 
 #[test]
-fn the_reference_is_what_the_rules_make() {
+fn the_reference_is_up_to_date() {
     let bytes = fs::read(fixture("jdk25-G1")).unwrap();
     let image = Image::decode(bytes).unwrap();
     let mut page = HEAD.to_owned();
@@ -168,5 +168,8 @@ fn the_reference_is_what_the_rules_make() {
     }
     let kept = fs::read_to_string(&path).unwrap_or_default();
     let differs = page.lines().zip(kept.lines()).find(|(one, other)| one != other);
-    assert!(page == kept, "docs/metrics.md is old: UPDATE_GOLDEN=1 cargo test --test core reference\n{differs:#?}");
+    assert!(
+        page == kept,
+        "docs/metrics.md is out of date: UPDATE_GOLDEN=1 cargo test --test core reference\n{differs:#?}"
+    );
 }

@@ -1,5 +1,5 @@
-//! Lives of JVMs from scan to scan: each named state, restart, replacement, end. The JVMs are files that this test
-//! writes and keeps open for writing, as a JVM does, in directories of its own.
+//! JVMs from scan to scan: every state, restart, replacement, end. The JVMs are files that the tests write and keep
+//! open for writing, as a JVM does, in temporary directories.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, PermissionsExt};
@@ -28,7 +28,7 @@ impl AttachProviders for NoBoards {
     }
 }
 
-/// A directory that is some JVM's `/tmp`, scanned without /proc.
+/// A directory that serves as JVMs' `/tmp`, scanned without /proc.
 struct Host {
     tmp: PathBuf,
     scanner: Scanner,
@@ -64,7 +64,7 @@ impl Host {
 
     fn scan(&mut self) -> Arc<TargetSet> {
         let reconciler = &self.reconciler;
-        let scan = self.scanner.scan(&|id| reconciler.follows(id));
+        let scan = self.scanner.scan(&|id| reconciler.tracks(id));
         self.reconciler.update(scan)
     }
 
@@ -72,7 +72,7 @@ impl Host {
         self.tmp.join("hsperfdata_tester").join(pid.to_string())
     }
 
-    /// A JVM of that pid whose region holds these bytes.
+    /// Starts a JVM with that pid and the bytes of its region.
     fn start(&self, pid: i32, bytes: &[u8]) -> Jvm {
         let path = self.path(pid);
         let _ = fs::remove_file(&path);
@@ -84,21 +84,21 @@ impl Host {
     }
 }
 
-/// A running JVM, as far as its region tells. Dropped, it was killed: the file stays, its writer is gone.
+/// A running JVM, as its region shows it. Dropping it kills it: the file remains without a writer.
 struct Jvm {
     path: PathBuf,
-    /// Closed before the other handle asks for writers: fields are dropped in this order.
+    /// Closed before the other handle checks for writers: fields are dropped in this order.
     file: File,
     _unwritten: Unwritten,
 }
 
-/// A region that nobody writes once this is dropped. A program that another test starts holds this process's files, too,
-/// until it runs.
+/// Waits at its drop until the region has no writer: a program that another test starts keeps this process's files open
+/// until its `exec`.
 struct Unwritten(Option<File>);
 
 impl Drop for Unwritten {
     fn drop(&mut self) {
-        // What is no region has no JVM whose end can be asked for.
+        // A file that is not a region cannot be opened to check for writers.
         let Ok(region) = Region::open(self.0.take().unwrap(), FileMode::Pread) else { return };
         wait_for("the region's last writer to close it", || {
             ensure(region.writer() != Writer::Present, "somebody has it open for writing")
@@ -111,7 +111,7 @@ impl Jvm {
         self.file.write_all_at(bytes, at).unwrap();
     }
 
-    /// An orderly end: the file is removed.
+    /// A normal exit, which removes the file.
     fn exit(self) {
         fs::remove_file(&self.path).unwrap();
     }
@@ -122,11 +122,11 @@ fn fixture(name: &str) -> Vec<u8> {
 }
 
 /// The same JVM, started at another time.
-fn born(bytes: &[u8], birth: i64) -> Vec<u8> {
+fn started_at(bytes: &[u8], start: i64) -> Vec<u8> {
     let image = Image::decode(bytes.to_vec()).unwrap();
     let at = image.entry("sun.rt.createVmBeginTime").unwrap().offset as usize;
     let mut bytes = bytes.to_vec();
-    bytes[at..at + 8].copy_from_slice(&birth.to_ne_bytes());
+    bytes[at..at + 8].copy_from_slice(&start.to_ne_bytes());
     bytes
 }
 
@@ -146,7 +146,7 @@ fn snapshot(target_set: &Arc<TargetSet>) -> Snapshot {
     Snapshot::take(Arc::clone(target_set), Instant::now() + Duration::from_secs(60))
 }
 
-/// Leases tell the truth on these file systems only; elsewhere the tests of this file cannot imitate a JVM.
+/// A directory on a file system whose leases are reliable; without them these tests cannot imitate a JVM.
 fn tmp() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
@@ -162,7 +162,7 @@ fn a_jvm_is_served_from_its_first_scan_to_its_exit() {
     let target = &target_set.targets[0];
     assert_eq!((&*target.app, target.slot, target.vpid, &*target.user), ("Alloc", 0, 4711, "tester"));
     assert!(!target.plans[0].families.is_empty());
-    assert_eq!(snapshot(&target_set).of(0).is_up(), Some(true));
+    assert_eq!(snapshot(&target_set).values(0).is_up(), Some(true));
 
     let again = host.scan();
     assert!(Arc::ptr_eq(&again.targets[0], target), "nothing changed, nothing is made anew");
@@ -171,7 +171,7 @@ fn a_jvm_is_served_from_its_first_scan_to_its_exit() {
 
     jvm.exit();
     let snapshot = snapshot(&again);
-    assert!(snapshot.of(0).is_gone(), "an exit is seen by the next scrape, before any scan");
+    assert!(snapshot.values(0).is_gone(), "an exit is seen by the next scrape, before any scan");
     assert!(snapshot.outdated);
     assert_eq!((states(&host.scan()), reasons(&host.scan())), (vec![], vec![]));
 }
@@ -189,7 +189,7 @@ fn a_killed_jvm_is_gone_and_its_file_is_stale() {
 }
 
 #[test]
-fn a_region_is_starting_until_its_jvm_can_be_named() {
+fn a_region_is_starting_until_its_jvm_can_be_identified() {
     let whole = fixture("jdk17-Serial.hsperfdata");
     let folder = tmp();
     let mut host = Host::new(folder.path());
@@ -210,7 +210,7 @@ fn a_region_is_starting_until_its_jvm_can_be_named() {
     jvm.write(&early[32..], 32);
     starting(&mut host, "accessible 0");
 
-    // JDK 17 and later are accessible seconds before the constants that name them appear (a slow agent).
+    // Since JDK 17 a region is accessible before the constants that identify the JVM: seconds with a slow agent.
     let command = offset(&whole, "sun.rt.javaCommand");
     let entries = Image::decode(whole.clone()).unwrap().entries.list;
     let late = entries.iter().position(|entry| &*entry.name == "sun.os.hrt.frequency").unwrap();
@@ -221,7 +221,7 @@ fn a_region_is_starting_until_its_jvm_can_be_named() {
     assert!(command > 0);
     jvm.write(&prefix, 0);
     starting(&mut host, "late constants");
-    // The times of the start come last of all.
+    // HotSpot writes the times of the start last.
     let mut nearly = whole.clone();
     for name in ["sun.rt.createVmBeginTime", "sun.rt.createVmEndTime"] {
         let at = offset(&whole, name) as usize;
@@ -235,7 +235,7 @@ fn a_region_is_starting_until_its_jvm_can_be_named() {
 }
 
 #[test]
-fn an_unlinked_jvm_is_served_on() {
+fn an_unlinked_jvm_stays_served() {
     let folder = tmp();
     let mut host = Host::new(folder.path());
     let jvm = host.start(7, &fixture("jdk21-G1.hsperfdata"));
@@ -243,9 +243,9 @@ fn an_unlinked_jvm_is_served_on() {
     fs::remove_file(&jvm.path).unwrap();
     let target_set = host.scan();
     assert_eq!(states(&target_set), [TargetState::Unlinked]);
-    assert_eq!(snapshot(&target_set).of(0).is_up(), Some(true));
+    assert_eq!(snapshot(&target_set).values(0).is_up(), Some(true));
     drop(jvm);
-    assert!(snapshot(&target_set).of(0).is_gone(), "unlinked and without a writer is ended");
+    assert!(snapshot(&target_set).values(0).is_gone(), "unlinked and without a writer is ended");
     assert_eq!(states(&host.scan()), []);
 }
 
@@ -257,18 +257,18 @@ fn a_restart_with_the_same_pid_is_a_new_incarnation_in_the_same_slot() {
     let old = host.start(1, &bytes);
     let before = Arc::clone(&host.scan().targets[0]);
     drop(old);
-    let _new = host.start(1, &born(&bytes, 1_800_000_000_000));
+    let _new = host.start(1, &started_at(&bytes, 1_800_000_000_000));
     let first = host.scan();
     let target_set = if first.targets.is_empty() { host.scan() } else { first };
     assert_eq!(states(&target_set), [TargetState::Mapped]);
     let after = &target_set.targets[0];
     assert_ne!(after.incarnation, before.incarnation);
     assert_eq!((after.slot, &after.identity), (before.slot, &before.identity), "its series go on");
-    assert_eq!(after.incarnation.birth, 1_800_000_000_000);
+    assert_eq!(after.incarnation.start_millis, 1_800_000_000_000);
 }
 
 #[test]
-fn a_jvm_that_takes_the_file_over_in_place_is_a_new_incarnation() {
+fn a_jvm_that_overwrites_the_file_is_a_new_incarnation() {
     let bytes = fixture("jdk17-G1.hsperfdata");
     let folder = tmp();
     let mut host = Host::new(folder.path());
@@ -276,22 +276,22 @@ fn a_jvm_that_takes_the_file_over_in_place_is_a_new_incarnation() {
     let target_set = host.scan();
     jvm.file.set_len(0).unwrap();
     jvm.file.set_len(bytes.len() as u64).unwrap();
-    jvm.write(&born(&bytes, 1_800_000_000_000), 0);
+    jvm.write(&started_at(&bytes, 1_800_000_000_000), 0);
     let during = snapshot(&target_set);
     assert_eq!(
-        (during.of(0).is_up(), during.of(0).is_gone()),
+        (during.values(0).is_up(), during.values(0).is_gone()),
         (None, true),
         "no value of the new JVM under the old one's name"
     );
     let ended = host.scan();
     assert!(ended.unsettled || !ended.targets.is_empty(), "the next scan comes at once");
     let after = host.scan();
-    assert_eq!(after.targets[0].incarnation.birth, 1_800_000_000_000);
+    assert_eq!(after.targets[0].incarnation.start_millis, 1_800_000_000_000);
     assert_eq!(after.targets[0].incarnation.region, target_set.targets[0].incarnation.region);
 }
 
 #[test]
-fn entries_that_come_later_are_served_from_the_next_scan() {
+fn new_entries_are_served_after_the_next_scan() {
     let whole = fixture("jdk17-G1.hsperfdata");
     let entries = Image::decode(whole.clone()).unwrap().entries.list;
     let mut early = whole.clone();
@@ -303,7 +303,7 @@ fn entries_that_come_later_are_served_from_the_next_scan() {
     assert_eq!(states(&before), [TargetState::Mapped]);
     jvm.write(&whole, 0);
     let between = snapshot(&before);
-    assert_eq!(between.of(0).is_up(), Some(true), "known counters keep their places");
+    assert_eq!(between.values(0).is_up(), Some(true), "known counters keep their places");
     assert!(between.outdated);
     let after = host.scan();
     assert!(!Arc::ptr_eq(&after.targets[0], &before.targets[0]));
@@ -311,7 +311,7 @@ fn entries_that_come_later_are_served_from_the_next_scan() {
 }
 
 #[test]
-fn jvms_of_one_app_have_slots_and_free_ones_are_taken_again() {
+fn jvms_of_one_app_have_slots_and_free_ones_are_reused() {
     let bytes = fixture("jdk11-Parallel.hsperfdata");
     let folder = tmp();
     let mut host = Host::new(folder.path());
@@ -320,18 +320,18 @@ fn jvms_of_one_app_have_slots_and_free_ones_are_taken_again() {
         slots.sort_unstable();
         slots
     };
-    let _a = host.start(30, &born(&bytes, 1000));
-    let b = host.start(20, &born(&bytes, 2000));
-    let _c = host.start(10, &born(&bytes, 3000));
+    let _a = host.start(30, &started_at(&bytes, 1000));
+    let b = host.start(20, &started_at(&bytes, 2000));
+    let _c = host.start(10, &started_at(&bytes, 3000));
     assert_eq!(slots(&host.scan()), [(10, 2), (20, 1), (30, 0)], "in the order in which they started");
     b.exit();
     assert_eq!(slots(&host.scan()), [(10, 2), (30, 0)]);
-    let _d = host.start(40, &born(&bytes, 4000));
+    let _d = host.start(40, &started_at(&bytes, 4000));
     assert_eq!(slots(&host.scan()), [(10, 2), (30, 0), (40, 1)]);
 }
 
 #[test]
-fn one_bad_file_does_not_touch_the_others() {
+fn one_invalid_file_does_not_affect_others() {
     let folder = tmp();
     let mut host = Host::with(folder.path(), |config| config.limits.max_jvms = 2);
     let _good = host.start(1, &fixture("jdk17-G1.hsperfdata"));
@@ -354,13 +354,13 @@ fn one_bad_file_does_not_touch_the_others() {
     assert!(target_set.refusals[0].detail.contains("limits.max_jvms"), "{}", target_set.refusals[0].detail);
 }
 
-/// A file system whose leases are not trusted, so that only the heartbeat is left to ask.
+/// A file system whose leases are not reliable, so that only the heartbeat shows whether a JVM runs.
 struct Ramfs(tempfile::TempDir);
 
 impl Ramfs {
     fn mount() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
-        // Without a child, which would hold open what the other tests have just let go of.
+        // Without a child process, which would inherit the files of the other tests.
         if mount("none", folder.path(), "ramfs", MountFlags::empty(), None).is_ok() {
             return Some(Self(folder));
         }
@@ -376,7 +376,7 @@ impl Drop for Ramfs {
 }
 
 #[test]
-fn a_heartbeat_that_stands_still_is_stalled() {
+fn a_jvm_whose_heartbeat_stops_is_stalled() {
     let Some(ramfs) = Ramfs::mount() else { return };
     let bytes = fixture("jdk17-G1.hsperfdata");
     let mut host = Host::new(ramfs.0.path());
@@ -389,8 +389,8 @@ fn a_heartbeat_that_stands_still_is_stalled() {
         std::thread::yield_now();
     }
     let target_set = host.scan();
-    let view = snapshot(&target_set);
-    assert_eq!(view.of(0).is_up(), Some(false), "known, and not up");
+    let stalled = snapshot(&target_set);
+    assert_eq!(stalled.values(0).is_up(), Some(false), "known, and not up");
     jvm.write(&i64::MAX.to_ne_bytes(), ticks);
     assert_eq!(states(&host.scan()), [TargetState::Mapped], "it beats again");
     fs::remove_file(&jvm.path).unwrap();
@@ -402,13 +402,13 @@ fn a_heartbeat_that_stands_still_is_stalled() {
 }
 
 #[test]
-fn a_jvm_of_which_nothing_can_be_asked_is_unconfirmed() {
+fn a_jvm_without_any_sign_of_life_is_unconfirmed() {
     let Some(ramfs) = Ramfs::mount() else { return };
     let mut host = Host::new(ramfs.0.path());
     let jvm = host.start(1, &fixture("jdk25-G1.hsperfdata"));
     let target_set = host.scan();
     assert_eq!(states(&target_set), [TargetState::Unconfirmed]);
-    assert_eq!(snapshot(&target_set).of(0).is_up(), Some(true));
+    assert_eq!(snapshot(&target_set).values(0).is_up(), Some(true));
     jvm.exit();
     assert_eq!(states(&host.scan()), []);
 }

@@ -162,7 +162,7 @@ impl Exporter {
 
     fn scan(&mut self) {
         let reconciler = &self.reconciler;
-        let scan = self.scanner.scan(&|id| reconciler.follows(id));
+        let scan = self.scanner.scan(&|id| reconciler.tracks(id));
         self.target_set = self.reconciler.update(scan);
     }
 
@@ -210,7 +210,7 @@ impl Exporter {
 }
 
 fn families(target: &Target) -> BTreeSet<String> {
-    target.plans[0].families.iter().map(|(family, _)| format!("{family:?}")).collect()
+    target.plans[0].families.iter().map(|planned| format!("{:?}", planned.family)).collect()
 }
 
 /// What `jcmd PID PerfCounter.print` says, which reads the file itself.
@@ -380,7 +380,7 @@ fn an_exit_during_a_read_is_an_end() {
     });
     let snapshot = Snapshot::take(Arc::clone(&exporter.target_set), Instant::now() + DEADLINE);
     let index = exporter.target_set.targets.iter().position(|other| Arc::ptr_eq(other, &target)).unwrap();
-    assert!(snapshot.of(u32::try_from(index).unwrap()).is_gone(), "gone at the next scrape, before any scan");
+    assert!(snapshot.values(u32::try_from(index).unwrap()).is_gone(), "gone at the next scrape, before any scan");
     exporter.scan();
     assert!(exporter.row(jvm.pid).is_none() && exporter.refusal(jvm.pid).is_none());
 }

@@ -1,4 +1,4 @@
-//! Every fact that a rule's `source:` may name, whoever provides it: the program's API towards YAML.
+//! Every fact that a rule's `source:` may name: the interface between the program and the YAML rules.
 
 mod nmt;
 mod process;
@@ -11,9 +11,9 @@ use crate::metric::Kind;
 /// What a rule's `source:` may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FactInfo {
-    /// The name that rules use.
+    /// The name in rules.
     pub name: &'static str,
-    /// The labels that its facts carry, `$name` in rules.
+    /// The labels of its facts, `$name` in rules.
     pub labels: &'static [&'static str],
     /// What the values are, unless the rule says otherwise.
     pub kind: Kind,
@@ -21,7 +21,7 @@ pub struct FactInfo {
     pub unit: &'static str,
     /// One sentence for `explain` and the documentation.
     pub help: &'static str,
-    /// What cumulative values count from.
+    /// The moment at which a cumulative value is zero.
     pub since: Since,
 }
 

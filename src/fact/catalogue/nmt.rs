@@ -1,4 +1,4 @@
-//! The facts that Native Memory Tracking gives, as rules name them.
+//! The facts that Native Memory Tracking provides.
 
 use super::{FactInfo, Since};
 use crate::metric::Kind;
@@ -22,8 +22,8 @@ const fn gauge(name: &'static str, unit: &'static str, help: &'static str) -> Fa
 const CATEGORY: &[&str] = &["category"];
 const PART: &[&str] = &["part"];
 
-///  `category` is HotSpot's own word and differs between releases; `part` is
-/// `metadata` or `class_space`; `type` is `instance` or `array`.
+/// `category` is HotSpot's name and differs between releases; `part` is `metadata` or `class_space`; `type` is
+/// `instance` or `array`.
 pub(super) const FACTS: &[FactInfo] = &[
     bytes("nmt.reserved", CATEGORY, "Address space reserved, by category; malloc counts as reserved."),
     bytes("nmt.committed", CATEGORY, "Memory committed, by category; malloc counts as committed."),

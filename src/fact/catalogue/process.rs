@@ -1,4 +1,4 @@
-//! The facts that the kernel gives about a process, as rules name them.
+//! The facts that the kernel provides about a process.
 
 use super::{FactInfo, Since};
 use crate::metric::Kind;
@@ -17,7 +17,7 @@ const fn labelled(
     FactInfo { name, labels, kind, unit, help, since: Since::Start }
 }
 
-/// Everything that the process provider may publish.
+/// Every fact of the process provider.
 pub(super) const FACTS: &[FactInfo] = &[
     fact("proc.cpu_time", Kind::Counter, "s", "CPU time of the process."),
     labelled("proc.cpu_time_by_mode", &["mode"], Kind::Counter, "s", "CPU time of the process, user or system."),

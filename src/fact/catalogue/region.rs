@@ -1,4 +1,4 @@
-//! Facts of the region, and of the target itself.
+//! The facts that follow from a JVM's region, and those of the target itself.
 
 use super::{FactInfo, Since};
 use crate::metric::Kind;

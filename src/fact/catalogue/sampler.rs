@@ -1,4 +1,4 @@
-//! Facts that only sampling between scrapes can tell.
+//! The facts that only sampling between scrapes can provide.
 
 use super::{FactInfo, Since};
 use crate::metric::Kind::{Counter, Gauge, Histogram, UpDownCounter};

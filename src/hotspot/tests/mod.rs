@@ -1,4 +1,4 @@
-//! Facts of 20 regions of real JVMs, and of made ones for what they do not show.
+//! The model and facts of 20 regions of real JVMs, and of generated regions for what those do not contain.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,17 +11,16 @@
     clippy::cast_sign_loss
 )]
 
-mod made;
+mod generated;
+mod model;
 mod profiles;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::*;
-use crate::fact::Fact;
-use crate::fact::{PublishedId, Values, catalogue};
-use crate::metric::Kind;
-use crate::metric::Value;
+use crate::fact::{Fact, PublishedId, Values, catalogue};
+use crate::metric::{Kind, Value};
 use crate::perfdata::Image;
 
 fn facts(image: &Image) -> Vec<Fact> {
@@ -29,15 +28,15 @@ fn facts(image: &Image) -> Vec<Fact> {
 }
 
 /// The words of an image, by byte offset.
-struct Words<'a>(&'a Image);
+struct ImageWords<'a>(&'a Image);
 
-impl Values for Words<'_> {
+impl Values for ImageWords<'_> {
     fn word(&self, offset: u32) -> Option<i64> {
         let bytes = self.0.bytes().get(offset as usize..)?.first_chunk()?;
         Some(self.0.prologue.byte_order.i64(*bytes))
     }
 
-    fn cell(&self, _: PublishedId) -> Option<Value> {
+    fn published(&self, _: PublishedId) -> Option<Value> {
         None
     }
 
@@ -46,13 +45,13 @@ impl Values for Words<'_> {
     }
 }
 
-/// `source{label="value",...}` to value, of every fact that has one.
+/// The value of every fact that has one, by `name{label=value,...}`.
 fn evaluated(image: &Image) -> BTreeMap<String, Value> {
     let mut all = BTreeMap::new();
     for fact in facts(image) {
         let labels: Vec<_> = fact.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let name = format!("{}{{{}}}", fact.source, labels.join(","));
-        if let Some(value) = fact.formula.evaluate(&Words(image)) {
+        let name = format!("{}{{{}}}", fact.name, labels.join(","));
+        if let Some(value) = fact.formula.evaluate(&ImageWords(image)) {
             assert!(all.insert(name.clone(), value).is_none(), "{name} twice");
         }
     }
@@ -102,7 +101,7 @@ fn pools_of_real_jvms() {
         let facts = self::facts(&fixture(region));
         let found: BTreeSet<String> = facts
             .iter()
-            .filter(|fact| fact.source == "pool.committed")
+            .filter(|fact| fact.name == "pool.committed")
             .map(|fact| fact.labels[0].1.to_string())
             .collect();
         assert_eq!(found, expected, "{region}");
@@ -111,12 +110,12 @@ fn pools_of_real_jvms() {
 
 #[test]
 fn the_heap_as_one() {
-    // Regions whose eden is false have no total of `used`; only collectors that know every pool's start have `init`.
+    // Where used of eden is wrong there is no total; `init` exists only where every pool has an initial size.
     for [region, ..] in expected_pools() {
         let facts = evaluated(&fixture(region));
         let used = int(&facts, "area.used{area=heap}");
-        let is_blind = matches!(region, "jdk25-Serial" | "jdk25-Parallel");
-        assert_eq!(used.is_none(), is_blind, "{region}");
+        let lacks_eden = matches!(region, "jdk25-Serial" | "jdk25-Parallel");
+        assert_eq!(used.is_none(), lacks_eden, "{region}");
         assert_eq!(int(&facts, "area.limit{area=heap}"), Some(96 << 20), "{region}");
         let committed = int(&facts, "area.committed{area=heap}").unwrap();
         assert!(used.unwrap_or(0) <= committed && committed <= 96 << 20, "{region}: {used:?} of {committed}");
@@ -176,7 +175,7 @@ fn collections_of_real_jvms() {
                 ("G1 Concurrent GC", "concurrent GC pause", 30, 0.022080026),
             ],
         ),
-        // The cycles' pauses are counted apart from the collections in the foreground.
+        // JDK 11 counts the pauses of concurrent cycles apart from the foreground collections.
         (
             "jdk11-ConcMarkSweep",
             &[("ParNew", "minor GC", 111, 0.299888998), ("ConcurrentMarkSweep", "major GC", 6, 0.011184893)],
@@ -245,7 +244,7 @@ fn threads_classes_and_compiler() {
         ("thread.live{}", 7),
         ("thread.peak{}", 7),
         ("thread.started{}", 7),
-        // Seven of its own, the others out of the CDS archive.
+        // Seven from class files, the others from the CDS archive.
         ("class.loaded{}", 416),
         ("class.unloaded{}", 0),
         ("class.count{}", 416),
@@ -264,7 +263,7 @@ fn threads_classes_and_compiler() {
 }
 
 #[test]
-fn who_a_real_jvm_is() {
+fn identity_of_a_real_jvm() {
     let jvm = Jvm::of(&fixture("jdk25-G1"), &[]);
     assert_eq!(jvm.java_version.as_deref(), Some("25.0.3"));
     assert_eq!(jvm.vm_vendor.as_deref(), Some("Eclipse Adoptium"));
@@ -277,18 +276,18 @@ fn who_a_real_jvm_is() {
 }
 
 #[test]
-fn every_fact_has_a_listed_source_with_its_labels() {
+fn every_fact_is_in_the_catalogue_with_its_labels() {
     let mut images: Vec<Image> = expected_pools().iter().map(|[region, ..]| fixture(region)).collect();
-    images.push(made::native_image());
+    images.push(generated::native_image());
     for image in images {
         for fact in facts(&image) {
-            let info = catalogue::find(fact.source).unwrap_or_else(|| panic!("{} is not listed", fact.source));
+            let info = catalogue::find(fact.name).unwrap_or_else(|| panic!("the catalogue lacks {}", fact.name));
             let labels: BTreeSet<_> = fact.labels.iter().map(|(name, _)| *name).collect();
-            assert_eq!(labels, info.labels.iter().copied().collect(), "{}", fact.source);
-            assert_eq!((fact.kind, fact.unit), (info.kind, info.unit), "{}", fact.source);
+            assert_eq!(labels, info.labels.iter().copied().collect(), "{}", fact.name);
+            assert_eq!((fact.kind, fact.unit), (info.kind, info.unit), "{}", fact.name);
         }
     }
-    let names: BTreeSet<_> = catalogue::all().map(|source| source.name).collect();
+    let names: BTreeSet<_> = catalogue::all().map(|info| info.name).collect();
     assert_eq!(names.len(), catalogue::all().count());
 }
 
@@ -307,5 +306,5 @@ fn any_bytes_are_legal() {
 }
 
 fn evaluated_any(image: &Image) -> usize {
-    facts(image).iter().filter_map(|fact| fact.formula.evaluate(&Words(image))).count()
+    facts(image).iter().filter_map(|fact| fact.formula.evaluate(&ImageWords(image))).count()
 }

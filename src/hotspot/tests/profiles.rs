@@ -1,4 +1,4 @@
-//! The shipped profiles, against the sources.
+//! The shipped profiles, compared with the catalogue.
 
 use super::*;
 use crate::fact::catalogue::find;
@@ -9,7 +9,7 @@ const PROFILES: [(&str, &str); 3] = [
     ("raw", include_str!("../../../config/profiles/raw.yaml")),
 ];
 
-/// The rules of a shipped profile, each with its lines: all are written in one style, so no YAML is needed here.
+/// The text of each rule of a shipped profile. All have the same style, so no YAML parser is needed.
 fn rules(profile: &str) -> Vec<String> {
     let rules = profile.split("rules:\n").nth(1).unwrap();
     let lines = rules.lines().filter(|line| !line.trim_start().starts_with('#'));
@@ -22,7 +22,7 @@ fn key<'a>(rule: &'a str, key: &str) -> Option<&'a str> {
 }
 
 #[test]
-fn profiles_name_sources_and_labels_that_exist() {
+fn profiles_name_existing_facts_and_labels() {
     for (profile, text) in PROFILES {
         assert!(text.contains(&format!("\nprofile: {profile}\nhelp: ")), "{profile}");
         let mut metrics = BTreeSet::new();
@@ -36,9 +36,9 @@ fn profiles_name_sources_and_labels_that_exist() {
             let used: BTreeSet<&str> =
                 rule.split('$').skip(1).map(|rest| rest.split([',', '}', '\n']).next().unwrap()).collect();
             assert!(used.iter().all(|label| info.labels.contains(label)), "{profile}: {rule}");
-            // A label left out would make two series one; the pool alone tells its type.
-            let left_out = info.labels.iter().filter(|label| !used.contains(*label));
-            assert!(left_out.into_iter().all(|label| *label == "type"), "{profile}: {rule}");
+            // Omitting a label would merge series, except for `type`, which follows from the pool.
+            let omitted = info.labels.iter().filter(|label| !used.contains(*label));
+            assert!(omitted.into_iter().all(|label| *label == "type"), "{profile}: {rule}");
         }
     }
 }
@@ -83,14 +83,14 @@ fn names_that_dashboards_know() {
     }
 }
 
-/// The series of one JVM in the default profile, without those of the sampler, NMT and /proc.
+/// The series of one JVM's region in the default profile.
 #[test]
 fn the_default_profile_stays_small() {
     let sources: BTreeSet<String> =
         rules(PROFILES[0].1).iter().filter_map(|rule| key(rule, "source").map(str::to_owned)).collect();
     for [region, ..] in expected_pools() {
         let image = fixture(region);
-        let series = facts(&image).iter().filter(|fact| sources.contains(fact.source)).count();
+        let series = facts(&image).iter().filter(|fact| sources.contains(fact.name)).count();
         assert!((25..=60).contains(&series), "{region}: {series}");
     }
 }

@@ -1,53 +1,53 @@
-//! Why a request was not taken, and whether to try again.
+//! Why a request failed, and whether to retry it.
 
 use std::error::Error;
 use std::fmt;
 use std::io;
 use std::time::Duration;
 
-/// A receiver's answer to a request that it took.
+/// The receiver's response to a request that it accepted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accepted {
-    /// Points that it did not take all the same.
+    /// Number of rejected points in the request.
     pub rejected: u64,
-    /// What it says about them, or a warning.
+    /// The receiver's message about them, or a warning.
     pub message: String,
 }
 
-/// A request that was not taken.
+/// A request that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PushFailure {
-    /// For counting.
+    /// The reason, for metrics.
     pub reason: PushFailureReason,
     /// Whether the same request may succeed later.
     pub retry: Retry,
-    /// For people: what happened and what to do.
+    /// What happened.
     pub detail: String,
 }
 
-/// Why a request was not taken.
+/// Why a request failed: a closed set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PushFailureReason {
-    /// Nothing listens there, or the name is not known.
+    /// Nothing listens at the address, or its name cannot be resolved.
     Connect,
-    /// No agreement on certificates.
+    /// TLS failed, usually over certificates.
     Tls,
-    /// What answers speaks something else.
+    /// The endpoint speaks another protocol.
     Protocol,
-    /// No answer in time, or the connection broke before it.
+    /// There was no response in time, or the connection broke.
     Timeout,
-    /// The receiver wants less.
+    /// The receiver limits the rate.
     Throttled,
-    /// The receiver cannot take it now.
+    /// The receiver is temporarily unavailable.
     Unavailable,
-    /// The receiver wants to know who we are, or does not like it.
+    /// The receiver requires credentials, or rejects them.
     Unauthorized,
-    /// The receiver does not want this request.
+    /// The receiver rejects this request.
     Rejected,
 }
 
 impl PushFailureReason {
-    /// Every reason, for metrics that show zeros too.
+    /// Every reason: each has a series from the first scrape on.
     pub const ALL: [Self; 8] = [
         Self::Connect,
         Self::Tls,
@@ -73,18 +73,18 @@ impl PushFailureReason {
         }
     }
 
-    /// What to do about it.
+    /// What the user can do.
     const fn remedy(self) -> &'static str {
         match self {
-            Self::Connect => "does the receiver run, and is this its address?",
-            Self::Tls => "is the endpoint's scheme right, and the certificate of its authority otlp.certificate?",
+            Self::Connect => "check that the receiver runs at this address",
+            Self::Tls => "check the endpoint's scheme, and that otlp.certificate is the certificate of its authority",
             Self::Protocol => {
-                "usual are grpc on port 4317 and http/protobuf on port 4318; are otlp.protocol, port and scheme right?"
+                "check otlp.protocol, port and scheme; usual are grpc on port 4317 and http/protobuf on port 4318"
             }
-            Self::Timeout => "is it overloaded, or otlp.timeout short?",
-            Self::Throttled | Self::Unavailable => "it is tried again",
-            Self::Unauthorized => "are otlp.headers right?",
-            Self::Rejected => "its log may say more",
+            Self::Timeout => "check whether the receiver is overloaded or otlp.timeout too short",
+            Self::Throttled | Self::Unavailable => "the exporter retries",
+            Self::Unauthorized => "check otlp.headers",
+            Self::Rejected => "the receiver's log may contain the reason",
         }
     }
 }
@@ -92,11 +92,11 @@ impl PushFailureReason {
 /// Whether the same request may succeed later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
-    /// Not before something is changed.
+    /// No.
     Never,
-    /// After a while.
+    /// Yes, after a pause with exponential backoff.
     Backoff,
-    /// Not before the time that the receiver asks for.
+    /// Yes, after the pause that the receiver asks for.
     After(Duration),
 }
 
@@ -107,7 +107,7 @@ impl fmt::Display for PushFailure {
 }
 
 impl PushFailure {
-    /// Of an exchange that did not come to an answer.
+    /// The failure of an exchange without a response.
     pub(super) fn of_exchange(error: &(dyn Error + 'static)) -> Self {
         let mut reason = None;
         let mut texts: Vec<String> = Vec::new();
@@ -118,7 +118,7 @@ impl PushFailure {
             if texts.last().is_none_or(|last| !last.contains(&text)) {
                 texts.push(text);
             }
-            // An I/O error names as its source what its content was caused by, and leaves the content out.
+            // `source` of an I/O error skips the error that it contains.
             next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
                 Some(inner) => Some(inner as &(dyn Error + 'static)),
                 None => error.source(),
@@ -133,19 +133,19 @@ impl PushFailure {
         Self { reason, retry, detail: texts.join(": ") }
     }
 
-    /// Whether the receiver has spoken on this request, rather than on all that it was sent.
-    pub(super) fn is_verdict(&self) -> bool {
+    /// Whether the failure concerns this request only, and not every request.
+    pub(super) fn concerns_request(&self) -> bool {
         self.reason == PushFailureReason::Rejected
     }
 
-    /// Of an attempt that took too long.
-    pub(super) fn late(timeout: Duration) -> Self {
-        let detail = format!("no answer within {} ms", timeout.as_millis());
+    /// The failure of an attempt without a response in time.
+    pub(super) fn timeout(timeout: Duration) -> Self {
+        let detail = format!("no response within {} ms", timeout.as_millis());
         Self { reason: PushFailureReason::Timeout, retry: Retry::Backoff, detail }
     }
 }
 
-/// What one error of a chain says; the innermost that says something counts.
+/// The reason of one error of a chain, if it has one; the innermost reason counts.
 fn classify(error: &(dyn Error + 'static), text: &str) -> Option<PushFailureReason> {
     if error.is::<rustls::Error>() || error.is::<rustls::pki_types::InvalidDnsNameError>() {
         return Some(PushFailureReason::Tls);
@@ -170,7 +170,7 @@ fn classify(error: &(dyn Error + 'static), text: &str) -> Option<PushFailureReas
     if text.contains("dns error") || text.contains("failed to lookup") {
         return Some(PushFailureReason::Connect);
     }
-    // Frames that are none, as of a server that speaks HTTP/1, and bytes where HTTP/1 expects none, as of one that does not.
+    // A server that speaks HTTP/1 sends invalid HTTP/2 frames, another one sends bytes where HTTP/1 expects none.
     let is_unexpected = text.contains("received unexpected message");
     let is_framing = is_unexpected
         || text.contains("frame with invalid size")
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_innermost_error_that_says_something_counts() {
+    fn the_innermost_reason_counts() {
         let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
         let certificate = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
         let nested = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, certificate));

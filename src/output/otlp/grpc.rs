@@ -1,4 +1,4 @@
-//! OTLP over gRPC. Messages pass through tonic as they are encoded.
+//! OTLP over gRPC. Requests pass through tonic as encoded bytes.
 
 use bytes::{Buf, BufMut, Bytes};
 use http::uri::PathAndQuery;
@@ -17,10 +17,10 @@ use crate::config::{Compression, Otlp};
 const EXPORT: PathAndQuery =
     PathAndQuery::from_static("/opentelemetry.proto.collector.metrics.v1.MetricsService/Export");
 
-/// Characters of a receiver's text that are logged.
-const EXCERPT: usize = 300;
+/// Most characters of a receiver's message that are logged.
+const EXCERPT_MAXIMUM: usize = 300;
 
-/// A connection that comes about with the first request, and again when it breaks.
+/// A client that connects with the first request, and again after a connection breaks.
 #[derive(Debug)]
 pub(super) struct Grpc {
     client: tonic::client::Grpc<Channel>,
@@ -29,10 +29,10 @@ pub(super) struct Grpc {
 }
 
 impl Grpc {
-    /// Connects to nothing yet. Call it inside a runtime.
+    /// Must be called in a runtime.
     ///
     /// # Errors
-    /// TLS cannot be had as configured.
+    /// TLS cannot be used as configured.
     pub(super) fn new(config: &Otlp) -> Result<Self, String> {
         let endpoint = Endpoint::from(config.endpoint.clone());
         let endpoint = endpoint.user_agent(USER_AGENT).map_err(|error| error.to_string())?;
@@ -49,28 +49,28 @@ impl Grpc {
         self.client.ready().await.map_err(|error| PushFailure::of_exchange(&error))?;
         let mut request = Request::from_parts(self.headers.clone(), Extensions::default(), message);
         request.set_timeout(self.timeout);
-        match self.client.unary(request, EXPORT, Raw).await {
+        match self.client.unary(request, EXPORT, EncodedRequest).await {
             Ok(response) => Ok(accepted(response.into_inner())),
-            Err(status) if is_late(&status) => Err(PushFailure::late(self.timeout)),
+            Err(status) if is_timeout(&status) => Err(PushFailure::timeout(self.timeout)),
             Err(status) => Err(failure(&status)),
         }
     }
 }
 
-/// As much of a receiver's text as goes into a log line.
+/// The beginning of a receiver's message, for a log line.
 pub(super) fn excerpt(text: &str) -> String {
-    text.trim().chars().take(EXCERPT).collect()
+    text.trim().chars().take(EXCERPT_MAXIMUM).collect()
 }
 
-/// What a receiver says of a request that it took.
+/// Reads the response to an accepted request.
 pub(super) fn accepted(response: ExportMetricsServiceResponse) -> Accepted {
     let partial = response.partial_success.unwrap_or_default();
     let message = excerpt(&partial.error_message);
     Accepted { rejected: u64::try_from(partial.rejected_data_points).unwrap_or(0), message }
 }
 
-/// tonic keeps the deadline that it tells the receiver, too.
-fn is_late(status: &Status) -> bool {
+/// tonic also enforces the timeout that it sends to the receiver.
+fn is_timeout(status: &Status) -> bool {
     let mut next = std::error::Error::source(status);
     while let Some(error) = next {
         if error.is::<TimeoutExpired>() {
@@ -83,7 +83,7 @@ fn is_late(status: &Status) -> bool {
 
 /// The specification's retryable codes (opentelemetry.io/docs/specs/otlp, "Failures").
 fn failure(status: &Status) -> PushFailure {
-    // A status that is made here of an exchange that failed.
+    // tonic made this status from a failed exchange.
     if let Some(error) = std::error::Error::source(status) {
         let failure = PushFailure::of_exchange(error);
         if status.code() != Code::DeadlineExceeded {
@@ -99,7 +99,7 @@ fn failure(status: &Status) -> PushFailure {
         Code::DeadlineExceeded => (PushFailureReason::Timeout, true),
         Code::Unauthenticated | Code::PermissionDenied => (PushFailureReason::Unauthorized, false),
         Code::Unimplemented => (PushFailureReason::Protocol, false),
-        // tonic's reading of an answer that is not gRPC's.
+        // tonic makes this status from a response that is not gRPC.
         Code::Unknown | Code::Internal if status.message().contains("grpc-status header missing") => {
             (PushFailureReason::Protocol, false)
         }
@@ -113,15 +113,15 @@ fn failure(status: &Status) -> PushFailure {
     PushFailure {
         reason,
         retry,
-        detail: format!("the receiver answered {:?}: {}", status.code(), excerpt(status.message())),
+        detail: format!("the receiver responded with {:?}: {}", status.code(), excerpt(status.message())),
     }
 }
 
-/// Requests are bytes, answers are decoded.
+/// Sends encoded requests, and decodes responses.
 #[derive(Clone, Copy, Debug)]
-struct Raw;
+struct EncodedRequest;
 
-impl Codec for Raw {
+impl Codec for EncodedRequest {
     type Encode = Bytes;
     type Decode = ExportMetricsServiceResponse;
     type Encoder = Self;
@@ -136,7 +136,7 @@ impl Codec for Raw {
     }
 }
 
-impl Encoder for Raw {
+impl Encoder for EncodedRequest {
     type Item = Bytes;
     type Error = Status;
 
@@ -147,7 +147,7 @@ impl Encoder for Raw {
     }
 }
 
-impl Decoder for Raw {
+impl Decoder for EncodedRequest {
     type Item = ExportMetricsServiceResponse;
     type Error = Status;
 

@@ -1,4 +1,4 @@
-//! OTLP over HTTP, with Protobuf bodies.
+//! OTLP over HTTP with protobuf bodies.
 
 use std::io::Write;
 use std::time::{Duration, SystemTime};
@@ -20,15 +20,15 @@ use super::grpc::{accepted, excerpt};
 use super::{USER_AGENT, connect};
 use crate::config::{Compression, Otlp};
 
-/// Longest answer that is read.
-const ANSWER_MAXIMUM: usize = 64 << 10;
+/// Longest response that is read, in bytes.
+const RESPONSE_MAXIMUM: usize = 64 << 10;
 
-/// Fast; most of what gzip can do for repeated names it does at the lowest level.
+/// The fastest level, which compresses repeated names nearly as well as the others.
 const LEVEL: flate2::Compression = flate2::Compression::new(1);
 
 const PROTOBUF: &str = "application/x-protobuf";
 
-/// A pooled client.
+/// A client with a connection pool.
 #[derive(Debug)]
 pub(super) struct Http {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
@@ -38,10 +38,8 @@ pub(super) struct Http {
 }
 
 impl Http {
-    /// Connects to nothing yet.
-    ///
     /// # Errors
-    /// TLS cannot be had as configured.
+    /// TLS cannot be used as configured.
     pub(super) fn new(config: &Otlp) -> Result<Self, String> {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
@@ -66,12 +64,12 @@ impl Http {
         request.headers_mut().clone_from(&self.headers);
         let response = self.client.request(request).await.map_err(|error| PushFailure::of_exchange(&error))?;
         let (head, body) = response.into_parts();
-        let body = Limited::new(body, ANSWER_MAXIMUM).collect().await.map(|body| body.to_bytes());
+        let body = Limited::new(body, RESPONSE_MAXIMUM).collect().await.map(|body| body.to_bytes());
         if !head.status.is_success() {
             return Err(failure(head.status, &head.headers, &body.unwrap_or_default()));
         }
         let body = body.map_err(|error| PushFailure::of_exchange(&*error))?;
-        // Nothing is what a response without remarks encodes to; Prometheus leaves its type out, too.
+        // A complete success encodes to an empty body; Prometheus omits the content type, too.
         if body.is_empty() {
             return Ok(Accepted::default());
         }
@@ -79,8 +77,8 @@ impl Http {
         match ExportMetricsServiceResponse::decode(body).map(accepted) {
             Ok(accepted) if is_protobuf => Ok(accepted),
             _ => {
-                let found = head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("nothing");
-                let detail = format!("expected an answer in application/x-protobuf, found {found}");
+                let found = head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("none");
+                let detail = format!("expected a response of type application/x-protobuf, found {found}");
                 Err(PushFailure { reason: PushFailureReason::Protocol, retry: Retry::Never, detail })
             }
         }
@@ -89,7 +87,7 @@ impl Http {
 
 fn gzip(message: &[u8]) -> Bytes {
     let mut encoder = GzEncoder::new(Vec::with_capacity(message.len() / 8), LEVEL);
-    // Writing to memory does not fail.
+    // Writing to memory cannot fail.
     let _ = encoder.write_all(message);
     encoder.finish().unwrap_or_default().into()
 }
@@ -109,28 +107,28 @@ fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> PushFailure 
         (true, Some(delay)) => Retry::After(delay),
         (true, None) => Retry::Backoff,
     };
-    let mut detail = format!("the receiver answered {status}");
-    if let Some(place) = headers.get(LOCATION).and_then(|place| place.to_str().ok()) {
-        detail.push_str(&format!(" to {place}"));
+    let mut detail = format!("the receiver responded with {status}");
+    if let Some(location) = headers.get(LOCATION).and_then(|location| location.to_str().ok()) {
+        detail.push_str(&format!(" to {location}"));
     }
-    let said = match tonic_types::Status::decode(body) {
-        Ok(said) if is_protobuf(headers) => excerpt(&said.message),
+    let message = match tonic_types::Status::decode(body) {
+        Ok(status) if is_protobuf(headers) => excerpt(&status.message),
         _ => excerpt(&String::from_utf8_lossy(body)),
     };
-    if !said.is_empty() {
+    if !message.is_empty() {
         detail.push_str(": ");
-        detail.push_str(&said);
+        detail.push_str(&message);
     }
     PushFailure { reason, retry, detail }
 }
 
-/// Whether the answer says so, with parameters or without.
+/// Whether the content type is protobuf, with or without parameters.
 fn is_protobuf(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()?.split(';').next());
     kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case(PROTOBUF))
 }
 
-/// `Retry-After`: seconds or a date.
+/// Parses `Retry-After`: seconds or a date.
 fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     match value.trim().parse() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),

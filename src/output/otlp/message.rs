@@ -1,6 +1,7 @@
-//! The parts of OTLP messages that stay the same from push to push, encoded from the official types.
+//! The parts of OTLP messages that do not change between pushes, encoded with the official types.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Weak};
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value::{IntValue, StringValue};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
@@ -12,6 +13,7 @@ use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
 use crate::metric::{Family, Kind, Labels};
+use crate::rules::{PlannedFamily, PlannedSeries};
 
 /// Field numbers of opentelemetry/proto/metrics/v1/metrics.proto, and of the service's request.
 pub(super) mod field {
@@ -35,7 +37,7 @@ pub(super) mod field {
     pub(crate) const INT: u32 = 6;
 }
 
-/// Which message holds a metric's points.
+/// The message that contains a metric's points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     Gauge,
@@ -46,7 +48,7 @@ pub(super) enum Form {
 }
 
 impl Form {
-    /// The field of `Metric` that holds the message.
+    /// The field of `Metric` for the message.
     pub(super) const fn field(self) -> u32 {
         match self {
             Self::Gauge => 5,
@@ -57,8 +59,8 @@ impl Form {
         }
     }
 
-    /// What follows the points in that message.
-    pub(super) fn tail(self, temporality: AggregationTemporality, is_monotonic: bool) -> Vec<u8> {
+    /// The fields after the points in the message.
+    pub(super) fn trailer(self, temporality: AggregationTemporality, is_monotonic: bool) -> Vec<u8> {
         let aggregation_temporality = temporality.into();
         match self {
             Self::Gauge => Gauge::default().encode_to_vec(),
@@ -72,7 +74,7 @@ impl Form {
     }
 }
 
-/// Name, description and unit of a metric. Prometheus' `_info` is part of the name here, since OTLP has no such kind.
+/// Name, description and unit of a metric. An info metric gets the suffix `.info`, since OTLP has no such kind.
 pub(super) fn head(family: &Family) -> Vec<u8> {
     let mut name = family.name.to_string();
     if family.kind == Kind::Info && !name.ends_with("info") {
@@ -83,12 +85,12 @@ pub(super) fn head(family: &Family) -> Vec<u8> {
     metric.encode_to_vec()
 }
 
-/// A text attribute.
+/// A string attribute.
 pub(super) fn text(key: &str, value: impl Into<String>) -> KeyValue {
     attribute(key, StringValue(value.into()))
 }
 
-/// A whole number as an attribute.
+/// An integer attribute.
 pub(super) fn integer(key: &str, value: i64) -> KeyValue {
     attribute(key, IntValue(value))
 }
@@ -102,7 +104,7 @@ pub(super) fn attributes(labels: &Labels) -> Vec<KeyValue> {
     labels.iter().map(|(name, value)| text(name, value)).collect()
 }
 
-/// Labels as the attributes of a point.
+/// Labels as the encoded attributes of a point.
 pub(super) fn encoded_attributes(labels: &Labels) -> Vec<u8> {
     let mut out = Vec::new();
     for attribute in attributes(labels) {
@@ -111,13 +113,13 @@ pub(super) fn encoded_attributes(labels: &Labels) -> Vec<u8> {
     out
 }
 
-/// The `resource` of a `ResourceMetrics`.
+/// The encoded `resource` of a `ResourceMetrics`.
 pub(super) fn resource(attributes: Vec<KeyValue>) -> Vec<u8> {
     let resource = Some(Resource { attributes, ..Resource::default() });
     ResourceMetrics { resource, ..ResourceMetrics::default() }.encode_to_vec()
 }
 
-/// The `scope` of a `ScopeMetrics`: this program.
+/// The encoded `scope` of a `ScopeMetrics`: this program.
 pub(super) fn scope() -> Vec<u8> {
     let scope = InstrumentationScope {
         name: env!("CARGO_PKG_NAME").to_owned(),
@@ -127,23 +129,64 @@ pub(super) fn scope() -> Vec<u8> {
     ScopeMetrics { scope: Some(scope), ..ScopeMetrics::default() }.encode_to_vec()
 }
 
-/// Appends the key and the length of a message that consists of `length` bytes, which the caller appends.
-pub(super) fn open(field: u32, length: usize, out: &mut Vec<u8>) {
+/// Appends the key and length of a message field. The caller appends its `length` bytes.
+pub(super) fn begin(field: u32, length: usize, out: &mut Vec<u8>) {
     encode_key(field, WireType::LengthDelimited, out);
     encode_varint(length as u64, out);
 }
 
-/// Bytes that a message of `length` bytes takes as a field.
-pub(super) fn framed(field: u32, length: usize) -> usize {
+/// Bytes of a message field with `length` bytes of content.
+pub(super) fn framed_length(field: u32, length: usize) -> usize {
     key_len(field) + encoded_len_varint(length as u64) + length
 }
 
-/// Tells contents apart by a number that stays the same for the life of the process.
+/// Identifies contents by a seeded hash, for the life of the process.
 #[derive(Debug, Default)]
-pub(super) struct SeriesFingerprints(RandomState);
+pub(super) struct Fingerprinter(RandomState);
 
-impl SeriesFingerprints {
+impl Fingerprinter {
     pub(super) fn of(&self, content: &impl std::hash::Hash) -> u64 {
         self.0.hash_one(content)
+    }
+}
+
+/// The encoded parts of a planned family, which JVMs of one kind share.
+#[derive(Debug)]
+pub(super) struct EncodedFamily {
+    /// The weak pointers keep the addresses, by which the encoder finds this, from being reused.
+    family: Weak<Family>,
+    series: Weak<[PlannedSeries]>,
+    pub(super) fingerprint: u64,
+    pub(super) head: Box<[u8]>,
+    /// Of each series.
+    pub(super) labels: Box<[EncodedLabels]>,
+}
+
+/// A label set as the attributes of a point.
+#[derive(Debug)]
+pub(super) struct EncodedLabels {
+    pub(super) fingerprint: u64,
+    pub(super) encoded: Box<[u8]>,
+}
+
+impl EncodedFamily {
+    pub(super) fn of(planned: &PlannedFamily, fingerprinter: &Fingerprinter) -> Self {
+        let PlannedFamily { family, series } = planned;
+        let labels = series.iter().map(|planned| EncodedLabels {
+            fingerprint: fingerprinter.of(&planned.labels),
+            encoded: encoded_attributes(&planned.labels).into(),
+        });
+        Self {
+            family: Arc::downgrade(family),
+            series: Arc::downgrade(series),
+            fingerprint: fingerprinter.of(family),
+            head: head(family).into(),
+            labels: labels.collect(),
+        }
+    }
+
+    /// Whether a plan still uses the family.
+    pub(super) fn is_used(&self) -> bool {
+        self.family.strong_count() > 0 && self.series.strong_count() > 0
     }
 }

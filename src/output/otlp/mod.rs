@@ -1,24 +1,27 @@
-//! Pushing over OTLP: one `ResourceMetrics` per JVM, from the same snapshots as `/metrics`.
+//! Pushes metrics over OTLP: one `ResourceMetrics` per JVM, from the same snapshots as `/metrics`.
 //!
-//! A thread of its own takes a snapshot at each interval, and the [`Encoder`] writes it as requests, one after the
-//! other: the next is written when the one before was taken, so that memory is that of one request however many JVMs
-//! there are and however long the receiver is away. Values are read anew for each push, so nothing has to be kept for a
-//! receiver that is away but the last values of JVMs that ended meanwhile, in a bounded queue.
+//! A dedicated thread takes a snapshot at each interval, and the [`Encoder`] writes it as a sequence of requests. Each
+//! is written after the previous one was accepted, so that the memory is that of one request, however many JVMs there
+//! are and however long the receiver is unavailable. Each push reads the values again, so an outage needs no memory
+//! except for the last values of JVMs that end meanwhile, which wait in a bounded queue.
 //!
 //! # Promise
-//! Cumulative values lose nothing by an outage. Differences are taken to what the receiver took last, so the windows of
-//! an outage become one. The receiver's answers are foreign bytes: they are bounded and decoded by the official types.
+//! An outage loses no cumulative value. Deltas refer to the last values that the receiver accepted, so the windows of
+//! an outage become one. The receiver's responses are untrusted: they are bounded and decoded with the official types.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod body;
+mod command;
 mod connect;
+mod delta;
 pub mod encode;
 mod failure;
 mod grpc;
 mod http;
 mod message;
 mod pusher;
+mod queue;
 mod resource;
 pub mod retry;
 mod statistics;
@@ -31,10 +34,11 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
+pub use command::PushCommand;
 pub use encode::{Encoder, SeriesPosition};
 pub use failure::{Accepted, PushFailure, PushFailureReason, Retry};
-pub use pusher::{Command, FLUSH, Pusher};
-pub use retry::Export;
+pub use pusher::{FLUSH, Pusher};
+pub use retry::RequestSender;
 pub use statistics::PushStatistics;
 
 use crate::config::{Otlp, OtlpProtocol};
@@ -42,29 +46,29 @@ use crate::metric::FamilySamples;
 use crate::snapshot::Snapshot;
 use crate::targets::Target;
 
-/// How receivers know this program.
+/// The user agent of requests.
 const USER_AGENT: &str = concat!("hotspot-exporter/", env!("CARGO_PKG_VERSION"));
 
-/// Where the values come from.
+/// The source of the values.
 pub trait PushSource: Debug + Send + Sync {
-    /// Every JVM now.
+    /// The current values of every JVM.
     fn snapshot(&self) -> Snapshot;
 
-    /// Every JVM now, and the last values of those that have ended since the last scan.
+    /// The current values of every JVM, and the last values of those that have ended since the last scan.
     fn last_snapshot(&self) -> Snapshot;
 
-    /// The exporter's own metrics, and when they began in seconds since the epoch.
+    /// The exporter's own metrics, and when they were zero, in seconds since the epoch.
     fn own(&self) -> (Vec<FamilySamples>, f64);
 }
 
-/// The two transports.
+/// Sends requests by the configured protocol.
 #[derive(Debug)]
-enum Transport {
+enum OtlpSender {
     Grpc(Box<grpc::Grpc>),
     Http(Box<http::Http>),
 }
 
-impl Transport {
+impl OtlpSender {
     fn new(config: &Otlp) -> Result<Self, String> {
         Ok(match config.protocol {
             OtlpProtocol::Grpc => Self::Grpc(Box::new(grpc::Grpc::new(config)?)),
@@ -73,7 +77,7 @@ impl Transport {
     }
 }
 
-impl Export for Transport {
+impl RequestSender for OtlpSender {
     async fn send(&mut self, message: Bytes) -> Result<Accepted, PushFailure> {
         match self {
             Self::Grpc(grpc) => grpc.send(message).await,
@@ -85,57 +89,57 @@ impl Export for Transport {
 /// The thread that pushes.
 #[derive(Debug)]
 pub struct Push {
-    orders: UnboundedSender<Command>,
+    commands: UnboundedSender<PushCommand>,
     thread: JoinHandle<()>,
 }
 
 impl Push {
-    /// Starts pushing as the configuration says.
+    /// Starts pushing.
     ///
     /// # Errors
-    /// No thread or runtime can be had, or TLS as configured.
+    /// The thread or its runtime cannot be started.
     pub fn start(config: Otlp, source: Arc<dyn PushSource>, statistics: Arc<PushStatistics>) -> std::io::Result<Self> {
-        let (orders, received) = unbounded_channel();
-        // One thread for all of it: encoding and compressing never delay an answer of the server.
+        let (commands, received) = unbounded_channel();
+        // One thread for everything: encoding and compressing do not delay responses of the server.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let run = move || {
             runtime.block_on(async {
-                match Transport::new(&config) {
-                    Ok(transport) => {
-                        let pusher = Pusher::new(config, transport, source, statistics);
-                        pusher.run(received, Transport::new).await;
+                match OtlpSender::new(&config) {
+                    Ok(sender) => {
+                        let pusher = Pusher::new(config, sender, source, statistics);
+                        pusher.run(received, OtlpSender::new).await;
                     }
                     Err(error) => tracing::error!(error, "cannot push over OTLP"),
                 }
             });
-            // Whoever ends the pushing waits for this thread, and must not wait for a name server.
+            // `stop` joins this thread and must not wait for a pending name resolution.
             runtime.shutdown_background();
         };
         let thread = std::thread::Builder::new().name("otlp".to_owned()).spawn(run)?;
-        Ok(Self { orders, thread })
+        Ok(Self { commands, thread })
     }
 
-    /// Tells it of JVMs that have ended; their last values are pushed.
+    /// Pushes the last values of JVMs that have ended.
     pub fn ended(&self, targets: Vec<Arc<Target>>) {
         if !targets.is_empty() {
-            self.order(Command::Ended(targets));
+            self.send(PushCommand::Ended(targets));
         }
     }
 
-    /// Puts a new configuration into force.
+    /// Applies a new configuration.
     pub fn configure(&self, config: Otlp) {
-        self.order(Command::Configure(Box::new(config)));
+        self.send(PushCommand::Configure(Box::new(config)));
     }
 
     /// Pushes once more and ends, within [`FLUSH`].
     pub fn stop(self) {
-        self.order(Command::Stop);
-        // A thread that panicked has said so.
+        self.send(PushCommand::Stop);
+        // A panic of the thread is already logged.
         let _ = self.thread.join();
     }
 
-    fn order(&self, order: Command) {
-        // Nobody receives it once the thread could not start pushing, which it has said.
-        let _ = self.orders.send(order);
+    fn send(&self, command: PushCommand) {
+        // There is no receiver if the thread could not start pushing, which is logged.
+        let _ = self.commands.send(command);
     }
 }

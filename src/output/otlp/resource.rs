@@ -1,4 +1,4 @@
-//! The attributes by which a receiver tells JVMs apart, in the names of the semantic conventions.
+//! Resource attributes, which identify a JVM to the receiver, by the names of the semantic conventions.
 
 use std::fs;
 use std::time::UNIX_EPOCH;
@@ -13,19 +13,20 @@ use crate::targets::Target;
 /// The namespace of `service.instance.id` (semantic conventions, `service`).
 const INSTANCES: Uuid = Uuid::from_u128(0x4d63009a_8d0f_11ee_aad7_4c796ed8e320);
 
-/// Attributes that all resources of one exporter have.
+/// Makes the resources of one exporter.
 #[derive(Debug)]
 pub(super) struct Resources {
     /// The exporter's own `service.name`.
     name: String,
-    /// Configured, and found on the host where not configured; without `service.name` and `service.instance.id`.
+    /// The attributes of all resources: those of the configuration, and those of the host that it lacks; without
+    /// `service.name` and `service.instance.id`.
     common: Vec<(String, String)>,
-    /// What makes names unique to the host.
+    /// Identifies the host.
     host: String,
 }
 
 impl Resources {
-    /// Those of this host, under a configuration.
+    /// The resources of this host with a configuration.
     pub(super) fn new(config: &Otlp) -> Self {
         let system = rustix::system::uname();
         let host_name = system.nodename().to_string_lossy().into_owned();
@@ -46,9 +47,9 @@ impl Resources {
         }
     }
 
-    /// The exporter itself.
+    /// The exporter's own resource.
     pub(super) fn own(&self) -> Vec<KeyValue> {
-        let mut out = Attributes::default();
+        let mut out = ResourceAttributes::default();
         out.add("service.name", &self.name);
         out.add("service.version", env!("CARGO_PKG_VERSION"));
         let instance = format!("{} {}", self.name, self.host);
@@ -58,13 +59,13 @@ impl Resources {
         out.0
     }
 
-    /// A JVM that started at those seconds since the epoch.
+    /// The resource of a JVM that started at `started` seconds since the epoch.
     pub(super) fn of(&self, target: &Target, started: Option<f64>) -> Vec<KeyValue> {
-        let mut out = Attributes::default();
+        let mut out = ResourceAttributes::default();
         out.add("service.name", &*target.app);
         out.add("service.version", target.jvm.app_version.as_deref().unwrap_or_default());
         out.integer("jvm.hotspot.slot", target.slot.into());
-        // What the root's path says comes before what is said of all JVMs.
+        // The labels of the root's path take precedence over attributes of all JVMs.
         for (name, value) in target.identity.iter().filter(|(name, _)| !matches!(*name, "app" | "slot")) {
             match name {
                 "container" => out.add("k8s.container.name", value),
@@ -84,14 +85,15 @@ impl Resources {
         out.0
     }
 
-    /// The same for every life of the same JVM: by its place in Kubernetes, else by its app and slot on this host.
-    fn instance(&self, attributes: &Attributes, target: &Target) -> String {
+    /// The instance id, which a restarted JVM keeps: by its container in Kubernetes, else by its app and slot on this
+    /// host.
+    fn instance(&self, attributes: &ResourceAttributes, target: &Target) -> String {
         let place = ["k8s.namespace.name", "k8s.pod.name", "k8s.container.name"].map(|key| attributes.get(key));
         if let [Some(namespace), Some(pod), Some(container)] = place {
             let slot = if target.slot > 0 { format!(".{}", target.slot) } else { String::new() };
             return format!("{namespace}.{pod}.{container}{slot}");
         }
-        // All labels of the root are in it, since slots are counted for each combination of them.
+        // Includes all labels of the root's path, since each combination of them has its own slots.
         let mut name = self.host.clone();
         for (_, value) in target.identity.iter() {
             name.push('\0');
@@ -101,11 +103,11 @@ impl Resources {
     }
 }
 
-/// Attributes of one resource; of a key that comes again the first value stays.
+/// The attributes of one resource; the first value of a key wins.
 #[derive(Debug, Default)]
-struct Attributes(Vec<KeyValue>);
+struct ResourceAttributes(Vec<KeyValue>);
 
-impl Attributes {
+impl ResourceAttributes {
     fn has(&self, key: &str) -> bool {
         self.0.iter().any(|attribute| attribute.key == key)
     }
@@ -119,7 +121,7 @@ impl Attributes {
         }
     }
 
-    /// An empty value is none.
+    /// Adds an attribute, unless its value is empty.
     fn add(&mut self, key: &str, value: impl Into<String>) {
         let value = value.into();
         if !value.is_empty() && !self.has(key) {

@@ -1,4 +1,4 @@
-//! Sending one request until it is taken, within a deadline.
+//! Sends a request until the receiver accepts it, within a deadline.
 
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
@@ -9,38 +9,38 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::failure::{Accepted, PushFailure, Retry};
 
-/// Wait before the second attempt; each further one waits twice as long.
-const FIRST: Duration = Duration::from_millis(500);
+/// Wait before the second attempt; it doubles with each further attempt.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// Longest wait between two attempts.
-const LONGEST: Duration = Duration::from_secs(10);
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
-/// What sends a request to the receiver.
-pub trait Export {
-    /// One attempt.
+/// Sends requests to the receiver.
+pub trait RequestSender {
+    /// Makes one attempt.
     fn send(&mut self, message: Bytes) -> impl Future<Output = Result<Accepted, PushFailure>>;
 }
 
-/// Sends until the receiver takes the request, refuses it for good, or `deadline` leaves no time for another attempt.
-/// An attempt gets `patience`, and less where the deadline comes first. `failed` hears of every failure.
+/// Sends a request until the receiver accepts it, rejects it permanently, or no attempt is possible before `deadline`.
+/// An attempt takes at most `attempt_timeout`, and ends at the deadline. Calls `on_failure` with every failure.
 ///
 /// # Errors
 /// The last failure.
 pub async fn deliver(
-    export: &mut impl Export,
+    sender: &mut impl RequestSender,
     message: &Bytes,
-    patience: Duration,
+    attempt_timeout: Duration,
     deadline: Instant,
-    mut failed: impl FnMut(&PushFailure),
+    mut on_failure: impl FnMut(&PushFailure),
 ) -> Result<Accepted, PushFailure> {
-    let mut wait = FIRST;
+    let mut wait = FIRST_WAIT;
     loop {
-        let patience = patience.min(deadline.saturating_duration_since(Instant::now()));
-        let outcome = timeout(patience, export.send(message.clone())).await;
-        let failure = match outcome.unwrap_or_else(|_| Err(PushFailure::late(patience))) {
+        let limit = attempt_timeout.min(deadline.saturating_duration_since(Instant::now()));
+        let outcome = timeout(limit, sender.send(message.clone())).await;
+        let failure = match outcome.unwrap_or_else(|_| Err(PushFailure::timeout(limit))) {
             Ok(accepted) => return Ok(accepted),
             Err(failure) => failure,
         };
-        failed(&failure);
+        on_failure(&failure);
         let pause = match failure.retry {
             Retry::Never => return Err(failure),
             Retry::Backoff => jittered(wait),
@@ -50,13 +50,13 @@ pub async fn deliver(
             return Err(failure);
         }
         sleep(pause).await;
-        wait = (wait * 2).min(LONGEST);
+        wait = (wait * 2).min(LONGEST_WAIT);
     }
 }
 
-/// Half of it to all of it, so that exporters that lost one receiver do not come back together.
+/// A random duration from half of `wait` to `wait`, so that exporters that lost one receiver do not all retry at once.
 fn jittered(wait: Duration) -> Duration {
-    // A hash with new keys is as random as this needs.
-    let share = RandomState::new().hash_one(0) as f64 / u64::MAX as f64;
-    wait.mul_f64(0.5 + share / 2.0)
+    // The keys of a new hasher are random enough.
+    let random = RandomState::new().hash_one(0) as f64 / u64::MAX as f64;
+    wait.mul_f64(0.5 + random / 2.0)
 }

@@ -1,4 +1,4 @@
-//! What the pusher counts of itself.
+//! The pusher's own metrics.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -9,16 +9,16 @@ use crate::metric::FamilySamples;
 use crate::metric::{Family, Histogram, Kind, Labels, Value};
 use crate::sync::lock;
 
-/// Upper bounds of `hotspot_exporter_otlp_push_duration_seconds`: 20 ms is the budget of 1,000 JVMs, 10 s the usual
-/// time that an attempt has.
+/// Upper bounds of `hotspot_exporter_otlp_push_duration_seconds`, from a small push to the usual timeout of an attempt,
+/// 10 s.
 const DURATION_BOUNDS: [f64; 8] = [0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
 
-/// Counts of pushes, shared by the pusher and who reports them.
+/// Counts of pushes, shared by the pusher and the exporter's own metrics.
 #[derive(Debug, Default)]
-pub struct PushStatistics(Mutex<Counts>);
+pub struct PushStatistics(Mutex<PushCounts>);
 
 #[derive(Debug, Default)]
-struct Counts {
+struct PushCounts {
     succeeded: u64,
     failed: u64,
     failures: BTreeMap<PushFailureReason, u64>,
@@ -32,11 +32,11 @@ struct Counts {
 }
 
 impl PushStatistics {
-    fn counts(&self) -> MutexGuard<'_, Counts> {
+    fn counts(&self) -> MutexGuard<'_, PushCounts> {
         lock(&self.0)
     }
 
-    /// A push ended.
+    /// Counts a push.
     pub(super) fn pushed(&self, succeeded: bool, took: Duration) {
         let mut counts = self.counts();
         match succeeded {
@@ -57,12 +57,12 @@ impl PushStatistics {
         histogram.sum += seconds;
     }
 
-    /// An attempt to send a request failed.
+    /// Counts a failed attempt to send a request.
     pub(super) fn failed(&self, reason: PushFailureReason) {
         *self.counts().failures.entry(reason).or_default() += 1;
     }
 
-    /// The receiver took a request, but for some of its points.
+    /// Counts a request that the receiver accepted, with its rejected points.
     pub(super) fn accepted(&self, points: u64, bytes: usize, rejected: u64) {
         let mut counts = self.counts();
         counts.points += points;
@@ -70,19 +70,19 @@ impl PushStatistics {
         counts.rejected += rejected;
     }
 
-    /// Points of JVMs that have ended were given up.
+    /// Counts discarded points of ended JVMs.
     pub(super) fn dropped(&self, points: u64) {
         self.counts().dropped += points;
     }
 
-    /// So much of JVMs that have ended waits to be sent.
+    /// Sets the size of the queue of ended JVMs.
     pub(super) fn queued(&self, bytes: usize, points: u64) {
         let mut counts = self.counts();
         counts.queued_bytes = bytes as u64;
         counts.queued_points = points;
     }
 
-    /// All of it, as it is now.
+    /// The current metrics.
     pub fn families(&self) -> Vec<FamilySamples> {
         let counts = self.counts();
         let label = |name: &str, value: &str| Labels::new([(name, value)]);
@@ -103,30 +103,53 @@ impl PushStatistics {
         use Kind::{Counter, Gauge};
         vec![
             (family("pushes_total", "", Counter, "Pushes over OTLP, by outcome."), outcomes.into()),
-            (family("failures_total", "", Counter, "Attempts to push that failed, by reason."), failures.collect()),
-            (family("points_total", "", Counter, "Points that the receiver was sent and took."), one(counts.points)),
             (
-                family("rejected_points_total", "", Counter, "Points of those that it said it did not take."),
+                family("failures_total", "", Counter, "Failed attempts to send a request over OTLP, by reason."),
+                failures.collect(),
+            ),
+            (family("points_total", "", Counter, "Points in requests that the receiver accepted."), one(counts.points)),
+            (
+                family(
+                    "rejected_points_total",
+                    "",
+                    Counter,
+                    "Points that the receiver rejected in requests that it accepted.",
+                ),
                 one(counts.rejected),
             ),
             (
-                family("dropped_points_total", "", Counter, "Last points of ended JVMs that were given up."),
+                family("dropped_points_total", "", Counter, "Last points of ended JVMs that were discarded."),
                 one(counts.dropped),
             ),
             (
-                family("sent_bytes_total", "By", Counter, "Bytes of requests taken, before compression."),
+                family(
+                    "sent_bytes_total",
+                    "By",
+                    Counter,
+                    "Bytes of requests that the receiver accepted, before compression.",
+                ),
                 one(counts.bytes),
             ),
             (
-                family("queue_points", "", Gauge, "Last points of ended JVMs that wait to be pushed."),
+                family("queue_points", "", Gauge, "Last points of ended JVMs that wait for the receiver."),
                 one(counts.queued_points),
             ),
             (
-                family("queue_bytes", "By", Gauge, "Bytes of last points of ended JVMs that wait to be pushed."),
+                family(
+                    "queue_bytes",
+                    "By",
+                    Gauge,
+                    "Bytes of the last points of ended JVMs that wait for the receiver.",
+                ),
                 one(counts.queued_bytes),
             ),
             (
-                family("push_duration_seconds", "s", Kind::Histogram, "How long a push took, retries included."),
+                family(
+                    "push_duration_seconds",
+                    "s",
+                    Kind::Histogram,
+                    "Duration of pushes over OTLP, including retries.",
+                ),
                 durations.into_iter().collect(),
             ),
         ]

@@ -1,10 +1,10 @@
-//! Which format and encoding a scraper gets: `Accept` and `Accept-Encoding` to a [`Representation`] and an [`Encoding`].
+//! Content negotiation: from `Accept` and `Accept-Encoding` to a [`Representation`] and an [`Encoding`].
 //!
-//! The highest quality wins, the client's order breaks ties, and a client that asks for nothing we write gets text
-//! 0.0.4, as every Prometheus understands it. See Prometheus' "Content negotiation" specification.
+//! The highest quality wins, and the client's order breaks ties. A client that accepts no supported format gets text
+//! 0.0.4, which every Prometheus server reads. See Prometheus' "Content negotiation" specification.
 //!
 //! # Promise
-//! Any header is legal input. At most [`HEADER_MAXIMUM`] bytes and [`RANGES_MAXIMUM`] ranges are looked at.
+//! Any header is legal input. At most `HEADER_MAXIMUM` bytes and `RANGES_MAXIMUM` ranges are parsed.
 
 #![deny(
     clippy::unwrap_used,
@@ -21,45 +21,29 @@ use std::fmt;
 
 use super::protobuf;
 
-/// Bytes of one header value that are looked at; a longer value counts as absent.
-pub const HEADER_MAXIMUM: usize = 4096;
+/// Longest header value that is parsed, in bytes; a longer one counts as absent.
+const HEADER_MAXIMUM: usize = 4096;
 
-/// Ranges of one header value that are looked at.
-pub const RANGES_MAXIMUM: usize = 32;
+/// Most ranges of one header value that are parsed.
+const RANGES_MAXIMUM: usize = 32;
 
-/// What an exposition is written as.
+/// The format of an exposition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ExpositionFormat {
-    /// Prometheus text; 0.0.4 and 1.0.0 are the same bytes, since all our names are in the legacy character set.
+    /// Prometheus text; versions 0.0.4 and 1.0.0 are the same bytes, since all names are in the legacy character set.
     #[default]
     Text,
-    /// OpenMetrics text; 0.0.1 and 1.0.0 are the same bytes.
+    /// OpenMetrics text; versions 0.0.1 and 1.0.0 are the same bytes.
     OpenMetrics,
     /// Length-delimited protobuf messages, the only format with native histograms.
     Protobuf,
 }
 
-impl ExpositionFormat {
-    /// `Content-Type` of the format in the version that is written when the client names none.
-    pub fn content_type(self) -> String {
-        Representation { format: self, ..self.newest() }.to_string()
-    }
-
-    fn newest(self) -> Representation {
-        let version = match self {
-            Self::Text => "0.0.4",
-            Self::OpenMetrics => "1.0.0",
-            Self::Protobuf => "",
-        };
-        Representation { format: self, version, escaping: None }
-    }
-}
-
-/// A format with the version and the escaping scheme that the response states. Displayed as a `Content-Type`.
+/// A format with its version and escaping scheme. Displays as a `Content-Type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Representation {
-    /// What the body is written as.
+    /// The format of the body.
     pub format: ExpositionFormat,
     version: &'static str,
     escaping: Option<&'static str>,
@@ -67,7 +51,7 @@ pub struct Representation {
 
 impl Default for Representation {
     fn default() -> Self {
-        ExpositionFormat::default().newest()
+        Self { format: ExpositionFormat::Text, version: "0.0.4", escaping: None }
     }
 }
 
@@ -89,17 +73,17 @@ impl fmt::Display for Representation {
     }
 }
 
-/// How the body is packed.
+/// The encoding of the body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Encoding {
-    /// As it is.
+    /// None.
     #[default]
     Identity,
     /// RFC 1952.
     Gzip,
 }
 
-/// The representation for the values of all `Accept` headers, in order.
+/// The representation for these values of `Accept`, in order.
 pub fn representation<'a>(accept: impl IntoIterator<Item = &'a [u8]>) -> Representation {
     let mut best = (0.0, Representation::default());
     for range in accept.into_iter().filter_map(text).flat_map(ranges) {
@@ -111,8 +95,7 @@ pub fn representation<'a>(accept: impl IntoIterator<Item = &'a [u8]>) -> Represe
     best.1
 }
 
-/// The encoding for the values of all `Accept-Encoding` headers: gzip unless the client refuses it or likes identity
-/// better.
+/// The encoding for these values of `Accept-Encoding`: gzip if the client accepts it and does not prefer identity.
 pub fn encoding<'a>(accept_encoding: impl IntoIterator<Item = &'a [u8]>) -> Encoding {
     let (mut gzip, mut any, mut identity) = (None, None, None);
     for range in accept_encoding.into_iter().filter_map(text).flat_map(ranges) {
@@ -128,7 +111,7 @@ pub fn encoding<'a>(accept_encoding: impl IntoIterator<Item = &'a [u8]>) -> Enco
     if gzip > 0.0 && gzip >= identity.unwrap_or(0.0) { Encoding::Gzip } else { Encoding::Identity }
 }
 
-/// What is served for a media range, if anything is.
+/// The representation that matches a media range, if any.
 fn matching(range: &Range<'_>) -> Option<Representation> {
     let version = range.parameter("version");
     let (format, version) = match (&*range.name.to_ascii_lowercase(), version.as_deref()) {
@@ -144,7 +127,7 @@ fn matching(range: &Range<'_>) -> Option<Representation> {
         None => None,
         Some("allow-utf-8") => Some("allow-utf-8"),
         Some("values") => Some("values"),
-        // `dots` doubles the underscores of legacy names, which we do not; the answer states what was done.
+        // `dots` would double the underscores of legacy names, which is not done; the response states what is.
         Some("underscores" | "dots") => Some("underscores"),
         Some(_) => return None,
     };
@@ -169,7 +152,7 @@ fn ranges(value: &str) -> impl Iterator<Item = Range<'_>> {
 }
 
 impl Range<'_> {
-    /// The first parameter of that name, without its quotes.
+    /// The first parameter of that name, unquoted and in lower case.
     fn parameter(&self, name: &str) -> Option<String> {
         split(self.parameters, ';').find_map(|parameter| {
             let (key, value) = parameter.split_once('=')?;
@@ -179,13 +162,13 @@ impl Range<'_> {
         })
     }
 
-    /// Whether the protobuf message asked for is the one that Prometheus reads.
+    /// Whether the range is the protobuf message of Prometheus.
     fn is_delimited_family(&self) -> bool {
         self.parameter("proto").as_deref() == Some("io.prometheus.client.metricfamily")
             && self.parameter("encoding").as_deref() == Some("delimited")
     }
 
-    /// `q`, 1 where it is absent; `None` where it is not a number from 0 to 1.
+    /// `q`, which defaults to 1; `None` if it is not a number from 0 to 1.
     fn quality(&self) -> Option<f32> {
         match self.parameter("q") {
             None => Some(1.0),
@@ -194,7 +177,7 @@ impl Range<'_> {
     }
 }
 
-/// Splits outside quoted strings.
+/// Splits at the separators outside quoted strings.
 fn split(value: &str, separator: char) -> impl Iterator<Item = &str> {
     let (mut quoted, mut escaped) = (false, false);
     value.split(move |c| {
@@ -219,7 +202,7 @@ mod tests {
     const OPEN_0: &str = "application/openmetrics-text; version=0.0.1; charset=utf-8";
 
     #[test]
-    fn accept_headers_of_real_clients_and_odd_ones() {
+    fn accept_headers_of_real_clients_and_malformed_ones() {
         for (accept, escaping, expected) in [
             // Prometheus 2.42
             (
@@ -271,8 +254,6 @@ mod tests {
             assert_eq!(found, format!("{expected}{escaping}"), "{accept}");
         }
         assert_eq!(representation([]), Representation::default());
-        assert_eq!(ExpositionFormat::OpenMetrics.content_type(), OPEN);
-        assert_eq!(ExpositionFormat::Text.content_type(), TEXT);
     }
 
     #[test]

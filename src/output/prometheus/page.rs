@@ -1,4 +1,4 @@
-//! The layout of one profile's output.
+//! The layout of the output of one profile.
 
 #![allow(clippy::disallowed_types, reason = "keys are addresses")]
 
@@ -10,20 +10,22 @@ use rustc_hash::FxHashMap;
 
 use crate::fact::Formula;
 use crate::metric::{Family, Kind, Labels, label_name};
-use crate::rules::Planned;
+use crate::rules::PlannedSeries;
 
 /// The series of every JVM, grouped by family in the order of the families' Prometheus names.
 ///
-/// A line is three pieces of text before its value: of the family, of the JVM, and of the series' own labels. JVMs whose
-/// series of a family are the same list share its rows, so that a page of a thousand JVMs stays small, and what is read
-/// again for each of them stays in the processor's cache.
+/// A line consists of three texts before its value: of the family, of the JVM, and of the series' own labels. JVMs with
+/// the same list of series share its rows, so that a page of a thousand JVMs stays small, and the rows stay in the
+/// processor's cache.
 #[derive(Debug, Default)]
 pub struct Page {
     pub(super) blocks: Vec<Block>,
-    /// Of each JVM.
+    /// The labels of each JVM.
     pub(super) identities: Vec<LabelText>,
-    parts: Vec<Part>,
-    groups: Vec<Box<[Row]>>,
+    /// What each JVM has of each block.
+    target_rows: Vec<TargetRows>,
+    /// The distinct lists of series.
+    row_lists: Vec<Box<[Row]>>,
     length: usize,
 }
 
@@ -35,72 +37,71 @@ pub(super) struct Block {
     pub(super) name: Box<str>,
     /// `name{`, with `_total` if it is a counter.
     pub(super) open: Box<str>,
-    parts: Range<usize>,
+    /// Indexes in [`Page::target_rows`].
+    targets: Range<usize>,
 }
 
-/// One JVM's part of a block.
+/// The rows of one JVM in a block.
 #[derive(Clone, Copy, Debug)]
-struct Part {
+struct TargetRows {
     target: u32,
-    /// Index in [`Page::groups`].
-    group: u32,
+    /// Index in [`Page::row_lists`].
+    list: u32,
 }
 
-/// Labels, and the text that they make in a line.
+/// Labels, and their text in a line.
 #[derive(Debug)]
 pub(super) struct LabelText {
     pub(super) labels: Arc<Labels>,
-    /// Of a JVM: `a="b",c="d"`. Of a series: what follows on that up to the value, `,e="f"} `.
+    /// For a JVM: `a="b",c="d"`. For a series: the text between that and the value, `,e="f"} `.
     pub(super) text: Box<str>,
 }
 
-/// One series of JVMs that are alike: its labels, and where its value comes from.
+/// One series of a list: its labels and formula.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) labels: LabelText,
-    /// Over the words that are gathered for a JVM.
+    /// The value, over the words that are read for a JVM.
     pub(super) formula: Formula,
 }
 
-/// The series of one family of one JVM, as a page takes them in.
+/// The series of one family of one JVM: the input of a page.
 #[derive(Clone, Copy, Debug)]
 pub struct PageSeries<'a> {
     /// The metric; the same `Arc` for all its series.
     pub family: &'a Arc<Family>,
     /// Index of the JVM.
     pub target: u32,
-    /// The same `Arc` for JVMs that have the same ones.
-    pub list: &'a Arc<[Planned]>,
+    /// The same `Arc` for JVMs with equal series.
+    pub series: &'a Arc<[PlannedSeries]>,
 }
 
 impl Page {
-    /// Lays out the series of the JVMs that have these labels.
-    ///
-    /// Of one family the JVMs come out in the order in which they came in.
+    /// Lays out the series of JVMs with these labels. In each family, JVMs keep their order in `series`.
     pub fn new<'a>(identities: Vec<Labels>, series: impl Iterator<Item = PageSeries<'a>>) -> Self {
         let mut page = Self::default();
         let first = identities.iter().all(Labels::is_empty);
         let mut families: FxHashMap<*const Family, usize> = FxHashMap::default();
-        let mut blocks: Vec<(&Arc<Family>, Box<str>, Vec<Part>)> = Vec::new();
-        let mut groups: FxHashMap<*const [Planned], u32> = FxHashMap::default();
-        for PageSeries { family, target, list } in series {
+        let mut blocks: Vec<(&Arc<Family>, Box<str>, Vec<TargetRows>)> = Vec::new();
+        let mut lists: FxHashMap<*const [PlannedSeries], u32> = FxHashMap::default();
+        for PageSeries { family, target, series } in series {
             let block = *families.entry(Arc::as_ptr(family)).or_insert_with(|| {
                 blocks.push((family, family.prometheus().into(), Vec::new()));
                 blocks.len() - 1
             });
-            let group = *groups.entry(Arc::as_ptr(list)).or_insert_with(|| {
-                page.groups.push(list.iter().map(|planned| Row::new(planned, first)).collect());
-                u32::try_from(page.groups.len() - 1).unwrap_or(u32::MAX)
+            let list = *lists.entry(Arc::as_ptr(series)).or_insert_with(|| {
+                page.row_lists.push(series.iter().map(|planned| Row::new(planned, first)).collect());
+                u32::try_from(page.row_lists.len() - 1).unwrap_or(u32::MAX)
             });
-            blocks[block].2.push(Part { target, group });
-            page.length += list.len();
+            blocks[block].2.push(TargetRows { target, list });
+            page.length += series.len();
         }
         blocks.sort_by(|a, b| a.1.cmp(&b.1));
-        page.parts.reserve_exact(blocks.iter().map(|(_, _, parts)| parts.len()).sum());
-        for (family, name, parts) in blocks {
-            let start = page.parts.len();
-            page.parts.extend(parts);
-            page.blocks.push(Block::new(family, name, start..page.parts.len()));
+        page.target_rows.reserve_exact(blocks.iter().map(|(_, _, targets)| targets.len()).sum());
+        for (family, name, targets) in blocks {
+            let start = page.target_rows.len();
+            page.target_rows.extend(targets);
+            page.blocks.push(Block::new(family, name, start..page.target_rows.len()));
         }
         page.identities = identities
             .into_iter()
@@ -119,34 +120,34 @@ impl Page {
         self.length == 0
     }
 
-    /// The JVMs that have series of that block, by index, with these series.
-    pub(super) fn parts(&self, block: &Block) -> impl Iterator<Item = (u32, &[Row])> {
-        let parts = self.parts.get(block.parts.clone()).unwrap_or_default();
-        parts.iter().map(|part| (part.target, self.groups.get(part.group as usize).map_or(&[][..], |rows| rows)))
+    /// The JVMs that have series in the block, by index, with these series.
+    pub(super) fn rows(&self, block: &Block) -> impl Iterator<Item = (u32, &[Row])> {
+        let targets = self.target_rows.get(block.targets.clone()).unwrap_or_default();
+        targets.iter().map(|rows| (rows.target, self.row_lists.get(rows.list as usize).map_or(&[][..], |list| list)))
     }
 }
 
 impl Block {
-    fn new(family: &Arc<Family>, name: Box<str>, parts: Range<usize>) -> Self {
+    fn new(family: &Arc<Family>, name: Box<str>, targets: Range<usize>) -> Self {
         let total = if family.kind == Kind::Counter { "_total" } else { "" };
         let open = format!("{name}{total}{{").into();
-        Self { family: Arc::clone(family), name, open, parts }
+        Self { family: Arc::clone(family), name, open, targets }
     }
 
-    /// A block of series that are of no JVM, and so on no page.
-    pub(super) fn alone(family: &Family) -> Self {
+    /// A block of the exporter's own series, which is on no page.
+    pub(super) fn of_exporter(family: &Family) -> Self {
         Self::new(&Arc::new(family.clone()), family.prometheus().into(), 0..0)
     }
 }
 
 impl Row {
-    fn new(planned: &Planned, first: bool) -> Self {
+    fn new(planned: &PlannedSeries, first: bool) -> Self {
         let text = closing(&planned.labels, first);
         Self { labels: LabelText { labels: Arc::clone(&planned.labels), text }, formula: planned.formula.clone() }
     }
 }
 
-/// What follows the labels of the JVM in a line, up to the value. `first` says that nothing precedes them.
+/// The text between the labels of the JVM and the value; `first` if the JVM has no labels.
 pub(super) fn closing(labels: &Labels, first: bool) -> Box<str> {
     match (labels.is_empty(), first) {
         (true, true) => " ".into(),

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use super::{Page, PageSeries};
 use crate::targets::{Target, TargetSet};
 
-/// A page for each profile. Laid out once for a set of targets, and kept while the set is the same.
+/// A page for each profile, laid out once for a set of targets.
 #[derive(Debug, Default)]
 pub struct Pages {
-    /// The targets that the pages are laid out for.
+    /// The targets on the pages.
     targets: Vec<Arc<Target>>,
-    /// Name and page, in the order of the configuration.
+    /// Names and pages of the profiles, in the order of the configuration.
     pages: Vec<(Box<str>, Arc<Page>)>,
 }
 
 impl Pages {
-    /// The pages of `set`; those of `previous` where neither targets nor profiles have changed.
+    /// The pages of `set`: those of `previous` if neither targets nor profiles have changed.
     pub fn of(set: &TargetSet, previous: &Self) -> Self {
         let pages = if previous.fits(set) {
             previous.pages.clone()
@@ -42,7 +42,7 @@ fn page(targets: &[Arc<Target>], profile: usize) -> Page {
     let identities = targets.iter().map(|target| target.identity.clone()).collect();
     let series = (0_u32..).zip(targets).flat_map(|(target, jvm)| {
         let families = jvm.plans.get(profile).map(|plan| &*plan.families).unwrap_or_default();
-        families.iter().map(move |(family, list)| PageSeries { family, target, list })
+        families.iter().map(move |planned| PageSeries { family: &planned.family, target, series: &planned.series })
     });
     Page::new(identities, series)
 }

@@ -1,8 +1,8 @@
-//! Prometheus' protobuf exposition: `io.prometheus.client.MetricFamily` messages, each behind its length.
+//! Prometheus' protobuf exposition: length-delimited `io.prometheus.client.MetricFamily` messages.
 //!
-//! Beyond the text formats it carries native histograms, created timestamps and no rounding. The messages follow
-//! metrics.proto of prometheus/client_model; fields that are never written here are left out, which readers cannot
-//! tell from fields that are empty.
+//! In addition to the text formats it has native histograms and created timestamps. The messages follow metrics.proto
+//! of prometheus/client_model, without the fields that are never written, which is the same to a reader as empty
+//! fields.
 
 use prost::Message;
 
@@ -16,28 +16,28 @@ pub const CONTENT_TYPE: &str =
 
 /// One series to write.
 #[derive(Clone, Debug)]
-pub struct Sample<L> {
-    /// Name and value pairs, names in any form.
+pub struct SeriesSample<L> {
+    /// Label names and values; names are translated to Prometheus'.
     pub labels: L,
-    /// The value; one that does not fit the family's kind is left out.
+    /// The value; the sample is omitted if it does not fit the family's kind.
     pub value: Value,
-    /// When a counter or summary began at zero, seconds since the epoch. Histograms know it themselves.
+    /// When a counter or summary was zero, in seconds since the epoch. A histogram's value contains it.
     pub created: Option<f64>,
 }
 
-/// Appends every present series of `page`; `source` gives the values of the JVM of that index. Returns the number of
+/// Appends every present series of `page`; `values` returns the values of the JVM of an index. Returns the number of
 /// series.
-pub fn write_page<'s, S: Values + 's>(page: &Page, source: impl Fn(u32) -> &'s S, out: &mut Vec<u8>) -> usize {
+pub fn write_page<'v, V: Values + 'v>(page: &Page, values: impl Fn(u32) -> &'v V, out: &mut Vec<u8>) -> usize {
     let none = Labels::default();
     let mut written = 0;
     for block in &page.blocks {
-        let samples = page.parts(block).flat_map(|(target, rows)| {
-            let (source, identity) = (source(target), page.identities.get(target as usize));
+        let samples = page.rows(block).flat_map(|(target, rows)| {
+            let (values, identity) = (values(target), page.identities.get(target as usize));
             let identity = identity.map_or(&none, |identity| &*identity.labels);
             rows.iter().filter_map(move |row| {
                 let labels = identity.iter().chain(row.labels.labels.iter());
-                let value = row.formula.evaluate(source)?;
-                Some(Sample { labels, value, created: source.created(row.formula.since()) })
+                let value = row.formula.evaluate(values)?;
+                Some(SeriesSample { labels, value, created: values.created(row.formula.since()) })
             })
         });
         written += write_family(&block.family, samples, out);
@@ -45,8 +45,8 @@ pub fn write_page<'s, S: Values + 's>(page: &Page, source: impl Fn(u32) -> &'s S
     written
 }
 
-/// Appends one family with its series, and returns how many series it has. A family without one is not written.
-pub fn write_family<'a, L>(family: &Family, samples: impl Iterator<Item = Sample<L>>, out: &mut Vec<u8>) -> usize
+/// Appends one family with its series, and returns their number. A family without series is not written.
+pub fn write_family<'a, L>(family: &Family, samples: impl Iterator<Item = SeriesSample<L>>, out: &mut Vec<u8>) -> usize
 where
     L: Iterator<Item = (&'a str, &'a str)>,
 {
@@ -70,7 +70,7 @@ where
     written
 }
 
-fn metric_of<'a, L>(kind: Kind, sample: Sample<L>) -> Option<Metric>
+fn metric_of<'a, L>(kind: Kind, sample: SeriesSample<L>) -> Option<Metric>
 where
     L: Iterator<Item = (&'a str, &'a str)>,
 {
@@ -114,14 +114,14 @@ impl Histogram {
         message
     }
 
-    /// The native form beside the buckets. One without any span would read as a histogram of fixed buckets only, so
-    /// an empty one gets a span of no length, as the official client does it.
+    /// Adds the native histogram. Readers recognize it by its spans, so an empty one gets a span of length 0, as in
+    /// Prometheus' Go client.
     fn add(&mut self, exponential: &Exponential) {
         self.schema = Some(exponential.schema);
         self.zero_threshold = Some(exponential.zero_threshold);
         self.zero_count = Some(exponential.zero_count);
         let mut before = 0_i64;
-        // Index behind the last span.
+        // Index after the last span.
         let mut end = 0;
         for (index, count) in (exponential.offset..).zip(&exponential.counts) {
             if *count == 0 {
@@ -232,7 +232,7 @@ struct Histogram {
     zero_count: Option<u64>,
     #[prost(message, repeated, tag = "12")]
     positive_span: Vec<BucketSpan>,
-    /// Each bucket's count less the one before; not packed, as proto2 has it.
+    /// Differences between the counts of successive buckets; not packed, since the schema is proto2.
     #[prost(sint64, repeated, packed = "false", tag = "13")]
     positive_delta: Vec<i64>,
     #[prost(message, optional, tag = "15")]
@@ -247,7 +247,7 @@ struct Bucket {
     upper_bound: Option<f64>,
 }
 
-/// Buckets that follow each other: `offset` after the end of the span before, or from bucket 0.
+/// Consecutive buckets; `offset` counts from the end of the previous span, or from bucket 0.
 #[derive(Clone, Copy, PartialEq, Message)]
 struct BucketSpan {
     #[prost(sint32, optional, tag = "1")]
@@ -276,7 +276,7 @@ mod tests {
 
     fn write(family: &Family, samples: Vec<(Labels, Value, Option<f64>)>) -> Option<MetricFamily> {
         let mut out = Vec::new();
-        let samples = samples.iter().map(|(labels, value, created)| Sample {
+        let samples = samples.iter().map(|(labels, value, created)| SeriesSample {
             labels: labels.iter(),
             value: value.clone(),
             created: *created,
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_left_out() {
+    fn values_that_do_not_fit_the_kind_are_omitted() {
         let samples = vec![(Labels::default(), Value::Int(1), None)];
         assert_eq!(write(&family("gc", "s", Kind::Histogram), samples), None);
         assert_eq!(write(&family("gc", "s", Kind::Gauge), Vec::new()), None);
@@ -346,14 +346,14 @@ mod tests {
         assert_eq!((histogram.sample_count(), histogram.sample_sum()), (9, 1.25));
         assert_eq!(histogram.created, Some(Timestamp { seconds: 1_795_339_828, nanos: 500_000_000 }));
         assert_eq!((histogram.schema(), histogram.zero_count(), histogram.zero_threshold()), (5, 1, 1e-9));
-        // Buckets -3 and -2, then 1, two further on.
+        // Buckets -3 and -2, then bucket 1 after a gap of two.
         let spans: Vec<_> = histogram.positive_span.iter().map(|span| (span.offset(), span.length())).collect();
         assert_eq!(spans, [(-3, 2), (2, 1)]);
         assert_eq!(histogram.positive_delta, [2, 3, -4]);
     }
 
     #[test]
-    fn an_empty_native_histogram_says_that_it_is_one() {
+    fn an_empty_native_histogram_is_recognizable() {
         let histogram = metric::Histogram { exponential: Some(Exponential::default()), ..metric::Histogram::default() };
         let value = Value::Histogram(histogram.into());
         let message = write(&family("gc", "s", Kind::Histogram), vec![(Labels::default(), value, None)]).unwrap();

@@ -1,31 +1,31 @@
 //! Prometheus text 0.0.4 and OpenMetrics 1.0.
 //!
-//! Both print the same sample lines; they differ in the metadata above them and in OpenMetrics' closing line. Bucket
-//! bounds are spelled as OpenMetrics has them (`1.0`) in both, so that a server that changes format keeps its series.
-//! OpenMetrics also tells when each cumulative series began, on `_created` lines.
+//! Both have the same sample lines and differ in the metadata and in OpenMetrics' last line. Bucket bounds have
+//! OpenMetrics' form (`1.0`) in both, so that a server that changes the format keeps its series. OpenMetrics also has
+//! `_created` lines for cumulative series.
 
 use super::page::{Block, Page, closing};
 use crate::fact::Values;
 use crate::metric::{Family, Histogram, Kind, Labels, Value};
 
-/// Appends every present series of `page`; `source` gives the values of the JVM of that index. Returns the number of
+/// Appends every present series of `page`; `values` returns the values of the JVM of an index. Returns the number of
 /// samples.
-pub(super) fn write<'s, S: Values + 's>(
+pub(super) fn write<'v, V: Values + 'v>(
     page: &Page,
     open_metrics: bool,
-    source: impl Fn(u32) -> &'s S,
+    values: impl Fn(u32) -> &'v V,
     out: &mut Vec<u8>,
 ) -> usize {
-    let mut writer = Writer { open_metrics, out, samples: 0, headed: false };
+    let mut writer = TextWriter { open_metrics, out, samples: 0, headed: false };
     for block in &page.blocks {
         writer.headed = false;
-        for (target, rows) in page.parts(block) {
-            let source = source(target);
+        for (target, rows) in page.rows(block) {
+            let values = values(target);
             let identity = page.identities.get(target as usize).map_or("", |identity| &identity.text);
             for row in rows {
-                if let Some(value) = row.formula.evaluate(source) {
-                    writer.add(Line { block, identity, closing: &row.labels.text }, &value, || {
-                        source.created(row.formula.since())
+                if let Some(value) = row.formula.evaluate(values) {
+                    writer.add(LineText { block, identity, closing: &row.labels.text }, &value, || {
+                        values.created(row.formula.since())
                     });
                 }
             }
@@ -34,24 +34,24 @@ pub(super) fn write<'s, S: Values + 's>(
     writer.samples
 }
 
-/// Appends a family that is not part of a page. Returns the number of samples.
+/// Appends a family that is not on a page. Returns the number of samples.
 pub(super) fn write_family(
     family: &Family,
     values: &[(Labels, Value)],
     open_metrics: bool,
     out: &mut Vec<u8>,
 ) -> usize {
-    let block = Block::alone(family);
-    let mut writer = Writer { open_metrics, out, samples: 0, headed: false };
+    let block = Block::of_exporter(family);
+    let mut writer = TextWriter { open_metrics, out, samples: 0, headed: false };
     for (labels, value) in values {
-        writer.add(Line { block: &block, identity: "", closing: &closing(labels, true) }, value, || None);
+        writer.add(LineText { block: &block, identity: "", closing: &closing(labels, true) }, value, || None);
     }
     writer.samples
 }
 
-/// The pieces of a series' lines that are text.
+/// The texts of a series' lines.
 #[derive(Clone, Copy)]
-struct Line<'a> {
+struct LineText<'a> {
     block: &'a Block,
     /// `a="b",c="d"` of the JVM.
     identity: &'a str,
@@ -59,7 +59,7 @@ struct Line<'a> {
     closing: &'a str,
 }
 
-/// Whether a value can be written as what its family says it is.
+/// Whether a value fits its family's kind.
 fn fits(kind: Kind, value: &Value) -> bool {
     match value {
         Value::Int(_) | Value::Float(_) => !matches!(kind, Kind::Histogram | Kind::Summary),
@@ -68,17 +68,17 @@ fn fits(kind: Kind, value: &Value) -> bool {
     }
 }
 
-struct Writer<'a> {
+struct TextWriter<'a> {
     open_metrics: bool,
     out: &'a mut Vec<u8>,
     samples: usize,
-    /// The family at hand has its metadata already: it is written with the first series that is present.
+    /// The current family's metadata is written: this happens with its first present series.
     headed: bool,
 }
 
-impl Writer<'_> {
-    /// One series, unless its value is not what its family says it is. `created` tells when the JVM's counters began.
-    fn add(&mut self, line: Line<'_>, value: &Value, created: impl Fn() -> Option<f64>) {
+impl TextWriter<'_> {
+    /// Writes one series, unless its value does not fit its family's kind. `created` returns when the series was zero.
+    fn add(&mut self, line: LineText<'_>, value: &Value, created: impl Fn() -> Option<f64>) {
         let family = &line.block.family;
         if !fits(family.kind, value) {
             return;
@@ -138,7 +138,7 @@ impl Writer<'_> {
         }
     }
 
-    fn series(&mut self, line: Line<'_>, value: &Value) {
+    fn series(&mut self, line: LineText<'_>, value: &Value) {
         match value {
             Value::Int(value) => {
                 self.prefix(line);
@@ -159,14 +159,14 @@ impl Writer<'_> {
     }
 
     /// `name{labels} `
-    fn prefix(&mut self, line: Line<'_>) {
+    fn prefix(&mut self, line: LineText<'_>) {
         let bare = line.closing == " ";
         self.text(if bare { line.block.open.trim_end_matches('{') } else { &line.block.open });
         self.text(line.identity);
         self.text(line.closing);
     }
 
-    fn histogram(&mut self, line: Line<'_>, histogram: &Histogram) {
+    fn histogram(&mut self, line: LineText<'_>, histogram: &Histogram) {
         let mut cumulative = 0;
         let bounds = histogram.bounds.iter().copied().chain([f64::INFINITY]);
         for (bound, count) in bounds.zip(&histogram.counts) {
@@ -179,11 +179,11 @@ impl Writer<'_> {
         self.sample(line, "_sum", None, |w| w.float(histogram.sum));
     }
 
-    /// When a cumulative series began at zero; a histogram knows it itself.
-    fn created(&mut self, line: Line<'_>, value: &Value, began: Option<f64>) {
+    /// Writes when a cumulative series was zero; a histogram's value contains the time.
+    fn created(&mut self, line: LineText<'_>, value: &Value, created: Option<f64>) {
         let created = match (line.block.family.kind, value) {
             (_, Value::Histogram(histogram)) => Some(histogram.created),
-            (Kind::Summary | Kind::Counter, _) => began,
+            (Kind::Summary | Kind::Counter, _) => created,
             _ => return,
         };
         if let Some(created) = created.filter(|created| *created > 0.0) {
@@ -193,7 +193,7 @@ impl Writer<'_> {
     }
 
     /// `name_suffix{labels,le="…"} value`
-    fn sample(&mut self, line: Line<'_>, suffix: &str, le: Option<&str>, value: impl FnOnce(&mut Self)) {
+    fn sample(&mut self, line: LineText<'_>, suffix: &str, le: Option<&str>, value: impl FnOnce(&mut Self)) {
         let own = line.closing.strip_suffix("} ").unwrap_or_default();
         let labelled = !(line.identity.is_empty() && own.is_empty());
         self.text(&line.block.name);

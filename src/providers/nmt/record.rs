@@ -225,7 +225,7 @@ mod tests {
 
     fn value(reading: &Reading, source: &str, label: &str) -> Option<Value> {
         let at = reading.0.iter().position(|fact| {
-            fact.source == source && fact.labels.first().map_or(label.is_empty(), |(_, value)| &**value == label)
+            fact.name == source && fact.labels.first().map_or(label.is_empty(), |(_, value)| &**value == label)
         })?;
         reading.1[at].clone()
     }

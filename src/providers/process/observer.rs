@@ -143,7 +143,7 @@ mod tests {
     use crate::metric::Value;
 
     fn value(reading: &Reading, source: &str) -> Option<Value> {
-        let at = reading.0.iter().position(|fact| fact.source == source)?;
+        let at = reading.0.iter().position(|fact| fact.name == source)?;
         reading.1[at].clone()
     }
 

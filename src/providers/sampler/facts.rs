@@ -8,7 +8,7 @@ use super::allocation::AllocationRule;
 use super::peak::WINDOWS;
 use super::sample_plan::{PauseSource, SamplePlan};
 use crate::fact::catalogue::sampler::*;
-use crate::fact::{Fact, FactInfo, share};
+use crate::fact::{Fact, FactInfo, intern};
 use crate::fact::{Formula, ProviderId, PublishedId};
 
 /// One value of a JVM's provider. Numbers are indexes into the sample_plan, the known causes or the windows.
@@ -111,14 +111,14 @@ pub(super) fn facts(
         };
         let published = PublishedId { provider: ProviderId::Sampler, index };
         Fact {
-            source: info.name,
+            name: info.name,
             labels,
             kind: info.kind,
             unit: info.unit,
             formula: Formula::Published(published, info.since),
         }
     });
-    share(all.collect())
+    intern(all.collect())
 }
 
 /// A window's length as a label: whole seconds where it is so.

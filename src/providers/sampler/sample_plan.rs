@@ -90,7 +90,7 @@ impl SamplePlan {
         let allocation = collector.and_then(|collector| allocation(collector, &pauses, model));
         Some(Self {
             frequency: model.frequency?,
-            begin: model.begin,
+            begin: model.begin_millis,
             safepoints: model.safepoints.count.zip(model.safepoints.ticks).map(<[u32; 2]>::from),
             pauses,
             cycles: match collector {
@@ -194,7 +194,7 @@ fn allocation(collector: Collector, pauses: &[PauseSource], model: &Model) -> Op
     let is_generational = pauses.iter().any(|source| source.role == Role::MajorPhase);
     let (rule, old) = match collector {
         Collector::Serial | Collector::Parallel => (AllocationRule::EachCollection, None),
-        Collector::G1 => (AllocationRule::EachCollection, model.humongous),
+        Collector::G1 => (AllocationRule::EachCollection, model.old_used),
         Collector::Zgc if is_generational => (AllocationRule::Overwritten, None),
         Collector::Zgc => (AllocationRule::EachChange, None),
         Collector::Cms | Collector::Shenandoah | Collector::Epsilon => return None,

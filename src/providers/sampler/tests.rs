@@ -73,7 +73,7 @@ fn wait<T>(watch: &SampledJvm, what: &str, mut get: impl FnMut(&SampledJvm) -> O
 fn values(watch: &SampledJvm, source: &str, labels: &[&str]) -> Vec<Value> {
     let (facts, values) = watch.read();
     let facts = facts.iter().zip(values).filter(|(fact, _)| {
-        fact.source == source && labels.iter().all(|label| fact.labels.iter().any(|(_, value)| &**value == *label))
+        fact.name == source && labels.iter().all(|label| fact.labels.iter().any(|(_, value)| &**value == *label))
     });
     facts.filter_map(|(_, value)| value).collect()
 }
@@ -161,7 +161,7 @@ fn facts_are_those_that_rules_may_name() {
     let (facts, values) = watch.read();
     assert_eq!(facts.len(), values.len());
     for fact in facts.iter() {
-        let info = crate::fact::find(fact.source).unwrap();
+        let info = crate::fact::find(fact.name).unwrap();
         assert_eq!((fact.kind, fact.unit), (info.kind, info.unit));
         assert!(fact.labels.iter().all(|(name, _)| info.labels.contains(name)), "{fact:?}");
     }

@@ -112,7 +112,7 @@ fn the_poller_publishes_facts_or_that_tracking_is_off() {
         }
         let sum = |source: &str| {
             let of = |(fact, value): (&hotspot_exporter::fact::Fact, &Option<Value>)| match value {
-                Some(value) if fact.source == source => value.as_f64(),
+                Some(value) if fact.name == source => value.as_f64(),
                 _ => 0.0,
             };
             facts.iter().zip(&values).map(of).sum::<f64>()
@@ -121,7 +121,7 @@ fn the_poller_publishes_facts_or_that_tracking_is_off() {
         assert_eq!(sum("nmt.committed"), sum("nmt.total_committed"));
         assert_eq!(sum("nmt.enabled"), 1.0);
         let (facts, values) = watches[1].read();
-        let enabled = facts.iter().position(|fact| fact.source == "nmt.enabled").unwrap();
+        let enabled = facts.iter().position(|fact| fact.name == "nmt.enabled").unwrap();
         assert_eq!(values[enabled], Some(Value::Int(0)));
     }
 }

@@ -1,4 +1,4 @@
-//! What the corpus has no region of.
+//! Generated regions of JVMs that the recorded ones lack.
 
 #[path = "../../../tests/support/region_builder.rs"]
 mod region_builder;
@@ -6,7 +6,7 @@ mod region_builder;
 use super::*;
 use region_builder::RegionBuilder;
 
-fn made(region: &RegionBuilder) -> Image {
+fn decoded(region: &RegionBuilder) -> Image {
     Image::decode(region.build()).unwrap()
 }
 
@@ -58,7 +58,7 @@ fn cms_of_jdk_8() {
         let region = generation(region, 0, "new", [100, 100, 10], &spaces);
         let region = generation(region, 1, "old", [200, 300, 10], &[("old", [50, 200, 300, 200])]);
         let region = collector_named(region, 0, young, 3, 2_000_000_000);
-        let image = made(&collector_named(region, 1, "CMS", 4, 500_000_000));
+        let image = decoded(&collector_named(region, 1, "CMS", 4, 500_000_000));
         assert_eq!(Collector::of(&image), Some(Collector::Cms));
         let facts = evaluated(&image);
         let pool = |what: &str, pool: &str| int(&facts, &format!("pool.{what}{{pool={pool},type=heap}}"));
@@ -74,12 +74,12 @@ fn cms_of_jdk_8() {
 
 #[test]
 fn epsilon_collects_nothing() {
-    let image = made(&generation(jdk("25"), 1, "Heap", [64, 96, 0], &[("Heap", [10, 64, 96, 0])]));
+    let image = decoded(&generation(jdk("25"), 1, "Heap", [64, 96, 0], &[("Heap", [10, 64, 96, 0])]));
     assert_eq!(Collector::of(&image), Some(Collector::Epsilon));
     let facts = evaluated(&image);
     assert_eq!(int(&facts, "pool.used{pool=Epsilon Heap,type=heap}"), Some(10));
     assert_eq!(int(&facts, "area.limit{area=heap}"), Some(96));
-    assert_eq!(int(&facts, "area.init{area=heap}"), None, "0 is false");
+    assert_eq!(int(&facts, "area.init{area=heap}"), None, "0 is wrong");
     assert!(!facts.keys().any(|name| name.starts_with("gc.")));
 }
 
@@ -87,14 +87,14 @@ fn epsilon_collects_nothing() {
 fn zgc_of_every_kind() {
     let heap = |region| generation(region, 1, "old", [96, 96, 8], &[("space", [40, 96, 96, 8])]);
     let measured = |version: &str| jdk(version).long("sun.gc.metaspace.used", 1);
-    let bare = made(&heap(measured("11.0.33")));
+    let bare = decoded(&heap(measured("11.0.33")));
     assert_eq!(Collector::of(&bare), Some(Collector::Zgc), "JDK 11 names no collector");
     assert_eq!(int(&evaluated(&bare), "pool.used{pool=ZHeap,type=heap}"), Some(40));
     for version in ["21.0.2", "25.0.3"] {
         let region = generation(measured(version), 0, "young", [30, 96, 8], &[("space", [9, 30, 96, 96])]);
         let region = generation(region, 1, "old", [66, 96, 0], &[("space", [11, 66, 96, 0])]);
         let region = collector_named(region, 0, "ZGC minor collection pauses", 21, 1_000_000);
-        let image = made(&collector_named(region, 2, "ZGC major collection pauses", 33, 2_000_000));
+        let image = decoded(&collector_named(region, 2, "ZGC major collection pauses", 33, 2_000_000));
         let facts = evaluated(&image);
         assert_eq!(Collector::of(&image), Some(Collector::Zgc));
         assert_eq!(int(&facts, "pool.limit{pool=ZGC Young Generation,type=heap}"), Some(96));
@@ -103,12 +103,12 @@ fn zgc_of_every_kind() {
         assert_eq!(int(&facts, "gc.count{gc=ZGC Major Pauses,action=end of GC pause}"), Some(33));
         assert_eq!(int(&facts, "pool.used{pool=ZHeap,type=heap}"), None);
     }
-    let idle = evaluated(&made(&heap(jdk("17.0.15").long("sun.gc.metaspace.used", 0))));
+    let idle = evaluated(&decoded(&heap(jdk("17.0.15").long("sun.gc.metaspace.used", 0))));
     for absent in ["pool.used{pool=ZHeap,type=heap}", "area.used{area=heap}", "area.committed{area=heap}"] {
         assert_eq!(int(&idle, absent), None, "nothing is measured before the first pause");
     }
     assert_eq!(int(&idle, "area.limit{area=heap}"), Some(96));
-    assert_eq!(int(&idle, "area.init{area=heap}"), None, "the pool tells the minimum");
+    assert_eq!(int(&idle, "area.init{area=heap}"), None, "the pool publishes the minimum");
 }
 
 #[test]
@@ -116,14 +116,14 @@ fn generational_shenandoah_publishes_one_heap() {
     let region = generation(jdk("25.0.3"), 0, "Young", [0, 0, 0], &[]);
     let region = generation(region, 1, "Heap", [64, 96, 32], &[("Heap", [10, 96, 96, 96])]);
     let region = collector_named(region, 0, "Shenandoah partial", 0, 0);
-    let image = made(&collector_named(region, 1, "Shenandoah full", 630, 659_000_000));
+    let image = decoded(&collector_named(region, 1, "Shenandoah full", 630, 659_000_000));
     let facts = evaluated(&image);
     assert_eq!(Collector::of(&image), Some(Collector::Shenandoah));
-    assert_eq!(int(&facts, "pool.committed{pool=Shenandoah,type=heap}"), Some(64), "the space says 96");
-    assert!(!facts.keys().any(|name| name.starts_with("gc.")), "its counts are no collections");
+    assert_eq!(int(&facts, "pool.committed{pool=Shenandoah,type=heap}"), Some(64), "the capacity of the space is 96");
+    assert!(!facts.keys().any(|name| name.starts_with("gc.")), "its counts are not of collections");
 }
 
-/// What substratevm's SerialGCPerfData and SystemCounters allocate, with two survivor spaces.
+/// The counters of substratevm's SerialGCPerfData and SystemCounters, with two survivor spaces.
 pub(super) fn native_image() -> Image {
     let region = RegionBuilder::new()
         .long("sun.os.hrt.frequency", 1_000_000_000)
@@ -150,7 +150,7 @@ pub(super) fn native_image() -> Image {
         let prefix = format!("sun.gc.generation.{generation}.space.{space}");
         region = region.text(&format!("{prefix}.name"), name).long(&format!("{prefix}.used"), used);
     }
-    made(&region)
+    decoded(&region)
 }
 
 #[test]
@@ -166,7 +166,11 @@ fn native_images() {
     assert_eq!(int(&facts, "area.limit{area=heap}"), Some(100));
     assert_eq!(int(&facts, "area.committed{area=heap}"), None);
     assert_eq!(int(&facts, "gc.count{gc=young generation scavenger,action=end of minor GC}"), Some(8));
-    assert_eq!(float(&facts, "target.start_time{}"), Some(1_795_341_331.406), "labelled ticks, but epoch milliseconds");
+    assert_eq!(
+        float(&facts, "target.start_time{}"),
+        Some(1_795_341_331.406),
+        "labelled ticks, but milliseconds since the epoch"
+    );
     assert!(!facts.keys().any(|name| name.contains("Metaspace") || name.starts_with("safepoint")));
 }
 
@@ -180,7 +184,7 @@ fn starting_up() {
         .long("sun.rt.safepoints", 3)
         .long("sun.rt.safepointTime", 100)
         .long("sun.rt.safepointSyncTime", 10);
-    let (jvm, facts) = (Jvm::of(&made(&region), &[]), evaluated(&made(&region)));
+    let (jvm, facts) = (Jvm::of(&decoded(&region), &[]), evaluated(&decoded(&region)));
     assert!(!jvm.fully_up);
     assert_eq!((jvm.main, jvm.nmt), (None, NmtSetting::Unknown));
     assert_eq!(float(&facts, "target.start_time{}"), Some(1_795_341_331.406));
@@ -188,13 +192,13 @@ fn starting_up() {
     assert_eq!(facts.keys().filter(|name| name.starts_with("safepoint")).count(), 1, "no ticks without a frequency");
 
     let up = RegionBuilder::new().long("sun.rt.createVmEndTime", 1);
-    assert!(Jvm::of(&made(&up), &[]).fully_up, "what is missing now did not fit");
+    assert!(Jvm::of(&decoded(&up), &[]).fully_up, "what is missing did not fit into the region");
 }
 
 #[test]
-fn a_missing_counter_takes_only_its_own_facts() {
+fn a_missing_counter_removes_only_its_own_facts() {
     let region = jdk("17.0.15").long("sun.os.hrt.ticks", 1).text("sun.gc.policy.name", "Copy:MSC").overflow(5000);
-    let image = made(&region.long("sun.gc.generation.0.space.0.used", 5).long("java.threads.live", 3));
+    let image = decoded(&region.long("sun.gc.generation.0.space.0.used", 5).long("java.threads.live", 3));
     let facts = evaluated(&image);
     let names: Vec<&str> = facts.keys().map(String::as_str).collect();
     assert_eq!(
@@ -213,7 +217,7 @@ fn zeros_that_mean_absence() {
         .long("sun.gc.compressedclassspace.capacity", 0)
         .long("sun.gc.compressedclassspace.maxCapacity", 0)
         .text("java.rt.vmArgs", "-XX:MaxMetaspaceSize=1k");
-    let facts = evaluated(&made(&region));
+    let facts = evaluated(&decoded(&region));
     assert_eq!(int(&facts, "pool.limit{pool=Metaspace,type=non_heap}"), Some(1024), "not the reserved space");
     assert_eq!(int(&facts, "metaspace.reserved{}"), Some(9000));
     let numbers = facts.keys().filter(|name| name.contains("Compressed") && !name.contains("freshness"));
@@ -224,7 +228,7 @@ fn zeros_that_mean_absence() {
 fn big_endian_jvms_are_read_alike() {
     let region =
         RegionBuilder::new().big_endian().long("java.threads.live", 3).text("sun.gc.policy.name", "GarbageFirst");
-    let image = made(&region);
+    let image = decoded(&region);
     assert_eq!(int(&evaluated(&image), "thread.live{}"), Some(3));
     assert_eq!(Collector::of(&image), Some(Collector::G1));
 }
@@ -247,7 +251,7 @@ fn no_secret_leaves() {
              -XX:MaxMetaspaceSize=64m -javaagent:x.jar=tok3n -Dother=AKIA url=u:p@db",
         );
         let region = region.text("java.rt.vmFlags", "s3cr3t").text("java.property.java.class.path", "/AKIA/x.jar");
-        let image = made(&region);
+        let image = decoded(&region);
         let jvm = Jvm::of(&image, &["spring.application.name".to_owned()]);
         assert_eq!(jvm.app.as_deref(), Some("orders"));
         let everything = format!("{jvm:?} {:?} {:?}", Jvm::of(&image, &[]), facts(&image));

@@ -1,81 +1,81 @@
-//! What a profile does with a counter or a fact, for people to read.
+//! What a profile makes of each counter and fact, for `explain`.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::metric::{Kind, Labels};
 
-/// Where a rule is written.
+/// Where a rule is defined.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Origin {
-    /// The file, as its user names it.
+pub struct RuleLocation {
+    /// The file, as named on the command line or in the configuration.
     pub file: Arc<str>,
     /// Line of the rule, from 1.
     pub line: u32,
-    /// Position in the file's `rules`, from 0.
+    /// Index in the file's `rules`, from 0.
     pub index: u32,
-    /// What the rule takes: `counter PATTERN` or `source NAME`.
-    pub takes: Box<str>,
+    /// What the rule selects: `counter PATTERN` or `source NAME`.
+    pub selector: Box<str>,
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for RuleLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{} rules[{}]", self.file, self.line, self.index)
     }
 }
 
-/// What is decided about.
+/// What rules select from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Subject {
+pub enum ExplainedInput {
     /// A counter, by name.
     Counter(Box<str>),
     /// A fact.
     Fact {
-        /// [`crate::hotspot::Fact::source`].
-        source: &'static str,
-        /// [`crate::hotspot::Fact::labels`].
+        /// [`Fact::name`](crate::fact::Fact::name).
+        name: &'static str,
+        /// [`Fact::labels`](crate::fact::Fact::labels).
         labels: Vec<(&'static str, Box<str>)>,
-        /// The counters that it is made of; none for what is not in the region.
+        /// The counters that it is computed from; none for a fact that is not in the region.
         counters: Vec<Box<str>>,
     },
 }
 
-/// What becomes of a counter or a fact.
+/// What a profile makes of a counter or a fact.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decision {
-    /// Of what.
-    pub subject: Subject,
-    /// The rule that took it.
-    pub rule: Option<Origin>,
-    /// The metric, or why there is none.
-    pub outcome: Result<Exported, SkipReason>,
+pub struct Explanation {
+    /// The counter or fact.
+    pub input: ExplainedInput,
+    /// The rule that selected it.
+    pub rule: Option<RuleLocation>,
+    /// The series, or why there is none.
+    pub outcome: Result<ExportedSeries, SkipReason>,
 }
 
-/// The series that a counter or a fact becomes.
+/// The series of a counter or a fact.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Exported {
-    /// As the rule spells it.
+pub struct ExportedSeries {
+    /// The metric's name as the rule spells it.
     pub name: Box<str>,
-    /// In Prometheus form, without `_total`.
+    /// The metric's name in Prometheus, without `_total`.
     pub prometheus: Box<str>,
-    /// UCUM.
+    /// The metric's unit in UCUM.
     pub unit: Box<str>,
-    /// Meaning.
+    /// The metric's kind.
     pub kind: Kind,
-    /// Without `app`, `slot` and the labels of the root.
+    /// The labels without `app`, `slot` and those of the root's path.
     pub labels: Arc<Labels>,
 }
 
-/// Why something is not exported: a closed set.
+/// Why a counter or fact is not exported: a closed set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SkipReason {
-    /// No rule takes it.
+    /// No rule selects it.
     NoRule,
-    /// A rule says `action: drop`.
+    /// A rule drops it with `action: drop`.
     Rule,
-    /// A string, and the rule does not make information of it, or it is not constant.
+    /// A string that is not constant, or that the rule does not export as information.
     Text,
-    /// It may hold a secret; code refuses it whatever the rules say.
+    /// It may contain a secret, and is not exported whatever the rules say.
     Secret,
     /// The JVM has not written it yet.
     Absent,
@@ -83,7 +83,7 @@ pub enum SkipReason {
     UnknownType,
     /// The value cannot take the rule's `type` or `scale`.
     Unsuitable,
-    /// With its captures filled in, the metric's name is empty, too long or reserved.
+    /// With its references replaced, the metric's name is empty, too long or reserved.
     Name,
     /// The series exists already.
     Duplicate,
@@ -94,7 +94,7 @@ pub enum SkipReason {
 }
 
 impl SkipReason {
-    /// A word for tables and labels.
+    /// The name in tables and labels.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NoRule => "no_rule",
@@ -115,7 +115,7 @@ impl SkipReason {
 impl fmt::Display for SkipReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoRule => "no rule takes it",
+            Self::NoRule => "no rule matches it",
             Self::Rule => "dropped by the rule",
             Self::Text => "a string that is not information, or not constant",
             Self::Secret => "it may hold a secret",

@@ -1,0 +1,93 @@
+//! The last values of ended JVMs, which wait for the receiver.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+use super::encode::REQUEST_MAXIMUM;
+
+/// Most bytes that are kept while the receiver is unavailable.
+const QUEUE_MAXIMUM: usize = 4 << 20;
+
+/// Encoded requests in the order in which the JVMs ended.
+#[derive(Debug, Default)]
+pub(super) struct EndedQueue(VecDeque<QueuedRequest>);
+
+/// A request with the last values of one or more JVMs.
+#[derive(Clone, Debug)]
+pub(super) struct QueuedRequest {
+    pub(super) message: Bytes,
+    pub(super) points: u64,
+}
+
+impl EndedQueue {
+    /// Appends a request. It becomes part of the last one if that stays short enough: a request is one repeated field,
+    /// so concatenated requests are one request.
+    pub(super) fn push(&mut self, message: Vec<u8>, points: u64) {
+        match self.0.back_mut() {
+            _ if points == 0 => {}
+            Some(last) if last.message.len() + message.len() <= REQUEST_MAXIMUM => last.append(&message, points),
+            _ => self.0.push_back(QueuedRequest { message: message.into(), points }),
+        }
+    }
+
+    /// Discards the oldest requests that exceed the limit; returns their points.
+    pub(super) fn shrink(&mut self) -> u64 {
+        let mut discarded = 0;
+        while self.bytes() > QUEUE_MAXIMUM {
+            discarded += self.0.pop_front().map_or(0, |queued| queued.points);
+        }
+        discarded
+    }
+
+    /// The oldest request.
+    pub(super) fn front(&self) -> Option<&QueuedRequest> {
+        self.0.front()
+    }
+
+    pub(super) fn pop_front(&mut self) {
+        self.0.pop_front();
+    }
+
+    /// Length of all requests.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.iter().map(|queued| queued.message.len()).sum()
+    }
+
+    /// Points of all requests.
+    pub(super) fn points(&self) -> u64 {
+        self.0.iter().map(|queued| queued.points).sum()
+    }
+}
+
+impl QueuedRequest {
+    /// Appends in place if the message has no other owner.
+    fn append(&mut self, message: &[u8], points: u64) {
+        let current = std::mem::take(&mut self.message);
+        let mut current = current.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&*shared));
+        current.extend_from_slice(message);
+        self.message = current.freeze();
+        self.points += points;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_merged_and_the_oldest_are_discarded() {
+        let mut queue = EndedQueue::default();
+        queue.push(Vec::new(), 0);
+        assert!(queue.front().is_none(), "a request without points is not queued");
+        queue.push(vec![1], 2);
+        queue.push(vec![2], 3);
+        let merged = queue.front().map(|queued| (queued.message.to_vec(), queued.points));
+        assert_eq!(merged, Some((vec![1, 2], 5)));
+        for _ in 0..QUEUE_MAXIMUM / REQUEST_MAXIMUM {
+            queue.push(vec![0; REQUEST_MAXIMUM], 1);
+        }
+        assert_eq!(queue.shrink(), 5);
+        assert_eq!((queue.bytes(), queue.points()), (QUEUE_MAXIMUM, 4));
+    }
+}
