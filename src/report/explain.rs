@@ -71,9 +71,9 @@ fn native(target: &Target, config: &Config) -> (Vec<Fact>, String) {
     if config.nmt.mode == NmtMode::Off {
         return (Vec::new(), "absent: nmt.mode is off".to_owned());
     }
-    match attachable(target, 0) {
+    match attachable(target) {
         Ok(attachable) => {
-            let watch = nmt::ask_once(attachable, NmtMode::Passive, config.nmt.timeout);
+            let watch = nmt::query_once(attachable, NmtMode::Passive, config.nmt.timeout);
             let state = watch.state();
             let absent = if state == nmt::NmtState::Answering { "" } else { "absent: " };
             (watch.read().0.to_vec(), format!("{absent}{state}"))
