@@ -4,8 +4,7 @@ use std::time::Instant;
 
 use super::credentials::as_user;
 use super::socket::Socket;
-use super::summary::{NmtReply, parse};
-use super::{AttachError, Attachable, listener};
+use super::{AttachError, Attachable, NmtReply, listener, parse};
 use crate::config::NmtMode;
 
 /// Longest reply that is read, in bytes. A summary has about 5 KiB.

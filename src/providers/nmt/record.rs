@@ -221,7 +221,7 @@ mod tests {
 
     use std::sync::Arc;
 
-    use super::super::summary::parse;
+    use super::super::parse;
     use super::*;
 
     fn value(reading: &Reading, source: &str, label: &str) -> Option<Value> {

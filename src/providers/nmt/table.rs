@@ -45,7 +45,7 @@ fn row(
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
 
-    use super::super::summary::{NmtReply, parse};
+    use super::super::{NmtReply, parse};
     use super::*;
 
     #[test]
