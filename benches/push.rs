@@ -42,7 +42,7 @@ fn target_set(root: &Path) -> Arc<TargetSet> {
     let roots = vec![root.display().to_string()];
     let overrides = Overrides { roots, procfs: Some(None), ..Overrides::default() };
     let config = config::load(None, &overrides, &|path| fs::read_to_string(path)).unwrap();
-    let mut reconciler = Reconciler::new(ReconcilerSettings::from(&config), Box::new(Providers::new(None, None)));
+    let mut reconciler = Reconciler::new(ReconcilerSettings::from(&config), Box::new(Providers::default()));
     reconciler.update(Scanner::new(&config.discovery).scan(&|_| false))
 }
 

@@ -154,7 +154,7 @@ impl App {
     /// nothing is sampled: both need time.
     pub fn scan_once(&self) -> Snapshot {
         let config = self.config.load_full();
-        let providers = Providers::new(None, None);
+        let providers = Providers::default();
         let mut reconciler = Reconciler::new(ReconcilerSettings::from(&*config), Box::new(providers));
         let scan = Scanner::new(&config.discovery).scan(&|_| false);
         self.publish(reconciler.update(scan), Duration::ZERO);
@@ -320,7 +320,7 @@ impl App {
         let sampler = self.sampler.load();
         let sampled = sampler.as_ref().map(|sampler| sampler.statistics()).unwrap_or_default();
         let mut families = self.telemetry.families();
-        families.extend(telemetry::sampler(sampled.ticks, sampled.looks, sampled.overruns));
+        families.extend(telemetry::sampler(sampled.ticks, sampled.samples, sampled.overruns));
         families.push(telemetry::nmt_failures(&self.poller.failures()));
         if self.config.load().otlp.enabled {
             families.extend(self.pushes.families());

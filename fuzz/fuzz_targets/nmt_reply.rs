@@ -2,13 +2,12 @@
 
 #![no_main]
 
-use hotspot_exporter::providers::nmt::summary::CATEGORY_MAXIMUM;
-use hotspot_exporter::providers::nmt::{Answer, parse, table};
+use hotspot_exporter::providers::nmt::{CATEGORY_MAXIMUM, NmtReply, parse, table};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let text = String::from_utf8_lossy(bytes);
-    if let Answer::Summary(summary) = parse(&text) {
+    if let NmtReply::Summary(summary) = parse(&text) {
         assert!(summary.categories.len() <= CATEGORY_MAXIMUM);
         for (index, category) in summary.categories.iter().enumerate() {
             assert!(summary.categories[..index].iter().all(|other| other.name != category.name), "{}", category.name);

@@ -1,58 +1,56 @@
-//! What is known of a JVM beside its counters at the moment of a scrape: what the sampler saw between scrapes, the
-//! JVM's own account of its memory, and the kernel's of its process.
+//! What is known of a JVM beside its counters: samples taken between scrapes, the JVM's own account of its native
+//! memory, and the kernel's account of its process.
 
 pub mod nmt;
-pub mod process;
-pub mod sampler;
+pub(crate) mod process;
+pub(crate) mod sampler;
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use crate::config::Sampling;
-use crate::fact::Provider;
-use crate::fact::ProviderId;
+use crate::fact::{Provider, ProviderId};
 use crate::hotspot::Model;
-use crate::providers::process::Observer;
 use crate::targets::{AttachProviders, Target};
-use nmt::Poller;
+use nmt::{Attachable, Poller};
+use process::ProcessMonitor;
 use sampler::{SamplePlan, SampleSubject, Sampler};
 
-/// Watches JVMs between scrapes, asks them for their native memory, and the kernel for their processes.
-#[derive(Debug)]
+/// Gives JVMs their providers. The default one knows their processes only.
+#[derive(Debug, Default)]
 pub struct Providers {
     sampler: Option<Arc<Sampler>>,
     poller: Option<Arc<Poller>>,
-    observer: Observer,
-    /// JVMs so far: each incarnation is another one.
-    count: u64,
+    monitor: ProcessMonitor,
 }
 
 impl Providers {
-    /// Of JVMs yet to be found. Sampler and poller are shared with who reconfigures them and reports on them; without
-    /// them nothing is sampled and no JVM is asked. `procfs` is where the proc file system is, if processes may be
-    /// looked at.
-    pub fn new(sampler: Option<Arc<Sampler>>, poller: Option<Arc<Poller>>) -> Self {
-        Self { sampler, poller, observer: Observer::new(), count: 0 }
+    /// Providers for JVMs found later. Without `sampler` nothing is sampled, without `poller` no JVM is queried for its
+    /// native memory. The caller keeps both to configure them and to report on them.
+    pub(crate) fn new(sampler: Option<Arc<Sampler>>, poller: Option<Arc<Poller>>) -> Self {
+        Self { sampler, poller, monitor: ProcessMonitor::default() }
     }
 }
 
 impl AttachProviders for Providers {
     fn attach(&mut self, target: &Target, model: &Model) -> Vec<(ProviderId, Arc<dyn Provider>)> {
         let mut providers: Vec<(ProviderId, Arc<dyn Provider>)> = Vec::new();
-        if let Some((sampler, list)) = self.sampler.as_ref().zip(SamplePlan::of(model)) {
+        if let Some((sampler, plan)) = self.sampler.as_ref().zip(SamplePlan::of(model)) {
             let subject =
-                SampleSubject { region: Arc::clone(&target.region), region_identity: target.region_identity, list };
-            providers.push((ProviderId::Sampler, Arc::new(sampler.watch(subject))));
+                SampleSubject { region: Arc::clone(&target.region), region_identity: target.region_identity, plan };
+            providers.push((ProviderId::Sampler, Arc::new(sampler.add(subject))));
         }
         if let Some(process) = &target.process {
-            providers.push((ProviderId::Process, self.observer.observe(Arc::clone(process))));
+            providers.push((ProviderId::Process, self.monitor.add(Arc::clone(process))));
         }
         if let Some(poller) = &self.poller {
-            self.count = self.count.wrapping_add(1);
-            match attachable(target, self.count) {
-                Ok(attachable) => providers.push((ProviderId::Nmt, poller.watch(attachable))),
-                Err(error) => tracing::debug!(path = %target.path.display(), %error, "native memory is not asked for"),
+            match attachable(target) {
+                Ok(attachable) => providers.push((ProviderId::Nmt, poller.add(attachable))),
+                Err(error) => {
+                    let path = target.path.display();
+                    tracing::debug!(%path, %error, "cannot reach the JVM's attach socket; its native memory is absent");
+                }
             }
         }
         providers
@@ -60,26 +58,19 @@ impl AttachProviders for Providers {
 }
 
 /// Starts the sampling thread; `None` where sampling is off, and where no thread can be had, which is logged.
-pub fn start_sampler(config: &Sampling) -> Option<Arc<Sampler>> {
-    let settings = sampler::SamplerSettings {
-        interval: config.interval,
-        idle_interval: config.idle_interval,
-        bounds: config.buckets.clone().into(),
-        causes: config.causes,
-        ..sampler::SamplerSettings::default()
-    };
-    let sampler = Sampler::start(settings).unwrap_or_else(|error| {
+pub(crate) fn start_sampler(config: &Sampling) -> Option<Arc<Sampler>> {
+    let sampler = Sampler::start(config).unwrap_or_else(|error| {
         tracing::error!(%error, "cannot start the sampling thread; pauses, peaks and allocation are absent");
         None
     });
     sampler.map(Arc::new)
 }
 
-/// The JVM as one that may be asked for its native memory, under that id.
+/// What the attach protocol needs of a JVM.
 ///
 /// # Errors
-/// Its region file is gone from where it was found, or its process, and with it the way to its attach socket.
-pub fn attachable(target: &Target, id: u64) -> io::Result<nmt::Attachable> {
+/// The region file is gone from where it was found, or the process has ended, and with it the way to its attach socket.
+pub(crate) fn attachable(target: &Target) -> io::Result<Attachable> {
     let (tmp, uid, gid) = match (target.region.file(), &target.process) {
         (Some(file), _) => {
             let file = file.metadata()?;
@@ -87,10 +78,9 @@ pub fn attachable(target: &Target, id: u64) -> io::Result<nmt::Attachable> {
             (nmt::tmp_of(&target.path, file.dev(), file.ino())?, file.uid(), gid)
         }
         (None, Some(process)) => (process.tmp()?, process.uid, process.gid),
-        _ => return Err(io::Error::new(io::ErrorKind::NotFound, "neither a file nor a process")),
+        _ => return Err(io::Error::new(io::ErrorKind::NotFound, "the JVM has neither a region file nor a process")),
     };
-    Ok(nmt::Attachable {
-        id,
+    Ok(Attachable {
         tmp,
         vpid: target.vpid,
         process: target.process.clone(),

@@ -68,9 +68,9 @@ fn native_memory(target: &Target, config: &Config) -> (Vec<Fact>, String) {
     if config.nmt.mode == NmtMode::Off {
         return (Vec::new(), "absent: nmt.mode is off".to_owned());
     }
-    match attachable(target, 0) {
+    match attachable(target) {
         Ok(attachable) => {
-            let record = nmt::ask_once(attachable, NmtMode::Passive, config.nmt.timeout);
+            let record = nmt::query_once(attachable, NmtMode::Passive, config.nmt.timeout);
             let state = record.state();
             let absent = if state == nmt::NmtState::Answering { "" } else { "absent: " };
             (record.read().0.to_vec(), format!("{absent}{state}"))

@@ -8,8 +8,7 @@ use super::running;
 use super::subject::{ReportError, Subject, open};
 use crate::config::{Config, NmtMode};
 use crate::hotspot::NmtSetting;
-use crate::providers::nmt::attach::{Capabilities, REPLY_MAXIMUM, ask};
-use crate::providers::nmt::{Answer, AttachError, NmtState, Summary, parse};
+use crate::providers::nmt::{AttachError, Capabilities, NmtReply, NmtState, NmtSummary, REPLY_MAXIMUM, parse, query};
 use crate::providers::{Providers, attachable};
 
 /// Why there is no report of native memory.
@@ -73,7 +72,7 @@ pub enum NativeError {
 ///
 /// # Errors
 /// See [`NativeError`].
-pub fn native_memory(subject: &str, config: &Config) -> Result<Summary, NativeError> {
+pub fn native_memory(subject: &str, config: &Config) -> Result<NmtSummary, NativeError> {
     let answer = match Subject::of(subject)? {
         Subject::Process(pid) => of_process(pid, config)?,
         Subject::File(path) => {
@@ -83,11 +82,11 @@ pub fn native_memory(subject: &str, config: &Config) -> Result<Summary, NativeEr
     };
     let subject = subject.to_owned();
     match answer {
-        Answer::Summary(summary) => Ok(*summary),
-        Answer::NotEnabled => Err(NativeError::Nothing { subject, state: NmtState::NotEnabled }),
-        Answer::ShutDown => Err(NativeError::Nothing { subject, state: NmtState::ShutDown }),
-        Answer::ScaleRefused => Err(NativeError::Unknown { subject, line: "Incorrect scale value".into() }),
-        Answer::Unknown(line) => Err(NativeError::Unknown { subject, line }),
+        NmtReply::Summary(summary) => Ok(*summary),
+        NmtReply::NotEnabled => Err(NativeError::Nothing { subject, state: NmtState::NotEnabled }),
+        NmtReply::ShutDown => Err(NativeError::Nothing { subject, state: NmtState::ShutDown }),
+        NmtReply::ScaleRefused => Err(NativeError::Unknown { subject, line: "Incorrect scale value".into() }),
+        NmtReply::Unknown(line) => Err(NativeError::Unknown { subject, line }),
     }
 }
 
@@ -102,19 +101,19 @@ fn read(path: &Path) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn of_process(pid: i32, config: &Config) -> Result<Answer, NativeError> {
+fn of_process(pid: i32, config: &Config) -> Result<NmtReply, NativeError> {
     if config.nmt.mode == NmtMode::Off {
         return Err(NativeError::Off { pid });
     }
-    let target = running::find(pid, config, Providers::new(None, None))?;
+    let target = running::find(pid, config, Providers::default())?;
     let nothing = |state| Err(NativeError::Nothing { subject: format!("JVM {pid}"), state });
     match (target.jvm.nmt, target.jvm.attach_supported) {
         (NmtSetting::Off, _) => return nothing(NmtState::NotEnabled),
         (_, Some(false)) => return nothing(NmtState::NotAttachable),
         _ => {}
     }
-    let attachable = attachable(&target, 0).map_err(|error| NativeError::Gone { pid, error })?;
+    let attachable = attachable(&target).map_err(|error| NativeError::Gone { pid, error })?;
     let until = Instant::now() + config.nmt.timeout;
-    ask(&attachable, config.nmt.mode, &mut Capabilities::default(), until)
+    query(&attachable, config.nmt.mode, &mut Capabilities::default(), until)
         .map_err(|error| NativeError::Attach { pid, error })
 }

@@ -44,7 +44,7 @@ fn target_set(root: &Path, change: impl FnOnce(&mut Config)) -> Arc<TargetSet> {
     let overrides = Overrides { roots, procfs: Some(None), ..Overrides::default() };
     let mut config = config::load(None, &overrides, &|path| std::fs::read_to_string(path)).unwrap();
     change(&mut config);
-    let mut reconciler = Reconciler::new(ReconcilerSettings::from(&config), Box::new(Providers::new(None, None)));
+    let mut reconciler = Reconciler::new(ReconcilerSettings::from(&config), Box::new(Providers::default()));
     reconciler.update(Scanner::new(&config.discovery).scan(&|_| false))
 }
 

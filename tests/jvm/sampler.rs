@@ -16,11 +16,11 @@ const DURATION: &str = "jvm_gc_duration_seconds";
 /// The bounds of the default configuration, as `le` says them.
 const BOUNDS: [(f64, &str); 5] = [(0.01, "0.01"), (0.1, "0.1"), (1.0, "1.0"), (10.0, "10.0"), (f64::INFINITY, "+Inf")];
 
-/// How far HotSpot's counter and its log may be apart for one pause: they are two timers around the same work.
+/// Most seconds between HotSpot's counter and its log for one pause: they are two timers around the same work.
 const TIMERS_DIFFER: f64 = 0.000_5;
 
-/// JVMs under load one at a time: two at once stall each other, and with them the sampler.
-fn alone() -> MutexGuard<'static, ()> {
+/// One JVM under load at a time: two stall each other, and with them the sampler.
+fn exclusive() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -48,14 +48,14 @@ agrees_with_the_log! {
     jdk27_serial: 27 Serial, jdk27_parallel: 27 Parallel, jdk27_g1: 27 G1, jdk27_z: 27 Z,
 }
 
-/// An exporter that sees the JVMs of one directory of regions only, and the page of the JVM once it is watched.
-fn watch(jvm: u32, flags: &[String]) -> (Exporter, Exposition) {
+/// An exporter, and its page of the JVM once the JVM is sampled.
+fn start_sampling(jvm: u32, flags: &[String]) -> (Exporter, Exposition) {
     let exporter = Exporter::start(["--discovery.root=/tmp".to_owned()].iter().chain(flags));
-    let page = wait_for("the JVM to be watched", || {
+    let page = wait_for("the JVM to be sampled", || {
         let page = page_of(&exporter, "/metrics", jvm)?;
-        let looked_at = page.value("jvm_hotspot_allocated_bytes_total", &[]).is_some()
+        let sampled = page.value("jvm_hotspot_allocated_bytes_total", &[]).is_some()
             || page.value("jvm_hotspot_gc_cycles_total", &[]).is_some();
-        ensure(looked_at, "not yet looked at")?;
+        ensure(sampled, "not yet sampled")?;
         Ok::<_, String>(page)
     });
     (exporter, page)
@@ -69,7 +69,7 @@ fn total(page: &Exposition, name: &str, labels: &[(&str, &str)]) -> f64 {
     page.all(name, labels).map(|sample| sample.value).sum()
 }
 
-/// What grew between two pages of one JVM.
+/// The growth between two pages of one JVM.
 struct Growth {
     before: Exposition,
     after: Exposition,
@@ -88,8 +88,8 @@ impl Growth {
         self.of(&format!("{DURATION}_sum"), &[])
     }
 
-    /// How many pauses lie outside of the buckets that their lengths in the log belong to. Lengths that the two timers
-    /// may see on different sides of a bound count as right on either.
+    /// How many pauses lie outside of the buckets that their lengths in the log belong to. A length that the two
+    /// timers may measure on different sides of a bound counts as right on either.
     fn misplaced(&self, log: &[f64]) -> f64 {
         let below = |bound: f64| log.iter().filter(|length| **length <= bound).count() as f64;
         let wrong = BOUNDS.iter().map(|(bound, label)| {
@@ -103,16 +103,16 @@ impl Growth {
 
 /// Loads a JVM and compares its log with the metrics.
 fn compare(jdk: &Jdk, collector: Collector) {
-    let _alone = alone();
+    let _exclusive = exclusive();
     let directory = tempfile::tempdir().unwrap();
     let every_millisecond = config(directory.path(), "sampling: {interval: 1ms, idle_interval: 1ms}\n");
     for (load, wrong_share) in [(REALISTIC, 0.0), (STRESS, 0.005)] {
         let what = format!("{jdk} {collector:?}, {load:?}");
         let mut jvm = Churn::start(jdk, collector, load);
-        let (exporter, before) = watch(jvm.pid(), &[]);
-        // The log of JDK 11 times up to a tenth more than its counters do. What lies in another bucket than the log
-        // says for one who looks often enough to know every length exactly is that timer's doing.
-        let oracle = (jdk.feature < 17).then(|| watch(jvm.pid(), &every_millisecond));
+        let (exporter, before) = start_sampling(jvm.pid(), &[]);
+        // The log of JDK 11 times up to a tenth more than its counters do. What lies in another bucket even
+        // where samples are frequent enough to know every length exactly is due to that timer.
+        let oracle = (jdk.feature < 17).then(|| start_sampling(jvm.pid(), &every_millisecond));
         let early = jvm.pauses().len();
         let allocated = jvm.run();
         // A collector that runs by its own clock may go on after the load: both are read until they agree.
@@ -157,10 +157,10 @@ fn live_set(page: &Exposition, jdk: &Jdk, collector: Collector, what: &str) {
     assert!(live > 1e5 && live <= 400.0 * 1_048_576.0 && live == pools, "{what}: live set {live}, pools {pools}");
     let heap = page.all("jvm_hotspot_heap_used_max_bytes", &[]).count();
     let unsound = collector == Collector::Z || (jdk.feature >= 25 && collector != Collector::G1);
-    assert!(heap == 0 || !unsound, "{what}: a heap peak that is none");
+    assert!(heap == 0 || !unsound, "{what}: an unsound heap peak");
 }
 
-/// Any of the releases that every change must have been tried on.
+/// One of the releases that every change must be tested on.
 fn required(test: &str) -> Option<Jdk> {
     [25, 17].into_iter().find_map(|release| jdk::of_release(release, test).pop())
 }
@@ -172,18 +172,18 @@ fn config(directory: &Path, text: &str) -> Vec<String> {
 }
 
 #[test]
-fn peaks_are_those_of_whole_windows() {
-    let Some(jdk) = required("peaks_are_those_of_whole_windows") else { return };
+fn peaks_are_those_of_complete_windows() {
+    let Some(jdk) = required("peaks_are_those_of_complete_windows") else { return };
     let mut jvm = Jvm::with_collector(&jdk, Collector::G1);
     jvm.obey("threads 40 0");
     jvm.obey("classes 300");
-    let (exporter, first) = watch(jvm.pid(), &[]);
+    let (exporter, first) = start_sampling(jvm.pid(), &[]);
     let window = [("window", "15s")];
     let peaks = ["jvm_hotspot_thread_max", "jvm_hotspot_class_max", "jvm_hotspot_heap_used_max_bytes"];
     for peak in peaks {
-        assert_eq!(first.value(peak, &window), None, "{peak}: no window was watched wholly yet");
+        assert_eq!(first.value(peak, &window), None, "{peak}: no window is complete yet");
     }
-    let (beans, page) = wait_for("a whole window", || {
+    let (beans, page) = wait_for("a complete window", || {
         let page = page_of(&exporter, "/metrics", jvm.pid())?;
         ensure(page.value(peaks[0], &window).is_some(), "not yet")?;
         Ok::<_, String>((jvm.beans(), page))
@@ -193,23 +193,23 @@ fn peaks_are_those_of_whole_windows() {
     assert!((classes - beans.classes.loaded as f64).abs() < 200.0, "{classes}, not {}", beans.classes.loaded);
     assert!(page.value(peaks[2], &window).unwrap() > 0.0);
     let longest = "jvm_hotspot_gc_pause_max_seconds";
-    assert!(page.all(longest, &window).count() >= 2, "every collector says that it had none");
+    assert!(page.all(longest, &window).count() >= 2, "every collector reports that it had none");
     assert_eq!(total(&page, longest, &window), 0.0);
 }
 
 #[test]
-fn shenandoah_has_cycles_and_nothing_that_is_no_pause() {
-    let test = "shenandoah_has_cycles_and_nothing_that_is_no_pause";
+fn shenandoah_has_cycles_and_no_pauses() {
+    let test = "shenandoah_has_cycles_and_no_pauses";
     let jdks = [25, 17, 21].into_iter().flat_map(|release| jdk::of_release(release, test));
     let Some(jdk) = jdks.into_iter().find(|jdk| jdk.has(Collector::Shenandoah)) else {
         return skip(test, "no JDK with Shenandoah");
     };
     let mut jvm = Jvm::with_collector(&jdk, Collector::Shenandoah);
-    let (exporter, _) = watch(jvm.pid(), &[]);
+    let (exporter, _) = start_sampling(jvm.pid(), &[]);
     let page = wait_for("a cycle", || {
         jvm.obey("gc");
         let page = page_of(&exporter, "/metrics", jvm.pid())?;
-        ensure(total(&page, "jvm_hotspot_gc_cycles_total", &[]) > 0.0, "none seen yet")?;
+        ensure(total(&page, "jvm_hotspot_gc_cycles_total", &[]) > 0.0, "none observed yet")?;
         Ok::<_, String>(page)
     });
     let count = format!("{DURATION}_count");
@@ -225,7 +225,7 @@ fn causes_and_buckets_are_those_of_the_configuration() {
     let directory = tempfile::tempdir().unwrap();
     let mut jvm = Jvm::with_collector(&jdk, Collector::Serial);
     let flags = config(directory.path(), "sampling: {causes: true, buckets: [0.0005, 30]}\n");
-    let (exporter, _) = watch(jvm.pid(), &flags);
+    let (exporter, _) = start_sampling(jvm.pid(), &flags);
     jvm.obey("gc");
     let cause = [("jvm_gc_cause", "System.gc()")];
     let page = wait_for("the pause", || {
@@ -240,8 +240,8 @@ fn causes_and_buckets_are_those_of_the_configuration() {
 }
 
 #[test]
-fn an_interval_of_zero_switches_all_of_it_off() {
-    let Some(jdk) = required("an_interval_of_zero_switches_all_of_it_off") else { return };
+fn an_interval_of_zero_switches_sampling_off() {
+    let Some(jdk) = required("an_interval_of_zero_switches_sampling_off") else { return };
     let directory = tempfile::tempdir().unwrap();
     let mut jvm = Jvm::with_collector(&jdk, Collector::G1);
     let exporter = Exporter::start(
@@ -263,7 +263,7 @@ fn a_restarted_jvm_starts_a_new_histogram() {
     let Some(jdk) = required("a_restarted_jvm_starts_a_new_histogram") else { return };
     let count = format!("{DURATION}_count");
     let mut first = Jvm::start(&jdk, ["-XX:+UseSerialGC", "-Dotel.service.name=sampler-restart"]);
-    let (exporter, _) = watch(first.pid(), &[]);
+    let (exporter, _) = start_sampling(first.pid(), &[]);
     for _ in 0..3 {
         first.obey("gc");
     }
@@ -275,8 +275,8 @@ fn a_restarted_jvm_starts_a_new_histogram() {
     let mut second = Jvm::start(&jdk, ["-XX:+UseSerialGC", "-Dotel.service.name=sampler-restart"]);
     let page = wait_for("the next JVM", || page_of(&exporter, "/metrics", second.pid()));
     assert_eq!(total(&page, &count, &[]), 0.0, "the pauses of the one before are not its own");
-    let watched = |page: &Exposition| page.value("jvm_hotspot_allocated_bytes_total", &[]).is_some();
-    wait_for("its first look", || ensure(watched(&page_of(&exporter, "/metrics", second.pid())?), "not yet"));
+    let is_sampled = |page: &Exposition| page.value("jvm_hotspot_allocated_bytes_total", &[]).is_some();
+    wait_for("its first sample", || ensure(is_sampled(&page_of(&exporter, "/metrics", second.pid())?), "not yet"));
     second.obey("gc");
     wait_for("its pause", || {
         let found = total(&page_of(&exporter, "/metrics", second.pid())?, &count, &[]);

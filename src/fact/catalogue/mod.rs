@@ -40,3 +40,15 @@ pub fn all() -> impl Iterator<Item = &'static FactInfo> {
 pub fn find(name: &str) -> Option<&'static FactInfo> {
     all().find(|fact| fact.name == name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_help_is_one_short_sentence() {
+        for info in all() {
+            assert!(info.help.ends_with('.') && info.help.len() < 120, "{}: {}", info.name, info.help);
+        }
+    }
+}

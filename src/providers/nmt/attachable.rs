@@ -1,4 +1,4 @@
-//! What has to be known of a JVM before it can be asked.
+//! What must be known of a JVM before it can be queried.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -10,11 +10,9 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use crate::hotspot::NmtSetting;
 use crate::proc::Process;
 
-/// A JVM that may be asked.
+/// A JVM that may be queried.
 #[derive(Debug)]
 pub struct Attachable {
-    /// The same for one incarnation of a JVM, different for any other.
-    pub id: u64,
     /// The directory that the JVM sees as `/tmp`, opened with `O_PATH`.
     pub tmp: OwnedFd,
     /// The pid that the JVM sees as its own: the name of its region file.
@@ -27,19 +25,18 @@ pub struct Attachable {
     pub gid: u32,
     /// Feature release of the JDK (8, 17, 25), if it is known.
     pub feature: Option<u32>,
-    /// Whether tracking was asked for. Where that is not known, the JVM is asked once.
+    /// Whether the JVM's arguments switch tracking on. Where that is not known, the JVM is queried once.
     pub setting: NmtSetting,
     /// The first of `sun.rt.jvmCapabilities`: whether the JVM can be attached to. `None` while it is not known.
     pub attach_supported: Option<bool>,
 }
 
-/// The directory that holds `hsperfdata_<user>/<vpid>`, opened by the path of that region file. The path may lead
-/// through directories of others, so what it leads to counts only if the region in it is the one that was opened:
-/// `device` and `inode` are that file's.
+/// The directory that holds `hsperfdata_<user>/<vpid>`, opened by the path of that region file. Other users may own
+/// directories on the path, so the result counts only if it holds the opened region, whose file is `device` and `inode`.
 ///
 /// # Errors
-/// The path does not lead there any more, for instance because the file was deleted.
-pub fn tmp_of(region: &Path, device: u64, inode: u64) -> io::Result<OwnedFd> {
+/// The path no longer leads there, for instance because the file was deleted.
+pub(crate) fn tmp_of(region: &Path, device: u64, inode: u64) -> io::Result<OwnedFd> {
     let moved = || io::Error::new(io::ErrorKind::NotFound, "another file is at the region's path");
     let folder = region.parent().ok_or_else(moved)?;
     let (tmp, user) = folder.parent().zip(folder.file_name()).ok_or_else(moved)?;
@@ -60,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_directory_is_known_by_the_region_in_it() {
+    fn the_directory_is_identified_by_its_region() {
         let tmp = tempfile::tempdir().unwrap();
         let folder = tmp.path().join("hsperfdata_u");
         let region = folder.join("7");

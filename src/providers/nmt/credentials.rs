@@ -1,7 +1,6 @@
-//! Asking as the JVM's own user.
+//! Queries with the credentials of the JVM's own user.
 //!
-//! JDK 8 refuses root, and a JVM in a user namespace sees every uid outside it as nobody, root too (hotspot.md
-//! section 5). The kernel takes a socket's peer credentials from the thread that calls `connect`, so a thread with the
+//! JDK 8 refuses root, and a JVM in a user namespace sees every uid outside it as nobody, root too. The kernel takes a socket's peer credentials from the thread that calls `connect`, so a thread with the
 //! JVM's ids is enough. On Linux ids belong to threads; libc's wrappers change all of them, the raw calls one.
 
 use std::thread;
@@ -11,10 +10,10 @@ use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use super::AttachError;
 
-/// Does `work` with these effective ids where that is allowed, else as we are: JDK 11 and later accept root, and
-/// anybody else is refused by the kernel or the JVM in words of their own.
+/// Does `work` with these effective ids where that is allowed, else with the exporter's own: JDK 11 and later accept
+/// root, and the kernel or the JVM refuses anything else with its own error.
 ///
-/// With other ids the work is done on a thread made for it, which ends with the work and serves nothing else.
+/// With other ids the work runs on a thread of its own, which ends with the work.
 pub(super) fn as_user<T: Send>(
     uid: u32,
     gid: u32,
@@ -32,7 +31,7 @@ pub(super) fn as_user<T: Send>(
     })
 }
 
-/// Takes the ids, groups first: without the uid's privilege they could not be taken any more. A refusal (EPERM)
+/// Takes the ids, groups first: without the uid's privilege they cannot be changed any more. A refusal (EPERM)
 /// leaves the thread with fewer rights or the same, never more.
 fn assume(uid: Uid, gid: Gid) {
     if set_thread_groups(&[]).is_ok() && set_thread_res_gid(gid, gid, gid).is_ok() {

@@ -1,17 +1,17 @@
 //! Starting a JVM's attach listener: a trigger file and SIGQUIT (`nmt.mode: active`).
 //!
-//! To a JVM that does not expect it, SIGQUIT means a thread dump on the application's standard output, or death
-//! (`-Xrs`, any program that is no JVM, JDK 8 and 11 in their first milliseconds). So it is sent only where all of
-//! this holds, checked in this order and the process's part of it again right before the signal:
+//! In a JVM that does not expect it, SIGQUIT causes a thread dump on the application's standard output, or death
+//! (`-Xrs`, any program that is not a JVM, JDK 8 and 11 in their first milliseconds). So it is sent only where all of
+//! this holds, checked in this order, and the process again right before the signal:
 //!
-//! - the process is visible, is the one that was found (start time), and runs as the region's owner;
+//! - the process is visible, is the one that was discovered (start time), and runs as the region's owner;
 //! - it has HotSpot mapped, catches SIGQUIT, does not ignore it, and is not stopped;
 //! - its `sun.rt.jvmCapabilities` starts with `1` (not `+DisableAttachMechanism`);
-//! - the target's directory is the `/tmp` of that process, and its working directory holds no other trigger;
-//! - we made the trigger file ourselves, through a directory handle, and it has an owner that this JDK accepts.
+//! - the region's directory is the `/tmp` of that process, and its working directory holds no other trigger;
+//! - the exporter itself made the trigger file, through a directory handle, with an owner that this JDK accepts.
 //!
-//! At most one signal is sent in a JVM's life: HotSpot answers a second one with a thread dump unless its build knows
-//! JDK-8225690, and an old one never recovers.
+//! At most one signal is sent in a JVM's life: HotSpot reacts to a second one with a thread dump unless its build
+//! contains JDK-8225690, and an older one never recovers.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -30,42 +30,42 @@ use crate::proc::{Process, stat};
 /// The first release whose listener accepts a trigger of root (JDK-8197387).
 const ROOT_ACCEPTED_SINCE: u32 = 11;
 
-/// Starts the listener of `target` and waits for its socket. `signalled` becomes true right before a signal is sent.
-pub(super) fn start(target: &Attachable, signalled: &mut bool, until: Instant) -> Result<(), AttachError> {
+/// Starts the listener of `jvm` and waits for its socket. `signalled` becomes true right before a signal is sent.
+pub(super) fn start(jvm: &Attachable, signalled: &mut bool, deadline: Instant) -> Result<(), AttachError> {
     let process =
-        target.process.as_ref().ok_or(AttachError::Unsafe("its process is not visible in the proc file system"))?;
-    if target.attach_supported != Some(true) {
+        jvm.process.as_ref().ok_or(AttachError::Unsafe("its process is not visible in the proc file system"))?;
+    if jvm.attach_supported != Some(true) {
         return Err(AttachError::Unsafe("sun.rt.jvmCapabilities does not say that it can be attached to"));
     }
     // The process's own directory, which the kernel takes as a pidfd: a number could be that of another pid namespace,
     // or have come to another process. Of one that is not in ours it is refused with EINVAL.
     let handle = openat(process.directory(), ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    check_process(target, process)?;
+    check_process(jvm, process)?;
     check_libjvm(process)?;
-    check_directories(target, process)?;
-    as_user(target.uid, target.gid, || {
-        let _trigger = Trigger::create(target)?;
-        check_process(target, process)?;
+    check_directories(jvm, process)?;
+    as_user(jvm.uid, jvm.gid, || {
+        let _trigger = Trigger::create(jvm)?;
+        check_process(jvm, process)?;
         *signalled = true;
         pidfd_send_signal(&handle, Signal::QUIT)?;
-        await_socket(target, until)
+        await_socket(jvm, deadline)
     })
 }
 
-/// That the process is the one that was found, and survives a SIGQUIT.
-fn check_process(target: &Attachable, process: &Process) -> Result<(), AttachError> {
+/// Checks that the process is the one that was discovered, and survives a SIGQUIT.
+fn check_process(jvm: &Attachable, process: &Process) -> Result<(), AttachError> {
     let stat = stat::Stat::read(process.directory())?;
     if stat.start_ticks != process.start_ticks {
         return Err(AttachError::Unsafe("its pid now belongs to another process"));
     }
     if !matches!(stat.state, b'R' | b'S' | b'D') {
-        return Err(AttachError::Unsafe("it is stopped or dead, and would meet the signal too late"));
+        return Err(AttachError::Unsafe("it is stopped or dead, and would receive the signal too late"));
     }
     let status = stat::read_text(process.directory(), "status", stat::STATUS_MAXIMUM)?;
-    if stat::effective_id(&status, "Uid:") != Some(target.uid) {
+    if stat::effective_id(&status, "Uid:") != Some(jvm.uid) {
         return Err(AttachError::Unsafe("it does not run as the owner of the region"));
     }
-    // Bit n-1 stands for signal n; SIGQUIT is 3.
+    // Bit n-1 is signal n; SIGQUIT is 3.
     let handles = |set: &str| stat::signal_set(&status, set).map(|mask| mask & (1 << 2) != 0);
     if handles("SigCgt:") != Some(true) || handles("SigIgn:") != Some(false) {
         return Err(AttachError::Unsafe("it does not catch SIGQUIT (-Xrs, or still starting), which would kill it"));
@@ -80,48 +80,47 @@ fn check_libjvm(process: &Process) -> Result<(), AttachError> {
 }
 
 /// HotSpot looks for its trigger in the working directory, then in `/tmp`, as it sees them.
-fn check_directories(target: &Attachable, process: &Process) -> Result<(), AttachError> {
+fn check_directories(jvm: &Attachable, process: &Process) -> Result<(), AttachError> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::openat(process.directory(), "root", flags, Mode::empty())?;
     let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let tmp = rustix::fs::openat2(&root, "tmp", flags, Mode::empty(), inside)?;
-    let ours = identity(&target.tmp)?;
-    if identity(&tmp)? != ours {
+    if file_id(&tmp)? != file_id(&jvm.tmp)? {
         return Err(AttachError::Unsafe("the directory of the region is not the /tmp of the process"));
     }
     let cwd = rustix::fs::openat(process.directory(), "cwd", flags, Mode::empty())?;
-    match rustix::fs::statat(&cwd, trigger_name(target), AtFlags::SYMLINK_NOFOLLOW) {
+    match rustix::fs::statat(&cwd, trigger_name(jvm), AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => Ok(()),
-        _ => Err(AttachError::Unsafe("another attach trigger lies in its working directory")),
+        _ => Err(AttachError::Unsafe("its working directory contains another attach trigger")),
     }
 }
 
-fn identity(directory: &OwnedFd) -> Result<(u64, u64), AttachError> {
+fn file_id(directory: &OwnedFd) -> Result<(u64, u64), AttachError> {
     let stat = rustix::fs::statat(directory, "", AtFlags::EMPTY_PATH)?;
     Ok((stat.st_dev, stat.st_ino))
 }
 
-fn trigger_name(target: &Attachable) -> String {
-    format!(".attach_pid{}", target.vpid)
+fn trigger_name(jvm: &Attachable) -> String {
+    format!(".attach_pid{}", jvm.vpid)
 }
 
-/// The trigger file, for as long as it has to be there.
+/// The trigger file, removed when dropped.
 struct Trigger<'a> {
-    target: &'a Attachable,
+    jvm: &'a Attachable,
 }
 
 impl<'a> Trigger<'a> {
-    fn create(target: &'a Attachable) -> Result<Self, AttachError> {
+    fn create(jvm: &'a Attachable) -> Result<Self, AttachError> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
-        let file = match rustix::fs::openat(&target.tmp, trigger_name(target), flags, Mode::RUSR | Mode::WUSR) {
+        let file = match rustix::fs::openat(&jvm.tmp, trigger_name(jvm), flags, Mode::RUSR | Mode::WUSR) {
             Err(Errno::EXIST) => return Err(AttachError::Unsafe("another tool is attaching: its trigger file exists")),
             other => other?,
         };
-        let trigger = Self { target };
+        let trigger = Self { jvm };
         let owner = rustix::fs::fstat(&file)?.st_uid;
-        let root_accepted = target.feature.is_some_and(|feature| feature >= ROOT_ACCEPTED_SINCE);
-        if owner != target.uid && !(owner == 0 && root_accepted) {
-            return Err(AttachError::Unsafe("the trigger file could not be given the JVM's user as owner"));
+        let root_accepted = jvm.feature.is_some_and(|feature| feature >= ROOT_ACCEPTED_SINCE);
+        if owner != jvm.uid && !(owner == 0 && root_accepted) {
+            return Err(AttachError::Unsafe("the JVM's user does not own the trigger file"));
         }
         Ok(trigger)
     }
@@ -129,20 +128,20 @@ impl<'a> Trigger<'a> {
 
 impl Drop for Trigger<'_> {
     fn drop(&mut self) {
-        if let Err(error) = rustix::fs::unlinkat(&self.target.tmp, trigger_name(self.target), AtFlags::empty()) {
-            let name = trigger_name(self.target);
-            tracing::warn!(%error, name, "cannot remove the attach trigger; remove it by hand");
+        if let Err(error) = rustix::fs::unlinkat(&self.jvm.tmp, trigger_name(self.jvm), AtFlags::empty()) {
+            let name = trigger_name(self.jvm);
+            tracing::warn!(%error, name, "cannot remove the attach trigger file; delete it manually");
         }
     }
 }
 
 /// HotSpot makes the socket within 20 ms, measured.
-fn await_socket(target: &Attachable, until: Instant) -> Result<(), AttachError> {
-    let name = format!(".java_pid{}", target.vpid);
+fn await_socket(jvm: &Attachable, deadline: Instant) -> Result<(), AttachError> {
+    let name = format!(".java_pid{}", jvm.vpid);
     loop {
-        match rustix::fs::statat(&target.tmp, &name, AtFlags::SYMLINK_NOFOLLOW) {
+        match rustix::fs::statat(&jvm.tmp, &name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(_) => return Ok(()),
-            Err(Errno::NOENT) if Instant::now() < until => thread::sleep(Duration::from_millis(10)),
+            Err(Errno::NOENT) if Instant::now() < deadline => thread::sleep(Duration::from_millis(10)),
             Err(Errno::NOENT) => return Err(AttachError::Timeout),
             Err(errno) => return Err(errno.into()),
         }

@@ -1,15 +1,15 @@
-//! Native Memory Tracking: what each JVM says about its own memory, asked for over its attach socket.
+//! Native Memory Tracking: what each JVM reports about its own memory, queried over its attach socket.
 //!
-//! [`Poller`] asks every JVM that has tracking on, at its own interval and never during a scrape; the answer is parsed
-//! by [`summary`] and published as facts.
+//! [`Poller`] queries every JVM that has tracking on, at its own interval and never during a scrape; [`parse`] reads the
+//! reply, and its amounts are published as facts.
 //!
 //! # Invariants
-//! 1. One question at a time per JVM: HotSpot's attach listener is a single thread without timeouts, so an idle
-//!    connection would lock every other tool out. A question is one `send`, and has one deadline to its last byte.
-//! 2. A JVM that does not answer holds one worker until its deadline, and is then asked less and less often.
+//! 1. One query at a time per JVM: HotSpot's attach listener is a single thread without timeouts, so an idle connection
+//!    would lock every other tool out. A query is one `send`, and has one deadline for its whole reply.
+//! 2. A JVM that does not reply holds one worker until the deadline, and is then queried with exponential backoff.
 //! 3. In passive mode nothing is written and nothing is signalled; see [`listener`] for what active mode checks first.
-//! 4. What answers is hostile: its socket's owner and the peer's uid must be the JVM's, and a reply is at most
-//!    [`attach::REPLY_MAXIMUM`] bytes of data.
+//! 4. Replies are hostile: the owner of the socket and the uid of the peer must be the JVM's, and a reply is at most
+//!    [`REPLY_MAXIMUM`] bytes.
 
 #![deny(
     clippy::unwrap_used,
@@ -22,21 +22,25 @@
     clippy::panic
 )]
 
-pub mod attach;
+mod attach;
 mod attachable;
 mod credentials;
-pub mod listener;
+mod error;
+mod listener;
+mod parse;
 mod poller;
 mod record;
 mod socket;
-pub mod summary;
+mod summary;
 mod table;
 
-use crate::config::{Nmt, NmtMode};
-
-pub use attach::AttachError;
-pub use attachable::{Attachable, tmp_of};
-pub use poller::{PolledJvm, Poller, ask_once};
+pub use attach::{Capabilities, REPLY_MAXIMUM, query};
+pub use attachable::Attachable;
+pub(crate) use attachable::tmp_of;
+pub use error::{AttachError, NmtFailureReason};
+pub use parse::{CATEGORY_MAXIMUM, parse};
+pub(crate) use poller::query_once;
+pub use poller::{PolledJvm, Poller};
 pub use record::NmtState;
-pub use summary::{Answer, Summary, parse};
+pub use summary::{Category, NmtReply, NmtSummary};
 pub use table::table;

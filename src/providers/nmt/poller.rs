@@ -1,4 +1,4 @@
-//! Who is asked when: every JVM at its own time, by a bounded number of workers.
+//! Which JVM is queried when: each at its own interval, by a bounded number of workers.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -7,152 +7,123 @@ use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::attach::{Capabilities, ask};
+use super::attach::{Capabilities, query};
 use super::record::{NmtRecord, NmtState};
-use super::{Attachable, Nmt, NmtMode};
-use crate::fact::Provider;
-use crate::fact::Reading;
+use super::{Attachable, NmtFailureReason};
+use crate::config::{Nmt, NmtMode};
+use crate::fact::{Provider, Reading};
 use crate::sync::{lock, wait, wait_timeout};
 
-/// Most JVMs that are asked at one time.
-const WORKERS: usize = 8;
+/// Most JVMs that are queried at one time.
+const WORKERS_MAXIMUM: usize = 8;
 
-/// Most workers that JVMs may hold that did not answer last time: however many are stopped, the others go on.
-const SUSPECT_WORKERS: usize = 2;
+/// Most workers for JVMs that did not reply last time: however many hang, the others are queried.
+const UNRESPONSIVE_WORKERS_MAXIMUM: usize = 2;
 
-/// Longest wait between two questions to a JVM that does not answer, unless the interval itself is longer.
-const BACK_OFF_MAXIMUM: Duration = Duration::from_secs(600);
+/// Longest time between two queries of a JVM that does not reply, unless the interval itself is longer.
+const BACKOFF_MAXIMUM: Duration = Duration::from_secs(600);
 
-/// A worker needs little: its buffers are on the heap.
+/// A worker needs little stack: its buffers are on the heap.
 const STACK: usize = 256 << 10;
 
-/// Asks JVMs for their native memory in the background. Dropped, it asks no more.
+/// Queries JVMs for their native memory in the background. Dropped, it stops.
 #[derive(Debug)]
 pub struct Poller {
     shared: Arc<PollerState>,
 }
 
-/// One JVM as the poller sees it. While it is held, the JVM is asked.
+/// A JVM in the poller, and the provider of its values. Dropped, the JVM is queried no more.
 #[derive(Debug)]
 pub struct PolledJvm {
-    ledger: Mutex<NmtRecord>,
-    target: Mutex<Arc<Attachable>>,
-}
-
-impl PolledJvm {
-    /// Where the questions to this JVM stand.
-    pub fn state(&self) -> NmtState {
-        lock(&self.ledger).state().clone()
-    }
-}
-
-/// Asks a JVM once and at once, unless its region says that there is no use in it.
-pub fn ask_once(target: Attachable, mode: NmtMode, timeout: Duration) -> PolledJvm {
-    let mut ledger = NmtRecord::new();
-    ledger.learn(&target);
-    let watch = PolledJvm { ledger: Mutex::new(ledger), target: Mutex::new(Arc::new(target)) };
-    if !watch.state().is_final() {
-        question(&watch, mode, timeout, &mut Capabilities::default());
-    }
-    watch
-}
-
-impl Provider for PolledJvm {
-    fn read(&self) -> Reading {
-        lock(&self.ledger).read()
-    }
+    attachable: Attachable,
+    record: Mutex<NmtRecord>,
 }
 
 #[derive(Debug)]
 struct PollerState {
-    queue: Mutex<Queue>,
+    queue: Mutex<PollQueue>,
     changed: Condvar,
 }
 
 #[derive(Debug)]
-struct Queue {
+struct PollQueue {
     settings: Nmt,
-    slots: HashMap<u64, PolledSlot>,
+    jvms: HashMap<u64, PollEntry>,
+    next_id: u64,
     workers: usize,
-    failures: HashMap<&'static str, u64>,
+    /// Failed queries, in the order of [`NmtFailureReason::ALL`].
+    failures: [u64; NmtFailureReason::ALL.len()],
     stopped: bool,
 }
 
 #[derive(Debug)]
-struct PolledSlot {
-    watch: Weak<PolledJvm>,
-    dialect: Capabilities,
+struct PollEntry {
+    jvm: Weak<PolledJvm>,
+    capabilities: Capabilities,
     due: Instant,
-    asking: bool,
-    /// Questions in a row without an answer.
-    failed: u32,
+    /// A worker queries the JVM.
+    active: bool,
+    /// Queries in a row without a reply.
+    failures: u32,
 }
 
 /// What a worker does next.
 enum Step {
-    Ask(u64, Arc<PolledJvm>, Capabilities),
+    Query(u64, Arc<PolledJvm>, Capabilities),
     Wait(Option<Duration>),
 }
 
 impl Poller {
     /// A poller without JVMs, and so without threads.
     pub fn new(settings: Nmt) -> Self {
-        let queue = Queue { settings, slots: HashMap::new(), workers: 0, failures: HashMap::new(), stopped: false };
+        let queue = PollQueue {
+            settings,
+            jvms: HashMap::new(),
+            next_id: 0,
+            workers: 0,
+            failures: [0; NmtFailureReason::ALL.len()],
+            stopped: false,
+        };
         Self { shared: Arc::new(PollerState { queue: Mutex::new(queue), changed: Condvar::new() }) }
     }
 
-    /// Uses other settings from the next question on; what is known of the JVMs stays.
-    pub fn configure(&self, settings: Nmt) {
+    /// Uses other settings from the next query on; values and states of the JVMs stay.
+    pub(crate) fn configure(&self, settings: Nmt) {
         lock(&self.shared.queue).settings = settings;
         self.shared.changed.notify_all();
     }
 
-    /// Asks this JVM for as long as the result is held. For a JVM that is being watched the new target replaces the
-    /// old one, since what is known of a JVM grows while it starts, and the result is the same watch.
-    pub fn watch(&self, target: Attachable) -> Arc<PolledJvm> {
+    /// Queries a JVM for as long as the result is held.
+    pub fn add(&self, attachable: Attachable) -> Arc<PolledJvm> {
+        let jvm = Arc::new(PolledJvm::new(attachable));
         let mut queue = lock(&self.shared.queue);
-        let id = target.id;
-        if let Some(watch) = queue.slots.get(&id).and_then(|slot| slot.watch.upgrade()) {
-            lock(&watch.ledger).learn(&target);
-            *lock(&watch.target) = Arc::new(target);
-            self.shared.changed.notify_one();
-            return watch;
-        }
-        let mut ledger = NmtRecord::new();
-        ledger.learn(&target);
-        let watch = Arc::new(PolledJvm { ledger: Mutex::new(ledger), target: Mutex::new(Arc::new(target)) });
-        // A tenth of the interval spreads those that were found together.
-        let due = later(Instant::now(), queue.settings.interval.mul_f64(0.1 * chance(id)));
-        let slot = PolledSlot {
-            watch: Arc::downgrade(&watch),
-            dialect: Capabilities::default(),
-            due,
-            asking: false,
-            failed: 0,
-        };
-        queue.slots.insert(id, slot);
-        self.staff(&mut queue);
+        let id = queue.next_id;
+        queue.next_id = id.wrapping_add(1);
+        // A tenth of the interval spreads JVMs that are discovered together.
+        let due = after(Instant::now(), queue.settings.interval.mul_f64(0.1 * random()));
+        let capabilities = Capabilities::default();
+        queue.jvms.insert(id, PollEntry { jvm: Arc::downgrade(&jvm), capabilities, due, active: false, failures: 0 });
+        self.start_worker(&mut queue);
         self.shared.changed.notify_one();
-        watch
+        jvm
     }
 
-    /// Questions without an answer, by reason: one of [`super::AttachError::REASONS`] or `unknown_reply`.
+    /// Queries without a summary, for every reason.
     pub fn failures(&self) -> Vec<(&'static str, u64)> {
-        let mut failures: Vec<_> = lock(&self.shared.queue).failures.iter().map(|(r, n)| (*r, *n)).collect();
-        failures.sort_unstable();
-        failures
+        let failures = lock(&self.shared.queue).failures;
+        NmtFailureReason::ALL.iter().map(|reason| reason.as_str()).zip(failures).collect()
     }
 
-    /// One worker per JVM, up to the bound.
-    fn staff(&self, queue: &mut Queue) {
-        if queue.workers >= WORKERS.min(queue.slots.len()) {
+    /// One worker per JVM, up to the maximum.
+    fn start_worker(&self, queue: &mut PollQueue) {
+        if queue.workers >= WORKERS_MAXIMUM.min(queue.jvms.len()) {
             return;
         }
         let shared = Arc::clone(&self.shared);
         let worker = thread::Builder::new().name("nmt".to_owned()).stack_size(STACK).spawn(move || shared.work());
         match worker {
             Ok(_) => queue.workers = queue.workers.saturating_add(1),
-            Err(error) => tracing::warn!(%error, "cannot start a thread that asks for native memory"),
+            Err(error) => tracing::warn!(%error, "cannot start a thread for native memory queries"),
         }
     }
 }
@@ -168,96 +139,122 @@ impl PollerState {
     fn work(&self) {
         let mut queue = lock(&self.queue);
         while !queue.stopped {
-            match queue.step(Instant::now()) {
-                Step::Ask(id, watch, mut dialect) => {
+            match queue.next(Instant::now()) {
+                Step::Query(id, jvm, mut capabilities) => {
                     let Nmt { mode, timeout, .. } = queue.settings;
                     drop(queue);
-                    let failure = question(&watch, mode, timeout, &mut dialect);
+                    let failure = jvm.query(mode, timeout, &mut capabilities);
                     queue = lock(&self.queue);
-                    queue.finish(id, dialect, failure);
+                    queue.finish(id, capabilities, failure);
                     self.changed.notify_all();
                 }
                 Step::Wait(None) => queue = wait(&self.changed, queue),
-                Step::Wait(Some(time)) => {
-                    queue = wait_timeout(&self.changed, queue, time);
-                }
+                Step::Wait(Some(time)) => queue = wait_timeout(&self.changed, queue, time),
             }
         }
     }
 }
 
-impl Queue {
-    /// The JVM that has waited longest beyond its time, if one is due; forgets those that nobody holds.
-    fn step(&mut self, now: Instant) -> Step {
-        self.slots.retain(|_, slot| slot.asking || slot.watch.strong_count() > 0);
+impl PollQueue {
+    /// The JVM that is overdue longest, if one is due. Removes JVMs whose provider is dropped.
+    fn next(&mut self, now: Instant) -> Step {
+        self.jvms.retain(|_, entry| entry.active || entry.jvm.strong_count() > 0);
         if self.settings.mode == NmtMode::Off {
             return Step::Wait(None);
         }
-        let suspects = self.slots.values().filter(|slot| slot.asking && slot.failed > 0).count();
-        let ready = |slot: &PolledSlot| -> Option<Arc<PolledJvm>> {
-            let watch = slot.watch.upgrade().filter(|_| !slot.asking)?;
-            let attachable = !lock(&watch.ledger).state().is_final();
-            let room = slot.failed == 0 || suspects < SUSPECT_WORKERS;
-            (attachable && room).then_some(watch)
+        let unresponsive = self.jvms.values().filter(|entry| entry.active && entry.failures > 0).count();
+        let ready = |entry: &PollEntry| -> Option<Arc<PolledJvm>> {
+            let jvm = entry.jvm.upgrade().filter(|_| !entry.active)?;
+            let is_final = lock(&jvm.record).state().is_final();
+            let has_worker = entry.failures == 0 || unresponsive < UNRESPONSIVE_WORKERS_MAXIMUM;
+            (!is_final && has_worker).then_some(jvm)
         };
         let next = self
-            .slots
+            .jvms
             .iter_mut()
-            .filter_map(|(id, slot)| ready(slot).map(|watch| (*id, slot, watch)))
-            .min_by_key(|(_, slot, _)| slot.due);
+            .filter_map(|(id, entry)| ready(entry).map(|jvm| (*id, entry, jvm)))
+            .min_by_key(|(_, entry, _)| entry.due);
         match next {
-            Some((id, slot, watch)) if slot.due <= now => {
-                slot.asking = true;
-                Step::Ask(id, watch, slot.dialect)
+            Some((id, entry, jvm)) if entry.due <= now => {
+                entry.active = true;
+                Step::Query(id, jvm, entry.capabilities)
             }
-            Some((_, slot, _)) => Step::Wait(Some(slot.due.saturating_duration_since(now))),
+            Some((_, entry, _)) => Step::Wait(Some(entry.due.saturating_duration_since(now))),
             None => Step::Wait(None),
         }
     }
 
-    /// Takes note of a question's end and sets the time of the next.
-    fn finish(&mut self, id: u64, dialect: Capabilities, failure: Option<&'static str>) {
-        if let Some(reason) = failure {
-            let count = self.failures.entry(reason).or_default();
+    /// Records the end of a query and sets the time of the next.
+    fn finish(&mut self, id: u64, capabilities: Capabilities, failure: Option<NmtFailureReason>) {
+        let counts = NmtFailureReason::ALL.iter().zip(&mut self.failures);
+        if let Some((_, count)) = failure.and_then(|failure| counts.into_iter().find(|(reason, _)| **reason == failure))
+        {
             *count = count.saturating_add(1);
         }
-        let Some(slot) = self.slots.get_mut(&id) else { return };
-        slot.asking = false;
-        slot.dialect = dialect;
-        slot.failed = match failure {
-            // Looking for a socket costs the JVM nothing.
-            None | Some("no_socket") => 0,
-            Some(_) => slot.failed.saturating_add(1),
+        let Some(entry) = self.jvms.get_mut(&id) else { return };
+        entry.active = false;
+        entry.capabilities = capabilities;
+        entry.failures = match failure {
+            // A search for a socket costs the JVM nothing.
+            None | Some(NmtFailureReason::NoSocket) => 0,
+            Some(_) => entry.failures.saturating_add(1),
         };
         let interval = self.settings.interval;
-        let wait = interval.saturating_mul(1 << slot.failed.min(16)).min(BACK_OFF_MAXIMUM.max(interval));
-        slot.due = later(Instant::now(), wait.mul_f64(0.9 + 0.2 * chance(id)));
+        let wait = interval.saturating_mul(1 << entry.failures.min(16)).min(BACKOFF_MAXIMUM.max(interval));
+        entry.due = after(Instant::now(), wait.mul_f64(0.9 + 0.2 * random()));
     }
 }
 
-/// Asks once; the reason if there was no summary and no final word.
-fn question(watch: &PolledJvm, mode: NmtMode, timeout: Duration, dialect: &mut Capabilities) -> Option<&'static str> {
-    let target = Arc::clone(&lock(&watch.target));
-    let begin = Instant::now();
-    let outcome = ask(&target, mode, dialect, later(begin, timeout));
-    let mut ledger = lock(&watch.ledger);
-    ledger.record(outcome, begin.elapsed());
-    match ledger.state() {
-        NmtState::Failing { reason, message } => {
-            tracing::debug!(vpid = target.vpid, reason, %message, "no native memory summary");
-            Some(reason)
+impl PolledJvm {
+    fn new(attachable: Attachable) -> Self {
+        let record = NmtRecord::new(attachable.setting, attachable.attach_supported);
+        Self { attachable, record: Mutex::new(record) }
+    }
+
+    /// The state of its queries.
+    pub fn state(&self) -> NmtState {
+        lock(&self.record).state().clone()
+    }
+
+    /// Queries once. Returns the reason if the state is neither a summary nor final.
+    fn query(&self, mode: NmtMode, timeout: Duration, capabilities: &mut Capabilities) -> Option<NmtFailureReason> {
+        let begin = Instant::now();
+        let outcome = query(&self.attachable, mode, capabilities, after(begin, timeout));
+        let mut record = lock(&self.record);
+        record.update(outcome, begin.elapsed());
+        match record.state() {
+            NmtState::Failing { reason, message } => {
+                let (vpid, reason) = (self.attachable.vpid, *reason);
+                tracing::debug!(vpid, reason = reason.as_str(), %message, "native memory query failed");
+                Some(reason)
+            }
+            _ => None,
         }
-        _ => None,
     }
 }
 
-/// `begin` plus `wait`; a time beyond the clock is a day off.
-fn later(begin: Instant, wait: Duration) -> Instant {
+impl Provider for PolledJvm {
+    fn read(&self) -> Reading {
+        lock(&self.record).read()
+    }
+}
+
+/// Queries a JVM once and at once, unless its region shows that no query can succeed.
+pub(crate) fn query_once(attachable: Attachable, mode: NmtMode, timeout: Duration) -> PolledJvm {
+    let jvm = PolledJvm::new(attachable);
+    if !jvm.state().is_final() {
+        jvm.query(mode, timeout, &mut Capabilities::default());
+    }
+    jvm
+}
+
+/// `begin` plus `wait`; a time beyond the clock is a day away.
+fn after(begin: Instant, wait: Duration) -> Instant {
     begin.checked_add(wait).or_else(|| begin.checked_add(Duration::from_secs(86400))).unwrap_or(begin)
 }
 
-/// A number in 0..1 that differs at every call.
-fn chance(id: u64) -> f64 {
-    let bits = RandomState::new().hash_one(id) >> 32;
+/// A number in 0..1, for jitter.
+fn random() -> f64 {
+    let bits = RandomState::new().hash_one(()) >> 32;
     f64::from(u32::try_from(bits).unwrap_or_default()) / 4_294_967_296.0
 }

@@ -1,40 +1,38 @@
-//! What is known of one JVM's native memory, and its facts.
+//! The state of one JVM's native memory queries, and the facts from its replies.
 
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::summary::{Answer, Blocks, Category, Mapped, Metaspace, Summary};
-use super::{AttachError, Attachable};
-use crate::fact::ProviderId;
-use crate::fact::Reading;
-use crate::fact::ValueTable;
+use super::summary::{BlockMemory, Category, MappedMemory, MetaspaceMemory, NmtReply, NmtSummary};
+use super::{AttachError, NmtFailureReason};
+use crate::fact::{ProviderId, Reading, ValueTable};
 use crate::hotspot::NmtSetting;
 use crate::metric::Value;
 
-/// Where the questions to one JVM stand.
+/// The state of the queries of one JVM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NmtState {
-    /// Not asked yet.
+    /// Not queried yet.
     Waiting,
-    /// Tracking is off: by `vmArgs`, or by the JVM's own word. Never asked again.
+    /// Tracking is off, by the JVM's arguments or its reply. Never queried again.
     NotEnabled,
-    /// Tracking was shut down. Never asked again.
+    /// Tracking was shut down. Never queried again.
     ShutDown,
-    /// The JVM was started with `+DisableAttachMechanism`. Never asked.
+    /// The JVM was started with `+DisableAttachMechanism`. Never queried.
     NotAttachable,
-    /// The last question was answered.
+    /// The last query gave a summary.
     Answering,
-    /// The last question was not answered, or in words unknown: why.
+    /// The last query failed.
     Failing {
-        /// One word: one of [`AttachError::REASONS`], or `unknown_reply`.
-        reason: &'static str,
-        /// A sentence.
+        /// Why, for metrics.
+        reason: NmtFailureReason,
+        /// Why, for people.
         message: Box<str>,
     },
 }
 
 impl NmtState {
-    /// Whether another question can change anything.
+    /// Whether no further query can change the state.
     pub(super) fn is_final(&self) -> bool {
         matches!(self, Self::NotEnabled | Self::ShutDown | Self::NotAttachable)
     }
@@ -43,7 +41,7 @@ impl NmtState {
 impl fmt::Display for NmtState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Waiting => "not asked yet",
+            Self::Waiting => "not queried yet",
             Self::NotEnabled => "tracking is not enabled; start the JVM with -XX:NativeMemoryTracking=summary",
             Self::ShutDown => "tracking was shut down, which lasts until the JVM is restarted",
             Self::NotAttachable => "the JVM was started with -XX:+DisableAttachMechanism",
@@ -53,164 +51,167 @@ impl fmt::Display for NmtState {
     }
 }
 
-/// Facts and state of one JVM.
+/// State and facts of one JVM.
 #[derive(Debug)]
 pub(super) struct NmtRecord {
     state: NmtState,
-    sheet: ValueTable,
-    answered: Option<Instant>,
+    table: ValueTable,
+    last_success: Option<Instant>,
 }
 
 impl NmtRecord {
-    pub(super) fn new() -> Self {
-        Self { state: NmtState::Waiting, sheet: ValueTable::new(ProviderId::Nmt), answered: None }
+    /// The record of a JVM before its first query, from what its region publishes.
+    pub(super) fn new(setting: NmtSetting, attach_supported: Option<bool>) -> Self {
+        let table = ValueTable::new(ProviderId::Nmt);
+        let mut record = Self { state: NmtState::Waiting, table, last_success: None };
+        match (setting, attach_supported) {
+            (NmtSetting::Off, _) => record.disable(NmtState::NotEnabled),
+            (_, Some(false)) => record.state = NmtState::NotAttachable,
+            _ => {}
+        }
+        if setting == NmtSetting::On {
+            record.table.set("nmt.enabled", &[], Value::Int(1));
+        }
+        record
     }
 
     pub(super) fn state(&self) -> &NmtState {
         &self.state
     }
 
-    /// What the region says, which grows while the JVM starts. What the JVM said itself weighs more.
-    pub(super) fn learn(&mut self, target: &Attachable) {
-        match (target.setting, target.attach_supported) {
-            (NmtSetting::Off, _) => self.disable(NmtState::NotEnabled),
-            (_, Some(false)) if self.state == NmtState::Waiting => self.state = NmtState::NotAttachable,
-            _ => {}
-        }
-        let is_off = matches!(self.state, NmtState::NotEnabled | NmtState::ShutDown);
-        if target.setting == NmtSetting::On && !is_off {
-            self.sheet.set("nmt.enabled", &[], Value::Int(1));
-        }
-    }
-
-    /// Takes the outcome of a question that took that long. Old values stay, and their age tells; of a JVM that never
-    /// answered there are none.
-    pub(super) fn record(&mut self, outcome: Result<Answer, AttachError>, took: Duration) {
-        let answer = match outcome {
-            Ok(answer) => answer,
+    /// Adds the outcome of a query that took that long. After a failure the old values stay and their age grows; a JVM
+    /// that never replied has none.
+    pub(super) fn update(&mut self, outcome: Result<NmtReply, AttachError>, took: Duration) {
+        let reply = match outcome {
+            Ok(reply) => reply,
             Err(error) => {
-                if self.answered.is_some() {
-                    self.sheet.set("nmt.duration", &[], Value::Float(took.as_secs_f64()));
+                if self.last_success.is_some() {
+                    self.table.set("nmt.duration", &[], Value::Float(took.as_secs_f64()));
                 }
                 self.state = NmtState::Failing { reason: error.reason(), message: error.to_string().into() };
                 return;
             }
         };
-        match answer {
-            Answer::NotEnabled => self.disable(NmtState::NotEnabled),
-            Answer::ShutDown => self.disable(NmtState::ShutDown),
-            Answer::ScaleRefused => self.unknown_reply("it refuses every scale"),
-            Answer::Unknown(line) => self.unknown_reply(&line),
-            Answer::Summary(summary) => {
+        match reply {
+            NmtReply::NotEnabled => self.disable(NmtState::NotEnabled),
+            NmtReply::ShutDown => self.disable(NmtState::ShutDown),
+            NmtReply::ScaleRefused => self.unknown_reply("it supports no scale"),
+            NmtReply::Unknown(line) => self.unknown_reply(&line),
+            NmtReply::Summary(summary) => {
                 self.publish(&summary);
                 self.state = NmtState::Answering;
-                self.answered = Some(Instant::now());
+                self.last_success = Some(Instant::now());
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                self.sheet.set("nmt.enabled", &[], Value::Int(1));
-                self.sheet.set("nmt.last_success", &[], Value::Float(now.as_secs_f64()));
+                self.table.set("nmt.enabled", &[], Value::Int(1));
+                self.table.set("nmt.last_success", &[], Value::Float(now.as_secs_f64()));
             }
         }
-        self.sheet.set("nmt.duration", &[], Value::Float(took.as_secs_f64()));
+        self.table.set("nmt.duration", &[], Value::Float(took.as_secs_f64()));
     }
 
-    /// The facts now.
+    /// The facts and their current values.
     pub(super) fn read(&mut self) -> Reading {
-        if let Some(answered) = self.answered {
-            self.sheet.set("nmt.age", &[], Value::Float(answered.elapsed().as_secs_f64()));
+        if let Some(last_success) = self.last_success {
+            self.table.set("nmt.age", &[], Value::Float(last_success.elapsed().as_secs_f64()));
         }
-        self.sheet.read()
+        self.table.read()
     }
 
     fn disable(&mut self, state: NmtState) {
         self.state = state;
-        self.answered = None;
-        self.sheet.clear();
-        self.sheet.set("nmt.enabled", &[], Value::Int(0));
+        self.last_success = None;
+        self.table.clear();
+        self.table.set("nmt.enabled", &[], Value::Int(0));
     }
 
     fn unknown_reply(&mut self, line: &str) {
         let message = format!("the JVM's reply is not a summary: {line}").chars().filter(|c| !c.is_control()).collect();
-        self.state = NmtState::Failing { reason: "unknown_reply", message };
+        self.state = NmtState::Failing { reason: NmtFailureReason::UnknownReply, message };
     }
 
-    fn publish(&mut self, summary: &Summary) {
-        let sheet = &mut self.sheet;
-        sheet.clear();
+    fn publish(&mut self, summary: &NmtSummary) {
+        let table = &mut self.table;
+        table.clear();
         let total = &summary.total;
-        amount(sheet, "nmt.total_reserved", &[], Some(total.reserved));
-        amount(sheet, "nmt.total_committed", &[], Some(total.committed));
-        amount(sheet, "nmt.total_malloc", &[], total.malloc.map(|blocks| blocks.bytes));
-        amount(sheet, "nmt.total_malloc_blocks", &[], total.malloc.and_then(|blocks| blocks.count));
-        amount(sheet, "nmt.total_malloc_peak", &[], total.malloc.and_then(|blocks| blocks.peak));
-        amount(sheet, "nmt.total_mmap_reserved", &[], total.mmap.map(|mapped| mapped.reserved));
-        amount(sheet, "nmt.total_mmap_committed", &[], total.mmap.map(|mapped| mapped.committed));
+        amount(table, "nmt.total_reserved", &[], Some(total.reserved));
+        amount(table, "nmt.total_committed", &[], Some(total.committed));
+        amount(table, "nmt.total_malloc", &[], total.malloc.map(|blocks| blocks.bytes));
+        amount(table, "nmt.total_malloc_blocks", &[], total.malloc.and_then(|blocks| blocks.count));
+        amount(table, "nmt.total_malloc_peak", &[], total.malloc.and_then(|blocks| blocks.peak));
+        amount(table, "nmt.total_mmap_reserved", &[], total.mmap.map(|mapped| mapped.reserved));
+        amount(table, "nmt.total_mmap_committed", &[], total.mmap.map(|mapped| mapped.committed));
         for category in &summary.categories {
-            publish_category(sheet, category, summary.exact);
+            publish_category(table, category, summary.exact);
         }
-        // A category, or a line under one, that is below one unit is left out of the text.
-        sheet.zero_unknown(|source| ADDITIVE.contains(&source));
+        // The text omits a category, or a line under one, that is below one unit.
+        table.zero_unknown(|source| ADDITIVE.contains(&source));
     }
 }
 
-/// What is 0 once it is no longer printed. Peaks and counts are not: the text leaves their amount's line out.
+/// Sources that are 0 once they are no longer printed. Peaks and counts are not: the text omits the line of their amount.
 const ADDITIVE: [&str; 6] =
     ["nmt.reserved", "nmt.committed", "nmt.malloc", "nmt.arena", "nmt.mmap_reserved", "nmt.mmap_committed"];
 
-/// Sources of an allocator: bytes, blocks, most bytes.
+/// Sources of an allocator: bytes, blocks, peak bytes.
 type BlockSources = [&'static str; 3];
 
 const MALLOC: BlockSources = ["nmt.malloc", "nmt.malloc_blocks", "nmt.malloc_peak"];
 const ARENA: BlockSources = ["nmt.arena", "nmt.arena_blocks", "nmt.arena_peak"];
 
-fn publish_category(sheet: &mut ValueTable, category: &Category, exact: bool) {
+fn publish_category(table: &mut ValueTable, category: &Category, exact: bool) {
     let label: &[&str] = &[&category.name];
-    amount(sheet, "nmt.reserved", label, Some(category.reserved));
-    amount(sheet, "nmt.committed", label, Some(category.committed));
-    amount(sheet, "nmt.readonly", label, category.readonly);
-    publish_blocks(sheet, MALLOC, label, category.malloc);
-    publish_blocks(sheet, ARENA, label, category.arena);
-    if let Some(Mapped { reserved, committed, peak }) = category.mmap {
-        amount(sheet, "nmt.mmap_reserved", label, Some(reserved));
-        amount(sheet, "nmt.mmap_committed", label, Some(committed));
-        amount(sheet, "nmt.mmap_peak", label, peak);
+    amount(table, "nmt.reserved", label, Some(category.reserved));
+    amount(table, "nmt.committed", label, Some(category.committed));
+    amount(table, "nmt.readonly", label, category.readonly);
+    publish_blocks(table, MALLOC, label, category.malloc);
+    publish_blocks(table, ARENA, label, category.arena);
+    if let Some(MappedMemory { reserved, committed, peak }) = category.mmap {
+        amount(table, "nmt.mmap_reserved", label, Some(reserved));
+        amount(table, "nmt.mmap_committed", label, Some(committed));
+        amount(table, "nmt.mmap_peak", label, peak);
     }
-    amount(sheet, "nmt.threads", &[], category.threads);
-    if let Some(Mapped { reserved, committed, peak }) = category.stack {
-        amount(sheet, "nmt.stack_reserved", &[], Some(reserved));
-        // JDK 8, the only one that has no bytes, prints what is reserved once more.
-        amount(sheet, "nmt.stack_committed", &[], Some(committed).filter(|_| exact));
-        amount(sheet, "nmt.stack_peak", &[], peak);
+    amount(table, "nmt.threads", &[], category.threads);
+    if let Some(MappedMemory { reserved, committed, peak }) = category.stack {
+        amount(table, "nmt.stack_reserved", &[], Some(reserved));
+        // JDK 8, the only release without bytes, prints the reserved size twice.
+        amount(table, "nmt.stack_committed", &[], Some(committed).filter(|_| exact));
+        amount(table, "nmt.stack_peak", &[], peak);
     }
     if let Some(classes) = category.classes {
-        amount(sheet, "nmt.classes", &["instance"], classes.instance);
-        amount(sheet, "nmt.classes", &["array"], classes.array);
+        amount(table, "nmt.classes", &["instance"], classes.instance);
+        amount(table, "nmt.classes", &["array"], classes.array);
     }
-    amount(sheet, "nmt.tracking_overhead", &[], category.tracking_overhead);
-    publish_metaspace(sheet, "metadata", category.metadata);
-    publish_metaspace(sheet, "class_space", category.class_space);
+    amount(table, "nmt.tracking_overhead", &[], category.tracking_overhead);
+    publish_metaspace(table, "metadata", category.metadata);
+    publish_metaspace(table, "class_space", category.class_space);
 }
 
-fn publish_blocks(sheet: &mut ValueTable, [bytes, count, peak]: BlockSources, label: &[&str], blocks: Option<Blocks>) {
+fn publish_blocks(
+    table: &mut ValueTable,
+    [bytes, count, peak]: BlockSources,
+    label: &[&str],
+    blocks: Option<BlockMemory>,
+) {
     if let Some(blocks) = blocks {
-        amount(sheet, bytes, label, Some(blocks.bytes));
-        amount(sheet, count, label, blocks.count);
-        amount(sheet, peak, label, blocks.peak);
+        amount(table, bytes, label, Some(blocks.bytes));
+        amount(table, count, label, blocks.count);
+        amount(table, peak, label, blocks.peak);
     }
 }
 
-fn publish_metaspace(sheet: &mut ValueTable, part: &str, metaspace: Option<Metaspace>) {
-    if let Some(Metaspace { reserved, committed, used, waste, .. }) = metaspace {
-        amount(sheet, "nmt.metaspace_reserved", &[part], Some(reserved));
-        amount(sheet, "nmt.metaspace_committed", &[part], Some(committed));
-        amount(sheet, "nmt.metaspace_used", &[part], used);
-        amount(sheet, "nmt.metaspace_waste", &[part], waste);
+fn publish_metaspace(table: &mut ValueTable, part: &str, metaspace: Option<MetaspaceMemory>) {
+    if let Some(MetaspaceMemory { reserved, committed, used, waste, .. }) = metaspace {
+        amount(table, "nmt.metaspace_reserved", &[part], Some(reserved));
+        amount(table, "nmt.metaspace_committed", &[part], Some(committed));
+        amount(table, "nmt.metaspace_used", &[part], used);
+        amount(table, "nmt.metaspace_waste", &[part], waste);
     }
 }
 
-/// Sets what is printed; what is not has no value.
-fn amount(sheet: &mut ValueTable, source: &str, labels: &[&str], value: Option<u64>) {
+/// Sets an amount that is printed; one that is not has no value.
+fn amount(table: &mut ValueTable, source: &str, labels: &[&str], value: Option<u64>) {
     if let Some(value) = value.and_then(|value| i64::try_from(value).ok()) {
-        sheet.set(source, labels, Value::Int(value));
+        table.set(source, labels, Value::Int(value));
     }
 }
 
@@ -220,7 +221,7 @@ mod tests {
 
     use std::sync::Arc;
 
-    use super::super::summary::parse;
+    use super::super::parse;
     use super::*;
 
     fn value(reading: &Reading, source: &str, label: &str) -> Option<Value> {
@@ -230,9 +231,9 @@ mod tests {
         reading.1[at].clone()
     }
 
-    fn record(ledger: &mut NmtRecord, text: &str) -> Reading {
-        ledger.record(Ok(parse(text)), Duration::from_millis(1));
-        ledger.read()
+    fn update(record: &mut NmtRecord, text: &str) -> Reading {
+        record.update(Ok(parse(text)), Duration::from_millis(1));
+        record.read()
     }
 
     const FULL: &str = "Total: reserved=30, committed=12\n\
@@ -241,10 +242,10 @@ mod tests {
 
     #[test]
     fn a_category_that_falls_below_one_unit_is_zero_and_the_facts_stay() {
-        let mut ledger = NmtRecord::new();
-        let before = record(&mut ledger, FULL);
+        let mut record = NmtRecord::new(NmtSetting::Unknown, None);
+        let before = update(&mut record, FULL);
         assert_eq!(value(&before, "nmt.malloc_peak", "GC"), Some(Value::Int(6)));
-        let after = record(&mut ledger, "Total: reserved=16, committed=6\n- GC (reserved=16, committed=6)\n");
+        let after = update(&mut record, "Total: reserved=16, committed=6\n- GC (reserved=16, committed=6)\n");
         assert!(Arc::ptr_eq(&before.0, &after.0));
         for (source, category, expected) in [
             ("nmt.reserved", "Test", Some(0)),
@@ -260,23 +261,23 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_keeps_old_values_and_says_why() {
-        let mut ledger = NmtRecord::new();
-        record(&mut ledger, FULL);
-        ledger.record(Err(AttachError::Timeout), Duration::from_secs(5));
-        let reading = ledger.read();
+    fn a_failure_keeps_old_values_and_reports_the_reason() {
+        let mut record = NmtRecord::new(NmtSetting::Unknown, None);
+        update(&mut record, FULL);
+        record.update(Err(AttachError::Timeout), Duration::from_secs(5));
+        let reading = record.read();
         assert_eq!(value(&reading, "nmt.committed", "GC"), Some(Value::Int(10)));
         assert_eq!(value(&reading, "nmt.duration", ""), Some(Value::Float(5.0)));
         assert!(matches!(value(&reading, "nmt.age", ""), Some(Value::Float(age)) if age >= 0.0));
-        assert!(matches!(ledger.state(), NmtState::Failing { reason: "timeout", .. }));
+        assert!(matches!(record.state(), NmtState::Failing { reason: NmtFailureReason::Timeout, .. }));
     }
 
     #[test]
     fn jdk_8_stacks_have_no_committed_size() {
-        let mut ledger = NmtRecord::new();
+        let mut record = NmtRecord::new(NmtSetting::Unknown, None);
         let text = "Total: reserved=9KB, committed=9KB\n- Thread (reserved=9KB, committed=9KB)\n (thread #3)\n \
                     (stack: reserved=8KB, committed=8KB)\n";
-        let reading = record(&mut ledger, text);
+        let reading = update(&mut record, text);
         assert_eq!(value(&reading, "nmt.threads", ""), Some(Value::Int(3)));
         assert_eq!(value(&reading, "nmt.stack_reserved", ""), Some(Value::Int(8192)));
         assert_eq!(value(&reading, "nmt.stack_committed", ""), None);
@@ -284,13 +285,13 @@ mod tests {
 
     #[test]
     fn not_enabled_is_final() {
-        let mut ledger = NmtRecord::new();
-        let reading = record(&mut ledger, "Native memory tracking is not enabled\n");
+        let mut record = NmtRecord::new(NmtSetting::Unknown, None);
+        let reading = update(&mut record, "Native memory tracking is not enabled\n");
         assert_eq!(value(&reading, "nmt.enabled", ""), Some(Value::Int(0)));
-        assert!(ledger.state().is_final());
-        record(&mut ledger, "Native memory tracking has been shutdown\n");
-        assert_eq!(ledger.state(), &NmtState::ShutDown);
-        record(&mut ledger, "what?\u{1b}\n");
-        assert_eq!(ledger.state().to_string(), "the JVM's reply is not a summary: what?");
+        assert!(record.state().is_final());
+        update(&mut record, "Native memory tracking has been shutdown\n");
+        assert_eq!(record.state(), &NmtState::ShutDown);
+        update(&mut record, "what?\u{1b}\n");
+        assert_eq!(record.state().to_string(), "the JVM's reply is not a summary: what?");
     }
 }

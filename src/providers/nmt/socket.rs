@@ -11,7 +11,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFla
 use super::{AttachError, Attachable};
 use crate::perfdata::region::peer;
 
-/// A socket file, held so that what is connected to is what was checked.
+/// A socket file, held open so that the checked file is the one connected to.
 #[derive(Debug)]
 pub(super) struct Socket {
     file: OwnedFd,
@@ -22,12 +22,12 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// Finds the target's socket and checks that it is its own: a socket, of the JVM's uid, that nobody else may use
-    /// (the JVM makes it 0600), and of its group.
-    pub(super) fn find(target: &Attachable) -> Result<Self, AttachError> {
-        let name = format!(".java_pid{}", target.vpid);
+    /// Finds the JVM's socket and checks that it is its own: a socket of the JVM's uid and group that no other user may
+    /// use (the JVM makes it 0600).
+    pub(super) fn find(jvm: &Attachable) -> Result<Self, AttachError> {
+        let name = format!(".java_pid{}", jvm.vpid);
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = match rustix::fs::openat(&target.tmp, name, flags, Mode::empty()) {
+        let file = match rustix::fs::openat(&jvm.tmp, name, flags, Mode::empty()) {
             Err(Errno::NOENT) => return Err(AttachError::NoSocket),
             other => other?,
         };
@@ -35,27 +35,27 @@ impl Socket {
         if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
             return Err(AttachError::Socket("it is not a socket"));
         }
-        if stat.st_uid != target.uid {
+        if stat.st_uid != jvm.uid {
             return Err(AttachError::Socket("its owner is not the JVM's user"));
         }
         if stat.st_mode & 0o077 != 0 {
-            return Err(AttachError::Socket("others than its owner may use it; a JVM makes it 0600"));
+            return Err(AttachError::Socket("users other than its owner may use it; a JVM makes it 0600"));
         }
         // In a set-gid directory (Kubernetes' fsGroup makes one) files get the directory's group, so the region's
         // group says nothing about the JVM's; and JDK 11+ gives the socket its egid, JDK 8 does not.
-        let directory = rustix::fs::statat(&target.tmp, "", AtFlags::EMPTY_PATH)?;
+        let directory = rustix::fs::statat(&jvm.tmp, "", AtFlags::EMPTY_PATH)?;
         let set_gid = Mode::from_raw_mode(directory.st_mode).contains(Mode::SGID);
-        if stat.st_gid != target.gid && !set_gid {
+        if stat.st_gid != jvm.gid && !set_gid {
             return Err(AttachError::Socket("its group is not the JVM's"));
         }
-        let gid = if target.process.is_some() { target.gid } else { stat.st_gid };
-        Ok(Self { file, uid: target.uid, gid, pid: target.process.as_ref().map(|process| process.pid) })
+        let gid = if jvm.process.is_some() { jvm.gid } else { stat.st_gid };
+        Ok(Self { file, uid: jvm.uid, gid, pid: jvm.process.as_ref().map(|process| process.pid) })
     }
 
     /// Connects, and checks that the JVM's user listens. Never waits: a listener whose queue is full is busy.
     ///
-    /// The path goes through our own descriptor: it always fits (`sun_path` has 108 bytes), and nobody can put a
-    /// link in its place.
+    /// The path goes through the exporter's own descriptor: it always fits (`sun_path` has 108 bytes), and no other
+    /// process can put a link in its place.
     fn connect(&self) -> Result<OwnedFd, AttachError> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let stream = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
@@ -74,21 +74,21 @@ impl Socket {
     }
 
     /// Sends `request` in one piece and reads the reply to its end.
-    pub(super) fn exchange(&self, request: &[u8], limit: usize, until: Instant) -> Result<Vec<u8>, AttachError> {
+    pub(super) fn exchange(&self, request: &[u8], limit: usize, deadline: Instant) -> Result<Vec<u8>, AttachError> {
         let stream = self.connect()?;
-        // A new connection's buffer holds any request of ours; a part would leave the listener waiting for the rest.
-        if rustix::net::send(&stream, request, SendFlags::NOSIGNAL).map_err(lost)? != request.len() {
+        // The buffer of a new connection holds any request; a part would leave the listener waiting for the rest.
+        if rustix::net::send(&stream, request, SendFlags::NOSIGNAL).map_err(connection_error)? != request.len() {
             return Err(AttachError::Busy);
         }
         let mut reply = Vec::new();
         let mut buffer = [0; 8 << 10];
         loop {
-            wait_readable(&stream, until)?;
+            wait_readable(&stream, deadline)?;
             match rustix::net::recv(&stream, &mut buffer, RecvFlags::empty()) {
                 Ok((0, _)) => return Ok(reply),
                 Ok((read, _)) => reply.extend_from_slice(buffer.get(..read).unwrap_or_default()),
                 Err(Errno::AGAIN | Errno::INTR) => {}
-                Err(errno) => return Err(lost(errno)),
+                Err(errno) => return Err(connection_error(errno)),
             }
             if reply.len() > limit {
                 return Err(AttachError::TooLong { limit });
@@ -97,20 +97,20 @@ impl Socket {
     }
 }
 
-/// A connection that the listener closed under us: how a JVM refuses credentials.
-fn lost(errno: Errno) -> AttachError {
+/// A JVM refuses credentials by closing the connection.
+fn connection_error(errno: Errno) -> AttachError {
     match errno {
         Errno::CONNRESET | Errno::PIPE => AttachError::Closed,
         other => other.into(),
     }
 }
 
-fn wait_readable(stream: &OwnedFd, until: Instant) -> Result<(), AttachError> {
-    let left = until.saturating_duration_since(Instant::now());
+fn wait_readable(stream: &OwnedFd, deadline: Instant) -> Result<(), AttachError> {
+    let left = deadline.saturating_duration_since(Instant::now());
     let timeout = Timespec::try_from(left).map_err(|_| AttachError::Internal)?;
     match poll(&mut [PollFd::new(stream, PollFlags::IN)], Some(&timeout)) {
         Ok(0) => Err(AttachError::Timeout),
-        // After an interruption the caller's read finds nothing and comes back.
+        // After an interruption the caller's read finds nothing and waits again.
         Ok(_) | Err(Errno::INTR) => Ok(()),
         Err(errno) => Err(errno.into()),
     }

@@ -1,12 +1,12 @@
-//! A summary as a person reads it.
+//! A summary as a table for people.
 
 use std::borrow::Cow;
 
-use super::summary::{Blocks, Mapped, Summary};
+use super::summary::{BlockMemory, MappedMemory, NmtSummary};
 use crate::text::{Align, printable};
 
 /// Totals and categories in bytes, one row each, aligned; `-` is what the JDK does not print.
-pub fn table(summary: &Summary) -> String {
+pub fn table(summary: &NmtSummary) -> String {
     let total = &summary.total;
     let mut rows = vec![["CATEGORY", "RESERVED", "COMMITTED", "MALLOC", "BLOCKS", "MMAP", "ARENA"].map(Cow::Borrowed)];
     rows.push(row("Total", total.reserved, total.committed, total.malloc, total.mmap, None));
@@ -25,9 +25,9 @@ fn row(
     name: &str,
     reserved: u64,
     committed: u64,
-    malloc: Option<Blocks>,
-    mmap: Option<Mapped>,
-    arena: Option<Blocks>,
+    malloc: Option<BlockMemory>,
+    mmap: Option<MappedMemory>,
+    arena: Option<BlockMemory>,
 ) -> [Cow<'static, str>; 7] {
     let cell = |value: Option<u64>| value.map_or(Cow::Borrowed("-"), |value| value.to_string().into());
     [
@@ -45,7 +45,7 @@ fn row(
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
 
-    use super::super::summary::{Answer, parse};
+    use super::super::{NmtReply, parse};
     use super::*;
 
     #[test]
@@ -53,12 +53,12 @@ mod tests {
         let text = "Total: reserved=100KB, committed=50KB\n\
                     -  Java Heap (reserved=90KB, committed=40KB)\n (mmap: reserved=90KB, committed=40KB)\n\
                     -  GC\u{1b} (reserved=10KB, committed=10KB)\n (malloc=10KB #7)\n";
-        let Answer::Summary(summary) = parse(text) else { panic!("no summary") };
+        let NmtReply::Summary(summary) = parse(text) else { panic!("no summary") };
         let expected = "\
 CATEGORY   RESERVED  COMMITTED  MALLOC  BLOCKS   MMAP  ARENA
 Total        102400      51200       -       -      -      -
 Java Heap     92160      40960       -       -  40960      -
-GC?           10240      10240   10240       7      -      -
+GC\u{fffd}           10240      10240   10240       7      -      -
 Rounded by the JVM to whole units: the categories need not add up to the total.
 ";
         assert_eq!(table(&summary), expected);
@@ -67,7 +67,7 @@ Rounded by the JVM to whole units: the categories need not add up to the total.
     #[test]
     fn json_leaves_out_what_is_not_printed() {
         let text = "Total: reserved=9, committed=5\n- GC (reserved=9, committed=5)\n (malloc=5 #2)\n";
-        let Answer::Summary(summary) = parse(text) else { panic!("no summary") };
+        let NmtReply::Summary(summary) = parse(text) else { panic!("no summary") };
         let json = serde_json::to_string(&summary).unwrap();
         let expected = "{\"total\":{\"reserved\":9,\"committed\":5},\"categories\":[{\"name\":\"GC\",\"reserved\":9,\
                         \"committed\":5,\"malloc\":{\"bytes\":5,\"count\":2}}],\"exact\":true}";

@@ -1,9 +1,9 @@
-//! What the kernel knows of a JVM's process: /proc and its cgroup. It shows what Native Memory Tracking cannot see:
-//! memory of native libraries, mapped files, allocator slack, and the limit that ends it all.
+//! What the kernel reports about a JVM's process: /proc and its cgroup. It includes what Native Memory Tracking cannot
+//! see: memory of native libraries, mapped files, allocator slack, and the limit at which the kernel kills the process.
 //!
-//! [`Observer`] looks at every process at its own interval, never during a scrape. Where a process is not visible
-//! (a sidecar without a shared pid namespace) there is nothing to observe, and where its cgroup is not visible under
-//! our own cgroup mounts, the `cgroup.*` facts are absent.
+//! [`ProcessMonitor`] reads every process at its own interval, never during a scrape. A process that is not visible (a
+//! sidecar without a shared pid namespace) has no provider; where its cgroup is not visible under the exporter's own
+//! cgroup mounts, the `cgroup.*` facts are absent.
 
 #![deny(
     clippy::unwrap_used,
@@ -16,7 +16,7 @@
     clippy::panic
 )]
 
-mod observer;
+mod monitor;
 mod usage;
 
-pub use observer::{INTERVAL, ObservedProcess, Observer};
+pub(crate) use monitor::ProcessMonitor;

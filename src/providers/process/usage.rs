@@ -1,4 +1,4 @@
-//! One look at one process, and what has to be remembered between two.
+//! One reading of one process, and what the next one needs of it.
 
 use std::collections::HashMap;
 use std::io;
@@ -18,55 +18,54 @@ const THREADS_MAXIMUM: usize = 1024;
 /// Most descriptors that are counted one by one, on kernels before 6.2.
 const DESCRIPTORS_MAXIMUM: usize = 65_536;
 
-/// What one look found. What is not known is `None`.
+/// What one reading found; `None` is unknown.
 #[derive(Debug)]
-pub(super) struct Usage {
+pub(super) struct ProcessUsage {
     stat: Stat,
     status: String,
     descriptors: Option<u64>,
     descriptor_limit: Option<u64>,
-    switches: Option<Switches>,
+    context_switches: Option<ContextSwitches>,
     cgroup: Cgroup,
     cpu_count: Option<u64>,
     cpu_utilization: Option<f64>,
 }
 
-/// Context switches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Switches {
+struct ContextSwitches {
     voluntary: u64,
     involuntary: u64,
 }
 
-/// What is remembered of a process between two looks.
+/// What a reading needs of the previous one.
 #[derive(Debug, Default)]
-pub(super) struct LastUsage {
+pub(super) struct PreviousUsage {
     /// CPU seconds, and when.
     cpu: Option<(f64, Instant)>,
-    /// By thread id, at the last look.
-    threads: Option<HashMap<i32, Switches>>,
-    /// Since the first look.
-    total: Switches,
+    /// By thread id, at the previous reading.
+    threads: Option<HashMap<i32, ContextSwitches>>,
+    /// Since the first reading.
+    total: ContextSwitches,
 }
 
-impl Usage {
-    /// Looks at the process.
+impl ProcessUsage {
+    /// Reads the process.
     ///
     /// # Errors
-    /// The process has ended, or is not ours to look at.
-    pub(super) fn read(directory: impl AsFd, groups: &Hierarchies, memory: &mut LastUsage) -> io::Result<Self> {
+    /// The process has ended, or may not be read.
+    pub(super) fn read(directory: impl AsFd, cgroups: &Hierarchies, previous: &mut PreviousUsage) -> io::Result<Self> {
         let directory = directory.as_fd();
         let stat = Stat::read(directory)?;
         let now = Instant::now();
         let status = read_text(directory, "status", STATUS_MAXIMUM)?;
         let text = |name| read_text(directory, name, STATUS_MAXIMUM).ok();
-        let cgroup = text("cgroup").map(|text| groups.read(&text)).unwrap_or_default();
+        let cgroup = text("cgroup").map(|text| cgroups.read(&text)).unwrap_or_default();
         let cpu_count = cpu_count(&status, &cgroup);
         Ok(Self {
             descriptors: descriptors(directory).ok().flatten(),
             descriptor_limit: text("limits").and_then(|limits| stat::descriptor_limit(&limits)),
-            switches: memory.switches(directory).ok().flatten(),
-            cpu_utilization: memory.cpu_share(stat::seconds(stat.cpu()), now, cpu_count),
+            context_switches: previous.context_switches(directory).ok().flatten(),
+            cpu_utilization: previous.cpu_share(stat::seconds(stat.cpu()), now, cpu_count),
             stat,
             status,
             cgroup,
@@ -74,13 +73,13 @@ impl Usage {
         })
     }
 
-    /// Replaces what the sheet says.
-    pub(super) fn publish(&self, sheet: &mut ValueTable) {
-        sheet.clear();
+    /// Replaces the values of the table.
+    pub(super) fn publish(&self, table: &mut ValueTable) {
+        table.clear();
         let Self { stat, status, cgroup, .. } = self;
         let mut seconds = |source, labels: &[&str], value: Option<f64>| {
             if let Some(value) = value {
-                sheet.set(source, labels, Value::Float(value));
+                table.set(source, labels, Value::Float(value));
             }
         };
         seconds("proc.cpu_time", &[], Some(stat::seconds(stat.cpu())));
@@ -91,7 +90,7 @@ impl Usage {
         seconds("cgroup.cpu_throttled_time", &[], cgroup.cpu_throttled_time);
 
         let memory = |key| stat::memory(status, key);
-        let wholes: [(&str, &[&str], Option<u64>); 20] = [
+        let counts: [(&str, &[&str], Option<u64>); 20] = [
             ("proc.cpu_count", &[], self.cpu_count),
             ("proc.memory_resident", &[], memory("VmRSS:")),
             ("proc.memory_resident_part", &["anonymous"], memory("RssAnon:")),
@@ -102,8 +101,8 @@ impl Usage {
             ("proc.threads", &[], stat::number(status, "Threads:")),
             ("proc.descriptors", &[], self.descriptors),
             ("proc.descriptor_limit", &[], self.descriptor_limit),
-            ("proc.context_switches", &["voluntary"], self.switches.map(|switches| switches.voluntary)),
-            ("proc.context_switches", &["involuntary"], self.switches.map(|switches| switches.involuntary)),
+            ("proc.context_switches", &["voluntary"], self.context_switches.map(|switches| switches.voluntary)),
+            ("proc.context_switches", &["involuntary"], self.context_switches.map(|switches| switches.involuntary)),
             ("proc.page_faults", &["minor"], Some(stat.minor_faults)),
             ("proc.page_faults", &["major"], Some(stat.major_faults)),
             ("cgroup.memory_current", &[], cgroup.memory_current),
@@ -113,26 +112,26 @@ impl Usage {
             ("cgroup.cpu_periods", &[], cgroup.cpu_periods),
             ("cgroup.cpu_throttled_periods", &[], cgroup.cpu_throttled_periods),
         ];
-        for (source, labels, value) in wholes {
+        for (source, labels, value) in counts {
             if let Some(value) = value.and_then(|value| i64::try_from(value).ok()) {
-                sheet.set(source, labels, Value::Int(value));
+                table.set(source, labels, Value::Int(value));
             }
         }
     }
 }
 
-impl LastUsage {
-    /// The share of its CPUs that the process used since the last look.
+impl PreviousUsage {
+    /// The share of its CPUs that the process used since the previous reading.
     fn cpu_share(&mut self, seconds: f64, now: Instant, cpus: Option<u64>) -> Option<f64> {
         let (before, then) = self.cpu.replace((seconds, now))?;
         let passed = now.saturating_duration_since(then).as_secs_f64() * cpus? as f64;
-        // Ticks of 10 ms may put a little more into a short while than it has.
+        // Ticks of 10 ms may attribute a little more to a short time than it contains.
         (passed > 0.0).then(|| ((seconds - before) / passed).clamp(0.0, 1.0))
     }
 
-    /// Adds what every thread did since the last look: a thread that ends takes its count with it, and `status` of
-    /// the process is its first thread's.
-    fn switches(&mut self, directory: impl AsFd) -> io::Result<Option<Switches>> {
+    /// Adds the switches of every thread since the previous reading: a thread that ends takes its count with it, and
+    /// `status` of the process is that of its first thread.
+    fn context_switches(&mut self, directory: impl AsFd) -> io::Result<Option<ContextSwitches>> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let tasks = rustix::fs::openat(directory, "task", flags, Mode::empty())?;
         let mut now = HashMap::new();
@@ -142,21 +141,21 @@ impl LastUsage {
             let Ok(status) = read_text(&tasks, &format!("{id}/status"), STATUS_MAXIMUM) else { continue };
             let count = |key| stat::number(&status, key).unwrap_or_default();
             let voluntary = count("voluntary_ctxt_switches:");
-            now.insert(id, Switches { voluntary, involuntary: count("nonvoluntary_ctxt_switches:") });
+            now.insert(id, ContextSwitches { voluntary, involuntary: count("nonvoluntary_ctxt_switches:") });
         }
         if now.len() > THREADS_MAXIMUM {
             return Ok(None);
         }
-        self.take(now);
+        self.add(now);
         Ok(Some(self.total))
     }
 
-    /// Adds what the threads did since the look before. What those did that ended before the first look nobody knows, so
-    /// that the total begins with it, at zero.
-    fn take(&mut self, now: HashMap<i32, Switches>) {
+    /// Adds the switches of these threads since the previous reading. Those of threads that ended before the first
+    /// reading are unknown, so the total begins there, at zero.
+    fn add(&mut self, now: HashMap<i32, ContextSwitches>) {
         if let Some(known) = &self.threads {
             for (id, switches) in &now {
-                // A count below the last one is another thread's that took the id.
+                // A count below the previous one belongs to another thread that reuses the id.
                 let before = known.get(id).copied().filter(|old| old.voluntary <= switches.voluntary);
                 self.total.add(*switches, before.unwrap_or_default());
             }
@@ -165,7 +164,7 @@ impl LastUsage {
     }
 }
 
-impl Switches {
+impl ContextSwitches {
     fn add(&mut self, now: Self, before: Self) {
         let grown = |total: u64, now: u64, before: u64| total.saturating_add(now.saturating_sub(before));
         self.voluntary = grown(self.voluntary, now.voluntary, before.voluntary);
@@ -173,7 +172,7 @@ impl Switches {
     }
 }
 
-/// As HotSpot counts them: the CPUs of the affinity mask, at most the cgroup's quota rounded up.
+/// As HotSpot counts its CPUs: the CPUs of the affinity mask, at most the cgroup's quota rounded up.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Float to integer saturates, and is at least 1.
 fn cpu_count(status: &str, cgroup: &Cgroup) -> Option<u64> {
     let allowed = stat::cpu_list_length(stat::field(status, "Cpus_allowed_list:")?)?;
@@ -211,28 +210,28 @@ mod tests {
     }
 
     #[test]
-    fn utilization_is_over_the_time_between_two_looks() {
-        let mut memory = LastUsage::default();
+    fn utilization_is_over_the_time_between_two_readings() {
+        let mut previous = PreviousUsage::default();
         let begin = Instant::now();
-        assert_eq!(memory.cpu_share(10.0, begin, Some(2)), None);
+        assert_eq!(previous.cpu_share(10.0, begin, Some(2)), None);
         let later = begin.checked_add(Duration::from_secs(4)).unwrap();
-        assert_eq!(memory.cpu_share(12.0, later, Some(2)), Some(0.25));
-        assert_eq!(memory.cpu_share(12.0, later, Some(2)), None, "no time has passed");
+        assert_eq!(previous.cpu_share(12.0, later, Some(2)), Some(0.25));
+        assert_eq!(previous.cpu_share(12.0, later, Some(2)), None, "no time has passed");
     }
 
     #[test]
-    fn switches_are_counted_from_the_first_look_on_and_those_of_ended_threads_are_kept() {
-        let mut memory = LastUsage::default();
+    fn switches_count_from_the_first_reading_and_stay_when_threads_end() {
+        let mut previous = PreviousUsage::default();
         // Voluntary switches by thread; then the total.
-        for (looks, total, why) in [
-            (&[(1, 500), (2, 70)][..], 0, "what was before the first look"),
+        for (readings, total, why) in [
+            (&[(1, 500), (2, 70)][..], 0, "what was before the first reading"),
             (&[(1, 504), (2, 70), (3, 9)], 13, "a new thread from its start"),
             (&[(1, 505), (3, 10)], 15, "one has ended"),
             (&[(1, 505), (3, 4)], 19, "another took its id"),
         ] {
-            let switches = |voluntary| Switches { voluntary, involuntary: 0 };
-            memory.take(looks.iter().map(|(id, voluntary)| (*id, switches(*voluntary))).collect());
-            assert_eq!(memory.total, switches(total), "{why}");
+            let switches = |voluntary| ContextSwitches { voluntary, involuntary: 0 };
+            previous.add(readings.iter().map(|(id, voluntary)| (*id, switches(*voluntary))).collect());
+            assert_eq!(previous.total, switches(total), "{why}");
         }
     }
 }

@@ -1,47 +1,48 @@
-//! An estimate of the bytes that the program allocated.
+//! An estimate of the bytes that the application allocated.
 //!
 //! `sun.gc.tlab.alloc` holds what was allocated in TLABs before the last collection, in heap words of 8 bytes although
 //! labelled bytes, overwritten at each collection (threadLocalAllocBuffer.cpp, `publish`). Against
 //! `getThreadAllocatedBytes` the sum over collections is typically 10 % low to 2 % high (measured on JDK 17 and 25).
 //!
-//! Objects of more than about a 64th of a TLAB (`TLABRefillWasteFraction`) mostly go past it, and their bytes are published
-//! nowhere: of arrays of 10 kB in a heap of 100 MB it finds 14 % with Parallel and 37 % with G1 (measured, JDK 17).
+//! Objects of more than about a 64th of a TLAB (`TLABRefillWasteFraction`) mostly bypass it, and their bytes are
+//! published nowhere: of arrays of 10 kB in a heap of 100 MB the estimate finds 14 % with Parallel and 37 % with G1
+//! (measured, JDK 17).
 
 /// Bytes of a heap word on 64-bit machines.
 const HEAP_WORD: i64 = 8;
 
-/// How collections tell themselves.
+/// How to detect a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AllocationRule {
-    /// Serial, Parallel, G1: for every young collection that completed, since equal edens give equal words; a full
-    /// collection tells itself by changing the word, for Parallel's follow a young one that has told already.
+pub(crate) enum AllocationRule {
+    /// Serial, Parallel, G1: by every young collection that completed, since equal edens give equal words; a full
+    /// collection by a change of the word, since Parallel's follow a young one that counts already.
     EachCollection,
-    /// ZGC: whenever the word changes, since its pauses are not collections.
+    /// ZGC: by every change of the word, since its pauses are not collections.
     EachChange,
     /// Generational ZGC: likewise, but a major collection publishes more than once.
     ///
     /// Marking the roots of either generation does so (`ZMarkThreadClosure`, zMark.cpp, JDK 21 to 25), the old one's a
-    /// young collection later, with what was allocated meanwhile. A look that comes after both finds the last only, and
-    /// at 10 ms finds between 0.2 and all of what a small heap allocated (measured, JDK 25, called for every 2 s).
+    /// young collection later, with what was allocated meanwhile. A sample after both reads the last one only. At 10 ms
+    /// samples find between 0.2 and all of what a small heap allocated (measured, JDK 25, collected every 2 s).
     Overwritten,
 }
 
-/// What one look tells the estimator.
+/// What happened between two samples.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Interval {
     /// `sun.gc.tlab.alloc`, heap words.
     pub(super) tlab: i64,
     /// Bytes used in the generation that takes humongous objects directly, where the collector has such.
     pub(super) old: Option<i64>,
-    /// Young collections completed since the look before.
+    /// Young collections completed since the previous sample.
     pub(super) young: u64,
-    /// Pauses of major collections of generational ZGC completed since the look before.
+    /// Pauses of major collections of generational ZGC completed since the previous sample.
     pub(super) major: u64,
-    /// Whether a pause runs, or ended since the look before, so that `old` may hold promoted objects.
-    pub(super) disturbed: bool,
+    /// Whether a pause runs, or ended since the previous sample, so that `old` may hold promoted objects.
+    pub(super) active: bool,
 }
 
-/// The estimate since attach.
+/// The estimate since the first sample.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Allocation {
     rule: AllocationRule,
@@ -49,26 +50,26 @@ pub(super) struct Allocation {
     /// Collections whose word was added when it changed, before they completed.
     ahead: u64,
     bytes: i64,
-    /// The look before saw a publication of generational ZGC.
-    fresh: bool,
+    /// The previous sample read a publication of generational ZGC.
+    read_before: bool,
     overwritten: u64,
 }
 
 /// A publication of generational ZGC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Publication {
-    /// It may have overwritten one that nobody saw.
+    /// It may have overwritten one that no sample read.
     pub(super) lost: bool,
 }
 
 /// Pauses between the publications of a major collection: the end of the young generation's marking, and the start of its
 /// relocation.
-const BETWEEN: u64 = 2;
+const PAUSES_BETWEEN: u64 = 2;
 
 impl Allocation {
     /// Starts at zero.
     pub(super) fn new(rule: AllocationRule, first: Interval) -> Self {
-        Self { rule, last: first, ahead: 0, bytes: 0, fresh: false, overwritten: 0 }
+        Self { rule, last: first, ahead: 0, bytes: 0, read_before: false, overwritten: 0 }
     }
 
     /// Bytes allocated since.
@@ -76,35 +77,35 @@ impl Allocation {
         self.bytes
     }
 
-    /// Publications that may have been overwritten unseen; their bytes are missing.
+    /// Publications that may have been overwritten before a sample read them; their bytes are missing.
     pub(super) fn overwritten(&self) -> u64 {
         self.overwritten
     }
 
-    /// Bytes used in the generation that takes humongous objects, as taken in.
+    /// Bytes used in the generation that takes humongous objects, at the last sample.
     pub(super) fn old(&self) -> Option<i64> {
         self.last.old
     }
 
-    /// Takes the interval up to this look in. What generational ZGC published, if it did.
-    pub(super) fn look(&mut self, now: Interval) -> Option<Publication> {
+    /// Adds an interval. Returns what generational ZGC published, if it did.
+    pub(super) fn record(&mut self, now: Interval) -> Option<Publication> {
         let mut times = u64::from(now.tlab != self.last.tlab);
         if self.rule == AllocationRule::EachCollection {
             self.ahead = self.ahead.saturating_add(times);
             times = times.saturating_add(now.young.saturating_sub(self.ahead));
-            self.ahead = if now.disturbed { self.ahead.saturating_sub(now.young) } else { 0 };
+            self.ahead = if now.active { self.ahead.saturating_sub(now.young) } else { 0 };
         }
         let in_tlabs = now.tlab.max(0).saturating_mul(HEAP_WORD).saturating_mul(i64::try_from(times).unwrap_or(0));
         let humongous = match (self.last.old, now.old) {
-            (Some(before), Some(after)) if !now.disturbed => after.saturating_sub(before).max(0),
+            (Some(before), Some(after)) if !now.active => after.saturating_sub(before).max(0),
             _ => 0,
         };
         self.bytes = self.bytes.saturating_add(in_tlabs).saturating_add(humongous);
         self.last = now;
         let published = self.rule == AllocationRule::Overwritten && times > 0;
-        let fresh = std::mem::replace(&mut self.fresh, published);
-        // What the look before saw was not lost.
-        let lost = published && !fresh && now.major >= BETWEEN;
+        let read_before = std::mem::replace(&mut self.read_before, published);
+        // What the previous sample read is not lost.
+        let lost = published && !read_before && now.major >= PAUSES_BETWEEN;
         self.overwritten = self.overwritten.saturating_add(lost.into());
         published.then_some(Publication { lost })
     }
@@ -119,7 +120,7 @@ mod tests {
     fn each_rule_adds_what_a_collection_published() {
         use AllocationRule::{EachChange, EachCollection};
         // Word, young collections completed, whether a pause runs or ended.
-        for (rule, looks, words, why) in [
+        for (rule, samples, words, why) in [
             (
                 EachCollection,
                 vec![(10, 1, true), (10, 1, true), (10, 0, false), (12, 2, true)],
@@ -130,7 +131,7 @@ mod tests {
                 EachCollection,
                 vec![(10, 0, true), (10, 1, true), (10, 1, true)],
                 20,
-                "seen within the pause, counted once",
+                "sampled within the pause, counted once",
             ),
             (EachCollection, vec![(10, 8, true), (11, 0, true), (12, 6, true)], 80 + 11 + 60, "ahead of a crowd"),
             (EachCollection, vec![(10, 1, true), (4, 0, true), (4, 0, true)], 14, "a full collection by its change"),
@@ -140,26 +141,26 @@ mod tests {
             (EachCollection, vec![(i64::MIN, 9, true), (-4, 1, true)], 0, "nonsense"),
         ] {
             let mut allocation = Allocation::new(rule, Interval::default());
-            for (tlab, young, disturbed) in looks {
-                allocation.look(Interval { tlab, young, disturbed, ..Interval::default() });
+            for (tlab, young, active) in samples {
+                allocation.record(Interval { tlab, young, active, ..Interval::default() });
             }
             assert_eq!(allocation.bytes(), words * 8, "{why}");
         }
     }
 
     #[test]
-    fn what_a_major_collection_may_have_overwritten_is_counted() {
+    fn publications_that_a_major_collection_may_have_overwritten_are_counted() {
         // Words published, pauses of major collections; then publications lost.
-        for (looks, lost, why) in [
-            (&[(20, 1), (20, 2), (1, 1), (1, 1)][..], 0, "each was seen by itself"),
-            (&[(20, 1), (1, 3), (1, 1)], 0, "each was seen, in looks that follow each other"),
+        for (samples, lost, why) in [
+            (&[(20, 1), (20, 2), (1, 1), (1, 1)][..], 0, "each was read by itself"),
+            (&[(20, 1), (1, 3), (1, 1)], 0, "each was read, by consecutive samples"),
             (&[(1, 4), (1, 1)], 1, "the last only"),
             (&[(1, 8), (1, 0), (2, 5)], 2, "twice"),
             (&[(20, 0), (20, 0), (30, 0)], 0, "minor collections publish once"),
         ] {
             let mut allocation = Allocation::new(AllocationRule::Overwritten, Interval::default());
-            for (tlab, major) in looks {
-                allocation.look(Interval { tlab: *tlab, major: *major, ..Interval::default() });
+            for (tlab, major) in samples {
+                allocation.record(Interval { tlab: *tlab, major: *major, ..Interval::default() });
             }
             assert_eq!(allocation.overwritten(), lost, "{why}");
         }
@@ -169,8 +170,8 @@ mod tests {
     fn humongous_objects_are_growth_of_the_old_generation_outside_pauses() {
         let mut allocation =
             Allocation::new(AllocationRule::EachCollection, Interval { old: Some(100), ..Interval::default() });
-        for (old, disturbed) in [(150, false), (140, false), (500, true), (600, false), (610, false)] {
-            allocation.look(Interval { old: Some(old), disturbed, ..Interval::default() });
+        for (old, active) in [(150, false), (140, false), (500, true), (600, false), (610, false)] {
+            allocation.record(Interval { old: Some(old), active, ..Interval::default() });
         }
         assert_eq!(allocation.bytes(), 50 + 100 + 10, "promotion does not count");
     }

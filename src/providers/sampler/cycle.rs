@@ -1,11 +1,11 @@
-//! Concurrent cycles of ZGC and Shenandoah, told by `sun.gc.cause`: it says "No GC" exactly while none runs.
+//! Concurrent cycles of ZGC and Shenandoah, from `sun.gc.cause`: it reads "No GC" exactly while none runs.
 
-/// Counts cycles and their time. Cycles that follow each other between two looks merge into one; overlapping minor and
-/// major cycles of generational ZGC cannot be told apart. Within 3 % of the bean's time at 10 ms (measured, JDK 17, 25).
+/// Counts cycles and their time. Cycles that follow each other between two samples merge into one; overlapping minor and
+/// major cycles of generational ZGC cannot be separated. Within 3 % of the bean's time at 10 ms (measured, JDK 17, 25).
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Cycles {
     phase: Phase,
-    /// Cycles seen from start to end.
+    /// Cycles observed from start to end.
     pub(super) count: u64,
     /// Their summed length, in nanoseconds.
     pub(super) nanoseconds: u64,
@@ -13,7 +13,7 @@ pub(super) struct Cycles {
 
 #[derive(Clone, Copy, Debug, Default)]
 enum Phase {
-    /// A cycle that began before we looked has no known length.
+    /// A cycle that began before the first sample has no known length.
     #[default]
     Unknown,
     Idle,
@@ -23,8 +23,8 @@ enum Phase {
 }
 
 impl Cycles {
-    /// Takes in whether a cycle runs at `now`, nanoseconds of any steady clock. True when one just ended.
-    pub(super) fn look(&mut self, running: bool, now: u64) -> bool {
+    /// Adds a sample: whether a cycle runs at `now`, in nanoseconds of the monotonic clock. True when one just ended.
+    pub(super) fn record(&mut self, running: bool, now: u64) -> bool {
         match (self.phase, running) {
             (Phase::Idle, true) => self.phase = Phase::Running { since: now },
             (Phase::Unknown, false) => self.phase = Phase::Idle,
@@ -45,10 +45,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_cycles_seen_from_their_start_count() {
+    fn only_cycles_observed_from_their_start_count() {
         let mut cycles = Cycles::default();
         let ended: Vec<bool> = [(true, 0), (false, 5), (true, 10), (true, 20), (false, 40), (false, 50), (true, 60)]
-            .map(|(running, now)| cycles.look(running, now))
+            .map(|(running, now)| cycles.record(running, now))
             .into();
         assert_eq!(ended, [false, false, false, false, true, false, false]);
         assert_eq!((cycles.count, cycles.nanoseconds), (1, 30));

@@ -2,21 +2,20 @@
 
 use std::sync::Arc;
 
-use super::pause::Completed;
-use crate::metric::Histogram;
-use crate::metric::exponential;
+use super::pause::CompletedPauses;
+use crate::metric::{Histogram, exponential};
 
 /// A histogram that readers share; a reader that still holds the last state costs the next change one copy.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Distribution {
     histogram: Arc<Histogram>,
-    /// The sum in ticks, so that it stays exactly PerfData's.
+    /// The sum in ticks, so that it stays exactly that of PerfData.
     ticks: i64,
     frequency: f64,
 }
 
 impl Distribution {
-    /// Empty, with those upper bounds in seconds, for ticks of that frequency; `created` in seconds since the epoch.
+    /// Empty, with these upper bounds in seconds, for ticks of that frequency; `created` in seconds since the epoch.
     pub(super) fn new(bounds: &Arc<[f64]>, frequency: f64, created: f64) -> Self {
         let histogram = Histogram {
             bounds: Arc::clone(bounds),
@@ -28,26 +27,26 @@ impl Distribution {
         Self { histogram: Arc::new(histogram), ticks: 0, frequency }
     }
 
-    /// The state now.
+    /// The current state.
     pub(super) fn histogram(&self) -> Arc<Histogram> {
         Arc::clone(&self.histogram)
     }
 
     /// Adds pauses: exact lengths where known, the others at their mean.
-    pub(super) fn add(&mut self, pauses: &Completed) {
+    pub(super) fn add(&mut self, pauses: &CompletedPauses) {
         self.ticks = self.ticks.saturating_add(pauses.time);
         let histogram = Arc::make_mut(&mut self.histogram);
         histogram.sum = self.ticks as f64 / self.frequency;
         if let Some(last) = pauses.last {
-            place(histogram, last as f64 / self.frequency, 1);
+            insert(histogram, last as f64 / self.frequency, 1);
         }
         if let (count @ 1.., time) = pauses.others() {
-            place(histogram, time as f64 / count as f64 / self.frequency, count);
+            insert(histogram, time as f64 / count as f64 / self.frequency, count);
         }
     }
 }
 
-fn place(histogram: &mut Histogram, seconds: f64, times: u64) {
+fn insert(histogram: &mut Histogram, seconds: f64, times: u64) {
     let bucket = histogram.bounds.partition_point(|bound| *bound < seconds);
     if let Some(count) = histogram.counts.get_mut(bucket) {
         *count = count.saturating_add(times);
@@ -72,7 +71,7 @@ mod tests {
             (2, 40_000_000_000, None),
             (0, 7, None),
         ] {
-            distribution.add(&Completed { count, time, last });
+            distribution.add(&CompletedPauses { count, time, last });
         }
         let histogram = distribution.histogram();
         assert_eq!(histogram.counts, [4, 1, 0, 0, 2]);

@@ -1,17 +1,14 @@
 //! The sampler's values as facts that rules may name.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::SamplerSettings;
 use super::allocation::AllocationRule;
-use super::peak::WINDOWS;
+use super::peak::{WINDOW_COUNT, WINDOW_LENGTHS};
 use super::sample_plan::{PauseSource, SamplePlan};
 use crate::fact::catalogue::sampler::*;
-use crate::fact::{Fact, FactInfo, intern};
-use crate::fact::{Formula, ProviderId, PublishedId};
+use crate::fact::{Fact, FactInfo, Formula, ProviderId, PublishedId, intern};
 
-/// One value of a JVM's provider. Numbers are indexes into the sample_plan, the known causes or the windows.
+/// One value of a JVM's provider. Numbers are indexes into the plan, the known causes or the windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SampledValue {
     Pauses(usize),
@@ -22,7 +19,7 @@ pub(super) enum SampledValue {
     PauseAge,
     Cycles,
     CycleTime,
-    PoolSurvivors(usize),
+    PoolAfterGc(usize),
     LiveSet,
     HeapPeak(usize),
     ThreadPeak(usize),
@@ -31,62 +28,59 @@ pub(super) enum SampledValue {
     Overwritten,
 }
 
-/// What the provider of a JVM with this sample_plan shows, before any cause is known.
-pub(super) fn cells(list: &SamplePlan, causes: bool) -> Vec<SampledValue> {
-    let mut cells = Vec::new();
-    let windows = || 0..WINDOWS;
-    for number in 0..list.pauses.len() {
+/// What the provider of a JVM with this plan publishes, before any cause is known.
+pub(super) fn values(plan: &SamplePlan, causes: bool) -> Vec<SampledValue> {
+    let mut values = Vec::new();
+    let windows = || 0..WINDOW_COUNT;
+    for number in 0..plan.pauses.len() {
         if !causes {
-            cells.push(SampledValue::Pauses(number));
+            values.push(SampledValue::Pauses(number));
         }
-        cells.push(SampledValue::Interpolated(number));
-        cells.extend(windows().map(|window| SampledValue::LongestPause(number, window)));
+        values.push(SampledValue::Interpolated(number));
+        values.extend(windows().map(|window| SampledValue::LongestPause(number, window)));
     }
-    if !list.pauses.is_empty() {
-        cells.extend([SampledValue::InProgress, SampledValue::PauseAge]);
+    if !plan.pauses.is_empty() {
+        values.extend([SampledValue::InProgress, SampledValue::PauseAge]);
     }
-    if list.cycles.is_some() {
-        cells.extend([SampledValue::Cycles, SampledValue::CycleTime]);
+    if plan.cycles.is_some() {
+        values.extend([SampledValue::Cycles, SampledValue::CycleTime]);
     }
-    if list.survivors.is_some() && !list.pools.is_empty() {
-        cells.extend((0..list.pools.len()).map(SampledValue::PoolSurvivors).chain([SampledValue::LiveSet]));
+    if plan.live_set.is_some() && !plan.pools.is_empty() {
+        values.extend((0..plan.pools.len()).map(SampledValue::PoolAfterGc).chain([SampledValue::LiveSet]));
     }
-    if list.heap_peak && !list.pools.is_empty() {
-        cells.extend(windows().map(SampledValue::HeapPeak));
+    if plan.heap_peak && !plan.pools.is_empty() {
+        values.extend(windows().map(SampledValue::HeapPeak));
     }
-    if list.threads.is_some() {
-        cells.extend(windows().map(SampledValue::ThreadPeak));
+    if plan.threads.is_some() {
+        values.extend(windows().map(SampledValue::ThreadPeak));
     }
-    if list.classes.is_some() {
-        cells.extend(windows().map(SampledValue::ClassPeak));
+    if plan.classes.is_some() {
+        values.extend(windows().map(SampledValue::ClassPeak));
     }
-    if let Some(source) = list.allocation {
-        cells.push(SampledValue::Allocated);
+    if let Some(source) = plan.allocation {
+        values.push(SampledValue::Allocated);
         if source.rule == AllocationRule::Overwritten {
-            cells.push(SampledValue::Overwritten);
+            values.push(SampledValue::Overwritten);
         }
     }
-    cells.shrink_to_fit();
-    cells
+    values.shrink_to_fit();
+    values
 }
 
-/// The facts of these cells, in their order; `causes` are the known ones with their collectors.
-pub(super) fn facts(
-    cells: &[SampledValue],
-    list: &SamplePlan,
-    settings: &SamplerSettings,
-    causes: &[(usize, &str)],
-) -> Arc<[Fact]> {
+/// The facts of these values, in their order; `causes` are the known ones with their collectors.
+pub(super) fn facts(values: &[SampledValue], plan: &SamplePlan, causes: &[(usize, &str)]) -> Arc<[Fact]> {
     let pause = |number: usize| {
-        let source = list.pauses.get(number);
+        let source = plan.pauses.get(number);
         let text = |text: fn(&PauseSource) -> &'static str| source.map(text).unwrap_or_default().into();
         vec![("gc", text(|source| source.gc)), ("action", text(|source| source.action))]
     };
-    let window =
-        |at: usize| ("window", settings.windows.get(at).map(|length| window_label(*length)).unwrap_or_default());
-    let collector = || vec![("gc", list.cycles.map(|(gc, _)| gc).unwrap_or_default().into())];
-    let all = cells.iter().zip(0..).map(|(cell, index)| {
-        let (info, labels): (FactInfo, Vec<(&'static str, Box<str>)>) = match *cell {
+    let window = |at: usize| {
+        let label = WINDOW_LENGTHS.get(at).map(|length| format!("{}s", length.as_secs())).unwrap_or_default();
+        ("window", label.into())
+    };
+    let collector = || vec![("gc", plan.cycles.map(|(gc, _)| gc).unwrap_or_default().into())];
+    let all = values.iter().zip(0..).filter_map(|(value, index)| {
+        let (info, labels): (FactInfo, Vec<(&'static str, Box<str>)>) = match *value {
             SampledValue::Pauses(number) => (PAUSE, pause(number)),
             SampledValue::PausesByCause(at) => {
                 let (number, cause) = causes.get(at).copied().unwrap_or_default();
@@ -98,8 +92,8 @@ pub(super) fn facts(
             SampledValue::PauseAge => (PAUSE_AGE, vec![]),
             SampledValue::Cycles => (CYCLES, collector()),
             SampledValue::CycleTime => (CYCLE_TIME, collector()),
-            SampledValue::PoolSurvivors(at) => {
-                let pool = list.pools.get(at).map(|pool| pool.pool).unwrap_or_default();
+            SampledValue::PoolAfterGc(at) => {
+                let pool = plan.pools.get(at).map(|pool| pool.pool).unwrap_or_default();
                 (AFTER_GC, vec![("pool", pool.into()), ("type", "heap".into())])
             }
             SampledValue::LiveSet => (LIVE_SET, vec![]),
@@ -110,22 +104,7 @@ pub(super) fn facts(
             SampledValue::Overwritten => (OVERWRITTEN, vec![]),
         };
         let published = PublishedId { provider: ProviderId::Sampler, index };
-        Fact {
-            name: info.name,
-            labels,
-            kind: info.kind,
-            unit: info.unit,
-            formula: Formula::Published(published, info.since),
-        }
+        Fact::of(info.name, labels, Some(Formula::Published(published, info.since)))
     });
     intern(all.collect())
-}
-
-/// A window's length as a label: whole seconds where it is so.
-fn window_label(length: Duration) -> Box<str> {
-    match length.subsec_millis() {
-        0 => format!("{}s", length.as_secs()),
-        _ => format!("{}ms", length.as_millis()),
-    }
-    .into()
 }

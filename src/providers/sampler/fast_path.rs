@@ -1,130 +1,140 @@
-//! A JVM's place in the sampling thread: enough to see that nothing happened, without its lock.
+//! A JVM's entry in the schedule: enough to see that nothing happened, without the lock of its [`JvmSampler`].
+//!
+//! [`JvmSampler`]: super::jvm::JvmSampler
 
 use std::sync::Arc;
 
-use super::jvm::{Scratch, Tick, WordCursor};
-use super::level::{Gauges, Levels};
-use super::peak::WINDOWS;
-use super::rate::{Rate, STRETCH};
-use super::sample_plan::PULSE;
+use super::gauge::{GaugeLayout, GaugeMaxima};
+use super::jvm::{Scratch, Tick};
+use super::peak::WINDOW_COUNT;
+use super::rate::{EVALUATION_PERIOD, Rate};
 use super::schedule::SharedSampler;
+use super::words::{DETECTOR_WORDS, WordCursor};
 use crate::perfdata::{ChangeDetector, Consistency, Region, RegionIdentity};
 use crate::sync::lock;
 
-/// Nanoseconds between two looks at the levels of a JVM that rests. HotSpot writes them every 50 ms
-/// (`PerfDataSamplingInterval`); a little less, so that a tick that comes early does not leave one out.
-const LEVELS: u64 = 45_000_000;
+/// Nanoseconds between two samples of the gauges of a quiescent JVM. HotSpot writes them every 50 ms
+/// (`PerfDataSamplingInterval`); a little less, so that an early tick does not skip one.
+const GAUGE_PERIOD: u64 = 45_000_000;
 
-/// Most looks find nothing new. With a thousand JVMs their price is the memory that they touch, so what those need is
+/// Most samples find nothing new. With a thousand JVMs their cost is the memory that they touch, so what those need is
 /// a cache line or two here, and of the region.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(super) struct FastPath {
-    /// `None` where nothing tells that nothing happened: every look is whole then.
-    pulse: Option<ChangeDetector<PULSE>>,
-    /// The pulse when all was last taken in.
-    known: [i64; PULSE],
-    /// When more than the pulse is due, on the steady clock; 0 while a collector does anything.
-    levels_at: u64,
-    /// When a whole look is due.
-    whole_at: u64,
-    windows: [i64; WINDOWS],
+    /// `None` where no word shows that nothing happened: every sample is full then.
+    detector: Option<ChangeDetector<DETECTOR_WORDS>>,
+    /// The detector's words at the last full sample.
+    baseline: [i64; DETECTOR_WORDS],
+    /// When more than the detector is due, on the monotonic clock; 0 while a collector is active.
+    gauges_due: u64,
+    /// When a full sample is due.
+    full_due: u64,
+    windows: [i64; WINDOW_COUNT],
     region: Arc<Region>,
     region_identity: RegionIdentity,
-    /// [`SamplePlan::level_offsets`](super::sample_plan::SamplePlan::level_offsets)
+    /// [`SamplePlan::gauge_offsets`](super::sample_plan::SamplePlan::gauge_offsets)
     offsets: Box<[u32]>,
-    /// [`JvmSampler::settled`](super::jvm::JvmSampler::settled) when all was last taken in.
-    settled: Vec<i64>,
-    gauges: Gauges,
-    levels: Levels,
-    pace: Rate,
-    track: SharedSampler,
+    /// [`JvmSampler::undetected_words`](super::jvm::JvmSampler::undetected_words) at the last full sample.
+    undetected: Vec<i64>,
+    layout: GaugeLayout,
+    /// Since the last full sample.
+    maxima: GaugeMaxima,
+    rate: Rate,
+    sampler: SharedSampler,
 }
 
 impl FastPath {
-    /// A place for a JVM that was not looked at yet.
-    pub(super) fn new(track: SharedSampler) -> Self {
-        let (region, region_identity, list) = lock(&track).parts();
-        Self {
-            pulse: list.pulse_offsets().and_then(|offsets| ChangeDetector::new(&region, &region_identity, offsets)),
-            known: [0; PULSE],
-            levels_at: 0,
-            whole_at: 0,
-            windows: [0; WINDOWS],
+    /// The entry of a JVM that has no sample yet.
+    pub(super) fn new(shared: SharedSampler) -> Self {
+        let sampler = lock(&shared);
+        let subject = sampler.subject();
+        let (region, region_identity) = (Arc::clone(&subject.region), subject.region_identity);
+        let offsets = subject.plan.detector_offsets();
+        let entry = Self {
+            detector: offsets.and_then(|offsets| ChangeDetector::new(&region, &region_identity, offsets)),
+            baseline: [0; DETECTOR_WORDS],
+            gauges_due: 0,
+            full_due: 0,
+            windows: [0; WINDOW_COUNT],
             region,
             region_identity,
-            offsets: list.level_offsets().unwrap_or_default().into(),
-            settled: Vec::new(),
-            gauges: Gauges::of(&list),
-            levels: Levels::default(),
-            pace: Rate::Busy,
-            track,
-        }
+            offsets: subject.plan.gauge_offsets().unwrap_or_default().into(),
+            undetected: Vec::new(),
+            layout: GaugeLayout::of(&subject.plan),
+            maxima: GaugeMaxima::default(),
+            rate: Rate::Normal,
+            sampler: Arc::clone(&shared),
+        };
+        drop(sampler);
+        entry
     }
 
-    /// When to look again, as last decided.
-    pub(super) fn pace(&self) -> Rate {
-        self.pace
+    /// The rate after the last full sample.
+    pub(super) fn rate(&self) -> Rate {
+        self.rate
     }
 
-    /// Looks once, in most cases with one read. False: there is nothing left to look at, or nobody to look for.
-    pub(super) fn look(&mut self, now: Tick, scratch: &mut Scratch) -> bool {
-        if self.levels_at > 0 && now.steady >= self.levels_at && self.look_at_levels(now, scratch) {
+    /// Takes one sample, in most cases with one read. False: the region is lost, or nothing holds the provider.
+    pub(super) fn sample(&mut self, tick: Tick, scratch: &mut Scratch) -> bool {
+        if self.gauges_due > 0 && tick.monotonic >= self.gauges_due && self.sample_gauges(tick, scratch) {
             return true;
         }
-        let pulse = self.pulse.as_ref().and_then(ChangeDetector::load);
-        if pulse == Some(self.known) && now.steady < self.levels_at {
+        let detected = self.detector.as_ref().and_then(ChangeDetector::load);
+        if detected == Some(self.baseline) && tick.monotonic < self.gauges_due {
             return true;
         }
-        self.look_at_all(now, pulse, scratch)
+        self.sample_fully(tick, detected, scratch)
     }
 
-    /// False: a whole look is wanted.
-    fn look_at_levels(&mut self, now: Tick, scratch: &mut Scratch) -> bool {
-        if now.steady >= self.whole_at || self.windows != now.windows {
+    /// False: a full sample is needed.
+    fn sample_gauges(&mut self, tick: Tick, scratch: &mut Scratch) -> bool {
+        if tick.monotonic >= self.full_due || self.windows != tick.windows {
             return false;
         }
-        // The whole look meets the same error, and says so to the provider.
-        let Ok(sight) = self.region.read_once(&self.region_identity, &self.offsets, &mut scratch.words) else {
+        // A full sample meets the same error, and reports it to the provider.
+        let Ok(consistency) = self.region.read_once(&self.region_identity, &self.offsets, &mut scratch.words) else {
             return false;
         };
-        let Some(mut levels) = self.levels_of(scratch) else { return false };
-        if sight == Consistency::MaybeTorn && levels != self.levels {
+        let Some(mut maxima) = self.maxima_with(scratch) else { return false };
+        if consistency == Consistency::MaybeTorn && maxima != self.maxima {
             if self.region.read_fast(&self.region_identity, &self.offsets, &mut scratch.words).is_err() {
                 return false;
             }
-            let Some(whole) = self.levels_of(scratch) else { return false };
-            levels = whole;
+            let Some(stable) = self.maxima_with(scratch) else { return false };
+            maxima = stable;
         }
-        self.levels = levels;
-        self.levels_at = now.steady.saturating_add(LEVELS);
+        self.maxima = maxima;
+        self.gauges_due = tick.monotonic.saturating_add(GAUGE_PERIOD);
         true
     }
 
-    /// The levels with those of the words read; `None` where the words before them are not those that were taken in.
-    fn levels_of(&self, scratch: &Scratch) -> Option<Levels> {
+    /// The maxima raised to the words just read; `None` where the words before them differ from the last full sample.
+    fn maxima_with(&self, scratch: &Scratch) -> Option<GaugeMaxima> {
         let mut words = WordCursor(&scratch.words);
-        let rests = words.take(PULSE) == self.known && words.take(self.settled.len()) == self.settled;
-        let mut levels = self.levels;
-        rests.then(|| self.gauges.read(&mut words, &mut levels))?;
-        Some(levels)
+        let unchanged =
+            words.take(DETECTOR_WORDS) == self.baseline && words.take(self.undetected.len()) == self.undetected;
+        let mut maxima = self.maxima;
+        unchanged.then(|| self.layout.raise(&mut maxima, &mut words))?;
+        Some(maxima)
     }
 
-    /// `pulse` is from before the words of this look, so that what happens after them makes it another one.
-    fn look_at_all(&mut self, now: Tick, pulse: Option<[i64; PULSE]>, scratch: &mut Scratch) -> bool {
-        if Arc::strong_count(&self.track) == 1 {
+    /// `detected` is read before the words of the full sample, so that whatever happens after them changes it.
+    fn sample_fully(&mut self, tick: Tick, detected: Option<[i64; DETECTOR_WORDS]>, scratch: &mut Scratch) -> bool {
+        if Arc::strong_count(&self.sampler) == 1 {
             return false;
         }
-        let mut track = lock(&self.track);
-        let Some(outlook) = track.look(now, std::mem::take(&mut self.levels), scratch) else { return false };
-        self.settled.clear();
-        self.settled.extend(track.settled());
-        drop(track);
-        self.pace = outlook.pace;
-        self.known = pulse.unwrap_or_default();
-        self.levels_at = if outlook.rests && pulse.is_some() { now.steady.saturating_add(LEVELS) } else { 0 };
-        self.whole_at = now.steady.saturating_add(STRETCH);
-        self.windows = now.windows;
+        let mut sampler = lock(&self.sampler);
+        let Some(next) = sampler.sample(tick, std::mem::take(&mut self.maxima), scratch) else { return false };
+        self.undetected.clear();
+        self.undetected.extend(sampler.undetected_words());
+        drop(sampler);
+        self.rate = next.rate;
+        self.baseline = detected.unwrap_or_default();
+        let skip = next.quiescent && detected.is_some();
+        self.gauges_due = if skip { tick.monotonic.saturating_add(GAUGE_PERIOD) } else { 0 };
+        self.full_due = tick.monotonic.saturating_add(EVALUATION_PERIOD);
+        self.windows = tick.windows;
         true
     }
 }

@@ -1,15 +1,15 @@
-//! What only a mapped region can tell between scrapes: pauses one by one, true peaks, allocation.
+//! What only samples between scrapes can show: single pauses, true peaks, allocation.
 //!
-//! One thread looks at every JVM, usually every 10 ms; where nothing is collected every 100 ms, and where pauses or what
-//! ZGC publishes come faster than looks, every 2 ms. Most looks find that nothing happened, from a word or two that
-//! change with every collection. What moves without one is looked at as often as HotSpot itself writes it, and all of it
-//! whenever a collector did something. What a look adds up to is a [`Provider`], read under a lock that is held for one look
-//! or one read.
+//! One thread samples every JVM: usually every 10 ms; every 100 ms where nothing is collected; every 2 ms where pauses,
+//! or what ZGC publishes, come faster than samples. Most samples find no change, from a word or two that change with
+//! every collection. Gauges, which move without one, are sampled as often as HotSpot itself writes them, and every word
+//! whenever a collector was active. The results are a [`Provider`], behind a lock that is held for one sample or one
+//! read.
 //!
 //! # Promise
-//! The count and sum of `gc.pause` always equal the change of HotSpot's own counters since the JVM was
-//! added: a look that comes too late only blurs which bucket a pause falls into, and such pauses are counted.
-//! What is unsound for a collector or JDK has no fact: see [`SamplePlan`].
+//! The count and sum of `gc.pause` always equal the change of HotSpot's own counters since the JVM was added: a late
+//! sample only blurs which bucket a pause falls into, and such pauses are counted. What is unsound for a collector or JDK
+//! has no fact: see [`SamplePlan`].
 
 #![deny(
     clippy::unwrap_used,
@@ -27,119 +27,82 @@ mod cycle;
 mod distribution;
 mod facts;
 mod fast_path;
+mod gauge;
+mod gc_pauses;
 mod jvm;
-mod level;
 mod pause;
 mod peak;
 mod rate;
 mod sample_plan;
 mod schedule;
+mod settings;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-pub use allocation::AllocationRule;
-pub use sample_plan::{AllocationSource, PauseSource, PoolSource, SamplePlan, Survivors};
+pub(crate) use sample_plan::SamplePlan;
 
-use crate::fact::Provider;
-use crate::fact::Reading;
+use crate::config::Sampling;
+use crate::fact::{Provider, Reading};
 use crate::perfdata::{Region, RegionIdentity};
-use jvm::JvmSampler;
-use rate::Rate;
-
 use crate::sync::lock;
+use jvm::JvmSampler;
+use schedule::SharedSampler;
+use settings::SamplerSettings;
 
-/// How often to look, and what to make of it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SamplerSettings {
-    /// Time between two looks at a JVM that collects; where pauses crowd, a fifth of it. Zero: no sampling.
-    pub interval: Duration,
-    /// Time between two looks at a JVM that does not, and whose collector has no concurrent cycles, which might begin and
-    /// end between two of them; at least `interval`.
-    pub idle_interval: Duration,
-    /// Upper bounds of the buckets of pauses in seconds, ascending.
-    pub bounds: Arc<[f64]>,
-    /// Whether pauses are told apart by their cause, which multiplies their series.
-    pub causes: bool,
-    /// Lengths of the windows that peaks are kept for, each aligned to multiples of itself since the epoch.
-    pub windows: [Duration; peak::WINDOWS],
-}
-
-impl Default for SamplerSettings {
-    /// 10 ms, 100 ms, the bounds of the semantic conventions, no causes, windows of 15 s and 60 s.
-    fn default() -> Self {
-        Self {
-            interval: Duration::from_millis(10),
-            idle_interval: Duration::from_millis(100),
-            bounds: [0.01, 0.1, 1.0, 10.0].into(),
-            causes: false,
-            windows: [Duration::from_secs(15), Duration::from_secs(60)],
-        }
-    }
-}
-
-impl SamplerSettings {
-    /// `interval` in nanoseconds.
-    fn nanoseconds(&self) -> u64 {
-        u64::try_from(self.interval.as_nanos()).unwrap_or(u64::MAX)
-    }
-
-    /// Time between two looks at a pace, in nanoseconds, never zero.
-    fn period(&self, pace: Rate) -> u64 {
-        let busy = self.nanoseconds().max(1_000_000);
-        match pace {
-            Rate::Fast => (busy / 5).max(1_000_000),
-            Rate::Busy => busy,
-            Rate::Idle => u64::try_from(self.idle_interval.as_nanos()).unwrap_or(u64::MAX).max(busy),
-        }
-    }
-}
-
-/// One life of a JVM, to be watched.
+/// One incarnation of a JVM, to be sampled.
 #[derive(Debug)]
-pub struct SampleSubject {
+pub(crate) struct SampleSubject {
     /// Its region.
-    pub region: Arc<Region>,
-    /// The life: words of another are not taken.
-    pub region_identity: RegionIdentity,
-    /// What to look at.
-    pub list: SamplePlan,
+    pub(crate) region: Arc<Region>,
+    /// Its identity: words of another incarnation are not taken.
+    pub(crate) region_identity: RegionIdentity,
+    /// What to sample.
+    pub(crate) plan: SamplePlan,
 }
 
-/// The sampling thread. Dropped, it stops within one look of the slowest pace.
+impl SampleSubject {
+    /// Reads words outside of a full sample; `None` where they cannot be read now.
+    fn read<'a>(&self, offsets: &[u32], words: &'a mut Vec<i64>) -> Option<&'a [i64]> {
+        self.region.read_fast(&self.region_identity, offsets, words).ok()?;
+        Some(words)
+    }
+}
+
+/// The sampling thread. Dropped, it stops within one period of the slowest rate.
 #[derive(Debug)]
-pub struct Sampler {
-    settings: Arc<SamplerSettings>,
-    arrivals: Option<Sender<schedule::SharedSampler>>,
+pub(crate) struct Sampler {
+    settings: SamplerSettings,
+    arrivals: Option<Sender<SharedSampler>>,
     counters: Arc<SamplerCounters>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Numbers about the sampler itself, since it started.
+/// What the sampling thread has done since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SamplerStatistics {
-    /// Schedule of looks.
-    pub ticks: u64,
-    /// Looks at single JVMs.
-    pub looks: u64,
-    /// Schedule that were left out because the one before had not ended in time.
-    pub overruns: u64,
+pub(crate) struct SamplerStatistics {
+    /// Times that JVMs of one rate were sampled together.
+    pub(crate) ticks: u64,
+    /// Samples of single JVMs.
+    pub(crate) samples: u64,
+    /// Ticks skipped because the previous one ended too late.
+    pub(crate) overruns: u64,
 }
 
+/// [`SamplerStatistics`], written by the sampling thread only.
 #[derive(Debug, Default)]
 struct SamplerCounters {
     ticks: Count,
-    looks: Count,
+    samples: Count,
     overruns: Count,
 }
 
-/// Written by the sampling thread only.
 #[derive(Debug, Default)]
 struct Count(AtomicU64);
 
@@ -154,43 +117,44 @@ impl Count {
 }
 
 impl Sampler {
-    /// Starts the thread; `None` where `settings.interval` is zero. Without a JVM the thread sleeps and never wakes.
+    /// Starts the thread; `None` where `sampling.interval` is zero. Without a JVM the thread sleeps and never wakes.
     ///
     /// # Errors
     /// The operating system gives no thread.
-    pub fn start(settings: SamplerSettings) -> std::io::Result<Option<Self>> {
-        if settings.interval.is_zero() {
+    pub(crate) fn start(config: &Sampling) -> std::io::Result<Option<Self>> {
+        if config.interval.is_zero() {
             return Ok(None);
         }
-        let settings = Arc::new(settings);
+        let settings = SamplerSettings::from(config);
         let counters = Arc::new(SamplerCounters::default());
         let (sender, receiver) = channel();
         let thread = std::thread::Builder::new().name("sampler".into()).spawn({
-            let (settings, counters) = (Arc::clone(&settings), Arc::clone(&counters));
+            let (settings, counters) = (settings.clone(), Arc::clone(&counters));
             move || schedule::run(&settings, &receiver, &counters)
         })?;
         Ok(Some(Self { settings, arrivals: Some(sender), counters, thread: Some(thread) }))
     }
 
-    /// Watches a JVM from now on, for as long as the watch is held.
+    /// Samples a JVM for as long as the result is held.
     ///
-    /// A region that gains entries needs a new watch only if its [`SamplePlan`] became another one: histograms and
-    /// sums start anew with each watch.
-    pub fn watch(&self, subject: SampleSubject) -> SampledJvm {
-        let track = JvmSampler::new(subject, Arc::clone(&self.settings), seconds(schedule::wall()), schedule::steady());
-        let track = Arc::new(Mutex::new(track));
+    /// A region that gains entries must be added again only if its [`SamplePlan`] changes: histograms and sums start at
+    /// zero each time.
+    pub(crate) fn add(&self, subject: SampleSubject) -> SampledJvm {
+        let now = seconds(schedule::wall());
+        let jvm = JvmSampler::new(subject, &self.settings, now, schedule::monotonic());
+        let jvm = Arc::new(Mutex::new(jvm));
         if let Some(arrivals) = &self.arrivals {
             // The thread ends only when this sender is gone.
-            let _ = arrivals.send(Arc::clone(&track));
+            let _ = arrivals.send(Arc::clone(&jvm));
         }
-        SampledJvm(track)
+        SampledJvm(jvm)
     }
 
     /// What the thread has done so far.
-    pub fn statistics(&self) -> SamplerStatistics {
+    pub(crate) fn statistics(&self) -> SamplerStatistics {
         SamplerStatistics {
             ticks: self.counters.ticks.get(),
-            looks: self.counters.looks.get(),
+            samples: self.counters.samples.get(),
             overruns: self.counters.overruns.get(),
         }
     }
@@ -200,14 +164,14 @@ impl Drop for Sampler {
     fn drop(&mut self) {
         self.arrivals = None;
         if let Some(thread) = self.thread.take() {
-            // A panic of the thread has been reported by its hook.
+            // Its hook reports a panic of the thread.
             let _ = thread.join();
         }
     }
 }
 
-/// A JVM under watch, and the provider with what was seen. Dropped, the JVM is watched no more.
-pub struct SampledJvm(schedule::SharedSampler);
+/// A sampled JVM, and the provider of its values. Dropped, it is sampled no more.
+pub(crate) struct SampledJvm(SharedSampler);
 
 impl Provider for SampledJvm {
     fn read(&self) -> Reading {
@@ -217,8 +181,9 @@ impl Provider for SampledJvm {
 }
 
 impl fmt::Debug for SampledJvm {
+    /// Without the lock, which the sampling thread may hold.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watch").finish_non_exhaustive()
+        f.debug_struct("SampledJvm").finish_non_exhaustive()
     }
 }
 

@@ -1,11 +1,11 @@
-//! Completed pauses of one collector, from four words that HotSpot writes without any order between them and us.
+//! CompletedPauses pauses of one collector, from four words that HotSpot writes without any synchronization with readers.
 //!
 //! A pause writes, in this order, `invocations + 1`, `lastEntryTime`; at its end `lastExitTime`, then `time + length`
 //! (`TraceCollectorStats` around `PerfTraceTimedEvent`, JDK 8 to 27). So a pause runs while `entry > exit`, and
-//! `invocations` without the running one is the number completed. Between two of these stores the words contradict
-//! each other for nanoseconds, or for as long as the VM thread is off its processor.
+//! `invocations` without the running one is the number completed. Between two of these stores the words contradict each
+//! other for nanoseconds, or for as long as the VM thread is descheduled.
 
-/// The words of one collector at one moment, in ticks.
+/// The words of one collector at one time, in ticks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct PauseReading {
     /// `invocations`: pauses begun.
@@ -29,10 +29,10 @@ impl PauseReading {
     }
 }
 
-/// Pauses that ended since the look before.
+/// Pauses that ended since the previous reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Completed {
-    /// How many. 0 where `time` came late, for a pause that was counted before.
+pub(super) struct CompletedPauses {
+    /// How many. 0 where `time` came late, for a pause that is counted already.
     pub(super) count: u64,
     /// Their summed length, in ticks, never negative.
     pub(super) time: i64,
@@ -40,7 +40,7 @@ pub(super) struct Completed {
     pub(super) last: Option<i64>,
 }
 
-impl Completed {
+impl CompletedPauses {
     /// The pauses whose lengths are known as a sum only: how many, and that sum. A single one is exact.
     pub(super) fn others(&self) -> (u64, i64) {
         let last = u64::from(self.last.is_some());
@@ -63,43 +63,46 @@ impl Completed {
     }
 }
 
-/// Reads until two looks in a row agree; `None` after three that do not. A contradiction between two stores lasts
-/// nanoseconds, so that two equal looks show one only when the writer was interrupted there.
-pub(super) fn steady(first: PauseReading, mut again: impl FnMut() -> Option<PauseReading>) -> Option<PauseReading> {
-    let mut known = first;
+/// Reads until two readings in a row agree; `None` after three that do not. A contradiction between two stores lasts
+/// nanoseconds, so that two equal readings contain one only when the writer was interrupted there.
+pub(super) fn stable_reading(
+    first: PauseReading,
+    mut reread: impl FnMut() -> Option<PauseReading>,
+) -> Option<PauseReading> {
+    let mut previous = first;
     for _ in 0..2 {
-        let next = again()?;
-        if next == known {
-            return Some(known);
+        let next = reread()?;
+        if next == previous {
+            return Some(previous);
         }
-        known = next;
+        previous = next;
     }
     None
 }
 
-/// Looks in a row that may contradict what was known before they are believed: 1 s at the usual 10 ms. An interrupted
+/// Readings in a row that may contradict the last accepted one before they are accepted: 1 s at 10 ms. An interrupted
 /// writer goes on sooner; what lasts longer is how this JVM counts.
-const PATIENCE: u32 = 100;
+const CONTRADICTIONS_MAXIMUM: u32 = 100;
 
-/// What was last believed of one collector.
+/// The last accepted reading of one collector.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PauseTracker {
     invocations: i64,
     completed: i64,
     time: i64,
     running_since: Option<i64>,
-    doubts: u32,
+    contradictions: u32,
 }
 
 impl PauseTracker {
-    /// Starts counting behind `first`; a pause that runs then is counted when it ends.
+    /// Starts counting after `first`; a pause that runs then is counted when it ends.
     pub(super) fn new(first: PauseReading) -> Self {
         Self {
             invocations: first.invocations,
             completed: first.completed(),
             time: first.time,
             running_since: first.is_running().then_some(first.entry),
-            doubts: 0,
+            contradictions: 0,
         }
     }
 
@@ -108,58 +111,58 @@ impl PauseTracker {
         self.running_since
     }
 
-    /// Pauses begun, as far as taken in.
+    /// Pauses begun, as last accepted.
     pub(super) fn invocations(&self) -> i64 {
         self.invocations
     }
 
-    /// Whether `look` says something new, and so wants to be read again ([`steady`]).
-    pub(super) fn is_news(&self, look: &PauseReading) -> bool {
-        look.invocations != self.invocations || look.time != self.time
+    /// Whether `reading` differs, and so must be confirmed by [`stable_reading`].
+    pub(super) fn has_changed(&self, reading: &PauseReading) -> bool {
+        reading.invocations != self.invocations || reading.time != self.time
     }
 
-    /// Notes whether a pause runs.
-    pub(super) fn note(&mut self, look: &PauseReading) {
-        self.running_since = look.is_running().then_some(look.entry);
+    /// Updates whether a pause runs.
+    pub(super) fn set_running(&mut self, reading: &PauseReading) {
+        self.running_since = reading.is_running().then_some(reading.entry);
     }
 
-    /// Takes a steady look in. `None`: nothing completed, or the words contradict each other and the next look tells.
+    /// Adds a stable reading. `None`: nothing completed, or the words contradict each other and the next reading decides.
     ///
     /// Over any time the counts and times returned add up to the change of PerfData's own counters.
-    pub(super) fn take(&mut self, look: PauseReading) -> Option<Completed> {
-        let count = look.completed().wrapping_sub(self.completed);
-        let time = look.time.wrapping_sub(self.time);
-        if look.invocations < self.invocations || time < 0 {
+    pub(super) fn update(&mut self, reading: PauseReading) -> Option<CompletedPauses> {
+        let count = reading.completed().wrapping_sub(self.completed);
+        let time = reading.time.wrapping_sub(self.time);
+        if reading.invocations < self.invocations || time < 0 {
             // Neither ever falls within one life of a JVM.
-            *self = Self::new(look);
+            *self = Self::new(reading);
             return None;
         }
-        self.note(&look);
+        self.set_running(&reading);
         if count <= 0 && time == 0 {
-            self.doubts = 0;
+            self.contradictions = 0;
             return None;
         }
-        let last = look.exit.saturating_sub(look.entry);
+        let last = reading.exit.saturating_sub(reading.entry);
         // Counted and not yet timed, or timed and not yet counted, or timed without the pause that ended last.
-        let contradiction = count < 1 || time == 0 || (!look.is_running() && time < last);
-        if contradiction && self.doubts < PATIENCE {
-            self.doubts = self.doubts.saturating_add(1);
+        let contradiction = count < 1 || time == 0 || (!reading.is_running() && time < last);
+        if contradiction && self.contradictions < CONTRADICTIONS_MAXIMUM {
+            self.contradictions = self.contradictions.saturating_add(1);
             return None;
         }
-        self.doubts = 0;
-        self.time = look.time;
+        self.contradictions = 0;
+        self.time = reading.time;
         let count = u64::try_from(count).unwrap_or(0);
         if count > 0 {
-            self.completed = look.completed();
-            self.invocations = look.invocations;
+            self.completed = reading.completed();
+            self.invocations = reading.invocations;
         }
         let last = match count {
             0 => None,
             1 => Some(time),
-            _ if look.is_running() => None,
+            _ if reading.is_running() => None,
             _ => Some(last.clamp(0, time)),
         };
-        Some(Completed { count, time, last })
+        Some(CompletedPauses { count, time, last })
     }
 }
 
@@ -203,71 +206,76 @@ mod tests {
         pauses.iter().flat_map(of).collect()
     }
 
-    /// What looks every `period` make of pauses, when no store falls between the loads of a look.
-    fn watch(pauses: &[(i64, i64)], period: i64) -> Vec<Completed> {
+    /// What readings every `period` make of pauses, when no store falls between the loads of a reading.
+    fn sample(pauses: &[(i64, i64)], period: i64) -> Vec<CompletedPauses> {
         let mut words = PauseReading::default();
-        let mut state = PauseTracker::new(words);
+        let mut tracker = PauseTracker::new(words);
         let mut stores = stores(pauses).into_iter().peekable();
         let end = pauses.last().map_or(0, |(begin, length)| begin + length) + 2 * period;
-        let mut seen = Vec::new();
+        let mut completed = Vec::new();
         for now in (0..=end).step_by(usize::try_from(period).unwrap()) {
             while let Some((_, store)) = stores.next_if(|(at, _)| *at <= now) {
                 apply(&mut words, store);
             }
-            seen.extend(state.take(words));
+            completed.extend(tracker.update(words));
         }
-        seen
+        completed
     }
 
     #[test]
-    fn pauses_between_looks() {
-        let exact = |length| Completed { count: 1, time: length, last: Some(length) };
+    fn pauses_between_samples() {
+        let exact = |length| CompletedPauses { count: 1, time: length, last: Some(length) };
         for (pauses, expected, interpolated, why) in [
-            (vec![(105, 30), (250, 420)], vec![exact(30), exact(420)], 0, "one at a time, over several looks"),
-            (vec![(101, 30), (140, 20)], vec![Completed { count: 2, time: 50, last: Some(18) }], 0, "two: both known"),
+            (vec![(105, 30), (250, 420)], vec![exact(30), exact(420)], 0, "one at a time, over several samples"),
+            (
+                vec![(101, 30), (140, 20)],
+                vec![CompletedPauses { count: 2, time: 50, last: Some(18) }],
+                0,
+                "two: both known",
+            ),
             (
                 vec![(101, 10), (120, 20), (150, 30)],
-                vec![Completed { count: 3, time: 60, last: Some(28) }],
+                vec![CompletedPauses { count: 3, time: 60, last: Some(28) }],
                 2,
                 "three: the last known, the others by their mean",
             ),
             (
                 vec![(101, 10), (120, 20), (150, 400)],
-                vec![Completed { count: 2, time: 30, last: None }, exact(400)],
+                vec![CompletedPauses { count: 2, time: 30, last: None }, exact(400)],
                 2,
                 "the next one runs: its stamp hides that of the last",
             ),
             (vec![(101, 10), (150, 400)], vec![exact(10), exact(400)], 0, "one, and the next one runs"),
         ] {
-            let seen = watch(&pauses, 100);
-            assert_eq!(seen, expected, "{why}");
-            assert_eq!(seen.iter().map(Completed::interpolated).sum::<u64>(), interpolated, "{why}");
+            let completed = sample(&pauses, 100);
+            assert_eq!(completed, expected, "{why}");
+            assert_eq!(completed.iter().map(CompletedPauses::interpolated).sum::<u64>(), interpolated, "{why}");
         }
     }
 
     #[test]
     fn a_pause_that_runs_at_attach_counts_when_it_ends() {
         let running = PauseReading { invocations: 5, time: 70, entry: 100, exit: 90 };
-        let mut state = PauseTracker::new(running);
-        assert_eq!(state.running_since(), Some(100));
+        let mut tracker = PauseTracker::new(running);
+        assert_eq!(tracker.running_since(), Some(100));
         assert_eq!(
-            state.take(PauseReading { exit: 130, time: 101, ..running }).map(|seen| (seen.count, seen.time)),
+            tracker.update(PauseReading { exit: 130, time: 101, ..running }).map(|pauses| (pauses.count, pauses.time)),
             Some((1, 31))
         );
-        assert_eq!(state.running_since(), None);
+        assert_eq!(tracker.running_since(), None);
     }
 
     #[test]
     fn counters_that_fall_start_anew_and_show_nothing() {
-        let mut state = PauseTracker::new(PauseReading { invocations: 50, time: 7_000, entry: 10, exit: 20 });
+        let mut tracker = PauseTracker::new(PauseReading { invocations: 50, time: 7_000, entry: 10, exit: 20 });
         let restarted = PauseReading { invocations: 1, time: 30, entry: 100, exit: 130 };
-        assert_eq!(state.take(restarted), None);
+        assert_eq!(tracker.update(restarted), None);
         let next = PauseReading { invocations: 2, time: 70, entry: 200, exit: 239 };
-        assert_eq!(state.take(next), Some(Completed { count: 1, time: 40, last: Some(40) }));
+        assert_eq!(tracker.update(next), Some(CompletedPauses { count: 1, time: 40, last: Some(40) }));
     }
 
     #[test]
-    fn contradictions_wait_and_are_believed_in_the_end() {
+    fn contradictions_wait_and_are_accepted_in_the_end() {
         let before = PauseReading { invocations: 1, time: 30, entry: 100, exit: 129 };
         for (torn, count, time, why) in [
             (PauseReading { invocations: 2, ..before }, 1, 0, "begun, not stamped"),
@@ -275,11 +283,11 @@ mod tests {
             (PauseReading { time: 40, ..before }, 0, 10, "timed, not begun"),
             (PauseReading { invocations: 4, entry: 200, exit: 260, time: 50 }, 3, 20, "less time than its last pause"),
         ] {
-            let mut state = PauseTracker::new(before);
-            for _ in 0..PATIENCE {
-                assert_eq!(state.take(torn), None, "{why}");
+            let mut tracker = PauseTracker::new(before);
+            for _ in 0..CONTRADICTIONS_MAXIMUM {
+                assert_eq!(tracker.update(torn), None, "{why}");
             }
-            assert_eq!(state.take(torn).map(|seen| (seen.count, seen.time)), Some((count, time)), "{why}");
+            assert_eq!(tracker.update(torn).map(|pauses| (pauses.count, pauses.time)), Some((count, time)), "{why}");
         }
     }
 
@@ -302,18 +310,18 @@ mod tests {
             self.at += 1;
         }
 
-        fn look(&mut self) -> PauseReading {
-            let mut seen = PauseReading::default();
+        fn read(&mut self) -> PauseReading {
+            let mut reading = PauseReading::default();
             for load in self.orders[self.at % self.orders.len()] {
                 self.step();
                 match load {
-                    0 => seen.invocations = self.words.invocations,
-                    1 => seen.time = self.words.time,
-                    2 => seen.entry = self.words.entry,
-                    _ => seen.exit = self.words.exit,
+                    0 => reading.invocations = self.words.invocations,
+                    1 => reading.time = self.words.time,
+                    2 => reading.entry = self.words.entry,
+                    _ => reading.exit = self.words.exit,
                 }
             }
-            seen
+            reading
         }
     }
 
@@ -329,7 +337,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
 
         /// Whatever the order of the loads and the stores between them, count and time end up as PerfData's own, and
-        /// no look shows a length that never was as exact.
+        /// no reading reports a length as exact that never was.
         #[test]
         fn count_and_time_always_match(
             lengths in prop::collection::vec((1i64..1_000, 5i64..50_000), 0..40),
@@ -345,16 +353,17 @@ mod tests {
             }).collect();
             let mut reader =
                 PauseReader { words: PauseReading::default(), stores: stores(&pauses).into_iter(), orders: &orders, gaps: &gaps, at: 0 };
-            let mut state = PauseTracker::new(reader.words);
+            let mut tracker = PauseTracker::new(reader.words);
             let (mut count, mut time) = (0, 0);
             let mut tick = |reader: &mut PauseReader<'_>| {
-                let first = reader.look();
-                if let Some(seen) = steady(first, || Some(reader.look())).and_then(|look| state.take(look)) {
-                    let (others, rest) = seen.others();
-                    assert!(rest >= 0 && seen.last.is_none_or(|last| last >= 0), "{seen:?}");
-                    assert!(others > 0 || rest == 0 || seen.count == 0, "{seen:?}");
-                    count += seen.count;
-                    time += seen.time;
+                let first = reader.read();
+                let stable = stable_reading(first, || Some(reader.read()));
+                if let Some(pauses) = stable.and_then(|reading| tracker.update(reading)) {
+                    let (others, rest) = pauses.others();
+                    assert!(rest >= 0 && pauses.last.is_none_or(|last| last >= 0), "{pauses:?}");
+                    assert!(others > 0 || rest == 0 || pauses.count == 0, "{pauses:?}");
+                    count += pauses.count;
+                    time += pauses.time;
                 }
             };
             for _ in 0..400 {
@@ -364,7 +373,7 @@ mod tests {
             for (_, store) in reader.stores.by_ref() {
                 apply(&mut reader.words, store);
             }
-            for _ in 0..2 * PATIENCE + 2 {
+            for _ in 0..2 * CONTRADICTIONS_MAXIMUM + 2 {
                 tick(&mut reader);
             }
             prop_assert_eq!(count, pauses.len() as u64);

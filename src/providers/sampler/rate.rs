@@ -1,106 +1,107 @@
-//! How often a JVM wants to be looked at.
+//! How often a JVM needs a sample.
 
-/// Seats of the three rounds, from the fastest.
+/// The rates of sampling, from the fastest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rate {
-    /// Several pauses, or publications, fell between two looks.
+    /// Several pauses, or publications, fell between two samples.
     Fast,
-    /// The usual.
-    Busy,
+    /// The configured interval.
+    Normal,
     /// Nothing was collected for a while.
     Idle,
 }
 
 impl Rate {
     /// All of them, from the fastest.
-    pub(super) const ALL: [Self; 3] = [Self::Fast, Self::Busy, Self::Idle];
+    pub(super) const ALL: [Self; 3] = [Self::Fast, Self::Normal, Self::Idle];
 }
 
-/// Length of the stretches after which the pace is thought over, in nanoseconds.
-pub(super) const STRETCH: u64 = 1_000_000_000;
+/// Time after which the rate is decided again, in nanoseconds.
+pub(super) const EVALUATION_PERIOD: u64 = 1_000_000_000;
 
-/// LogDedup stretches after which a JVM counts as idle.
-const QUIET: u32 = 5;
+/// Evaluations in a row without activity after which a JVM is idle.
+const IDLE_AFTER: u32 = 5;
 
-/// How long publications that followed each other too fast keep the pace fast, in nanoseconds: twice as long as ZGC
-/// lets pass before it collects a heap at rest (`rule_major_proactive`, zDirector.cpp, JDK 21 to 25).
-const HASTE: u64 = 600_000_000_000;
+/// How long publications that followed each other too fast keep the rate fast, in nanoseconds: twice as long as ZGC
+/// waits before it collects a heap at rest (`rule_major_proactive`, zDirector.cpp, JDK 21 to 25).
+const FAST_HOLD: u64 = 600_000_000_000;
 
-/// Decides the pace from what the looks of the last stretch saw.
+/// Decides the rate from what the samples since the last evaluation found.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RateController {
-    pace: Rate,
-    /// The usual time between two looks, in nanoseconds.
+    rate: Rate,
+    /// The normal time between two samples, in nanoseconds.
     interval: u64,
-    /// Whether it may count as idle.
-    rests: bool,
-    stretch: Stretch,
-    quiet: u32,
-    /// When the last publication was seen, and until when those before ask for haste.
+    /// Whether the JVM may become idle.
+    may_idle: bool,
+    activity: Activity,
+    /// Evaluations in a row without activity.
+    inactive: u32,
+    /// When the last publication was read, and until when earlier ones keep the rate fast.
     published: u64,
-    hasty_until: u64,
+    fast_until: u64,
 }
 
-/// What the looks of a stretch saw.
+/// What the samples since the last evaluation found.
 #[derive(Clone, Copy, Debug, Default)]
-struct Stretch {
-    began: u64,
+struct Activity {
+    since: u64,
+    /// Samples that found several pauses of one collector.
     crowded: u64,
     pauses: u64,
-    stirred: bool,
+    any: bool,
 }
 
 impl RateController {
-    /// Starts at the usual pace, and stays there at least unless it `rests`.
-    pub(super) fn new(interval: u64, rests: bool, now: u64) -> Self {
-        let stretch = Stretch { began: now, ..Stretch::default() };
-        Self { pace: Rate::Busy, interval, rests, stretch, quiet: 0, published: 0, hasty_until: 0 }
+    /// Starts at the normal rate, and never goes below it unless the JVM `may_idle`.
+    pub(super) fn new(interval: u64, may_idle: bool, now: u64) -> Self {
+        let activity = Activity { since: now, ..Activity::default() };
+        Self { rate: Rate::Normal, interval, may_idle, activity, inactive: 0, published: 0, fast_until: 0 }
     }
 
-    /// Takes in that words were published that the next publication overwrites, and whether they overwrote others unseen.
-    /// Two within a usual interval are too fast for it.
-    pub(super) fn publication(&mut self, now: u64, lost: bool) {
+    /// Adds a publication that the next one overwrites, and whether it overwrote others that no sample read. Two within
+    /// a normal interval are too fast for it.
+    pub(super) fn record_publication(&mut self, now: u64, lost: bool) {
         let since = now.saturating_sub(std::mem::replace(&mut self.published, now));
         if lost || since < self.interval {
-            self.hasty_until = now.saturating_add(HASTE);
+            self.fast_until = now.saturating_add(FAST_HOLD);
         }
     }
 
-    /// Takes a look in: the pauses completed since the one before in the busiest collector, and whether a collector
-    /// does anything now.
-    pub(super) fn look(&mut self, now: u64, pauses: u64, stirring: bool) -> Rate {
-        let stretch = &mut self.stretch;
-        stretch.crowded = stretch.crowded.saturating_add(u64::from(pauses > 1));
-        stretch.pauses = stretch.pauses.saturating_add(pauses);
-        stretch.stirred |= stirring || pauses > 0;
-        if self.pace == Rate::Idle && stretch.stirred {
-            self.turn(now, Rate::Busy);
-        } else if now.saturating_sub(stretch.began) >= STRETCH {
-            self.turn(now, self.next(now));
+    /// Adds a sample: the pauses completed since the previous one in the busiest collector, and whether a collector is
+    /// active. Returns the rate from here on.
+    pub(super) fn record_sample(&mut self, now: u64, pauses: u64, active: bool) -> Rate {
+        let activity = &mut self.activity;
+        activity.crowded = activity.crowded.saturating_add(u64::from(pauses > 1));
+        activity.pauses = activity.pauses.saturating_add(pauses);
+        activity.any |= active || pauses > 0;
+        if self.rate == Rate::Idle && activity.any {
+            self.evaluate(now, Rate::Normal);
+        } else if now.saturating_sub(activity.since) >= EVALUATION_PERIOD {
+            self.evaluate(now, self.next(now));
         }
-        if now < self.hasty_until {
-            self.pace = Rate::Fast;
+        if now < self.fast_until {
+            self.rate = Rate::Fast;
         }
-        self.pace
+        self.rate
     }
 
-    /// Begins the next stretch.
-    fn turn(&mut self, now: u64, pace: Rate) {
-        self.pace = pace;
-        self.quiet = if self.stretch.stirred { 0 } else { self.quiet.saturating_add(1) };
-        self.stretch = Stretch { began: now, ..Stretch::default() };
+    fn evaluate(&mut self, now: u64, rate: Rate) {
+        self.rate = rate;
+        self.inactive = if self.activity.any { 0 } else { self.inactive.saturating_add(1) };
+        self.activity = Activity { since: now, ..Activity::default() };
     }
 
     fn next(&self, now: u64) -> Rate {
-        let Stretch { began, crowded, pauses, stirred } = self.stretch;
-        let looks = now.saturating_sub(began).checked_div(self.interval).unwrap_or(0);
-        match self.pace {
-            // More than a tenth of the looks could not tell their pauses apart.
-            Rate::Busy if crowded.saturating_mul(10) > looks => Rate::Fast,
-            Rate::Busy if self.rests && !stirred && self.quiet >= QUIET => Rate::Idle,
-            // At less than one pause in four usual intervals, two in one are rare.
-            Rate::Fast if pauses.saturating_mul(self.interval).saturating_mul(4) < STRETCH => Rate::Busy,
-            pace => pace,
+        let Activity { since, crowded, pauses, any } = self.activity;
+        let samples = now.saturating_sub(since).checked_div(self.interval).unwrap_or(0);
+        match self.rate {
+            // More than a tenth of the samples found pauses whose lengths they could not separate.
+            Rate::Normal if crowded.saturating_mul(10) > samples => Rate::Fast,
+            Rate::Normal if self.may_idle && !any && self.inactive >= IDLE_AFTER => Rate::Idle,
+            // At less than one pause in four normal intervals, two in one are rare.
+            Rate::Fast if pauses.saturating_mul(self.interval).saturating_mul(4) < EVALUATION_PERIOD => Rate::Normal,
+            rate => rate,
         }
     }
 }
@@ -110,48 +111,48 @@ mod tests {
     #![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
     use super::*;
 
-    /// Paces at the end of each second, when every look of that second sees these pauses.
-    fn paces(rests: bool, seconds: &[(u64, u64)]) -> Vec<Rate> {
-        let mut tempo = RateController::new(10_000_000, rests, 0);
+    /// Rates at the end of each second, where every so many samples find these pauses.
+    fn rates(may_idle: bool, seconds: &[(u64, u64)]) -> Vec<Rate> {
+        let mut controller = RateController::new(10_000_000, may_idle, 0);
         let mut now = 0_u64;
         seconds
             .iter()
             .map(|(every, pauses)| {
-                let mut pace = Rate::Busy;
-                for look in 0..100 {
+                let mut rate = Rate::Normal;
+                for sample in 0..100 {
                     now += 10_000_000;
-                    pace = tempo.look(now, if look % every == 0 { *pauses } else { 0 }, false);
+                    rate = controller.record_sample(now, if sample % every == 0 { *pauses } else { 0 }, false);
                 }
-                pace
+                rate
             })
             .collect()
     }
 
     #[test]
-    fn crowded_looks_make_it_fast_and_quiet_makes_it_idle() {
-        use Rate::{Busy, Fast, Idle};
-        assert_eq!(paces(true, &[(2, 2), (1, 1), (10, 1), (10, 1)]), [Fast, Fast, Busy, Busy]);
-        assert_eq!(paces(true, &[(20, 2), (20, 2)]), [Busy, Busy], "one look in twenty is not crowded enough");
-        assert_eq!(paces(true, &[(1, 0); 7])[4..], [Busy, Idle, Idle]);
-        assert_eq!(paces(true, &[(1, 0), (1, 0), (1, 0), (1, 0), (1, 0), (1, 0), (100, 1)]).last(), Some(&Busy));
-        assert_eq!(paces(false, &[(1, 0); 7]), [Busy; 7], "one that must not be left alone");
+    fn crowded_samples_raise_the_rate_and_inactivity_lowers_it() {
+        use Rate::{Fast, Idle, Normal};
+        assert_eq!(rates(true, &[(2, 2), (1, 1), (10, 1), (10, 1)]), [Fast, Fast, Normal, Normal]);
+        assert_eq!(rates(true, &[(20, 2), (20, 2)]), [Normal, Normal], "one sample in twenty is not crowded enough");
+        assert_eq!(rates(true, &[(1, 0); 7])[4..], [Normal, Idle, Idle]);
+        assert_eq!(rates(true, &[(1, 0), (1, 0), (1, 0), (1, 0), (1, 0), (1, 0), (100, 1)]).last(), Some(&Normal));
+        assert_eq!(rates(false, &[(1, 0); 7]), [Normal; 7], "one that may not become idle");
     }
 
     #[test]
-    fn publications_that_come_too_fast_make_it_fast_for_a_while() {
+    fn publications_that_come_too_fast_hold_the_fast_rate() {
         const SECOND: u64 = 1_000_000_000;
-        for (first, second, lost, pace) in [
-            (SECOND, 2 * SECOND, false, Rate::Busy),
+        for (first, second, lost, rate) in [
+            (SECOND, 2 * SECOND, false, Rate::Normal),
             (SECOND, SECOND + 8_000_000, false, Rate::Fast),
             (SECOND, 2 * SECOND, true, Rate::Fast),
         ] {
-            let mut tempo = RateController::new(10_000_000, false, 0);
-            tempo.publication(first, false);
-            tempo.publication(second, lost);
-            assert_eq!(tempo.look(second, 1, false), pace);
-            assert_eq!(tempo.look(second + 599 * SECOND, 0, false), pace);
-            tempo.look(second + 600 * SECOND, 0, false);
-            assert_eq!(tempo.look(second + 601 * SECOND, 0, false), Rate::Busy);
+            let mut controller = RateController::new(10_000_000, false, 0);
+            controller.record_publication(first, false);
+            controller.record_publication(second, lost);
+            assert_eq!(controller.record_sample(second, 1, false), rate);
+            assert_eq!(controller.record_sample(second + 599 * SECOND, 0, false), rate);
+            controller.record_sample(second + 600 * SECOND, 0, false);
+            assert_eq!(controller.record_sample(second + 601 * SECOND, 0, false), Rate::Normal);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The sampling thread: three rounds of JVMs, one clock.
+//! The sampling thread: JVMs grouped by rate, on one clock.
 
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, Mutex};
@@ -6,34 +6,112 @@ use std::sync::{Arc, Mutex};
 use rustix::thread::clock_nanosleep_absolute;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
+use super::SamplerCounters;
 use super::fast_path::FastPath;
 use super::jvm::{JvmSampler, Scratch, Tick};
-use super::peak::WINDOWS;
+use super::peak;
 use super::rate::Rate;
-use super::{SamplerCounters, SamplerSettings};
+use super::settings::SamplerSettings;
 
-/// A JVM under watch, shared by its provider and the thread. It is watched for as long as the provider is held.
+/// A JVM's samples, shared by its provider and the thread. It is sampled for as long as the provider is held.
 pub(super) type SharedSampler = Arc<Mutex<JvmSampler>>;
 
-/// JVMs that are looked at together.
-#[derive(Debug)]
-struct Round {
-    pace: Rate,
-    period: u64,
-    /// When the next look is due; a multiple of `period`, so that rounds coincide.
-    due: u64,
-    seats: Vec<FastPath>,
+/// Samples JVMs until the sender of `arrivals` is gone.
+pub(super) fn run(settings: &SamplerSettings, arrivals: &Receiver<SharedSampler>, counters: &SamplerCounters) {
+    let mut schedule = Schedule::new(settings);
+    while schedule.wait(arrivals) {
+        schedule.tick(counters);
+    }
 }
 
-impl Round {
-    fn admit(&mut self, seat: FastPath, now: u64) {
-        if self.seats.is_empty() {
-            self.due = next_multiple(now, self.period);
-        }
-        self.seats.push(seat);
+/// Which JVMs are sampled when.
+#[derive(Debug)]
+struct Schedule {
+    groups: [RateGroup; Rate::ALL.len()],
+    /// JVMs that arrived or whose rate changed: they join a group at the end of a tick.
+    moving: Vec<FastPath>,
+    scratch: Scratch,
+}
+
+impl Schedule {
+    fn new(settings: &SamplerSettings) -> Self {
+        let groups = Rate::ALL.map(|rate| RateGroup { rate, period: settings.period(rate), due: 0, jvms: Vec::new() });
+        Self { groups, moving: Vec::new(), scratch: Scratch::default() }
     }
 
-    /// Sets the next look, and tells how many were missed: they are left out, never caught up.
+    /// Sleeps until a group is due, or until a JVM arrives where there is none, and takes all arrivals. False: the
+    /// sender is gone.
+    fn wait(&mut self, arrivals: &Receiver<SharedSampler>) -> bool {
+        match self.groups.iter().filter(|group| !group.jvms.is_empty()).map(|group| group.due).min() {
+            Some(due) => sleep_until(due),
+            None => match arrivals.recv() {
+                Ok(sampler) => self.moving.push(FastPath::new(sampler)),
+                Err(_) => return false,
+            },
+        }
+        loop {
+            match arrivals.try_recv() {
+                Ok(sampler) => self.moving.push(FastPath::new(sampler)),
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return false,
+            }
+        }
+    }
+
+    /// Samples the groups that are due.
+    fn tick(&mut self, counters: &SamplerCounters) {
+        let now = monotonic();
+        let tick = Tick { monotonic: now, windows: peak::ordinals(wall()) };
+        for group in self.groups.iter_mut().filter(|group| !group.jvms.is_empty() && group.due <= now) {
+            counters.ticks.add(1);
+            counters.samples.add(group.jvms.len() as u64);
+            group.sample(tick, &mut self.scratch, &mut self.moving);
+            counters.overruns.add(group.advance(monotonic()));
+        }
+        for jvm in self.moving.drain(..) {
+            if let Some(group) = self.groups.iter_mut().find(|group| group.rate == jvm.rate()) {
+                group.add(jvm, now);
+            }
+        }
+    }
+}
+
+/// JVMs that are sampled together.
+#[derive(Debug)]
+struct RateGroup {
+    rate: Rate,
+    period: u64,
+    /// When the next sample is due; a multiple of `period`, so that groups coincide.
+    due: u64,
+    jvms: Vec<FastPath>,
+}
+
+impl RateGroup {
+    fn add(&mut self, jvm: FastPath, now: u64) {
+        if self.jvms.is_empty() {
+            self.due = next_multiple(now, self.period);
+        }
+        self.jvms.push(jvm);
+    }
+
+    /// Takes one sample of every JVM. Those whose rate changed go to `moving`; those that are lost or without a provider
+    /// are dropped.
+    fn sample(&mut self, tick: Tick, scratch: &mut Scratch, moving: &mut Vec<FastPath>) {
+        let mut at = 0;
+        while let Some(jvm) = self.jvms.get_mut(at) {
+            let stays = jvm.sample(tick, scratch);
+            if stays && jvm.rate() == self.rate {
+                at = at.saturating_add(1);
+                continue;
+            }
+            let jvm = self.jvms.swap_remove(at);
+            if stays {
+                moving.push(jvm);
+            }
+        }
+    }
+
+    /// Sets the time of the next sample, and returns how many were missed: they are skipped, never caught up.
     fn advance(&mut self, now: u64) -> u64 {
         let next = self.due.saturating_add(self.period);
         if now < next {
@@ -47,62 +125,8 @@ impl Round {
     }
 }
 
-/// Looks at JVMs until the sender of `arrivals` is gone.
-pub(super) fn run(settings: &SamplerSettings, arrivals: &Receiver<SharedSampler>, counters: &SamplerCounters) {
-    let mut rounds = Rate::ALL.map(|pace| Round { pace, period: settings.period(pace), due: 0, seats: Vec::new() });
-    let mut scratch = Scratch::default();
-    let mut moves: Vec<FastPath> = Vec::new();
-    loop {
-        let occupied = rounds.iter().filter(|round| !round.seats.is_empty());
-        match occupied.map(|round| round.due).min() {
-            Some(due) => sleep_until(due),
-            // Nobody to look at, and so nothing to wake up for.
-            None => match arrivals.recv() {
-                Ok(track) => moves.push(FastPath::new(track)),
-                Err(_) => return,
-            },
-        }
-        loop {
-            match arrivals.try_recv() {
-                Ok(track) => moves.push(FastPath::new(track)),
-                Err(TryRecvError::Empty) => break,
-                Err(TryRecvError::Disconnected) => return,
-            }
-        }
-        let now = steady();
-        let moment = Tick { steady: now, windows: ordinals(settings) };
-        for round in rounds.iter_mut().filter(|round| !round.seats.is_empty() && round.due <= now) {
-            counters.ticks.add(1);
-            counters.looks.add(round.seats.len() as u64);
-            look_at(round, moment, &mut scratch, &mut moves);
-            counters.overruns.add(round.advance(steady()));
-        }
-        for seat in moves.drain(..) {
-            if let Some(round) = rounds.iter_mut().find(|round| round.pace == seat.pace()) {
-                round.admit(seat, now);
-            }
-        }
-    }
-}
-
-/// One look at every JVM of a round; those that want another pace go to `moves`, those without a provider are let go.
-fn look_at(round: &mut Round, moment: Tick, scratch: &mut Scratch, moves: &mut Vec<FastPath>) {
-    let mut at = 0;
-    while let Some(seat) = round.seats.get_mut(at) {
-        let stays = seat.look(moment, scratch);
-        if stays && seat.pace() == round.pace {
-            at = at.saturating_add(1);
-            continue;
-        }
-        let seat = round.seats.swap_remove(at);
-        if stays {
-            moves.push(seat);
-        }
-    }
-}
-
 /// Nanoseconds of the monotonic clock.
-pub(super) fn steady() -> u64 {
+pub(super) fn monotonic() -> u64 {
     nanoseconds(clock_gettime(ClockId::Monotonic))
 }
 
@@ -116,15 +140,7 @@ fn nanoseconds(time: Timespec) -> u64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-fn ordinals(settings: &SamplerSettings) -> [i64; WINDOWS] {
-    let now = wall();
-    settings.windows.map(|length| {
-        let length = u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
-        now.checked_div(length).and_then(|ordinal| i64::try_from(ordinal).ok()).unwrap_or(0)
-    })
-}
-
-/// Absolute, so that a late wake-up does not shift the ones after it. A signal only makes a look come early.
+/// Absolute, so that a late wake-up does not shift later ones. A signal only makes one sample come early.
 fn sleep_until(due: u64) {
     let at = Timespec {
         tv_sec: i64::try_from(due / 1_000_000_000).unwrap_or(i64::MAX),
@@ -142,10 +158,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn missed_looks_are_counted_and_left_out() {
-        let mut round = Round { pace: Rate::Busy, period: 10, due: 100, seats: Vec::new() };
+    fn missed_samples_are_counted_and_skipped() {
+        let mut group = RateGroup { rate: Rate::Normal, period: 10, due: 100, jvms: Vec::new() };
         for (now, missed, due) in [(101, 0, 110), (119, 0, 120), (130, 1, 140), (175, 3, 180), (185, 0, 190)] {
-            assert_eq!((round.advance(now), round.due), (missed, due), "at {now}");
+            assert_eq!((group.advance(now), group.due), (missed, due), "at {now}");
         }
     }
 }

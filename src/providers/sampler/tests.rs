@@ -7,7 +7,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{SamplePlan, SampleSubject, SampledJvm, Sampler, SamplerSettings};
+use super::{SamplePlan, SampleSubject, SampledJvm, Sampler};
+use crate::config::Sampling;
 use crate::fact::Provider;
 use crate::metric::{Histogram, Value};
 use crate::perfdata::{FileMode, Image, Region, RegionIdentity};
@@ -33,8 +34,8 @@ impl Jvm {
     }
 
     fn subject(&self) -> SampleSubject {
-        let list = SamplePlan::of(&crate::hotspot::Model::of(&self.image, &[])).unwrap();
-        SampleSubject { region: Arc::clone(&self.region), region_identity: RegionIdentity::of(&self.image), list }
+        let plan = SamplePlan::of(&crate::hotspot::Model::of(&self.image, &[])).unwrap();
+        SampleSubject { region: Arc::clone(&self.region), region_identity: RegionIdentity::of(&self.image), plan }
     }
 
     fn set(&self, name: &str, value: i64) {
@@ -57,38 +58,38 @@ impl Jvm {
     }
 }
 
-/// Waits until the provider gives that.
-fn wait<T>(watch: &SampledJvm, what: &str, mut get: impl FnMut(&SampledJvm) -> Option<T>) -> T {
+/// Waits until the provider publishes it.
+fn wait<T>(sampled: &SampledJvm, what: &str, mut get: impl FnMut(&SampledJvm) -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
-        if let Some(found) = get(watch) {
+        if let Some(found) = get(sampled) {
             return found;
         }
-        assert!(Instant::now() < deadline, "{what} never came: {:?}", watch.read());
+        assert!(Instant::now() < deadline, "{what} never came: {:?}", sampled.read());
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// The values of a source whose labels hold these.
-fn values(watch: &SampledJvm, source: &str, labels: &[&str]) -> Vec<Value> {
-    let (facts, values) = watch.read();
+/// The values of a source whose labels contain these.
+fn values(sampled: &SampledJvm, source: &str, labels: &[&str]) -> Vec<Value> {
+    let (facts, values) = sampled.read();
     let facts = facts.iter().zip(values).filter(|(fact, _)| {
         fact.name == source && labels.iter().all(|label| fact.labels.iter().any(|(_, value)| &**value == *label))
     });
     facts.filter_map(|(_, value)| value).collect()
 }
 
-fn histogram(watch: &SampledJvm, labels: &[&str], count: u64) -> Option<Arc<Histogram>> {
-    values(watch, "gc.pause", labels).into_iter().find_map(|value| match value {
+fn histogram(sampled: &SampledJvm, labels: &[&str], count: u64) -> Option<Arc<Histogram>> {
+    values(sampled, "gc.pause", labels).into_iter().find_map(|value| match value {
         Value::Histogram(histogram) if histogram.count() == count => Some(histogram),
         _ => None,
     })
 }
 
-/// The JVM was looked at once: what comes now is news.
-fn wait_for_first_look(sampler: &Sampler) {
+/// Waits until the JVM was sampled once: later changes are observed.
+fn wait_for_first_sample(sampler: &Sampler) {
     let deadline = Instant::now() + Duration::from_secs(30);
-    while sampler.statistics().looks < 2 {
+    while sampler.statistics().samples < 2 {
         assert!(Instant::now() < deadline);
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -97,68 +98,69 @@ fn wait_for_first_look(sampler: &Sampler) {
 #[test]
 fn a_pause_becomes_a_histogram_a_live_set_and_an_allocation() {
     let jvm = Jvm::new("jdk17-G1");
-    let sampler = Sampler::start(SamplerSettings::default()).unwrap().unwrap();
-    let watch = sampler.watch(jvm.subject());
-    wait_for_first_look(&sampler);
-    assert_eq!(values(&watch, "heap.live_set", &[]), [], "no collection was seen yet");
-    assert_eq!(values(&watch, "alloc.bytes", &[]), [Value::Int(0)]);
+    let sampler = Sampler::start(&Sampling::default()).unwrap().unwrap();
+    let sampled = sampler.add(jvm.subject());
+    wait_for_first_sample(&sampler);
+    assert_eq!(values(&sampled, "heap.live_set", &[]), [], "no collection was observed yet");
+    assert_eq!(values(&sampled, "alloc.bytes", &[]), [Value::Int(0)]);
 
     jvm.set("sun.gc.tlab.alloc", 1000);
     jvm.set("sun.gc.generation.0.space.0.used", 0);
     jvm.set("sun.gc.generation.0.space.2.used", 70);
     jvm.set("sun.gc.generation.1.space.0.used", 7_000);
     jvm.pause(1, 19_999_000, 20_000_000);
-    let seen = wait(&watch, "the pause", |watch| histogram(watch, &["G1 Young Generation", "end of minor GC"], 1));
-    assert_eq!((&*seen.counts, seen.sum), (&[0, 1, 0, 0, 0][..], 0.02));
-    assert_eq!(values(&watch, "heap.live_set", &[]), [Value::Int(7_070)]);
-    assert_eq!(values(&watch, "pool.after_gc", &["G1 Old Gen", "heap"]), [Value::Int(7_000)]);
-    assert_eq!(values(&watch, "alloc.bytes", &[]), [Value::Int(8_000)]);
-    assert_eq!(values(&watch, "gc.in_progress", &[]), [Value::Int(0)]);
-    assert_eq!(values(&watch, "gc.pause_age", &[]), []);
+    let pauses =
+        wait(&sampled, "the pause", |sampled| histogram(sampled, &["G1 Young Generation", "end of minor GC"], 1));
+    assert_eq!((&*pauses.counts, pauses.sum), (&[0, 1, 0, 0, 0][..], 0.02));
+    assert_eq!(values(&sampled, "heap.live_set", &[]), [Value::Int(7_070)]);
+    assert_eq!(values(&sampled, "pool.after_gc", &["G1 Old Gen", "heap"]), [Value::Int(7_000)]);
+    assert_eq!(values(&sampled, "alloc.bytes", &[]), [Value::Int(8_000)]);
+    assert_eq!(values(&sampled, "gc.in_progress", &[]), [Value::Int(0)]);
+    assert_eq!(values(&sampled, "gc.pause_age", &[]), []);
 
     jvm.set("sun.gc.collector.0.lastEntryTime", i64::MAX / 2);
-    wait(&watch, "the running pause", |watch| {
-        (values(watch, "gc.in_progress", &[]) == [Value::Int(1)] && values(watch, "gc.pause_age", &[]).len() == 1)
+    wait(&sampled, "the running pause", |sampled| {
+        (values(sampled, "gc.in_progress", &[]) == [Value::Int(1)] && values(sampled, "gc.pause_age", &[]).len() == 1)
             .then_some(())
     });
 }
 
 #[test]
-fn another_jvm_in_the_region_ends_the_watch_and_no_other() {
+fn another_jvm_in_the_region_ends_its_sampling_only() {
     let (one, other) = (Jvm::new("jdk25-Serial"), Jvm::new("jdk25-Serial"));
-    let sampler = Sampler::start(SamplerSettings::default()).unwrap().unwrap();
-    let (watch, untouched) = (sampler.watch(one.subject()), sampler.watch(other.subject()));
-    wait(&watch, "the first look", |watch| (!values(watch, "alloc.bytes", &[]).is_empty()).then_some(()));
+    let sampler = Sampler::start(&Sampling::default()).unwrap().unwrap();
+    let (sampled, untouched) = (sampler.add(one.subject()), sampler.add(other.subject()));
+    wait(&sampled, "the first sample", |sampled| (!values(sampled, "alloc.bytes", &[]).is_empty()).then_some(()));
     one.set("sun.rt.createVmBeginTime", 1);
-    wait(&watch, "the end", |watch| watch.read().1.iter().all(Option::is_none).then_some(()));
+    wait(&sampled, "the end", |sampled| sampled.read().1.iter().all(Option::is_none).then_some(()));
     other.pause(1, 1_000, 1_000);
-    wait(&untouched, "its pause", |watch| histogram(watch, &["Copy"], 1));
+    wait(&untouched, "its pause", |sampled| histogram(sampled, &["Copy"], 1));
 }
 
 #[test]
-fn causes_are_told_apart_where_asked_for() {
+fn causes_are_separated_where_configured() {
     let jvm = Jvm::new("jdk17-Serial");
-    let sampler = Sampler::start(SamplerSettings { causes: true, ..SamplerSettings::default() }).unwrap().unwrap();
-    let watch = sampler.watch(jvm.subject());
-    wait_for_first_look(&sampler);
-    let before = watch.read().0;
+    let sampler = Sampler::start(&Sampling { causes: true, ..Sampling::default() }).unwrap().unwrap();
+    let sampled = sampler.add(jvm.subject());
+    wait_for_first_sample(&sampler);
+    let before = sampled.read().0;
     let cause = jvm.image.entry("sun.gc.lastCause").unwrap().offset;
     jvm.file.write_all_at(b"Allocation Failure\0", cause.into()).unwrap();
     jvm.pause(2, 2_000, 5_000);
-    let last = wait(&watch, "the cause", |watch| histogram(watch, &["Copy", "Allocation Failure"], 1));
-    let earlier = histogram(&watch, &["Copy", "unknown"], 1).unwrap();
+    let last = wait(&sampled, "the cause", |sampled| histogram(sampled, &["Copy", "Allocation Failure"], 1));
+    let earlier = histogram(&sampled, &["Copy", "unknown"], 1).unwrap();
     assert_eq!((last.sum, earlier.sum), (2e-6, 3e-6));
-    let after = watch.read().0;
+    let after = sampled.read().0;
     assert!(!Arc::ptr_eq(&before, &after), "a new cause makes new facts");
-    assert!(Arc::ptr_eq(&after, &watch.read().0), "nothing else does");
+    assert!(Arc::ptr_eq(&after, &sampled.read().0), "nothing else does");
 }
 
 #[test]
 fn facts_are_those_that_rules_may_name() {
     let jvm = Jvm::new("jdk25-Z");
-    let sampler = Sampler::start(SamplerSettings { causes: true, ..SamplerSettings::default() }).unwrap().unwrap();
-    let watch = sampler.watch(jvm.subject());
-    let (facts, values) = watch.read();
+    let sampler = Sampler::start(&Sampling { causes: true, ..Sampling::default() }).unwrap().unwrap();
+    let sampled = sampler.add(jvm.subject());
+    let (facts, values) = sampled.read();
     assert_eq!(facts.len(), values.len());
     for fact in facts.iter() {
         let info = crate::fact::find(fact.name).unwrap();
@@ -169,7 +171,6 @@ fn facts_are_those_that_rules_may_name() {
 
 #[test]
 fn an_interval_of_zero_samples_nothing() {
-    assert!(
-        Sampler::start(SamplerSettings { interval: Duration::ZERO, ..SamplerSettings::default() }).unwrap().is_none()
-    );
+    let off = Sampling { interval: Duration::ZERO, ..Sampling::default() };
+    assert!(Sampler::start(&off).unwrap().is_none());
 }

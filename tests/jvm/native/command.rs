@@ -1,4 +1,4 @@
-//! `nmt`, and what `explain`, `list` and `--once` do with JVMs that could be asked.
+//! `nmt`, and what `explain`, `list` and `--once` do with JVMs that reply to queries.
 
 use std::fs::{self, File};
 use std::process::Output;
@@ -16,13 +16,13 @@ fn run(arguments: &[&str]) -> Output {
 }
 
 /// Standard output of a call that succeeds.
-fn said(arguments: &[&str]) -> String {
+fn stdout_of(arguments: &[&str]) -> String {
     let output = run(arguments);
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// That the call fails with exit code 1 and says these words.
+/// Asserts that the call fails with exit code 1 and an error with these words.
 fn assert_fails(arguments: &[&str], words: &str) {
     let output = run(arguments);
     let error = String::from_utf8(output.stderr).unwrap();
@@ -35,7 +35,7 @@ fn nmt_of_a_running_jvm_adds_up() {
     for jdk in &jdk::of_each_release(|_| true) {
         let jvm = Jvm::start(jdk, LISTENING);
         let pid = jvm.pid().to_string();
-        let json: Value = serde_json::from_str(&said(&["nmt", &pid, "--format=json"])).unwrap();
+        let json: Value = serde_json::from_str(&stdout_of(&["nmt", &pid, "--format=json"])).unwrap();
         let categories = json["categories"].as_array().unwrap();
         for amount in ["reserved", "committed"] {
             let sum: u64 = categories.iter().map(|category| category[amount].as_u64().unwrap()).sum();
@@ -46,13 +46,13 @@ fn nmt_of_a_running_jvm_adds_up() {
         let heap = categories.iter().find(|category| category["name"] == "Java Heap").unwrap();
         assert_eq!(heap["mmap"]["reserved"], 96 << 20);
         assert!(heap.get("malloc").is_none(), "what the JVM does not print is absent: {heap}");
-        let table = said(&["nmt", &pid]);
+        let table = stdout_of(&["nmt", &pid]);
         assert!(table.starts_with("CATEGORY") && table.contains("\nJava Heap"), "{table}");
     }
 }
 
 #[test]
-fn nmt_says_why_a_jvm_does_not_answer() {
+fn nmt_says_why_a_jvm_does_not_reply() {
     let jdk = jdk::any();
     let tracking = LISTENING[0];
     for (flags, mode, words) in [
@@ -66,7 +66,7 @@ fn nmt_says_why_a_jvm_does_not_answer() {
         assert_fails(&arguments, words);
     }
     assert_fails(&["nmt", "no-such-file"], "no such file");
-    // Whatever other JVMs do.
+    // A JVM that is not ready affects only queries for its own pid.
     let root = tempfile::tempdir().unwrap();
     let user = rustix::process::geteuid().as_raw();
     let directory = root.path().join(format!("hsperfdata_{user}"));
@@ -82,10 +82,10 @@ fn nmt_reads_saved_replies() {
     let fixtures = package().join("tests/fixtures/perfdata");
     for (name, exact) in [("jdk25-G1.nmt-bytes.txt", true), ("jdk8-G1.nmt-kb.txt", false)] {
         let path = fixtures.join(name).display().to_string();
-        let json: Value = serde_json::from_str(&said(&["nmt", &path, "--format=json"])).unwrap();
+        let json: Value = serde_json::from_str(&stdout_of(&["nmt", &path, "--format=json"])).unwrap();
         assert_eq!(json["exact"], exact);
         assert!(json["categories"].as_array().unwrap().len() >= 10, "{json}");
-        assert!(said(&["nmt", &path]).contains("\nJava Heap"));
+        assert!(stdout_of(&["nmt", &path]).contains("\nJava Heap"));
     }
 }
 
@@ -114,19 +114,20 @@ fn files_that_hold_no_reply_are_named() {
 }
 
 #[test]
-fn once_asks_nobody() {
+fn once_queries_no_jvm() {
     let jvm = Jvm::start(&jdk::any(), LISTENING);
-    let page = Exposition::parse(&said(&["--discovery.root=/tmp", "--once"]));
+    let page = Exposition::parse(&stdout_of(&["--discovery.root=/tmp", "--once"]));
     let (_, page) = page.of_pid(jvm.pid()).unwrap();
     assert!(page.value("process_thread_count", &[]) > Some(5.0));
-    let asked = page.samples.iter().find(|sample| sample.name.starts_with("jvm_nmt_"));
-    assert_eq!(asked, None);
+    let native = page.samples.iter().find(|sample| sample.name.starts_with("jvm_nmt_"));
+    assert_eq!(native, None);
 }
 
 #[test]
-fn explain_of_a_running_jvm_says_what_is_known_beside_its_region() {
+fn explain_of_a_running_jvm_includes_its_providers() {
     let jdk = jdk::any();
-    let explain = |jvm: &Jvm, more: &str| said(&["explain", &jvm.pid().to_string(), "--discovery.root=/tmp", more]);
+    let explain =
+        |jvm: &Jvm, more: &str| stdout_of(&["explain", &jvm.pid().to_string(), "--discovery.root=/tmp", more]);
     let jvm = Jvm::start(&jdk, LISTENING);
     let text = explain(&jvm, "--nmt.mode=passive");
     for line in [
@@ -152,7 +153,7 @@ fn explain_of_a_running_jvm_says_what_is_known_beside_its_region() {
 
 /// JVMs of containers, whose processes are not visible.
 #[test]
-fn jvms_with_the_same_pid_are_told_apart_by_their_root() {
+fn jvms_with_the_same_pid_are_identified_by_their_root() {
     let root = crate::support::regions::Root::new();
     let places = ["a", "b"].map(|name| root.path().join(name).join("hsperfdata_tester"));
     let _writers = places.each_ref().map(|place| {

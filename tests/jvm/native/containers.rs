@@ -28,7 +28,7 @@ struct Pod {
     directory: TempDir,
 }
 
-/// A JVM that sees nothing but itself.
+/// A JVM that sees only itself.
 struct Container {
     name: &'static str,
     jdk: Jdk,
@@ -39,7 +39,7 @@ struct Container {
 }
 
 impl Pod {
-    /// `None`, said as a skip, where this machine has no namespaces to give.
+    /// `None`, printed as a skip, where this machine has no namespaces to give.
     fn new(test: &str) -> Option<Self> {
         if !is_root() || program("unshare").is_none() || program("setpriv").is_none() {
             skip(test, "unshare and setpriv need root, and Debian's util-linux");
@@ -129,9 +129,9 @@ fn open_to_all(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
-/// A page later than that in which the JVM has answered since.
-fn answered_since(exporter: &Exporter, container: &Container, time: f64) -> Exposition {
-    wait_for(&format!("an answer of {}", container.jdk), || {
+/// A page with a reply of the JVM later than `time`.
+fn reply_since(exporter: &Exporter, container: &Container, time: f64) -> Exposition {
+    wait_for(&format!("a reply of {}", container.jdk), || {
         let page = exporter.scrape();
         let answered = last_success(&page, &container.labels());
         ensure(answered > Some(time), format!("{answered:?}\n{}", exporter.get("/targets").text()))?;
@@ -147,7 +147,7 @@ fn a_sidecar_without_capabilities_serves_the_native_memory_of_every_container() 
     let exporter = pod.exporter();
     for container in &containers {
         let labels = &container.labels();
-        let page = answered_since(&exporter, container, 0.0);
+        let page = reply_since(&exporter, container, 0.0);
         check_sums(&page, labels, &container.jdk).unwrap();
         assert_eq!(page.value("jvm_process_info", &[labels[0], ("pid", "1")]), Some(1.0));
         assert_eq!(page.value("process_thread_count", labels), None, "its process is not visible");
@@ -157,21 +157,21 @@ fn a_sidecar_without_capabilities_serves_the_native_memory_of_every_container() 
         wait_for(&format!("{} and jcmd to agree", container.jdk), || {
             let before = exporter.scrape();
             let theirs = of_jcmd(&container.jdk, container.enter(), 1);
-            let after = answered_since(&exporter, container, last_success(&before, labels).unwrap());
+            let after = reply_since(&exporter, container, last_success(&before, labels).unwrap());
             check_agreement(&of_page(&before, labels), &theirs, &of_page(&after, labels))
         });
     }
 }
 
-/// Its listener accepts connections and never answers.
+/// The JVM's listener accepts connections and never replies.
 #[test]
 fn a_stopped_jvm_costs_the_others_nothing() {
     let test = "a_stopped_jvm_costs_the_others_nothing";
     let Some((pod, javas)) = Pod::new(test).zip(jdk::for_other_users(test)) else { return };
     let [stopped, running] = [pod.container("stopped", &javas[0]), pod.container("running", &javas[1])];
     let exporter = pod.exporter();
-    answered_since(&exporter, &stopped, 0.0);
-    let before = answered_since(&exporter, &running, 0.0);
+    reply_since(&exporter, &stopped, 0.0);
+    let before = reply_since(&exporter, &running, 0.0);
     let calm = latencies(&exporter);
 
     stopped.signal(Signal::STOP);
@@ -179,18 +179,18 @@ fn a_stopped_jvm_costs_the_others_nothing() {
     let mut troubled = Vec::new();
     for _ in 0..5 {
         troubled.extend(latencies(&exporter));
-        time = last_success(&answered_since(&exporter, &running, time), &running.labels()).unwrap();
+        time = last_success(&reply_since(&exporter, &running, time), &running.labels()).unwrap();
     }
     let page = exporter.scrape();
     let left_behind = last_success(&page, &stopped.labels()).unwrap();
     assert!(left_behind < time, "the stopped JVM has not answered since: {left_behind}, {time}");
     assert!(page.value("hotspot_exporter_nmt_failures_total", &[("reason", "timeout")]) >= Some(1.0));
     let table = of_page(&page, &stopped.labels());
-    assert!(table.len() >= 10, "its last values stay, and their age tells: {table:?}");
+    assert!(table.len() >= 10, "its last values stay, with their age: {table:?}");
     eprintln!("scrape latency before: {}, while a JVM is stopped: {}", summary(calm), summary(troubled));
 
     stopped.signal(Signal::CONT);
-    answered_since(&exporter, &stopped, left_behind);
+    reply_since(&exporter, &stopped, left_behind);
 }
 
 fn latencies(exporter: &Exporter) -> Vec<Duration> {

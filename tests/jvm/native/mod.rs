@@ -1,4 +1,4 @@
-//! Native memory and process facts end to end: the real exporter, real JVMs, and what the JDK's own tool says.
+//! Native memory and process facts end to end: the real exporter, real JVMs, and the output of the JDK's own tool.
 
 mod command;
 mod containers;
@@ -11,10 +11,10 @@ use std::path::PathBuf;
 use crate::support::exporter::Exporter;
 use tempfile::TempDir;
 
-/// What makes a JVM tell its native memory to everybody with its uid and gid.
+/// Flags of a JVM that replies to every process with its uid and gid.
 const LISTENING: [&str; 2] = ["-XX:NativeMemoryTracking=summary", "-XX:+StartAttachListener"];
 
-/// A configuration file, and the flag that names it. JVMs are asked as often as can be configured.
+/// A configuration file, and the flag that names it. JVMs are queried as often as the configuration allows.
 struct Config {
     _directory: TempDir,
     file: PathBuf,
@@ -33,7 +33,7 @@ impl Config {
     }
 }
 
-/// An exporter of what runs on this machine that asks every second.
+/// An exporter of this machine's JVMs that queries every second.
 fn exporter() -> (Config, Exporter) {
     let config = Config::new("discovery: {interval: 100ms}\nnmt: {interval: 1s}\n");
     let exporter = Exporter::start([config.flag(), "--discovery.root=/tmp".to_owned()]);

@@ -1,4 +1,4 @@
-//! What the kernel knows of a JVM: /metrics against /proc, and against the control group's own files.
+//! What the kernel reports about a JVM: /metrics against /proc, and against the control group's own files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -29,7 +29,7 @@ fn proc(pid: u32) -> BTreeMap<&'static str, f64> {
     ])
 }
 
-/// Every value between what /proc said before and after.
+/// Checks that every value lies between those of /proc before and after.
 fn check(page: &Exposition, before: &BTreeMap<&str, f64>, after: &BTreeMap<&str, f64>) -> Result<(), String> {
     for (name, one) in before {
         let other = after[name];
@@ -49,7 +49,7 @@ fn process_facts_equal_those_of_proc() {
     let mut jvm = Jvm::start(&jdk::any(), ["-XX:+UseSerialGC"]);
     jvm.obey("threads 3 2");
     jvm.obey("allocate 40");
-    // The exporter looks every 15 s, and the first time when it finds the JVM.
+    // The exporter reads /proc when it discovers the JVM, and then every 15 s.
     wait_for("/metrics and /proc to agree", || {
         let before = proc(jvm.pid());
         let (_config, exporter) = exporter();

@@ -20,10 +20,10 @@ fn strace(log: &Path) -> Command {
     command
 }
 
-/// JVMs that track their memory and whose listener is not started: only a signal would make one answer.
+/// JVMs that track their memory and whose listener is not started: only a signal makes one reply.
 #[test]
-fn passive_mode_signals_nobody_and_removes_nothing() {
-    let test = "passive_mode_signals_nobody_and_removes_nothing";
+fn passive_mode_sends_no_signal_and_removes_nothing() {
+    let test = "passive_mode_sends_no_signal_and_removes_nothing";
     let config = Config::new("discovery: {interval: 100ms}\nnmt: {mode: passive, interval: 1s}\n");
     let log = config.file.with_extension("strace");
     let control = strace(&log).args(["sh", "-c", "kill -0 $$"]).output();
@@ -37,7 +37,7 @@ fn passive_mode_signals_nobody_and_removes_nothing() {
     let jvms = [Jvm::start(&jdk, [tracking]), Jvm::start(&jdk, [tracking, "-XX:+DisableAttachMechanism"])];
     let served = command([config.flag(), "--discovery.root=/tmp".to_owned()]);
     let exporter = Exporter::spawn(strace(&log).arg(served.get_program()).args(served.get_args()));
-    wait_for("a few looks for a socket", || {
+    wait_for("three searches for a socket", || {
         let failures = exporter.scrape().value("hotspot_exporter_nmt_failures_total", &[("reason", "no_socket")]);
         ensure(failures >= Some(3.0), "not yet")
     });

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 
-use hotspot_exporter::providers::nmt::{Answer, Summary, parse};
+use hotspot_exporter::providers::nmt::{NmtReply, NmtSummary, parse};
 
 use crate::native::{Config, LISTENING, exporter};
 use crate::support::exporter::Exporter;
@@ -16,9 +16,9 @@ use crate::support::{ensure, jdk, jvm::Jvm, skip, wait_for};
 /// Amounts by name: what both have of a category, where it is there.
 pub(crate) type Table = BTreeMap<String, BTreeMap<&'static str, f64>>;
 
-/// Moved by the question itself: its text is in Serviceability, its reply in Internal, the headers of both in the
+/// Changed by the query itself: its text is in Serviceability, its reply in Internal, the headers of both in the
 /// tracking itself.
-const RESTLESS: [&str; 3] = ["Serviceability", "Internal", "Native Memory Tracking"];
+const CHANGED_BY_QUERY: [&str; 3] = ["Serviceability", "Internal", "Native Memory Tracking"];
 
 /// Every category of the one JVM of this page that has these labels.
 pub(crate) fn of_page(page: &Exposition, labels: &[(&str, &str)]) -> Table {
@@ -37,7 +37,7 @@ pub(crate) fn of_page(page: &Exposition, labels: &[(&str, &str)]) -> Table {
     table
 }
 
-/// That the categories sum to the total, as exactly as that JDK tells them.
+/// Checks that the categories sum to the total, as exactly as that JDK prints them.
 pub(crate) fn check_sums(page: &Exposition, labels: &[(&str, &str)], jdk: &Jdk) -> Result<(), String> {
     for amount in ["reserved", "committed"] {
         let total = page.value(&format!("jvm_nmt_total_{amount}_bytes"), labels).ok_or("no total yet")?;
@@ -51,12 +51,12 @@ pub(crate) fn check_sums(page: &Exposition, labels: &[(&str, &str)], jdk: &Jdk) 
 }
 
 /// What the JDK's own tool prints; `enter` is the command that goes to where the JVM is.
-pub(crate) fn of_jcmd(jdk: &Jdk, mut enter: Command, pid: u32) -> Summary {
+pub(crate) fn of_jcmd(jdk: &Jdk, mut enter: Command, pid: u32) -> NmtSummary {
     enter.args([&jcmd(jdk).expect("jcmd").display().to_string(), "-J-XX:-UsePerfData", &pid.to_string()]);
     let output = enter.args(["VM.native_memory", "summary", jdk.nmt_scale()]).output().unwrap();
     let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
     match parse(&text) {
-        Answer::Summary(summary) => *summary,
+        NmtReply::Summary(summary) => *summary,
         other => panic!("jcmd printed {other:?}: {text}"),
     }
 }
@@ -67,17 +67,17 @@ pub(crate) fn jcmd(jdk: &Jdk) -> Option<PathBuf> {
     if own.is_file() { Some(own) } else { program("jcmd") }
 }
 
-/// That every category with the same amounts before and after has them in the tool's summary too.
-pub(crate) fn check_agreement(before: &Table, theirs: &Summary, after: &Table) -> Result<(), String> {
+/// Checks that every category with the same amounts before and after has them in the tool's summary too.
+pub(crate) fn check_agreement(before: &Table, theirs: &NmtSummary, after: &Table) -> Result<(), String> {
     let mut agreed = 0;
     for (name, amounts) in before {
-        if after.get(name) != Some(amounts) || RESTLESS.contains(&name.as_str()) {
+        if after.get(name) != Some(amounts) || CHANGED_BY_QUERY.contains(&name.as_str()) {
             continue;
         }
         let theirs = theirs.categories.iter().find(|category| *category.name == **name);
         let theirs = theirs.ok_or(format!("jcmd has no {name}"))?;
         for (amount, value) in amounts {
-            let said = match *amount {
+            let printed = match *amount {
                 "reserved" => Some(theirs.reserved),
                 "committed" => Some(theirs.committed),
                 "malloc" => theirs.malloc.map(|blocks| blocks.bytes),
@@ -85,22 +85,22 @@ pub(crate) fn check_agreement(before: &Table, theirs: &Summary, after: &Table) -
                 _ => theirs.mmap.map(|mapped| mapped.committed),
             };
             // What is below one byte is not printed.
-            let said = said.unwrap_or(0) as f64;
-            ensure(said == *value, format!("{name} {amount}: {value}, and jcmd says {said}"))?;
+            let printed = printed.unwrap_or(0) as f64;
+            ensure(printed == *value, format!("{name} {amount}: {value}, and jcmd prints {printed}"))?;
         }
         agreed += 1;
     }
     ensure(agreed >= 8, format!("only {agreed} categories stood still"))
 }
 
-/// The page's own clock: when the JVM last answered.
+/// When the JVM last replied, by the page's own clock.
 pub(crate) fn last_success(page: &Exposition, labels: &[(&str, &str)]) -> Option<f64> {
     page.value("jvm_nmt_last_success_timestamp_seconds", labels)
 }
 
 #[test]
-fn every_jdk_tells_on_metrics_what_it_tells_jcmd() {
-    let test = "every_jdk_tells_on_metrics_what_it_tells_jcmd";
+fn metrics_of_every_jdk_equal_those_of_jcmd() {
+    let test = "metrics_of_every_jdk_equal_those_of_jcmd";
     let (_config, exporter) = exporter();
     for jdk in &jdk::of_each_release(|_| true) {
         if jcmd(jdk).is_none() {
@@ -108,9 +108,9 @@ fn every_jdk_tells_on_metrics_what_it_tells_jcmd() {
         }
         let jvm = Jvm::start(jdk, ["-XX:+UseSerialGC"].into_iter().chain(LISTENING));
         let scrape = |after: f64| {
-            wait_for(&format!("{jdk} to answer"), || {
+            wait_for(&format!("{jdk} to reply"), || {
                 let (_, page) = exporter.scrape().of_pid(jvm.pid()).ok_or("the JVM is not there yet")?;
-                ensure(last_success(&page, &[]).is_some_and(|time| time > after), "no answer yet")?;
+                ensure(last_success(&page, &[]).is_some_and(|time| time > after), "no reply yet")?;
                 Ok::<_, String>(page)
             })
         };
@@ -125,9 +125,9 @@ fn every_jdk_tells_on_metrics_what_it_tells_jcmd() {
     }
 }
 
-/// JVMs start while they are looked for all the time: whether tracking is on is known of each from its first page on.
+/// JVMs start during discovery: whether tracking is on is known of each from its first page on.
 #[test]
-fn starting_jvms_are_told_apart_by_their_arguments() {
+fn tracking_of_starting_jvms_follows_from_their_arguments() {
     let (_config, exporter) = exporter();
     let jdk = jdk::any();
     for start in 0..6 {
@@ -141,16 +141,16 @@ fn starting_jvms_are_told_apart_by_their_arguments() {
     }
 }
 
-/// HotSpot publishes the first 1,024 bytes of a JVM's arguments: what comes after, only the JVM itself can tell.
+/// HotSpot publishes the first 1,024 bytes of a JVM's arguments: only the JVM itself knows the rest.
 #[test]
-fn a_jvm_whose_arguments_are_cut_is_asked() {
+fn a_jvm_whose_arguments_are_cut_is_queried() {
     let (_config, exporter) = exporter();
     let jdk = jdk::any();
     let padding = format!("-Dpadding={}", "x".repeat(1100));
     for on in [true, false] {
         let flags = if on { &LISTENING[..] } else { &LISTENING[1..] };
         let jvm = Jvm::start(&jdk, [padding.as_str()].iter().chain(flags));
-        let page = wait_for("the answer", || {
+        let page = wait_for("the reply", || {
             let page = exporter.scrape().of_pid(jvm.pid()).ok_or("not there")?.1;
             ensure(page.value("jvm_nmt_enabled", &[]) == Some(f64::from(u8::from(on))), "not known yet")?;
             Ok::<_, String>(page)
@@ -159,9 +159,9 @@ fn a_jvm_whose_arguments_are_cut_is_asked() {
     }
 }
 
-/// Both spellings, from one answer each.
+/// Both profiles, from one reply each.
 #[test]
-fn the_client_java_profile_spells_it_as_the_java_client_does() {
+fn the_client_java_profile_uses_the_names_of_the_java_client() {
     let config = Config::new("profiles: [otel, client_java]\nnmt: {interval: 1s}\n");
     let exporter = Exporter::start([config.flag(), "--discovery.root=/tmp".to_owned()]);
     let jvm = Jvm::start(&jdk::any(), LISTENING);

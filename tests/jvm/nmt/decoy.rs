@@ -1,4 +1,4 @@
-//! Programs that are no JVMs, with everything a region can claim.
+//! Programs that are not JVMs, with everything a region can claim.
 
 use std::fs;
 use std::path::Path;
@@ -10,8 +10,8 @@ use rustix::process::{getegid, geteuid};
 use std::sync::Arc;
 use tempfile::TempDir;
 
-use crate::nmt::jvm::{plain_target, process};
-use crate::nmt::{ask_once, wait_for};
+use crate::nmt::jvm::{plain_attachable, process};
+use crate::nmt::{query_once, wait_for};
 
 struct Decoy {
     child: Child,
@@ -19,8 +19,7 @@ struct Decoy {
 }
 
 impl Decoy {
-    /// Its pid is one of which nothing is left in `/tmp`: a JVM that is killed leaves its attach socket, and pids come
-    /// again.
+    /// Its pid has no leftovers in `/tmp`: a JVM that is killed leaves its attach socket, and pids are reused.
     fn run(script: &str) -> Self {
         loop {
             let tmp = TempDir::new().unwrap();
@@ -33,14 +32,14 @@ impl Decoy {
         }
     }
 
-    /// A target whose `/tmp` is truly the process's.
-    fn target(&self) -> Attachable {
+    /// With the real `/tmp` of the process.
+    fn attachable(&self) -> Attachable {
         let pid = i32::try_from(self.child.id()).unwrap();
-        let mut target = plain_target(Path::new("/tmp"), pid, geteuid().as_raw());
-        target.gid = getegid().as_raw();
-        target.feature = Some(17);
-        target.process = process(pid);
-        target
+        let mut attachable = plain_attachable(Path::new("/tmp"), pid, geteuid().as_raw());
+        attachable.gid = getegid().as_raw();
+        attachable.feature = Some(17);
+        attachable.process = process(pid);
+        attachable
     }
 }
 
@@ -54,18 +53,18 @@ impl Drop for Decoy {
 #[test]
 fn a_program_that_does_not_catch_sigquit_lives() {
     let mut decoy = Decoy::run("touch up; exec sleep 600");
-    let error = ask_once(&decoy.target(), NmtMode::Active).unwrap_err();
+    let error = query_once(&decoy.attachable(), NmtMode::Active).unwrap_err();
     assert!(matches!(error, AttachError::Unsafe(_)), "{error}");
     assert!(decoy.child.try_wait().unwrap().is_none());
 }
 
-/// It counts the signals it gets.
+/// The decoy counts the signals that it receives.
 #[test]
 fn a_program_that_catches_sigquit_gets_none_in_any_mode() {
     let mut decoy = Decoy::run("trap 'touch quit' QUIT; touch up; while :; do sleep 0.05; done");
-    assert_eq!(ask_once(&decoy.target(), NmtMode::Passive).unwrap_err().reason(), "no_socket");
-    let error = ask_once(&decoy.target(), NmtMode::Active).unwrap_err();
-    assert!(matches!(error, AttachError::Unsafe("it has no libjvm mapped")), "{error}");
+    assert_eq!(query_once(&decoy.attachable(), NmtMode::Passive).unwrap_err().reason().as_str(), "no_socket");
+    let error = query_once(&decoy.attachable(), NmtMode::Active).unwrap_err();
+    assert!(matches!(error, AttachError::Unsafe("it has no HotSpot mapped")), "{error}");
 
     assert!(!decoy.tmp.path().join("quit").exists());
     let pid = rustix::process::Pid::from_child(&decoy.child);
@@ -81,10 +80,10 @@ fn a_program_that_catches_sigquit_gets_none_in_any_mode() {
 
 /// The pid is right, the process is another one.
 #[test]
-fn a_reused_pid_is_noticed() {
+fn a_reused_pid_is_detected() {
     let decoy = Decoy::run("touch up; exec sleep 600");
-    let mut target = decoy.target();
-    Arc::get_mut(target.process.as_mut().unwrap()).unwrap().start_ticks -= 1;
-    let error = ask_once(&target, NmtMode::Active).unwrap_err();
+    let mut attachable = decoy.attachable();
+    Arc::get_mut(attachable.process.as_mut().unwrap()).unwrap().start_ticks -= 1;
+    let error = query_once(&attachable, NmtMode::Active).unwrap_err();
     assert!(matches!(error, AttachError::Unsafe(why) if why.contains("another process")), "{error}");
 }

@@ -1,4 +1,4 @@
-//! Listeners that are not what they seem.
+//! Listeners that misbehave.
 
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
@@ -10,13 +10,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hotspot_exporter::config::{Nmt, NmtMode};
-use hotspot_exporter::providers::nmt::attach::{Capabilities, REPLY_MAXIMUM, ask};
-use hotspot_exporter::providers::nmt::{Answer, AttachError, Attachable, NmtState, Poller};
+use hotspot_exporter::providers::nmt::{
+    AttachError, Attachable, Capabilities, NmtFailureReason, NmtReply, NmtState, Poller, REPLY_MAXIMUM, query,
+};
 use rustix::process::{getegid, geteuid};
 use tempfile::TempDir;
 
-use crate::nmt::jvm::{NOBODY, plain_target};
-use crate::nmt::{ask_once, summary, wait_for};
+use crate::nmt::jvm::{NOBODY, plain_attachable};
+use crate::nmt::{query_once, summary, wait_for};
 use crate::support::skip_this;
 
 const SUMMARY: &str = "0\nTotal: reserved=9, committed=5\n- GC (reserved=9, committed=5)\n";
@@ -27,18 +28,18 @@ struct Fake {
 }
 
 impl Fake {
-    fn nobody_listens() -> Self {
+    fn without_listener() -> Self {
         Self { tmp: TempDir::new().unwrap() }
     }
 
-    /// `answer` gets every connection, one after the other.
-    fn listening(mut answer: impl FnMut(UnixStream) + Send + 'static) -> Self {
-        let fake = Self::nobody_listens();
+    /// `serve` gets every connection, one after the other.
+    fn listening(mut serve: impl FnMut(UnixStream) + Send + 'static) -> Self {
+        let fake = Self::without_listener();
         let listener = UnixListener::bind(fake.socket()).unwrap();
         fs::set_permissions(fake.socket(), Permissions::from_mode(0o600)).unwrap();
         thread::spawn(move || {
             for stream in listener.incoming() {
-                answer(stream.unwrap());
+                serve(stream.unwrap());
             }
         });
         fake
@@ -48,16 +49,16 @@ impl Fake {
         self.tmp.path().join(".java_pid7")
     }
 
-    /// A JVM of JDK 17, which is spoken to in version 1.
-    fn target(&self) -> Attachable {
-        let mut target = plain_target(self.tmp.path(), 7, geteuid().as_raw());
-        target.gid = getegid().as_raw();
-        target.feature = Some(17);
-        target
+    /// A JVM of JDK 17, which speaks protocol version 1.
+    fn attachable(&self) -> Attachable {
+        let mut attachable = plain_attachable(self.tmp.path(), 7, geteuid().as_raw());
+        attachable.gid = getegid().as_raw();
+        attachable.feature = Some(17);
+        attachable
     }
 
     fn reason(&self) -> &'static str {
-        ask_once(&self.target(), NmtMode::Passive).unwrap_err().reason()
+        query_once(&self.attachable(), NmtMode::Passive).unwrap_err().reason().as_str()
     }
 }
 
@@ -86,9 +87,9 @@ fn replies_of_any_kind_end_in_a_reason() {
     ] {
         assert_eq!(reply(bytes).reason(), reason, "{bytes:?}");
     }
-    let answer = ask_once(&reply(b"0\nhello\n").target(), NmtMode::Passive).unwrap();
-    assert_eq!(answer, Answer::Unknown("hello".into()));
-    assert_eq!(summary(ask_once(&reply(SUMMARY.as_bytes()).target(), NmtMode::Passive)).total.committed, 5);
+    let unknown = query_once(&reply(b"0\nhello\n").attachable(), NmtMode::Passive).unwrap();
+    assert_eq!(unknown, NmtReply::Unknown("hello".into()));
+    assert_eq!(summary(query_once(&reply(SUMMARY.as_bytes()).attachable(), NmtMode::Passive)).total.committed, 5);
 }
 
 #[test]
@@ -98,7 +99,7 @@ fn a_reply_without_end_is_cut() {
     let fake = Fake::listening(move |mut stream| {
         request(&mut stream);
         let chunk = [b'0'; 64 << 10];
-        // A gigabyte, if it were read.
+        // A gigabyte if all of it is read.
         for _ in 0..16384 {
             if stream.write_all(&chunk).is_err() {
                 return;
@@ -125,15 +126,15 @@ fn silence_and_dripping_end_at_the_deadline() {
         }
     });
     for fake in [silent, dripping] {
-        let until = Instant::now() + Duration::from_millis(200);
-        let error = ask(&fake.target(), NmtMode::Passive, &mut Capabilities::default(), until).unwrap_err();
+        let deadline = Instant::now() + Duration::from_millis(200);
+        let error = query(&fake.attachable(), NmtMode::Passive, &mut Capabilities::default(), deadline).unwrap_err();
         assert!(matches!(error, AttachError::Timeout), "{error}");
     }
 }
 
 #[test]
 fn sockets_of_others_are_not_connected_to() {
-    let fake = Fake::nobody_listens();
+    let fake = Fake::without_listener();
     assert_eq!(fake.reason(), "no_socket");
     fs::write(fake.socket(), "").unwrap();
     assert_eq!(fake.reason(), "untrusted_socket");
@@ -146,7 +147,7 @@ fn sockets_of_others_are_not_connected_to() {
     fs::set_permissions(good.socket(), Permissions::from_mode(0o666)).unwrap();
     assert_eq!(good.reason(), "untrusted_socket");
     fs::set_permissions(good.socket(), Permissions::from_mode(0o600)).unwrap();
-    summary(ask_once(&good.target(), NmtMode::Passive));
+    summary(query_once(&good.attachable(), NmtMode::Passive));
 
     if !geteuid().is_root() {
         return skip_this("sockets of other owners need root");
@@ -165,16 +166,16 @@ fn in_a_set_gid_directory_the_socket_may_have_another_group() {
     let fake = reply(SUMMARY.as_bytes());
     chown(fake.socket(), None, Some(NOBODY)).unwrap();
     fs::set_permissions(fake.tmp.path(), Permissions::from_mode(0o2777)).unwrap();
-    summary(ask_once(&fake.target(), NmtMode::Passive));
+    summary(query_once(&fake.attachable(), NmtMode::Passive));
 }
 
-/// The socket file belongs to the JVM's user, but somebody else listens.
+/// The socket file belongs to the JVM's user, but another user listens.
 #[test]
 fn a_listener_of_another_user_gets_no_request() {
     if !geteuid().is_root() {
         return skip_this("listeners of other users need root");
     }
-    let fake = Fake::nobody_listens();
+    let fake = Fake::without_listener();
     fs::set_permissions(fake.tmp.path(), Permissions::from_mode(0o777)).unwrap();
     let path = fake.socket();
     let listener = thread::spawn(move || {
@@ -191,8 +192,8 @@ fn a_listener_of_another_user_gets_no_request() {
 }
 
 #[test]
-fn a_dead_socket_and_a_full_queue_are_told_apart() {
-    let fake = Fake::nobody_listens();
+fn a_dead_socket_and_a_full_queue_have_different_reasons() {
+    let fake = Fake::without_listener();
     drop(UnixListener::bind(fake.socket()).unwrap());
     fs::set_permissions(fake.socket(), Permissions::from_mode(0o600)).unwrap();
     assert_eq!(fake.reason(), "dead_socket");
@@ -205,12 +206,12 @@ fn a_dead_socket_and_a_full_queue_are_told_apart() {
     assert_eq!(fake.reason(), "busy");
 }
 
-/// JDK 25 is asked for one reply in one piece, JDK 8 for kilobytes, and both are asked that only once.
+/// JDK 25 is queried without streaming, JDK 8 for kilobytes, and both are probed only once.
 #[test]
-fn the_dialect_is_found_and_remembered() {
-    let heard = Arc::new(Mutex::new(Vec::<String>::new()));
-    let speak = |new: bool| {
-        let log = Arc::clone(&heard);
+fn capabilities_are_detected_once() {
+    let requests = Arc::new(Mutex::new(Vec::<String>::new()));
+    let requests_of = |new: bool| {
+        let log = Arc::clone(&requests);
         let fake = Fake::listening(move |mut stream| {
             let request = String::from_utf8(request(&mut stream)).unwrap();
             let answer = match (new, request.contains("getversion"), request.contains("scale=b")) {
@@ -222,23 +223,23 @@ fn the_dialect_is_found_and_remembered() {
             log.lock().unwrap().push(request);
             stream.write_all(answer.as_bytes()).unwrap();
         });
-        let mut target = fake.target();
-        target.feature = None;
-        let mut dialect = Capabilities::default();
+        let mut attachable = fake.attachable();
+        attachable.feature = None;
+        let mut capabilities = Capabilities::default();
         for _ in 0..2 {
-            summary(ask(&target, NmtMode::Passive, &mut dialect, Instant::now() + Duration::from_secs(20)));
+            summary(query(&attachable, NmtMode::Passive, &mut capabilities, Instant::now() + Duration::from_secs(20)));
         }
-        std::mem::take(&mut *heard.lock().unwrap())
+        std::mem::take(&mut *requests.lock().unwrap())
     };
     let probe = "1\0getversion\0options\0\0\0";
     let line = "VM.native_memory summary scale=";
     let version_2 = format!("2\x0052\0jcmd streaming=0\0{line}b\0\0\0");
-    assert_eq!(speak(true), [probe, &version_2, &version_2]);
+    assert_eq!(requests_of(true), [probe, &version_2, &version_2]);
     let version_1 = |scale: &str| format!("1\0jcmd\0{line}{scale}\0\0\0");
-    assert_eq!(speak(false), [probe, &version_1("b"), &version_1("KB"), &version_1("KB")]);
+    assert_eq!(requests_of(false), [probe, &version_1("b"), &version_1("KB"), &version_1("KB")]);
 }
 
-/// More JVMs hang than there are workers; the one that answers goes on being asked.
+/// More JVMs hang than there are workers; the one that replies is still queried.
 #[test]
 fn hung_jvms_do_not_delay_the_others() {
     let settings =
@@ -248,32 +249,33 @@ fn hung_jvms_do_not_delay_the_others() {
         .map(|_| {
             let held = Mutex::new(Vec::new());
             let fake = Fake::listening(move |stream| held.lock().unwrap().push(stream));
-            let watch = poller.watch(fake.target());
-            (fake, watch)
+            let polled = poller.add(fake.attachable());
+            (fake, polled)
         })
         .collect();
-    wait_for("every hung JVM to be found out", || {
-        hung.iter().all(|(_, watch)| matches!(watch.state(), NmtState::Failing { reason: "timeout", .. }))
+    wait_for("every hung JVM to time out", || {
+        hung.iter()
+            .all(|(_, polled)| matches!(polled.state(), NmtState::Failing { reason: NmtFailureReason::Timeout, .. }))
     });
 
-    let asked = Arc::new(Mutex::new(0_u32));
-    let counter = Arc::clone(&asked);
+    let queried = Arc::new(Mutex::new(0_u32));
+    let counter = Arc::clone(&queried);
     let fake = Fake::listening(move |mut stream| {
         request(&mut stream);
         *counter.lock().unwrap() += 1;
         stream.write_all(SUMMARY.as_bytes()).unwrap();
     });
-    let watch = poller.watch(fake.target());
-    wait_for("ten answers", || *asked.lock().unwrap() >= 10);
-    assert_eq!(watch.state(), NmtState::Answering);
+    let polled = poller.add(fake.attachable());
+    wait_for("ten replies", || *queried.lock().unwrap() >= 10);
+    assert_eq!(polled.state(), NmtState::Answering);
     assert!(poller.failures().iter().any(|(reason, count)| *reason == "timeout" && *count >= 20));
 }
 
 #[test]
-fn a_jvm_without_tracking_is_asked_once() {
+fn a_jvm_without_tracking_is_queried_once() {
     let settings = Nmt { mode: NmtMode::Passive, interval: Duration::from_millis(1), timeout: Duration::from_secs(5) };
-    let asked = Arc::new(Mutex::new(0_u32));
-    let counter = Arc::clone(&asked);
+    let queried = Arc::new(Mutex::new(0_u32));
+    let counter = Arc::clone(&queried);
     let fake = Fake::listening(move |mut stream| {
         request(&mut stream);
         *counter.lock().unwrap() += 1;
@@ -281,9 +283,9 @@ fn a_jvm_without_tracking_is_asked_once() {
     });
     let other = reply(SUMMARY.as_bytes());
     let poller = Poller::new(settings);
-    let watch = poller.watch(fake.target());
-    wait_for("the answer", || watch.state() == NmtState::NotEnabled);
-    let _other = poller.watch(other.target());
-    wait_for("the other JVM", || _other.state() == NmtState::Answering);
-    assert_eq!(*asked.lock().unwrap(), 1);
+    let polled = poller.add(fake.attachable());
+    wait_for("the reply", || polled.state() == NmtState::NotEnabled);
+    let other_polled = poller.add(other.attachable());
+    wait_for("the other JVM", || other_polled.state() == NmtState::Answering);
+    assert_eq!(*queried.lock().unwrap(), 1);
 }

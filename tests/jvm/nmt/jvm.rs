@@ -7,7 +7,6 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use hotspot_exporter::hotspot::NmtSetting;
 use hotspot_exporter::perfdata::Image;
@@ -47,7 +46,7 @@ fn if_root(fits: impl Fn(&Jdk) -> bool) -> Vec<Jdk> {
     found
 }
 
-/// A directory that a JVM of any user can use as `/tmp`. Not in the real one, which its mount hides.
+/// A directory that a JVM can use as `/tmp`, outside of the real one, which the mount hides.
 pub(crate) fn temporary_directory() -> TempDir {
     let directory = TempDir::new_in("/var/tmp").unwrap();
     fs::set_permissions(directory.path(), Permissions::from_mode(0o1777)).unwrap();
@@ -72,7 +71,7 @@ fn classes() -> &'static Path {
 pub(crate) struct Jvm {
     pub(crate) tmp: TempDir,
     pub(crate) feature: u32,
-    /// Its pid as it sees it.
+    /// Its pid in its own pid namespace.
     pub(crate) vpid: i32,
     child: Child,
     uid: u32,
@@ -122,22 +121,22 @@ impl Jvm {
         fs::read_to_string(self.tmp.path().join("output")).unwrap()
     }
 
-    /// A target with what the region says; `None` while there is no region or no process.
-    pub(crate) fn try_target(&self) -> Option<Attachable> {
+    /// What the attach protocol needs, from its region; `None` while there is no region or no process.
+    pub(crate) fn try_attachable(&self) -> Option<Attachable> {
         let user = if self.uid == 0 { "root" } else { "nobody" };
         let region = self.tmp.path().join(format!("hsperfdata_{user}/{}", self.vpid));
         let image = Image::decode(fs::read(region).ok()?).ok()?;
         let capabilities = image.text("sun.rt.jvmCapabilities");
-        let mut target = plain_target(self.tmp.path(), self.vpid, self.uid);
-        target.process = Some(process(self.vpid)?);
-        target.feature = Some(self.feature);
-        target.attach_supported = capabilities.map(|text| text.starts_with('1'));
-        Some(target)
+        let mut attachable = plain_attachable(self.tmp.path(), self.vpid, self.uid);
+        attachable.process = Some(process(self.vpid)?);
+        attachable.feature = Some(self.feature);
+        attachable.attach_supported = capabilities.map(|text| text.starts_with('1'));
+        Some(attachable)
     }
 
-    /// A target with what the region says.
-    pub(crate) fn target(&self) -> Attachable {
-        self.try_target().expect("a region")
+    /// What the attach protocol needs, from its region.
+    pub(crate) fn attachable(&self) -> Attachable {
+        self.try_attachable().expect("a region")
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -148,7 +147,7 @@ impl Jvm {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// That nothing happened to it.
+    /// Asserts that the JVM is unharmed.
     pub(crate) fn assert_unharmed(&mut self) {
         assert!(self.is_alive(), "the JVM died: {}", self.output());
         assert!(!self.output().contains("Full thread dump"), "{}", self.output());
@@ -165,10 +164,8 @@ impl Drop for Jvm {
 }
 
 /// A JVM whose process is not visible.
-pub(crate) fn plain_target(tmp: &Path, vpid: i32, uid: u32) -> Attachable {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
+pub(crate) fn plain_attachable(tmp: &Path, vpid: i32, uid: u32) -> Attachable {
     Attachable {
-        id: NEXT.fetch_add(1, Ordering::Relaxed),
         tmp: directory(tmp),
         vpid,
         process: None,
@@ -180,7 +177,7 @@ pub(crate) fn plain_target(tmp: &Path, vpid: i32, uid: u32) -> Attachable {
     }
 }
 
-/// A process as discovery finds it.
+/// A process as discovery opens it.
 pub(crate) fn process(pid: i32) -> Option<Arc<Process>> {
     Process::open(Path::new("/proc"), pid).ok().map(Arc::new)
 }

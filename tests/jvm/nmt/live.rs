@@ -1,4 +1,4 @@
-//! Real JVMs that answer.
+//! Real JVMs that reply.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,21 +10,20 @@ use hotspot_exporter::fact::Formula;
 use hotspot_exporter::fact::Provider;
 use hotspot_exporter::hotspot::NmtSetting;
 use hotspot_exporter::metric::Value;
-use hotspot_exporter::providers::nmt::summary::Category;
-use hotspot_exporter::providers::nmt::{Answer, NmtState, Poller, Summary, parse};
+use hotspot_exporter::providers::nmt::{Category, NmtReply, NmtState, NmtSummary, Poller, parse};
 
 use crate::nmt::jvm::{Jvm, Place, javas, javas_of_everybody};
-use crate::nmt::{ask_once, summary, wait_for};
+use crate::nmt::{query_once, summary, wait_for};
 use crate::support::jdk::Jdk;
 
 const LISTENING: [&str; 2] = ["-XX:NativeMemoryTracking=summary", "-XX:+StartAttachListener"];
 
-fn by_name(summary: Summary) -> BTreeMap<Box<str>, Category> {
+fn by_name(summary: NmtSummary) -> BTreeMap<Box<str>, Category> {
     summary.categories.into_iter().map(|category| (category.name.clone(), category)).collect()
 }
 
 /// What the JDK's own tool prints, run where the JVM's `/tmp` is.
-fn jcmd(java: &Jdk, pid: i32) -> Summary {
+fn jcmd(java: &Jdk, pid: i32) -> NmtSummary {
     let sibling = java.java().with_file_name("jcmd");
     let tool = if sibling.exists() { sibling.as_path() } else { Path::new("jcmd") };
     let mut command = Command::new("nsenter");
@@ -32,7 +31,7 @@ fn jcmd(java: &Jdk, pid: i32) -> Summary {
     let output = command.args(["VM.native_memory", "summary", java.nmt_scale()]).output().unwrap();
     let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
     match parse(&text) {
-        Answer::Summary(summary) => *summary,
+        NmtReply::Summary(summary) => *summary,
         other => panic!("jcmd printed {other:?}: {text}"),
     }
 }
@@ -41,9 +40,9 @@ fn jcmd(java: &Jdk, pid: i32) -> Summary {
 fn categories_that_do_not_move_equal_those_of_jcmd() {
     for java in javas() {
         let mut jvm = Jvm::start(&java, Place::default(), &LISTENING);
-        let target = jvm.target();
-        let ask = || summary(ask_once(&target, NmtMode::Passive));
-        let first = ask();
+        let attachable = jvm.attachable();
+        let query = || summary(query_once(&attachable, NmtMode::Passive));
+        let first = query();
         assert_eq!(first.exact, java.feature > 8, "{java}");
         let sum: u64 = first.categories.iter().map(|category| category.committed).sum();
         let rounding = java.nmt_rounding() * first.categories.len() as u64;
@@ -52,7 +51,7 @@ fn categories_that_do_not_move_equal_those_of_jcmd() {
         // A compiler that works in between takes memory and gives it back, so that a category may only seem to stand
         // still.
         wait_for(&format!("JDK {} and jcmd to agree", java.feature), || {
-            let (before, theirs, after) = (by_name(ask()), by_name(jcmd(&java, jvm.vpid)), by_name(ask()));
+            let (before, theirs, after) = (by_name(query()), by_name(jcmd(&java, jvm.vpid)), by_name(query()));
             // The command's own text is in Serviceability, its reply in Internal, the headers of both in the tracking
             // itself, and jcmd words the command otherwise.
             let still: Vec<_> = before
@@ -68,12 +67,12 @@ fn categories_that_do_not_move_equal_those_of_jcmd() {
 }
 
 #[test]
-fn a_jvm_of_another_user_is_asked_as_that_user() {
+fn a_jvm_of_another_user_is_queried_as_that_user() {
     for java in javas_of_everybody() {
         for mode in [NmtMode::Passive, NmtMode::Active] {
             let flags = if mode == NmtMode::Active { &LISTENING[..1] } else { &LISTENING[..] };
             let mut jvm = Jvm::start(&java, Place { nobody: true, ..Place::default() }, flags);
-            summary(ask_once(&jvm.target(), mode));
+            summary(query_once(&jvm.attachable(), mode));
             jvm.assert_unharmed();
         }
     }
@@ -83,9 +82,9 @@ fn a_jvm_of_another_user_is_asked_as_that_user() {
 fn active_mode_starts_the_listener_and_passive_mode_does_not() {
     for java in javas() {
         let mut jvm = Jvm::start(&java, Place::default(), &LISTENING[..1]);
-        assert_eq!(ask_once(&jvm.target(), NmtMode::Passive).unwrap_err().reason(), "no_socket");
-        summary(ask_once(&jvm.target(), NmtMode::Active));
-        summary(ask_once(&jvm.target(), NmtMode::Passive));
+        assert_eq!(query_once(&jvm.attachable(), NmtMode::Passive).unwrap_err().reason().as_str(), "no_socket");
+        summary(query_once(&jvm.attachable(), NmtMode::Active));
+        summary(query_once(&jvm.attachable(), NmtMode::Passive));
         jvm.assert_unharmed();
     }
 }
@@ -98,15 +97,13 @@ fn the_poller_publishes_facts_or_that_tracking_is_off() {
         let poller = Poller::new(settings);
         let on = Jvm::start(&java, Place::default(), &LISTENING);
         let off = Jvm::start(&java, Place::default(), &LISTENING[1..]);
-        let mut known = off.target();
+        let mut known = off.attachable();
         known.setting = NmtSetting::Off;
-        let watches = [poller.watch(on.target()), poller.watch(off.target()), poller.watch(known)];
-        wait_for("an answer", || {
-            watches[0].state() == NmtState::Answering && watches[1].state() == NmtState::NotEnabled
-        });
-        assert_eq!(watches[2].state(), NmtState::NotEnabled);
+        let polled = [poller.add(on.attachable()), poller.add(off.attachable()), poller.add(known)];
+        wait_for("a reply", || polled[0].state() == NmtState::Answering && polled[1].state() == NmtState::NotEnabled);
+        assert_eq!(polled[2].state(), NmtState::NotEnabled);
 
-        let (facts, values) = watches[0].read();
+        let (facts, values) = polled[0].read();
         for (at, fact) in facts.iter().enumerate() {
             assert!(matches!(fact.formula, Formula::Published(cell, _) if cell.index as usize == at));
         }
@@ -120,7 +117,7 @@ fn the_poller_publishes_facts_or_that_tracking_is_off() {
         assert!(sum("nmt.committed") > 32e6);
         assert_eq!(sum("nmt.committed"), sum("nmt.total_committed"));
         assert_eq!(sum("nmt.enabled"), 1.0);
-        let (facts, values) = watches[1].read();
+        let (facts, values) = polled[1].read();
         let enabled = facts.iter().position(|fact| fact.name == "nmt.enabled").unwrap();
         assert_eq!(values[enabled], Some(Value::Int(0)));
     }

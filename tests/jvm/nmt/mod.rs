@@ -12,17 +12,16 @@ mod stopped;
 use std::time::{Duration, Instant};
 
 use hotspot_exporter::config::NmtMode;
-use hotspot_exporter::providers::nmt::attach::{Capabilities, ask};
-use hotspot_exporter::providers::nmt::{Answer, AttachError, Attachable, Summary};
+use hotspot_exporter::providers::nmt::{AttachError, Attachable, Capabilities, NmtReply, NmtSummary, query};
 
-/// Asks once, with a deadline that no healthy JVM misses.
-fn ask_once(target: &Attachable, mode: NmtMode) -> Result<Answer, AttachError> {
-    ask(target, mode, &mut Capabilities::default(), Instant::now() + Duration::from_secs(20))
+/// Queries once, with a deadline that no healthy JVM misses.
+fn query_once(attachable: &Attachable, mode: NmtMode) -> Result<NmtReply, AttachError> {
+    query(attachable, mode, &mut Capabilities::default(), Instant::now() + Duration::from_secs(20))
 }
 
-fn summary(outcome: Result<Answer, AttachError>) -> Summary {
+fn summary(outcome: Result<NmtReply, AttachError>) -> NmtSummary {
     match outcome {
-        Ok(Answer::Summary(summary)) => *summary,
+        Ok(NmtReply::Summary(summary)) => *summary,
         other => panic!("expected a summary, found {other:?}"),
     }
 }
@@ -31,7 +30,7 @@ fn summary(outcome: Result<Answer, AttachError>) -> Summary {
 fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(60);
     while !condition() {
-        assert!(Instant::now() < until, "waited in vain for {what}");
+        assert!(Instant::now() < until, "timed out waiting for {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

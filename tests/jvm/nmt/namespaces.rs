@@ -5,11 +5,11 @@ use std::path::Path;
 use std::process::Command;
 
 use hotspot_exporter::config::NmtMode;
-use hotspot_exporter::providers::nmt::Answer;
+use hotspot_exporter::providers::nmt::NmtReply;
 use serde_json::Value;
 
-use crate::nmt::ask_once;
-use crate::nmt::jvm::{Jvm, NOBODY, Place, javas_of_everybody, plain_target, temporary_directory};
+use crate::nmt::jvm::{Jvm, NOBODY, Place, javas_of_everybody, plain_attachable, temporary_directory};
+use crate::nmt::query_once;
 use crate::support::copy_program;
 
 /// Names the directories to the client below.
@@ -62,8 +62,8 @@ fn client() {
     assert_eq!(rustix::process::geteuid().as_raw(), NOBODY);
     for root in roots.lines() {
         assert!(std::fs::write(Path::new(root).join("file"), "").is_err(), "the view is read-only");
-        match ask_once(&plain_target(Path::new(root), 1, NOBODY), NmtMode::Passive) {
-            Ok(Answer::Summary(summary)) => println!("\n{}", serde_json::to_string(&summary).unwrap()),
+        match query_once(&plain_attachable(Path::new(root), 1, NOBODY), NmtMode::Passive) {
+            Ok(NmtReply::Summary(summary)) => println!("\n{}", serde_json::to_string(&summary).unwrap()),
             other => panic!("{other:?}"),
         }
     }

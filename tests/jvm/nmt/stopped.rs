@@ -1,15 +1,14 @@
-//! Real JVMs that must not be signalled, or cannot answer: none is harmed.
+//! Real JVMs that must not be signalled, or cannot reply: none is harmed.
 
 use std::fs;
 use std::time::{Duration, Instant};
 
 use hotspot_exporter::config::NmtMode;
-use hotspot_exporter::providers::nmt::attach::{Capabilities, ask};
-use hotspot_exporter::providers::nmt::{Answer, AttachError};
+use hotspot_exporter::providers::nmt::{AttachError, Capabilities, NmtReply, query};
 use rustix::process::Signal;
 
 use crate::nmt::jvm::{Jvm, Place, javas};
-use crate::nmt::{ask_once, summary};
+use crate::nmt::{query_once, summary};
 
 const TRACKING: &str = "-XX:NativeMemoryTracking=summary";
 
@@ -20,10 +19,10 @@ fn a_jvm_that_does_not_catch_sigquit_gets_none() {
         let mut jvm = Jvm::start(&java, Place::default(), &[TRACKING, "-Xrs"]);
         let socket = jvm.tmp.path().join(format!(".java_pid{}", jvm.vpid));
         if socket.exists() {
-            summary(ask_once(&jvm.target(), NmtMode::Active));
+            summary(query_once(&jvm.attachable(), NmtMode::Active));
             fs::remove_file(socket).unwrap();
         }
-        let error = ask_once(&jvm.target(), NmtMode::Active).unwrap_err();
+        let error = query_once(&jvm.attachable(), NmtMode::Active).unwrap_err();
         assert!(matches!(error, AttachError::Unsafe(why) if why.contains("does not catch")), "{error}");
         jvm.assert_unharmed();
     }
@@ -33,26 +32,26 @@ fn a_jvm_that_does_not_catch_sigquit_gets_none() {
 fn a_jvm_that_cannot_be_attached_to_prints_no_thread_dump() {
     for java in javas() {
         let mut jvm = Jvm::start(&java, Place::default(), &[TRACKING, "-XX:+DisableAttachMechanism"]);
-        let target = jvm.target();
-        assert_eq!(target.attach_supported, Some(false));
-        assert_eq!(ask_once(&target, NmtMode::Active).unwrap_err().reason(), "unsafe_to_signal");
+        let attachable = jvm.attachable();
+        assert_eq!(attachable.attach_supported, Some(false));
+        assert_eq!(query_once(&attachable, NmtMode::Active).unwrap_err().reason().as_str(), "unsafe_to_signal");
         jvm.assert_unharmed();
     }
 }
 
-/// Asked from the first moment of its region on, without a pause.
+/// Queried continuously from the time that its region exists.
 #[test]
 fn a_starting_jvm_survives_active_mode() {
     for java in javas() {
         for _ in 0..3 {
             let mut jvm = Jvm::launch(&java, Place::default(), &[TRACKING]);
-            let mut dialect = Capabilities::default();
-            let until = Instant::now() + Duration::from_secs(60);
+            let mut capabilities = Capabilities::default();
+            let deadline = Instant::now() + Duration::from_secs(60);
             loop {
-                assert!(jvm.is_alive() && Instant::now() < until, "{}", jvm.output());
-                let Some(target) = jvm.try_target() else { continue };
-                match ask(&target, NmtMode::Active, &mut dialect, until) {
-                    Ok(Answer::Summary(_)) => break,
+                assert!(jvm.is_alive() && Instant::now() < deadline, "{}", jvm.output());
+                let Some(attachable) = jvm.try_attachable() else { continue };
+                match query(&attachable, NmtMode::Active, &mut capabilities, deadline) {
+                    Ok(NmtReply::Summary(_)) => break,
                     Err(AttachError::Unsafe(_) | AttachError::NoSocket) => {}
                     other => panic!("JDK {}: {other:?}", java.feature),
                 }
@@ -68,16 +67,16 @@ fn a_stopped_jvm_costs_one_deadline_and_goes_on() {
         let mut listening = Jvm::start(&java, Place::default(), &[TRACKING, "-XX:+StartAttachListener"]);
         let mut silent = Jvm::start(&java, Place::default(), &[TRACKING]);
         for (jvm, reason) in [(&mut listening, "timeout"), (&mut silent, "unsafe_to_signal")] {
-            let target = jvm.target();
+            let attachable = jvm.attachable();
             jvm.signal(Signal::STOP);
             crate::nmt::wait_for("the JVM to stop", || {
                 fs::read_to_string(format!("/proc/{}/stat", jvm.vpid)).unwrap().contains(") T ")
             });
-            let until = Instant::now() + Duration::from_millis(300);
-            let error = ask(&target, NmtMode::Active, &mut Capabilities::default(), until).unwrap_err();
+            let deadline = Instant::now() + Duration::from_millis(300);
+            let error = query(&attachable, NmtMode::Active, &mut Capabilities::default(), deadline).unwrap_err();
             jvm.signal(Signal::CONT);
-            assert_eq!(error.reason(), reason, "{error}");
-            summary(ask_once(&target, NmtMode::Active));
+            assert_eq!(error.reason().as_str(), reason, "{error}");
+            summary(query_once(&attachable, NmtMode::Active));
             jvm.assert_unharmed();
         }
     }
