@@ -129,7 +129,7 @@ fn is_process(candidate: &Candidate, pid: i32) -> bool {
 }
 
 fn not_found(pid: i32, refusals: &[Refusal]) -> InspectError {
-    let told = |refusal: &Refusal| format!("{}: {}", refusal.reason.as_str(), refusal.detail);
+    let told = |refusal: &Refusal| format!("{}: {}. {}", refusal.reason, refusal.detail, refusal.remedy);
     let refusal = refusals.iter().find(|refusal| refusal.pid == Some(pid)).map(told);
     InspectError::NotFound { pid, refusal }
 }
@@ -167,7 +167,7 @@ pub fn dump_json(image: &Image) -> Json {
             "mod_time_stamp": prologue.mod_time_stamp,
             "entry_offset": prologue.entry_offset,
             "num_entries": prologue.num_entries,
-            "size": image.bytes().len(),
+            "size": image.region_size,
         },
         "entries": entries,
     });
@@ -189,7 +189,7 @@ pub fn dump_table(image: &Image) -> String {
         prologue.byte_order,
         if prologue.accessible { "accessible" } else { "not accessible yet" },
         prologue.used,
-        image.bytes().len(),
+        image.region_size,
         prologue.num_entries,
         if prologue.overflow > 0 { format!(", {} bytes did not fit", prologue.overflow) } else { String::new() },
     );
