@@ -62,7 +62,13 @@ impl ChangeLog {
         let refusals: Vec<_> = now.refusals.iter().map(|refusal| (refusal.subject(), refusal)).collect();
         let news = refusals.iter().filter(|(subject, refusal)| is_news(subject, refusal.reason.as_str()));
         let further = each_of(news, |(subject, refusal)| {
-            tracing::info!(subject, reason = refusal.reason.as_str(), detail = refusal.detail, "not served");
+            tracing::info!(
+                subject,
+                reason = refusal.reason.as_str(),
+                detail = refusal.detail,
+                remedy = &*refusal.remedy,
+                "not served"
+            );
         });
         if further > 0 {
             tracing::info!(further, "not served; `list` and /targets name them");
