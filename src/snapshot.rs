@@ -6,7 +6,7 @@ use std::time::{Instant, UNIX_EPOCH};
 
 use crate::fact::{AttachedProvider, ProviderId, PublishedId, Since, Values};
 use crate::metric::Value;
-use crate::perfdata::{LayoutChange, MemoryError, RegionError, Writer};
+use crate::perfdata::{LayoutChange, MemoryError, RegionError, WriterState};
 use crate::proc;
 use crate::targets::{Target, TargetSet, TargetState};
 
@@ -218,7 +218,7 @@ fn exited(targets: &[Arc<Target>]) -> Vec<bool> {
         .iter()
         .map(|target| match &target.process {
             Some(_) => ended.next().unwrap_or(false),
-            None => target.is_unlinked() && target.region.writer() == Writer::Absent,
+            None => target.is_unlinked() && target.region.writer() == WriterState::Absent,
         })
         .collect()
 }

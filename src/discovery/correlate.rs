@@ -1,176 +1,179 @@
-//! Brings files and processes together: whose region is which.
+//! Which process writes which region.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 
-use super::explain::{Facts, STARTING, explain};
-use super::flags::Flags;
-use super::open::{Found, Opener, UserDirectory};
-use super::procfs::{Evidence, JvmProcess, Procfs};
+use super::diagnosis::{Findings, STARTING, diagnose};
+use super::flags::PerfDataFlags;
+use super::open::{CheckedFile, Opener, UserDirectory};
+use super::processes::{Evidence, JvmProcess, ProcessScanner};
 use super::refusal::{Refusal, RefusalReason};
-use super::survey::ScanState;
+use super::scan_state::ScanState;
 use super::{Candidate, RegionId};
 use crate::metric::Labels;
 use crate::perfdata::name::user_of;
 use crate::proc::Process;
-use crate::proc::handle::ticks_since_boot;
-use crate::proc::maps::Mapped;
+use crate::proc::maps::MappedRegion;
 use crate::proc::passwd;
-use crate::proc::stat::{HERTZ, STATUS_MAXIMUM, read, read_text};
+use crate::proc::stat::{STATUS_MAXIMUM, read, read_text};
 
 /// Bytes of a command line that are searched for JVM flags.
-const COMMAND_LINE: u64 = 1 << 17;
+const COMMAND_LINE: usize = 1 << 17;
 
-/// Attaches each process to its file, finds files that only the process's own root shows, and says of every other
-/// JVM why it cannot be read.
-pub(super) fn join(survey: &mut ScanState<'_>, procfs: &mut Procfs, jvm_processes: Vec<JvmProcess>) {
-    // Processes whose map names their file come first; the rest may only claim what is left.
+/// Gives each process its file, finds files that only the process's own root shows, and refuses every other JVM with the
+/// reason.
+pub(super) fn correlate(state: &mut ScanState<'_>, scanner: &mut ProcessScanner, jvm_processes: Vec<JvmProcess>) {
+    // The best evidence first: each candidate takes one process. The map may name the candidate's very file, or a file
+    // of its inode and name, or not be readable.
     let (mapped, rest): (Vec<_>, Vec<_>) =
         jvm_processes.into_iter().partition(|jvm_process| matches!(jvm_process.evidence, Evidence::Jvm(Some(_))));
-    for JvmProcess { process, evidence } in mapped.into_iter().chain(rest) {
+    let (exact, mapped): (Vec<_>, Vec<_>) = mapped.into_iter().partition(|jvm_process| match &jvm_process.evidence {
+        Evidence::Jvm(Some(region)) => state.has_candidate(RegionId::File(region.id)),
+        _ => false,
+    });
+    for JvmProcess { process, evidence } in exact.into_iter().chain(mapped).chain(rest) {
         match evidence {
-            Evidence::Jvm(mapped) => find(survey, procfs, &process, mapped),
-            Evidence::Hidden => claim(survey, procfs, &process),
-            Evidence::NotHotspot if age(&process) < STARTING => survey.refuse(Refusal::of_pid(
+            Evidence::Jvm(region) => correlate_jvm(state, scanner, &process, region),
+            Evidence::Hidden => correlate_by_number(state, scanner, &process),
+            Evidence::NotHotspot if process.age() < STARTING => state.refuse(Refusal::of_pid(
                 process.pid,
                 RefusalReason::NotReady,
-                "it is called java and has not loaded a JVM yet; the next scan looks again",
+                "a process named java that has not loaded a JVM yet",
             )),
-            Evidence::NotHotspot => survey.refuse(Refusal::of_pid(
+            Evidence::NotHotspot => state.refuse(Refusal::of_pid(
                 process.pid,
                 RefusalReason::NotHotspot,
-                "it is a Java process without HotSpot (OpenJ9, or a launcher), which publishes no counters",
+                "a Java process without HotSpot: OpenJ9, or a launcher",
             )),
         }
     }
-}
-
-/// Seconds since the process started.
-pub(super) fn age(process: &Process) -> u64 {
-    ticks_since_boot().saturating_sub(process.start_ticks).wrapping_div(HERTZ)
 }
 
 /// A JVM whose memory map could be read.
-fn find(survey: &mut ScanState<'_>, procfs: &mut Procfs, process: &Arc<Process>, mapped: Option<Mapped>) {
-    if mapped.as_ref().is_some_and(|mapped| attach(survey, process, mapped)) {
+fn correlate_jvm(
+    state: &mut ScanState<'_>,
+    scanner: &mut ProcessScanner,
+    process: &Arc<Process>,
+    region: Option<MappedRegion>,
+) {
+    if region.as_ref().is_some_and(|region| assign(state, process, region)) {
         return;
     }
-    let mut place = ExpectedFile::look(survey, procfs, process, mapped.as_ref());
-    // Its file is not where it was, or another lies there: what is remembered of its map may be out of date.
+    let mut expected = ExpectedFile::find(state, scanner, process, region.as_ref());
+    // Its file is not where it was, or another file is there: the remembered map may be out of date.
     let doubtful =
-        place.file.is_some() || place.obstacle.is_some() || mapped.as_ref().is_some_and(|mapped| !mapped.deleted);
-    let mapped = if doubtful && !place.is_its_own(mapped.as_ref()) {
-        match procfs.look_again(process) {
-            Some(Evidence::Jvm(mapped)) => mapped,
-            Some(_) => mapped,
+        expected.file.is_some() || expected.obstacle.is_some() || region.as_ref().is_some_and(|region| !region.deleted);
+    let region = if doubtful && !expected.is_mapped(region.as_ref()) {
+        match scanner.reread_map(process) {
+            Some(Evidence::Jvm(region)) => region,
+            Some(_) => region,
             None => return,
         }
     } else {
-        mapped
+        region
     };
-    if mapped.as_ref().is_some_and(|mapped| attach(survey, process, mapped)) {
+    if region.as_ref().is_some_and(|region| assign(state, process, region)) {
         return;
     }
-    if let Some((directory, found)) = place.file.as_ref().filter(|_| place.is_its_own(mapped.as_ref())) {
-        let at = survey.admit(directory, found, &Labels::default());
-        match at.and_then(|at| survey.candidates.get_mut(at)) {
+    if let Some((directory, file)) = expected.file.as_ref().filter(|_| expected.is_mapped(region.as_ref())) {
+        let at = state.add_file(directory, file, &Labels::default());
+        match at.and_then(|at| state.candidates.get_mut(at)) {
             Some(candidate) => candidate.process = Some(Arc::clone(process)),
-            // The refusal was noted a moment ago, for the file.
+            // `add_file` has just refused the file.
             None => {
-                if let Some(refused) = survey.refused.last_mut() {
+                if let Some(refused) = state.refused.last_mut() {
                     refused.refusal.pid = Some(process.pid);
                 }
             }
         }
         return;
     }
-    match mapped {
-        Some(mapped) => out_of_reach(survey, process, &mapped, place),
+    match region {
+        Some(region) => report_unreachable(state, process, &region, expected),
         None => {
-            place.facts.foreign_file = place.file.is_some_and(|(_, found)| found.sight.owner == process.uid);
-            place.facts.obstacle = place.obstacle;
-            survey.refuse(explain(place.facts));
+            expected.findings.foreign_file = expected.file.is_some_and(|(_, file)| file.key.owner == process.uid);
+            expected.findings.obstacle = expected.obstacle;
+            state.refuse(diagnose(expected.findings));
         }
     }
 }
 
-/// Gives a process the file that its map names, if a root showed that, read or refused.
-fn attach(survey: &mut ScanState<'_>, process: &Arc<Process>, mapped: &Mapped) -> bool {
-    if let Some(candidate) = survey.named(process.vpid, |candidate| {
-        let file = candidate.id.file();
-        file.is_some_and(|id| mapped.is(id, &candidate.path)) && candidate.process.is_none()
-    }) {
-        candidate.process = Some(Arc::clone(process));
-        return true;
+/// Gives a process the candidate or the refused file that its map names, if a root showed one.
+fn assign(state: &mut ScanState<'_>, process: &Arc<Process>, region: &MappedRegion) -> bool {
+    let matches = |candidate: &Candidate, exact: bool| {
+        candidate.process.is_none()
+            && candidate
+                .id
+                .file()
+                .is_some_and(|id| if exact { region.id == id } else { region.is(id, &candidate.path) })
+    };
+    for exact in [true, false] {
+        if let Some(candidate) = state.candidate_named(process.vpid, |candidate| matches(candidate, exact)) {
+            candidate.process = Some(Arc::clone(process));
+            return true;
+        }
     }
-    let refused = survey.refused.iter_mut().find(|refused| {
+    let refused = state.refused.iter_mut().find(|refused| {
         refused.refusal.pid.is_none()
-            && refused
-                .sight
-                .is_some_and(|sight| refused.refusal.path.as_ref().is_some_and(|path| mapped.is(sight.id, path)))
+            && refused.key.is_some_and(|key| refused.refusal.path.as_ref().is_some_and(|path| region.is(key.id, path)))
     });
     refused.map(|refused| refused.refusal.pid = Some(process.pid)).is_some()
 }
 
-/// A JVM that writes a region which no path leads to.
-fn out_of_reach(survey: &mut ScanState<'_>, process: &Arc<Process>, mapped: &Mapped, place: ExpectedFile) {
-    let id = RegionId::File(mapped.id);
-    if survey.is_known(id) {
-        let user = mapped.path.parent().and_then(Path::file_name).and_then(user_of).unwrap_or_default();
-        survey.push(Candidate {
-            path: mapped.path.clone(),
+/// A JVM that writes a region to which no path leads.
+fn report_unreachable(
+    state: &mut ScanState<'_>,
+    process: &Arc<Process>,
+    region: &MappedRegion,
+    expected: ExpectedFile,
+) {
+    let id = RegionId::File(region.id);
+    let directory = region.path.parent();
+    if state.is_known(id) {
+        state.push(Candidate {
+            path: region.path.clone(),
             source: None,
             id,
             owner: process.uid,
             vpid: process.vpid,
-            user,
+            user: directory.and_then(Path::file_name).and_then(user_of).unwrap_or_default(),
             labels: Labels::default(),
             process: Some(Arc::clone(process)),
             linked: false,
         });
         return;
     }
-    let refusal = if place.facts.denied || place.obstacle.is_some() {
-        explain(Facts { obstacle: place.obstacle, ..place.facts })
-    } else if mapped.deleted {
-        Refusal {
-            path: Some(mapped.path.clone()),
-            ..Refusal::of_pid(
-                process.pid,
-                RefusalReason::Deleted,
-                "its file was deleted, by a cleaner of /tmp or a JVM that shares the directory from another pid namespace; exclude hsperfdata_* from cleaning and restart the JVM",
-            )
-        }
+    let refuse =
+        |reason, detail| Refusal { path: Some(region.path.clone()), ..Refusal::of_pid(process.pid, reason, detail) };
+    state.refuse(if expected.findings.denied || expected.obstacle.is_some() {
+        diagnose(Findings { obstacle: expected.obstacle, ..expected.findings })
+    } else if region.deleted {
+        refuse(
+            RefusalReason::Deleted,
+            "its file was deleted, by a cleaner of /tmp or by a JVM that shares the directory from another pid namespace",
+        )
     } else {
-        Refusal {
-            path: Some(mapped.path.clone()),
-            ..Refusal::of_pid(
-                process.pid,
-                RefusalReason::OtherTmp,
-                "its file lies in a directory that is not looked at; name the parent of hsperfdata_* as a root",
-            )
-        }
-    };
-    survey.refuse(refusal);
+        refuse(RefusalReason::OtherTmp, "its file is in a directory that no root matches")
+            .with_remedy("Configure the parent of the JVM's hsperfdata_* as a root.")
+    });
 }
 
-/// A process whose memory map is closed: number and owner must do, and only where numbers are comparable.
-fn claim(survey: &mut ScanState<'_>, procfs: &Procfs, process: &Arc<Process>) {
-    if procfs.own_numbers() && process.vpid == process.pid {
-        let candidate = survey.named(process.vpid, |candidate| {
+/// A process whose memory map may not be read: number and owner decide, and only where numbers are comparable.
+fn correlate_by_number(state: &mut ScanState<'_>, scanner: &ProcessScanner, process: &Arc<Process>) {
+    if scanner.own_numbers() && process.vpid == process.pid {
+        let candidate = state.candidate_named(process.vpid, |candidate| {
             candidate.process.is_none() && candidate.owner == process.uid && candidate.labels.is_empty()
         });
         if let Some(candidate) = candidate {
             candidate.process = Some(Arc::clone(process));
             return;
         }
-        let refused = survey.refused.iter_mut().find(|refused| {
+        let refused = state.refused.iter_mut().find(|refused| {
             refused.refusal.pid.is_none()
-                && refused.sight.is_some_and(|sight| sight.vpid == process.vpid && sight.owner == process.uid)
+                && refused.key.is_some_and(|key| key.vpid == process.vpid && key.owner == process.uid)
         });
         if let Some(refused) = refused {
             refused.refusal.pid = Some(process.pid);
@@ -178,77 +181,78 @@ fn claim(survey: &mut ScanState<'_>, procfs: &Procfs, process: &Arc<Process>) {
         }
     }
     if process.name == "java" {
-        let facts = Facts { denied: true, ..facts(procfs, process) };
-        survey.refuse(explain(facts));
+        state.refuse(diagnose(Findings { denied: true, ..findings(process) }));
     }
 }
 
-fn facts(procfs: &Procfs, process: &Process) -> Facts {
-    let cmdline = procfs.directory(process).and_then(|directory| read(directory, "cmdline", COMMAND_LINE as usize));
-    Facts {
+fn findings(process: &Process) -> Findings {
+    let cmdline = read(process.directory(), "cmdline", COMMAND_LINE).unwrap_or_default();
+    Findings {
         pid: process.pid,
         uid: process.uid,
-        age: age(process),
-        flags: Flags::read(&cmdline.unwrap_or_default()),
+        age: process.age(),
+        flags: PerfDataFlags::parse(&cmdline),
         own_user: process.uid == rustix::process::geteuid().as_raw(),
-        ..Facts::default()
+        ..Findings::default()
     }
 }
 
-/// The name of a user inside a process's `root`; `None` without an answer, `Some(None)` without an entry.
-pub(super) fn user_name(opener: &Opener, directory: &OwnedFd, root: &OwnedFd, uid: u32) -> Option<Option<String>> {
-    let inside = passwd::inside(&read_text(directory, "uid_map", STATUS_MAXIMUM).unwrap_or_default(), uid)?;
+/// The name of a process's user, by the passwd file below the process's `root`; `None` if that cannot be read,
+/// `Some(None)` without an entry.
+pub(super) fn user_name(opener: &Opener, process: &Process, root: &OwnedFd) -> Option<Option<String>> {
+    let uid_map = read_text(process.directory(), "uid_map", STATUS_MAXIMUM).unwrap_or_default();
+    let uid = passwd::mapped_uid(&uid_map, process.uid)?;
     let passwd = opener.content(root, Path::new("etc/passwd"), passwd::MAXIMUM).ok()?;
-    Some(passwd::name_of(&passwd, inside))
+    Some(passwd::name_of(&passwd, uid))
 }
 
-/// The place where a JVM's file belongs, seen through its own root.
+/// The file where a JVM's region is expected, as the JVM's own root shows it.
 struct ExpectedFile {
-    file: Option<(UserDirectory, Found)>,
+    file: Option<(UserDirectory, CheckedFile)>,
     obstacle: Option<Refusal>,
-    facts: Facts,
+    findings: Findings,
 }
 
 impl ExpectedFile {
-    fn look(survey: &mut ScanState<'_>, procfs: &Procfs, process: &Process, mapped: Option<&Mapped>) -> Self {
-        let mut place = Self { file: None, obstacle: None, facts: facts(procfs, process) };
-        // `root` is a magic link, the only one that is ever followed, and everything else is resolved beneath it.
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let opened = procfs
-            .directory(process)
-            .and_then(|directory| Ok((openat(&directory, "root", flags, Mode::empty())?, directory)));
-        let (root, directory) = match opened {
-            Ok(opened) => opened,
+    fn find(
+        state: &mut ScanState<'_>,
+        scanner: &ProcessScanner,
+        process: &Process,
+        region: Option<&MappedRegion>,
+    ) -> Self {
+        let mut expected = Self { file: None, obstacle: None, findings: findings(process) };
+        let root = match process.root() {
+            Ok(root) => root,
             Err(errno) => {
-                place.facts.denied = matches!(errno, Errno::ACCESS | Errno::PERM);
-                return place;
+                expected.findings.denied = matches!(errno, Errno::ACCESS | Errno::PERM);
+                return expected;
             }
         };
-        let user = user_name(survey.opener, &directory, &root, process.uid);
-        place.facts.has_passwd_entry = user.as_ref().map(Option::is_some);
-        let path = procfs.path().join(process.pid.to_string()).join("root/tmp");
-        if let Err(errno) = place.search(survey, &root, &path, process, user.flatten().as_deref(), mapped)
+        let user = user_name(state.opener, process, &root);
+        expected.findings.has_passwd_entry = user.as_ref().map(Option::is_some);
+        let path = scanner.path().join(process.pid.to_string()).join("root/tmp");
+        if let Err(errno) = expected.search(state, &root, &path, process, user.flatten().as_deref(), region)
             && errno != Errno::NOENT
         {
-            place.obstacle = Some(Refusal::of_errno(&path, errno));
+            expected.obstacle = Some(Refusal::of_errno(&path, errno));
         }
-        place
+        expected
     }
 
-    /// Of several files with the process's number the one that it maps counts, or else the one changed last, as for
-    /// HotSpot (get_user_name_slow, perfMemory_posix.cpp).
+    /// Of several files with the process's number, takes the one that it maps, or else the one that was changed last, as
+    /// HotSpot does (get_user_name_slow, perfMemory_posix.cpp).
     fn search(
         &mut self,
-        survey: &mut ScanState<'_>,
+        state: &mut ScanState<'_>,
         root: &OwnedFd,
         path: &Path,
         process: &Process,
         user: Option<&str>,
-        mapped: Option<&Mapped>,
+        region: Option<&MappedRegion>,
     ) -> Result<(), Errno> {
-        let tmp = survey.opener.directory(root, Path::new("tmp"))?;
-        for name in &*survey.user_directories(&tmp, path)? {
-            let directory = match UserDirectory::open(survey.opener, &tmp, path, name) {
+        let tmp = state.opener.directory(root, Path::new("tmp"))?;
+        for name in &*state.user_directories(&tmp, path)? {
+            let directory = match UserDirectory::open(state.opener, &tmp, path, name) {
                 Some(Ok(directory)) => directory,
                 Some(Err(refusal)) if user_of(name).as_deref() == user => {
                     self.obstacle = Some(refusal);
@@ -257,23 +261,19 @@ impl ExpectedFile {
                 _ => continue,
             };
             if user == Some(&*directory.user) && process.uid != 0 && directory.owner != process.uid {
-                let detail = format!(
-                    "owned by uid {}, so a JVM of uid {} does not use it; remove it",
-                    directory.owner, process.uid
-                );
-                self.obstacle = Some(Refusal::of_path(&directory.path, RefusalReason::InsecureDirectory, detail));
+                self.obstacle = Some(owned_by_another(&directory, process.uid));
                 continue;
             }
-            match directory.find(survey.opener, process.vpid) {
-                Some(Ok(found)) => {
-                    let rank = |found: &Found| {
-                        (mapped.is_some_and(|mapped| mapped.is(found.sight.id, &found.path)), found.changed)
+            match directory.find(state.opener, process.vpid) {
+                Some(Ok(file)) => {
+                    let rank = |file: &CheckedFile| {
+                        (region.is_some_and(|region| region.is(file.key.id, &file.path)), file.changed)
                     };
-                    if self.file.as_ref().is_none_or(|(_, other)| rank(&found) > rank(other)) {
-                        self.file = Some((directory, found));
+                    if self.file.as_ref().is_none_or(|(_, other)| rank(&file) > rank(other)) {
+                        self.file = Some((directory, file));
                     }
                 }
-                Some(Err(refused)) if refused.sight.is_some_and(|sight| sight.owner == process.uid) => {
+                Some(Err(refused)) if refused.key.is_some_and(|key| key.owner == process.uid) => {
                     self.obstacle = Some(refused.refusal);
                 }
                 _ => {}
@@ -282,7 +282,58 @@ impl ExpectedFile {
         Ok(())
     }
 
-    fn is_its_own(&self, mapped: Option<&Mapped>) -> bool {
-        self.file.as_ref().zip(mapped).is_some_and(|((_, found), mapped)| mapped.is(found.sight.id, &found.path))
+    /// Whether the file that was found is the region that the process maps.
+    fn is_mapped(&self, region: Option<&MappedRegion>) -> bool {
+        self.file.as_ref().zip(region).is_some_and(|((_, file), region)| region.is(file.key.id, &file.path))
+    }
+}
+
+/// The refusal of a directory that belongs to another user than the JVM whose name it has.
+fn owned_by_another(directory: &UserDirectory, uid: u32) -> Refusal {
+    let detail = format!("owned by uid {}, so the JVM of uid {uid} does not use it", directory.owner);
+    Refusal::of_path(&directory.path, RefusalReason::InsecureDirectory, detail)
+        .with_remedy(format!("Remove the directory, and restart the JVM of uid {uid}, which creates its own."))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+    use super::*;
+    use crate::proc::FileId;
+
+    /// Container file systems number their files alike: inode and name of two regions may be the same.
+    #[test]
+    fn a_region_of_the_same_inode_and_name_elsewhere_is_another() {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let open = || Arc::new(Process::open(Path::new("/proc"), pid).unwrap());
+        let (inexact, exact) = (open(), open());
+        let id = |device| FileId { device, inode: 3 };
+        let candidate = |device: u64| Candidate {
+            path: format!("/containers/{device}/hsperfdata_root/1").into(),
+            source: None,
+            id: RegionId::File(id(device)),
+            owner: 0,
+            vpid: exact.vpid,
+            user: "root".into(),
+            labels: Labels::default(),
+            process: None,
+            linked: true,
+        };
+        let opener = Opener::default();
+        let mut state = ScanState::new(&opener, &|_| true);
+        for device in [9, 8] {
+            state.push(candidate(device));
+        }
+        let jvm_process = |process: &Arc<Process>, device| {
+            let region = MappedRegion { id: id(device), path: "/tmp/hsperfdata_root/1".into(), deleted: false };
+            JvmProcess { process: Arc::clone(process), evidence: Evidence::Jvm(Some(region)) }
+        };
+        // One map shows a device that stat(2) does not, as on btrfs; its process comes first and takes what is left.
+        let mut scanner = ProcessScanner::new(Path::new("/proc")).unwrap();
+        correlate(&mut state, &mut scanner, vec![jvm_process(&inexact, 77), jvm_process(&exact, 9)]);
+        let assigned =
+            |at: usize, process| state.candidates[at].process.as_ref().is_some_and(|p| Arc::ptr_eq(p, process));
+        assert!(assigned(0, &exact) && assigned(1, &inexact));
     }
 }

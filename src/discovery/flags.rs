@@ -1,5 +1,5 @@
-//! JVM flags on a command line that decide whether there is a region file. Nothing else of a command line is looked
-//! at or kept: it may hold secrets.
+//! The flags on a JVM's command line that decide whether there is a region file. Nothing else of the command line is
+//! kept: it may hold secrets.
 
 /// Options of the `java` launcher whose value is the next argument (java.c, IsWhiteSpaceOption, JDK 8 to 27).
 const WITH_VALUE: [&[u8]; 13] = [
@@ -18,26 +18,26 @@ const WITH_VALUE: [&[u8]; 13] = [
     b"--enable-native-access",
 ];
 
-/// The flags, as they stand after the last word on each.
+/// The flags; of several of one name the last counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Flags {
+pub(super) struct PerfDataFlags {
     /// `-XX:-UsePerfData`
-    pub(super) perf_disabled: bool,
+    pub(super) disabled: bool,
     /// `-XX:+PerfDisableSharedMem`
     pub(super) private_memory: bool,
     /// `-XX:AltTempDir=` (JDK-8384557)
     pub(super) other_tmp: bool,
 }
 
-impl Flags {
-    /// Reads `/proc/PID/cmdline` up to the main class, jar or module: what follows is the program's own.
-    pub(super) fn read(cmdline: &[u8]) -> Self {
+impl PerfDataFlags {
+    /// Parses a `/proc/PID/cmdline` up to the main class, jar or module: what follows are the program's own arguments.
+    pub(super) fn parse(cmdline: &[u8]) -> Self {
         let mut flags = Self::default();
         let mut arguments = cmdline.split(|byte| *byte == 0).skip(1);
         while let Some(argument) = arguments.next() {
             match argument {
-                b"-XX:-UsePerfData" => flags.perf_disabled = true,
-                b"-XX:+UsePerfData" => flags.perf_disabled = false,
+                b"-XX:-UsePerfData" => flags.disabled = true,
+                b"-XX:+UsePerfData" => flags.disabled = false,
                 b"-XX:+PerfDisableSharedMem" => flags.private_memory = true,
                 b"-XX:-PerfDisableSharedMem" => flags.private_memory = false,
                 b"-jar" | b"-m" | b"--module" => break,
@@ -58,19 +58,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_jvms_own_arguments_count_and_the_last_word_wins() {
-        let none = Flags::default();
+    fn only_the_jvms_own_arguments_count_and_the_last_one_wins() {
+        let none = PerfDataFlags::default();
         for (line, expected) in [
-            ("java -XX:-UsePerfData Main", Flags { perf_disabled: true, ..none }),
+            ("java -XX:-UsePerfData Main", PerfDataFlags { disabled: true, ..none }),
             ("java -XX:-UsePerfData -XX:+UsePerfData Main", none),
-            ("java -cp a.jar -XX:+PerfDisableSharedMem Main", Flags { private_memory: true, ..none }),
-            ("java @args -XX:AltTempDir=/x -jar a.jar", Flags { other_tmp: true, ..none }),
+            ("java -cp a.jar -XX:+PerfDisableSharedMem Main", PerfDataFlags { private_memory: true, ..none }),
+            ("java @args -XX:AltTempDir=/x -jar a.jar", PerfDataFlags { other_tmp: true, ..none }),
             ("java Main -XX:-UsePerfData", none),
             ("java -jar a.jar -XX:-UsePerfData", none),
             ("-XX:-UsePerfData", none),
             ("", none),
         ] {
-            assert_eq!(Flags::read(line.replace(' ', "\0").as_bytes()), expected, "{line}");
+            assert_eq!(PerfDataFlags::parse(line.replace(' ', "\0").as_bytes()), expected, "{line}");
         }
     }
 }

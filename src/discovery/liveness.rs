@@ -1,28 +1,28 @@
-//! Does the JVM of a region still live?
+//! Whether the JVM of a region is alive.
 
-use crate::perfdata::{Region, Writer};
+use crate::perfdata::{Region, WriterState};
 use crate::proc::Process;
 
-/// What is known about the life of a JVM.
+/// Whether a JVM is alive, as far as the kernel can tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Liveness {
-    /// It lives.
+    /// It is alive.
     Alive,
-    /// It is dead: a file that is still there is stale.
+    /// It is dead; a file that it left is stale.
     Dead,
-    /// Neither its process nor the kernel's lease answers; only counters that move can tell.
+    /// Its process is not visible and the lease probe has no answer; only counters that move can tell.
     Unknown,
 }
 
-/// Asks the process if it is visible, otherwise the kernel whether anybody still holds the region open for writing.
+/// Asks the process where it is visible, else the kernel whether some process has the region open for writing.
 pub fn assess(process: Option<&Process>, region: &Region) -> Liveness {
     match process {
         Some(process) if process.is_alive() => Liveness::Alive,
         Some(_) => Liveness::Dead,
         None => match region.writer() {
-            Writer::Present => Liveness::Alive,
-            Writer::Absent => Liveness::Dead,
-            Writer::Unknown => Liveness::Unknown,
+            WriterState::Present => Liveness::Alive,
+            WriterState::Absent => Liveness::Dead,
+            WriterState::Unknown => Liveness::Unknown,
         },
     }
 }

@@ -1,12 +1,13 @@
-//! Examination JVMs: region files below configured roots, and processes in /proc with their memory.
+//! Finding JVMs: region files below configured roots, and processes in /proc with their memory.
 //!
-//! A [`Scanner`] looks at both and brings them together in a [`Scan`]: each region file once, with its process where
-//! that is visible, JVMs without a readable file by their memory, and for everything that looks like a JVM and is not read a [`Refusal`] that says why.
+//! A [`Scanner`] reads both and correlates them in a [`Scan`]: each region file once, with its process where that is
+//! visible; JVMs without a readable file by their memory; and for everything else that looks like a JVM a [`Refusal`]
+//! with the reason and the remedy.
 //!
 //! # Promise
-//! The directories are writable for others, and what lies there is hostile until examined. No link is followed out of
-//! a root, nothing but a regular file is opened, no open blocks, and a scan looks at a bounded number of names. No
-//! file is written, locked or created, and no process is signalled.
+//! Others may write to the directories, so their content is hostile until it is examined. No link is followed out of a
+//! root, nothing but a regular file is opened, no open blocks, and a scan examines a bounded number of names. No file is
+//! written, locked or created, and no process is signalled.
 
 #![deny(
     clippy::unwrap_used,
@@ -20,15 +21,15 @@
 )]
 
 mod correlate;
-mod explain;
+mod diagnosis;
 mod flags;
 pub mod liveness;
 mod memory;
 mod open;
-mod procfs;
+mod processes;
 mod refusal;
 mod roots;
-mod survey;
+mod scan_state;
 pub mod watch;
 
 use std::fs::File;
@@ -48,39 +49,39 @@ pub use refusal::{Refusal, RefusalReason};
 pub use roots::{PatternError, Root};
 pub use watch::{DirectoryWatcher, WatchedDirectory, Woken};
 
-use memory::Memories;
+use memory::MemoryScanner;
 use open::Opener;
-use procfs::Procfs;
-use survey::ScanState;
+use processes::ProcessScanner;
+use scan_state::ScanState;
 
-/// Names looked at in one directory.
+/// Names examined in one directory.
 const DIRECTORY_NAMES: usize = 10_000;
 
-/// Names looked at in one scan.
+/// Names examined in one scan.
 const SCAN_NAMES: usize = 200_000;
 
-/// Of these, names in the directories of one owner.
+/// Names examined in the directories of one owner in one scan.
 const OWNER_NAMES: usize = 20_000;
 
-/// Files that one scan opens in the directories of one owner, beside those that are known. At most a quarter of the
-/// descriptors that the process may have.
+/// Files that one scan opens in the directories of one owner, beside the known ones, and at most a quarter of the
+/// exporter's descriptor limit.
 const OWNER_FILES: usize = 4096;
 
 /// Directories that one root pattern may match.
 const ROOT_MATCHES: usize = 4096;
 
-/// What a region is known by from scan to scan.
+/// The identity of a region from scan to scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RegionId {
     /// The file that holds it.
     File(FileId),
-    /// The process that holds it, by number and start, and where.
+    /// The process that holds it, and the address there.
     Memory {
-        /// As the proc file system numbers it.
+        /// The process's number in the proc file system that was read.
         pid: i32,
         /// Start in clock ticks since boot.
         start_ticks: u64,
-        /// Address of the region.
+        /// The region's address.
         address: u64,
     },
 }
@@ -101,17 +102,17 @@ pub enum RegionSource {
     File(File),
     /// The memory of a process, `length` bytes from the address `start`.
     Memory {
-        /// Whose.
+        /// The process's memory.
         memory: ProcessMemory,
-        /// Address.
+        /// The region's address.
         start: u64,
-        /// Bytes.
+        /// Its size in bytes.
         length: u64,
     },
 }
 
 impl RegionSource {
-    /// Opens it; `access` is how a file is read.
+    /// Opens it; a file is read by way of `access`.
     ///
     /// # Errors
     /// See [`Region::open`] and [`Region::of_process`].
@@ -126,102 +127,107 @@ impl RegionSource {
 /// A region that passed every check.
 #[derive(Debug)]
 pub struct Candidate {
-    /// Where it was found: below a root if one shows it, else below `/proc/PID/root`; `/proc/PID/mem` without a file.
+    /// Its path: below a root if one shows it, else below `/proc/PID/root`; `/proc/PID/mem` without a file.
     pub path: PathBuf,
-    /// `None` for a region that the caller knows already.
+    /// `None` for a region that the caller has open.
     pub source: Option<RegionSource>,
     /// Its identity.
     pub id: RegionId,
     /// The JVM's effective user, who owns the file.
     pub owner: u32,
-    /// The JVM's number in the JVM's own pid namespace, which names the file.
+    /// The JVM's number in its own pid namespace, which is the file's name.
     pub vpid: i32,
-    /// From `hsperfdata_<user>`, else the user's name in the JVM's passwd file, else the number.
+    /// The user of `hsperfdata_<user>`, else the user's name in the JVM's passwd file, else the uid.
     pub user: String,
     /// What the root pattern captured.
     pub labels: Labels,
-    /// The process that writes it, where visible. Without it [`liveness::assess`] asks the kernel.
+    /// The process that writes it, where that is visible. Without it [`liveness::assess`] asks the kernel.
     pub process: Option<Arc<Process>>,
-    /// False for a known file that was deleted while its JVM lives on: the mapping stays good, the path is gone.
+    /// False for a known file that was deleted while its JVM runs: the mapping stays valid, the path is gone.
     pub linked: bool,
 }
 
-/// What one scan found. A known region that is not among the candidates is gone.
+/// The result of one scan. A known region that is not among the candidates is gone.
 #[derive(Debug, Default)]
 pub struct Scan {
-    /// Regions, each once.
+    /// The regions, each once.
     pub candidates: Vec<Candidate>,
-    /// What looks like a JVM and is not read.
+    /// Everything that looks like a JVM and is no candidate.
     pub refusals: Vec<Refusal>,
-    /// Directories where JVMs come and go, for [`DirectoryWatcher::follow`].
+    /// The directories where JVMs come and go, for [`DirectoryWatcher::follow`].
     pub watched: Vec<WatchedDirectory>,
 }
 
-/// Scans, and remembers what processes are from one scan to the next.
+/// Scans for JVMs, and remembers from one scan to the next what processes are.
 #[derive(Debug)]
 pub struct Scanner {
     opener: Opener,
     roots: Vec<Root>,
-    procfs: Option<Procfs>,
-    memories: Option<Memories>,
-    /// What is wrong with the configuration, reported by every scan.
-    standing: Vec<Refusal>,
+    processes: Option<ProcessScanner>,
+    memory: Option<MemoryScanner>,
+    /// What is wrong with the configuration; every scan reports it.
+    misconfigured: Vec<Refusal>,
 }
 
 impl Scanner {
     /// A scanner for checked settings.
     pub fn new(config: &Discovery) -> Self {
-        let mut standing = Vec::new();
+        let mut misconfigured = Vec::new();
         let roots = config.roots.iter().filter_map(|root| match Root::new(&root.pattern) {
             Ok(root) => Some(root),
             Err(error) => {
-                standing.push(Refusal::of_path(Path::new(&root.pattern), RefusalReason::IoError, error.to_string()));
+                let path = Path::new(&root.pattern);
+                misconfigured.push(
+                    Refusal::of_path(path, RefusalReason::IoError, error.to_string())
+                        .with_remedy("Correct the pattern in discovery.roots or --discovery.root."),
+                );
                 None
             }
         });
         let roots = roots.collect();
-        let procfs = match config.procfs.enabled {
+        let processes = match config.procfs.enabled {
             Enabled::No => None,
-            enabled => match Procfs::new(&config.procfs.path) {
-                Ok(procfs) => Some(procfs),
+            enabled => match ProcessScanner::new(&config.procfs.path) {
+                Ok(scanner) => Some(scanner),
                 Err(errno) => {
                     if enabled == Enabled::Yes {
-                        standing.push(no_procfs(&config.procfs.path, errno));
+                        misconfigured.push(no_procfs(&config.procfs.path, errno));
                     }
                     None
                 }
             },
         };
-        let memories = (config.processes == Processes::Auto).then(Memories::default);
-        Self { opener: Opener::default(), roots, procfs, memories, standing }
+        let memory = (config.processes == Processes::Auto).then(MemoryScanner::default);
+        Self { opener: Opener::default(), roots, processes, memory, misconfigured }
     }
 
-    /// Looks once. Regions that are `known` are examined and not opened again.
+    /// Scans once. Regions that are `known` are examined and not opened again.
     pub fn scan(&mut self, known: &dyn Fn(RegionId) -> bool) -> Scan {
-        let mut survey = ScanState::new(&self.opener, known);
-        self.standing.iter().for_each(|refusal| survey.refuse(refusal.clone()));
-        self.roots.iter().for_each(|root| survey.visit(root));
-        if let Some(procfs) = &mut self.procfs {
-            match procfs.scan(&survey.numbers()) {
+        let mut state = ScanState::new(&self.opener, known);
+        self.misconfigured.iter().for_each(|refusal| state.refuse(refusal.clone()));
+        self.roots.iter().for_each(|root| state.scan_root(root));
+        if let Some(processes) = &mut self.processes {
+            match processes.scan(&state.numbers()) {
                 Ok(jvm_processes) => {
-                    correlate::join(&mut survey, procfs, jvm_processes);
-                    if let Some(memories) = &mut self.memories {
-                        memories.rescue(&mut survey, procfs);
+                    correlate::correlate(&mut state, processes, jvm_processes);
+                    if let Some(memory) = &mut self.memory {
+                        memory.resolve(&mut state, processes);
                     }
                 }
-                Err(errno) => survey.refuse(no_procfs(procfs.path(), errno)),
+                Err(errno) => state.refuse(no_procfs(processes.path(), errno)),
             }
         }
         Scan {
-            candidates: survey.candidates,
-            refusals: survey.refused.into_iter().map(|refused| refused.refusal).collect(),
-            watched: survey.watched,
+            candidates: state.candidates,
+            refusals: state.refused.into_iter().map(|refused| refused.refusal).collect(),
+            watched: state.watched,
         }
     }
 }
 
 fn no_procfs(path: &Path, errno: Errno) -> Refusal {
-    Refusal::of_path(path, RefusalReason::IoError, format!("processes cannot be listed: {errno}; see discovery.procfs"))
+    Refusal::of_path(path, RefusalReason::IoError, format!("processes cannot be listed: {errno}"))
+        .with_remedy("Mount a proc file system there, or change discovery.procfs.")
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! Opening files that hostile hands may have placed, without being led elsewhere, blocked, or made to read what they
-//! are not.
+//! Opening files in directories that others may write to: nothing leads elsewhere, nothing blocks, and only what was
+//! examined is read.
 //!
 //! A name is first opened with `O_PATH`, which has no effect on what it names, and examined; only a regular file that
-//! passed is opened for reading. No link is followed: `openat2` where the kernel has it and seccomp allows it,
-//! otherwise one `openat(O_NOFOLLOW)` per component.
+//! passes is opened for reading. No link is followed: `openat2` where the kernel has it and seccomp allows it, otherwise
+//! one `openat(O_NOFOLLOW)` per component.
 
 use std::cell::Cell;
 use std::ffi::OsStr;
@@ -22,10 +22,10 @@ use crate::perfdata::name::user_of;
 use crate::perfdata::{REGION_MAXIMUM, REGION_MINIMUM};
 use crate::proc::FileId;
 
-/// A handle that names a file and gives no access to it.
+/// For a handle that names a file and gives no access to its content.
 const HANDLE: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// Never blocks, never becomes a terminal's.
+/// Never blocks, and never takes a controlling terminal.
 const READING: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
 /// Resolves paths beneath a directory without following any link.
@@ -42,7 +42,7 @@ impl Opener {
         Self { by_component: Cell::new(true) }
     }
 
-    /// A handle of `path` beneath `directory`. A link as last component is opened itself, so that it can be examined.
+    /// A handle of `path` beneath `directory`. If the last component is a link, the handle is of the link itself.
     ///
     /// # Errors
     /// `ELOOP` for a link on the way, `EXDEV` for a path that would leave the directory.
@@ -60,7 +60,7 @@ impl Opener {
     /// A handle of a directory beneath `parent`.
     ///
     /// # Errors
-    /// As for [`Self::handle`]; `ELOOP` for a link and `ENOTDIR` for anything else that is no directory.
+    /// As for [`Self::handle`]; `ELOOP` for a link and `ENOTDIR` for any other file that is no directory.
     pub(super) fn directory(&self, parent: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
         let handle = self.handle(parent, path)?;
         require_directory(&handle)?;
@@ -106,7 +106,7 @@ fn require_directory(handle: &OwnedFd) -> Result<(), Errno> {
     }
 }
 
-/// The names in a directory that are `wanted`, and whether there were more than the `limit` that are looked at.
+/// The names in a directory that are `wanted`, of the first `limit` ones, and whether there are more names.
 pub(super) fn names(
     directory: impl AsFd,
     limit: usize,
@@ -117,8 +117,8 @@ pub(super) fn names(
     let listing = openat(directory, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let entries = Dir::new(listing)?
         .filter(|entry| !entry.as_ref().is_ok_and(|entry| dots.contains(&entry.file_name().to_bytes())));
-    for (looked_at, entry) in entries.enumerate() {
-        if looked_at >= limit {
+    for (examined, entry) in entries.enumerate() {
+        if examined >= limit {
             return Ok((names, true));
         }
         let entry = entry?;
@@ -143,7 +143,7 @@ pub(super) struct UserDirectory {
 }
 
 impl UserDirectory {
-    /// Opens `name` below `root`, which is at `path`. `None` for a name that is not HotSpot's, or gone meanwhile.
+    /// Opens `name` in the directory `root`, which is at `path`. `None` for a name that is not HotSpot's or is gone.
     pub(super) fn open(opener: &Opener, root: impl AsFd, path: &Path, name: &OsStr) -> Option<Result<Self, Refusal>> {
         let user = user_of(name)?;
         let path = path.join(name);
@@ -151,14 +151,11 @@ impl UserDirectory {
         match opened {
             Err(Errno::NOENT) => None,
             Err(errno) => Some(Err(Refusal::of_errno(&path, errno))),
-            Ok((stat, _)) if stat.st_mode & 0o022 != 0 => Some(Err(Refusal::of_path(
-                &path,
-                RefusalReason::InsecureDirectory,
-                format!(
-                    "mode {:04o} lets group or others write, and no JVM uses such a directory; mount the volume at /tmp rather than here, or remove the directory",
-                    stat.st_mode & 0o7777
-                ),
-            ))),
+            Ok((stat, _)) if stat.st_mode & 0o022 != 0 => {
+                let mode = stat.st_mode & 0o7777;
+                let detail = format!("mode {mode:04o} lets group or others write, and HotSpot uses no such directory");
+                Some(Err(Refusal::of_path(&path, RefusalReason::InsecureDirectory, detail)))
+            }
             Ok((stat, handle)) => Some(Ok(Self { handle, owner: stat.st_uid, path, user })),
         }
     }
@@ -168,118 +165,128 @@ impl UserDirectory {
         self.handle.as_fd()
     }
 
-    /// Finds the file of that number. `None` when there is none.
-    pub(super) fn find(&self, opener: &Opener, vpid: i32) -> Option<Result<Found, OpenRefusal>> {
+    /// Finds and checks the file of that number; `None` if there is none.
+    pub(super) fn find(&self, opener: &Opener, vpid: i32) -> Option<Result<CheckedFile, RefusedItem>> {
         let name = vpid.to_string();
         let path = self.path.join(&name);
         let opened = opener.handle(&self.handle, Path::new(&name)).and_then(|handle| Ok((fstat(&handle)?, handle)));
         match opened {
             Err(Errno::NOENT) => None,
-            Err(errno) => Some(Err(OpenRefusal { refusal: Refusal::of_errno(&path, errno), sight: None })),
+            Err(errno) => Some(Err(RefusedItem { refusal: Refusal::of_errno(&path, errno), key: None })),
             Ok((stat, handle)) => {
-                let sight = FileSight { id: FileId::of(&stat), owner: stat.st_uid, vpid };
-                Some(match verdict(&stat, self.owner) {
-                    Err((reason, detail)) => {
-                        Err(OpenRefusal { refusal: Refusal::of_path(&path, reason, detail), sight: Some(sight) })
-                    }
-                    Ok(()) => Ok(Found { handle, path, sight, changed: (stat.st_ctime, stat.st_ctime_nsec) }),
+                let key = FileKey { id: FileId::of(&stat), owner: stat.st_uid, vpid };
+                Some(match check(&path, &stat, self.owner) {
+                    Err(refusal) => Err(RefusedItem { refusal, key: Some(key) }),
+                    Ok(()) => Ok(CheckedFile { handle, path, key, changed: (stat.st_ctime, stat.st_ctime_nsec) }),
                 })
             }
         }
     }
 
-    /// Opens a file found here for reading.
-    pub(super) fn read(&self, found: &Found) -> Result<File, OpenRefusal> {
-        let name = found.sight.vpid.to_string();
-        reopen(&found.handle, self.handle.as_fd(), Path::new(&name)).map_err(|errno| {
+    /// Opens a file of this directory for reading.
+    pub(super) fn read(&self, file: &CheckedFile) -> Result<File, RefusedItem> {
+        let FileKey { vpid, owner, .. } = file.key;
+        reopen(&file.handle, self.handle.as_fd(), Path::new(&vpid.to_string())).map_err(|errno| {
             let refusal = match errno {
-                Errno::STALE | Errno::NOENT => Refusal::of_path(
-                    &found.path,
-                    RefusalReason::NotReady,
-                    "replaced while it was opened; the next scan looks again",
-                ),
-                errno => Refusal::of_errno(&found.path, errno),
+                Errno::STALE | Errno::NOENT => {
+                    Refusal::of_path(&file.path, RefusalReason::NotReady, "replaced while it was opened")
+                }
+                Errno::ACCESS | Errno::PERM => {
+                    let detail = format!("access is denied to a file of uid {owner}");
+                    let remedy = format!("Run the exporter as uid {owner}, or grant it CAP_DAC_READ_SEARCH.");
+                    Refusal::of_path(&file.path, RefusalReason::OtherOwner, detail).with_remedy(remedy)
+                }
+                errno => Refusal::of_errno(&file.path, errno),
             };
-            OpenRefusal { refusal, sight: Some(found.sight) }
+            RefusedItem { refusal, key: Some(file.key) }
         })
     }
 }
 
-/// What a file is known by.
+/// What identifies a region file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FileSight {
+pub(super) struct FileKey {
     pub(super) id: FileId,
     pub(super) owner: u32,
+    /// The number that is its name.
     pub(super) vpid: i32,
 }
 
 /// A region file that passed every check and is not open yet.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct CheckedFile {
     handle: OwnedFd,
     pub(super) path: PathBuf,
-    pub(super) sight: FileSight,
-    /// Change time in seconds and nanoseconds; of several files of one number the newest is the live one.
+    pub(super) key: FileKey,
+    /// Change time in seconds and nanoseconds; of several files of one number the newest belongs to the live JVM.
     pub(super) changed: (i64, u64),
 }
 
-/// A refused file, and what it is known by if it could be examined.
+/// A refusal, with the key of the file if it is about a file that could be examined.
 #[derive(Debug)]
-pub(super) struct OpenRefusal {
+pub(super) struct RefusedItem {
     pub(super) refusal: Refusal,
-    pub(super) sight: Option<FileSight>,
+    pub(super) key: Option<FileKey>,
 }
 
-/// HotSpot's own rules for a file it would use (is_file_secure, perfMemory_posix.cpp), and the size of a region.
-fn verdict(stat: &Stat, directory_owner: u32) -> Result<(), (RefusalReason, String)> {
+/// HotSpot's own rules for a file that it would use (is_file_secure, perfMemory_posix.cpp), and the size of a region.
+fn check(path: &Path, stat: &Stat, directory_owner: u32) -> Result<(), Refusal> {
+    let refuse = |reason, detail: String| Err(Refusal::of_path(path, reason, detail));
     let size = u64::try_from(stat.st_size).unwrap_or_default();
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => {}
         FileType::Symlink => {
-            return Err((RefusalReason::Symlink, "a symbolic link, which no JVM makes; remove it".into()));
+            return refuse(RefusalReason::Symlink, "a symbolic link, and HotSpot creates none".into())
+                .map_err(|refusal| refusal.with_remedy("Remove the link."));
         }
-        other => return Err((RefusalReason::NotRegular, format!("{other:?} in place of a regular file; remove it"))),
+        other => return refuse(RefusalReason::NotRegular, format!("a {} in place of a regular file", noun(other))),
     }
     if stat.st_nlink > 1 {
-        return Err((
-            RefusalReason::HardLink,
-            format!("{} names for one file, and no JVM makes a second; remove it", stat.st_nlink),
-        ));
+        let detail = format!("the file has {} names, and HotSpot gives it one", stat.st_nlink);
+        return refuse(RefusalReason::HardLink, detail);
     }
     if stat.st_uid != directory_owner {
-        return Err((
-            RefusalReason::OtherOwner,
-            format!("owned by uid {} in a directory of uid {directory_owner}; remove it", stat.st_uid),
-        ));
+        let detail = format!("owned by uid {} in a directory of uid {directory_owner}", stat.st_uid);
+        return refuse(RefusalReason::OtherOwner, detail)
+            .map_err(|refusal| refusal.with_remedy("Remove the file: no JVM uses it."));
     }
     match size {
-        0 => Err((RefusalReason::NotReady, "still empty; its JVM is starting, or died doing so".into())),
-        _ if size < REGION_MINIMUM => Err((
-            RefusalReason::TooSmall,
-            format!("{size} bytes, and a region has at least {REGION_MINIMUM}; remove it"),
-        )),
-        _ if size > REGION_MAXIMUM => Err((
-            RefusalReason::TooLarge,
-            format!("{size} bytes, and a region has at most {REGION_MAXIMUM}; remove it"),
-        )),
+        0 => refuse(RefusalReason::NotReady, "empty: its JVM is starting, or ended while it started".into()),
+        _ if size < REGION_MINIMUM => {
+            refuse(RefusalReason::TooSmall, format!("{size} bytes; a region has at least {REGION_MINIMUM}"))
+        }
+        _ if size > REGION_MAXIMUM => {
+            refuse(RefusalReason::TooLarge, format!("{size} bytes; the largest supported region has {REGION_MAXIMUM}"))
+        }
         _ => Ok(()),
     }
 }
 
-/// Opens for reading the regular file that the handle names, never what its name has come to mean since.
+/// A file type in words.
+fn noun(file_type: FileType) -> &'static str {
+    match file_type {
+        FileType::Directory => "directory",
+        FileType::Fifo => "named pipe",
+        FileType::Socket => "socket",
+        FileType::CharacterDevice | FileType::BlockDevice => "device",
+        _ => "file of another type",
+    }
+}
+
+/// Opens for reading the regular file that the handle names, whatever its name refers to by now.
 ///
-/// `/proc/self/fd` reopens the very inode that was examined, so that not even a device put in its place meanwhile is
-/// touched. Without it `name` in `directory` is opened again and compared.
+/// `/proc/self/fd` reopens the very inode that was examined, so that not even a device put in its place is opened.
+/// Without it, `name` in `directory` is opened again and compared.
 pub(super) fn reopen(handle: &OwnedFd, directory: BorrowedFd<'_>, name: &Path) -> Result<File, Errno> {
     let through_handle = format!("/proc/self/fd/{}", handle.as_raw_fd());
-    match quietly(READING, |flags| open(&*through_handle, flags, Mode::empty())) {
+    match open_noatime(READING, |flags| open(&*through_handle, flags, Mode::empty())) {
         Err(Errno::NOENT) => reopen_by_name(handle, directory, name),
         result => same(handle, result?),
     }
 }
 
 fn reopen_by_name(handle: &OwnedFd, directory: BorrowedFd<'_>, name: &Path) -> Result<File, Errno> {
-    same(handle, quietly(READING | OFlags::NOFOLLOW, |flags| openat(directory, name, flags, Mode::empty()))?)
+    same(handle, open_noatime(READING | OFlags::NOFOLLOW, |flags| openat(directory, name, flags, Mode::empty()))?)
 }
 
 /// The opened file, if it is the regular file that the handle names.
@@ -292,17 +299,17 @@ fn same(handle: &OwnedFd, file: OwnedFd) -> Result<File, Errno> {
     Ok(File::from(file))
 }
 
-/// Opens without leaving a trace in the access time, which only the owner may ask for.
-fn quietly(flags: OFlags, open: impl Fn(OFlags) -> Result<OwnedFd, Errno>) -> Result<OwnedFd, Errno> {
+/// Opens without a change of the access time where that is allowed, which it is to the owner only.
+fn open_noatime(flags: OFlags, open: impl Fn(OFlags) -> Result<OwnedFd, Errno>) -> Result<OwnedFd, Errno> {
     match open(flags | OFlags::NOATIME) {
         Err(Errno::PERM) => open(flags),
         result => result,
     }
 }
 
-/// Raises the soft limit of open files to the hard one, since every JVM takes two: its region and its process.
+/// Raises the soft limit of open files to the hard one, since every JVM takes three: its region, its process and a pidfd.
 ///
-/// Returns the limit now in force; `None` means unlimited.
+/// Returns the limit in force; `None` means unlimited.
 pub fn raise_descriptor_limit() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };

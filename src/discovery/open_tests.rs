@@ -1,4 +1,4 @@
-//! A hostile directory, seen with `openat2` and without.
+//! A hostile directory, opened with `openat2` and without.
 #![allow(
     clippy::panic,
     clippy::type_complexity,
@@ -45,7 +45,7 @@ impl Tmp {
         let directory = UserDirectory::open(opener, &root, self.root.path(), OsStr::new("hsperfdata_me"))
             .unwrap()
             .map_err(|refusal| refusal.reason)?;
-        let refused = |refused: OpenRefusal| refused.refusal.reason;
+        let refused = |refused: RefusedItem| refused.refusal.reason;
         let found = directory.find(opener, vpid).unwrap().map_err(refused)?;
         let file = directory.read(&found).map_err(refused)?;
         assert_eq!(file.metadata().unwrap().len(), SIZE);
@@ -191,8 +191,8 @@ fn filled(byte: u8) -> Vec<u8> {
     vec![byte; usize::try_from(SIZE).unwrap()]
 }
 
-/// Whoever may write to the directory swaps a region for other things between the look at it and its opening. What is
-/// opened is always the very file that was looked at.
+/// Somebody who may write to the directory swaps a region for other things between its examination and its opening. What
+/// is opened is always the very file that was examined.
 #[test]
 fn a_name_that_is_swapped_between_check_and_open_leads_nowhere_else() {
     const ROUNDS: u32 = 500;

@@ -1,5 +1,6 @@
-//! Why something that looks like a JVM is not read.
+//! Why something that looks like a JVM is not served, and what the operator can do about it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -10,9 +11,9 @@ use rustix::io::Errno;
 pub enum RefusalReason {
     /// The operating system denies access, or the file belongs to another user than its directory.
     OtherOwner,
-    /// The directory is writable for group or others; HotSpot does not use it either.
+    /// The directory is writable by group or others; HotSpot does not use it either.
     InsecureDirectory,
-    /// A symbolic link where a directory or file belongs.
+    /// A symbolic link in place of a directory or file.
     Symlink,
     /// A FIFO, socket, device or directory in place of a file.
     NotRegular,
@@ -20,33 +21,33 @@ pub enum RefusalReason {
     HardLink,
     /// Fewer bytes than a prologue.
     TooSmall,
-    /// More bytes than any JVM makes.
+    /// More bytes than a supported region has.
     TooLarge,
-    /// The JVM is still making its file; the next scan looks again.
+    /// The JVM is still creating its file; the next scan examines it again.
     NotReady,
-    /// The bytes are not a PerfData region.
+    /// The content is not a PerfData region.
     NotPerfdata,
-    /// A format version that is not read.
+    /// An unsupported format version.
     UnsupportedVersion,
-    /// The JVM that made the file is dead.
+    /// The JVM that created the file is dead.
     Stale,
-    /// The user has no passwd entry, so the JVM made no file.
+    /// The user has no passwd entry, so the JVM created no file.
     NoPasswdEntry,
     /// `-XX:-UsePerfData`
     PerfDisabled,
-    /// `-XX:+PerfDisableSharedMem`, or whatever else made the JVM keep its counters to itself.
+    /// `-XX:+PerfDisableSharedMem`, or another cause that keeps the counters in private memory.
     PrivateMemory,
-    /// The JVM's temporary directory is not one that is looked at.
+    /// The JVM's temporary directory is below no root.
     OtherTmp,
-    /// Another JVM with the same number in its own pid namespace holds the file.
+    /// The file belongs to another JVM of that pid, or two paths lead to one JVM.
     Collision,
-    /// The file was deleted while its JVM lives.
+    /// The file was deleted while its JVM runs.
     Deleted,
-    /// A process named `java` that is no HotSpot JVM.
+    /// A process named `java` that does not run HotSpot.
     NotHotspot,
-    /// The process is not dumpable, so that its memory map and root are closed even to its own user.
+    /// The process is not dumpable, which closes its memory map and root even to its own user.
     NotDumpable,
-    /// More names, directories or JVMs than one scan looks at.
+    /// More names, directories or JVMs than one scan examines.
     TooMany,
     /// The operating system reported an error.
     IoError,
@@ -104,6 +105,46 @@ impl RefusalReason {
             Self::IoError => "io_error",
         }
     }
+
+    /// What the operator can do where nothing more specific is known: one sentence in the imperative. Where nothing can
+    /// be done, it says so.
+    ///
+    /// The table in `docs/troubleshooting.md` holds the same sentences.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::OtherOwner => "Run the exporter as the JVM's user, or grant it CAP_DAC_READ_SEARCH.",
+            Self::InsecureDirectory => {
+                "Mount the volume at /tmp and not at /tmp/hsperfdata_USER, or run `chmod go-w` on the directory."
+            }
+            Self::Symlink => "Remove the link, or configure its target as a root.",
+            Self::NotRegular => "Remove it: HotSpot creates directories and regular files only.",
+            Self::HardLink => "Remove the additional names of the file.",
+            Self::TooSmall => "Remove the file: no JVM uses it.",
+            Self::TooLarge => {
+                "Start the JVM with -XX:PerfDataMemorySize of at most 32M, or remove the file if no JVM uses it."
+            }
+            Self::NotReady => "Wait for the next scan.",
+            Self::NotPerfdata => "Remove the file: HotSpot did not write it.",
+            Self::UnsupportedVersion => "Report the JVM's version as an issue of the exporter.",
+            Self::Stale => "Ignore it: the next JVM of that user deletes the file.",
+            Self::NoPasswdEntry => {
+                "Add the user to the /etc/passwd of the JVM's image, or grant the exporter CAP_SYS_PTRACE to read the memory."
+            }
+            Self::PerfDisabled => "Remove -XX:-UsePerfData from the JVM's options.",
+            Self::PrivateMemory => {
+                "Remove -XX:+PerfDisableSharedMem from the JVM's options, or grant the exporter CAP_SYS_PTRACE to read the memory."
+            }
+            Self::OtherTmp => {
+                "Configure the parent of the JVM's hsperfdata_* as a root, or grant the exporter CAP_SYS_PTRACE to read the memory."
+            }
+            Self::Collision => "Give each container a /tmp of its own, such as a subPath of the volume.",
+            Self::Deleted => "Exclude hsperfdata_* from the cleaning of /tmp, and restart the JVM.",
+            Self::NotHotspot => "Ignore it: only HotSpot publishes these counters.",
+            Self::NotDumpable => "Grant CAP_SYS_PTRACE, or configure the JVM's temporary directory as a root.",
+            Self::TooMany => "Raise limits.max_jvms.",
+            Self::IoError => "Check the file system and the kernel's log.",
+        }
+    }
 }
 
 impl fmt::Display for RefusalReason {
@@ -112,81 +153,92 @@ impl fmt::Display for RefusalReason {
     }
 }
 
-/// Something that is not read, and why. At least one of `path` and `pid` is there.
+/// Something that is not served, and why. At least one of `path` and `pid` is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The file or directory.
     pub path: Option<PathBuf>,
-    /// The process, as numbered in the proc file system that was read.
+    /// The process, by its number in the proc file system that was read.
     pub pid: Option<i32>,
     /// The reason, from the closed set.
     pub reason: RefusalReason,
-    /// What was found and the remedy, in one sentence. Never holds a program's arguments.
+    /// What was found and, where it helps, what was expected. It never holds a program's arguments.
     pub detail: String,
+    /// What the operator can do: one sentence in the imperative. It is short of paths that others choose, since pages
+    /// group refusals by it.
+    pub remedy: Cow<'static, str>,
 }
 
 impl Refusal {
     /// The path, else `pid 4711`.
-    pub fn subject(&self) -> String {
+    pub(crate) fn subject(&self) -> String {
         match (&self.path, self.pid) {
             (Some(path), _) => path.display().to_string(),
             (None, pid) => format!("pid {}", pid.unwrap_or_default()),
         }
     }
 
-    /// A file or directory that is not read.
-    pub fn of_path(path: &Path, reason: RefusalReason, detail: impl Into<String>) -> Self {
-        Self { path: Some(path.to_owned()), pid: None, reason, detail: detail.into() }
+    /// A file or directory that is not served, with the remedy of its reason.
+    pub(crate) fn of_path(path: &Path, reason: RefusalReason, detail: impl Into<String>) -> Self {
+        let remedy = reason.remedy().into();
+        Self { path: Some(path.to_owned()), pid: None, reason, detail: detail.into(), remedy }
     }
 
-    /// A process that is not read.
-    pub fn of_pid(pid: i32, reason: RefusalReason, detail: impl Into<String>) -> Self {
-        Self { path: None, pid: Some(pid), reason, detail: detail.into() }
+    /// A process that is not served, with the remedy of its reason.
+    pub(crate) fn of_pid(pid: i32, reason: RefusalReason, detail: impl Into<String>) -> Self {
+        Self { path: None, pid: Some(pid), reason, detail: detail.into(), remedy: reason.remedy().into() }
     }
 
-    /// What the operating system said when `path` was to be opened or listed.
+    /// The same with a more specific remedy.
+    pub(crate) fn with_remedy(self, remedy: impl Into<Cow<'static, str>>) -> Self {
+        Self { remedy: remedy.into(), ..self }
+    }
+
+    /// The operating system's error when `path` was opened or listed.
     pub(super) fn of_errno(path: &Path, errno: Errno) -> Self {
         match errno {
-            Errno::ACCESS | Errno::PERM => Self::of_path(
-                path,
-                RefusalReason::OtherOwner,
-                "access is denied; run as the JVM's user, or grant CAP_DAC_READ_SEARCH",
-            ),
-            Errno::LOOP => Self::of_path(
-                path,
-                RefusalReason::Symlink,
-                "a symbolic link, which is never followed; name its target as a root",
-            ),
-            Errno::NOTDIR => Self::of_path(path, RefusalReason::NotRegular, "not a directory; remove it"),
-            other => {
-                Self::of_path(path, RefusalReason::IoError, format!("{other}; see whether the file system is healthy"))
-            }
+            Errno::ACCESS | Errno::PERM => Self::of_path(path, RefusalReason::OtherOwner, "access is denied"),
+            Errno::LOOP => Self::of_path(path, RefusalReason::Symlink, "a symbolic link, and none is followed"),
+            Errno::NOTDIR => Self::of_path(path, RefusalReason::NotRegular, "not a directory"),
+            other => Self::of_path(path, RefusalReason::IoError, other.to_string()),
         }
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.path, self.pid) {
-            (Some(path), Some(pid)) => write!(f, "{} (process {pid})", path.display())?,
-            (Some(path), None) => write!(f, "{}", path.display())?,
-            (None, Some(pid)) => write!(f, "process {pid}")?,
-            (None, None) => {}
-        }
-        write!(f, ": {}: {}", self.reason, self.detail)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
     fn labels_are_snake_case_and_unique() {
-        let mut labels: Vec<_> = RefusalReason::ALL.iter().map(|reason| reason.as_str()).collect();
+        let labels: BTreeSet<_> = RefusalReason::ALL.iter().map(|reason| reason.as_str()).collect();
         assert!(labels.iter().all(|label| label.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
-        labels.sort_unstable();
-        labels.dedup();
         assert_eq!(labels.len(), RefusalReason::ALL.len());
+    }
+
+    #[test]
+    fn every_reason_has_a_remedy_of_its_own() {
+        let remedies: BTreeSet<_> = RefusalReason::ALL.iter().map(|reason| reason.remedy()).collect();
+        assert_eq!(remedies.len(), RefusalReason::ALL.len());
+        for remedy in remedies {
+            assert!(remedy.starts_with(|c: char| c.is_ascii_uppercase()), "{remedy}");
+            assert!(remedy.ends_with('.') && !remedy.contains(". "), "one sentence: {remedy}");
+        }
+    }
+
+    #[test]
+    fn errors_of_the_operating_system_have_reasons() {
+        for (errno, expected) in [
+            (Errno::ACCESS, RefusalReason::OtherOwner),
+            (Errno::PERM, RefusalReason::OtherOwner),
+            (Errno::LOOP, RefusalReason::Symlink),
+            (Errno::NOTDIR, RefusalReason::NotRegular),
+            (Errno::NFILE, RefusalReason::IoError),
+        ] {
+            let refusal = Refusal::of_errno(Path::new("/tmp/x"), errno);
+            assert_eq!((refusal.reason, &*refusal.remedy), (expected, expected.remedy()), "{errno}");
+        }
     }
 }

@@ -117,6 +117,10 @@ impl Root {
     }
 }
 
+fn too_many(path: &Path, detail: String) -> Refusal {
+    Refusal::of_path(path, RefusalReason::TooMany, detail).with_remedy("Make the root pattern narrower.")
+}
+
 /// The closest directory above `path` that exists: creating the next component happens there.
 fn existing_ancestor(path: &Path) -> Option<PathBuf> {
     path.ancestors().skip(1).find(|ancestor| ancestor.is_dir()).map(Path::to_owned)
@@ -125,9 +129,8 @@ fn existing_ancestor(path: &Path) -> Option<PathBuf> {
 fn descend(opener: &Opener, at: RootDirectory, captured: Captured, rest: &[Segment], found: &mut RootDirectories) {
     let Some((segment, rest)) = rest.split_first() else {
         if found.directories.len() >= ROOT_MATCHES {
-            let detail =
-                format!("more than {ROOT_MATCHES} directories match one root pattern; make the pattern narrower");
-            found.refusals.push(Refusal::of_path(&at.path, RefusalReason::TooMany, detail));
+            let detail = format!("more than {ROOT_MATCHES} directories match one root pattern");
+            found.refusals.push(too_many(&at.path, detail));
             return;
         }
         found.directories.push(RootDirectory { labels: Labels::new(captured), ..at });
@@ -139,8 +142,8 @@ fn descend(opener: &Opener, at: RootDirectory, captured: Captured, rest: &[Segme
             Err(errno) => return found.refusals.push(Refusal::of_errno(&at.path, errno)),
             Ok((names, more)) => {
                 if more {
-                    let detail = format!("more than {DIRECTORY_NAMES} names; the rest is not looked at");
-                    found.refusals.push(Refusal::of_path(&at.path, RefusalReason::TooMany, detail));
+                    let detail = format!("more than {DIRECTORY_NAMES} names; the others are not examined");
+                    found.refusals.push(too_many(&at.path, detail));
                 }
                 names
                     .into_iter()

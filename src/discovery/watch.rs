@@ -1,5 +1,5 @@
-//! A hint that a JVM may have come or gone. Scans happen at their interval in any case: network and overlay file
-//! systems, a full watch table and deaths without a farewell all go unnoticed here.
+//! Hints that a JVM may have come or gone. Scans take place at their interval in any case, since network and overlay file
+//! systems, a full watch table and JVMs that are killed give no hint.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -16,34 +16,34 @@ use rustix::io::{Errno, read, write};
 
 use crate::perfdata::name::{user_of, vpid_of};
 
-/// A directory worth watching, and which names in it matter.
+/// A directory to watch, and which names in it matter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct WatchedDirectory {
     path: PathBuf,
-    kind: Kind,
+    kind: WatchKind,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Kind {
-    /// Any new directory may complete a root pattern.
+enum WatchKind {
+    /// A directory in which any new directory may complete a root pattern.
     Parent,
-    /// A temporary directory: new `hsperfdata_*`.
+    /// A temporary directory, for new `hsperfdata_*`.
     Root,
-    /// An `hsperfdata_*`: files named by numbers.
+    /// An `hsperfdata_*`, for files named by numbers.
     UserDirectory,
 }
 
 impl WatchedDirectory {
     pub(super) fn parent(path: PathBuf) -> Self {
-        Self { path, kind: Kind::Parent }
+        Self { path, kind: WatchKind::Parent }
     }
 
     pub(super) fn root(path: PathBuf) -> Self {
-        Self { path, kind: Kind::Root }
+        Self { path, kind: WatchKind::Root }
     }
 
     pub(super) fn user_directory(path: PathBuf) -> Self {
-        Self { path, kind: Kind::UserDirectory }
+        Self { path, kind: WatchKind::UserDirectory }
     }
 }
 
@@ -65,7 +65,7 @@ pub struct Waker(Arc<OwnedFd>);
 impl Waker {
     /// Ends the current wait, or the next one if none is under way.
     pub fn wake(&self) {
-        // The counter is full only when a wake is pending already.
+        // The write fails only when the counter is full, and then a wake is pending.
         let _ = write(&*self.0, &1u64.to_ne_bytes());
     }
 }
@@ -73,7 +73,7 @@ impl Waker {
 /// Watches directories through inotify(7).
 #[derive(Debug)]
 pub struct DirectoryWatcher {
-    /// `None` when the user has no inotify instance left; waits then end by time or call only.
+    /// `None` when the user has no inotify instance left; waits then end by timeout or [`Waker`] only.
     inotify: Option<OwnedFd>,
     wake: Arc<OwnedFd>,
     watches: HashMap<WatchedDirectory, i32>,
@@ -83,7 +83,7 @@ impl DirectoryWatcher {
     /// Watches nothing yet.
     ///
     /// # Errors
-    /// The process has no descriptor left.
+    /// The exporter has no descriptor left.
     pub fn new() -> std::io::Result<Self> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok();
@@ -95,9 +95,8 @@ impl DirectoryWatcher {
         Waker(Arc::clone(&self.wake))
     }
 
-    /// Watches these directories and no others. One that cannot be watched is left to the scan interval.
-    ///
-    /// Returns how many are watched.
+    /// Watches these directories and no others, and returns how many are watched. The others are left to the scan
+    /// interval.
     pub fn follow(&mut self, directories: &[WatchedDirectory]) -> usize {
         let Some(inotify) = &self.inotify else { return 0 };
         let flags = WatchFlags::CREATE
@@ -106,8 +105,8 @@ impl DirectoryWatcher {
             | WatchFlags::DELETE_SELF
             | WatchFlags::ONLYDIR
             | WatchFlags::DONT_FOLLOW;
-        // Adding a path again is how a directory replaced under its name is noticed; the kernel keeps the same watch
-        // for the same directory.
+        // Every path is added again, so that a directory that was replaced under its name is watched; for the same
+        // directory the kernel keeps the watch.
         let watches: HashMap<WatchedDirectory, i32> = directories
             .iter()
             .filter_map(|watched| Some((watched.clone(), inotify::add_watch(inotify, &*watched.path, flags).ok()?)))
@@ -119,7 +118,7 @@ impl DirectoryWatcher {
         self.watches.len()
     }
 
-    /// Waits for something to happen, at most `timeout`.
+    /// Waits for a change or a [`Waker`], at most `timeout`.
     pub fn wait(&self, timeout: Duration) -> Woken {
         let deadline = Instant::now().checked_add(timeout);
         loop {
@@ -145,8 +144,8 @@ impl DirectoryWatcher {
         }
     }
 
-    /// Waits for a [`Waker`] only, at most `timeout`; what happens in the directories meanwhile ends the next
-    /// [`Self::wait`]. Whether there was a call.
+    /// Waits for a [`Waker`] only, at most `timeout`, and returns whether one was used. Changes in the directories end the
+    /// next [`Self::wait`].
     pub fn wait_for_call(&self, timeout: Duration) -> bool {
         let mut waits = [PollFd::new(&*self.wake, PollFlags::IN)];
         let limit = Timespec::try_from(timeout).ok();
@@ -156,7 +155,7 @@ impl DirectoryWatcher {
         }
     }
 
-    /// Takes every pending event; true if one of them matters.
+    /// Reads every pending event; true if one of them matters.
     fn drain(&self) -> bool {
         let Some(inotify) = &self.inotify else { return false };
         let mut buffer = [MaybeUninit::uninit(); 8192];
@@ -173,9 +172,9 @@ impl DirectoryWatcher {
 
     fn matters(&self, watch: i32, name: &OsStr, directory: bool) -> bool {
         self.watches.iter().filter(|(_, wd)| **wd == watch).any(|(watched, _)| match watched.kind {
-            Kind::Parent => directory,
-            Kind::Root => user_of(name).is_some(),
-            Kind::UserDirectory => vpid_of(name).is_some(),
+            WatchKind::Parent => directory,
+            WatchKind::Root => user_of(name).is_some(),
+            WatchKind::UserDirectory => vpid_of(name).is_some(),
         })
     }
 }

@@ -13,7 +13,7 @@ const ENTRY_MINIMUM: usize = 24;
 /// Bit 0 of the flags: the name starts with `java.` or `com.sun.` (`PerfData::F_Supported`).
 const FLAG_SUPPORTED: u8 = 1;
 
-/// A counter: immutable once it is complete, so it is decoded once and only its value is read again.
+/// A counter. It is immutable once it is complete, so it is decoded once and only its value is read again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Dotted name; invalid UTF-8 is replaced.
@@ -33,7 +33,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Whether this is a number that one aligned 8-byte load reads untorn.
+    /// Whether this is a number that one aligned 8-byte load reads whole.
     pub fn is_word(&self) -> bool {
         self.data_type == DataType::Long && self.vector_length == 0 && self.offset.is_multiple_of(8)
     }
@@ -49,21 +49,21 @@ impl Entry {
     }
 }
 
-/// The complete entries of a region, and whether the walk saw all that the prologue promises.
+/// The complete entries of a region, and whether these are all that the prologue counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entries {
     /// In the order of the region.
     pub list: Vec<Entry>,
-    /// What ended the walk before the prologue's last entry: an entry still being written, or damage. The entries
-    /// before it are good, and a later walk may see more.
+    /// The entry that ended the walk before the prologue's last one: it is incomplete or damaged. The entries before it
+    /// are valid, and a later walk may find more.
     pub stopped: Option<DecodeError>,
 }
 
 /// Walks the entries of `bytes`, which start with `prologue`.
 ///
-/// The walk ends at the first entry that is not wholly written or not legal: HotSpot publishes the count before the
-/// bytes (perfData.cpp, `create_entry`), so an incomplete entry is a normal sight and not an error. It visits at most
-/// `bytes.len() / 24` entries and never panics.
+/// The walk ends at the first entry that is incomplete or not legal. HotSpot publishes the count before the bytes
+/// (perfData.cpp, `create_entry`), so an incomplete entry is expected and no error. At most `bytes.len() / 24` entries are
+/// read, and no input causes a panic.
 pub fn walk(prologue: &Prologue, bytes: &[u8]) -> Entries {
     let mut entries = Entries::default();
     let published = usize::try_from(prologue.num_entries).unwrap_or(0).min(bytes.len() / ENTRY_MINIMUM);

@@ -8,14 +8,16 @@ use super::entry::{Entries, Entry, walk};
 use super::prologue::Prologue;
 use super::{DecodeError, Region, RegionError};
 
-/// A copy of one region at one moment. Values in it do not change; values of different counters may be microseconds
-/// apart, since HotSpot orders nothing between counters.
+/// A copy of one region at one moment. Its values do not change; those of different counters may be microseconds apart,
+/// since HotSpot does not order writes of different counters.
 #[derive(Clone, Debug)]
 pub struct Image {
     /// The header.
     pub prologue: Prologue,
     /// The complete entries.
     pub entries: Entries,
+    /// Size of the region in bytes, of which the image has at most the first [`super::IMAGE_MAXIMUM`].
+    pub region_size: usize,
     bytes: Vec<u8>,
     /// Hash of each name and its index in the list, in ascending order.
     by_name: Vec<(u64, u32)>,
@@ -33,30 +35,30 @@ pub enum CounterValue<'a> {
 }
 
 impl Image {
-    /// Decodes bytes read from a file or a region.
+    /// Decodes the bytes of a region.
     ///
     /// # Errors
-    /// See [`Prologue::decode`]. Damage behind the prologue is not an error: see [`Entries::stopped`].
+    /// See [`Prologue::decode`]. Damage after the prologue is no error: see [`Entries::stopped`].
     pub fn decode(bytes: Vec<u8>) -> Result<Self, DecodeError> {
         let prologue = Prologue::decode(&bytes)?;
         let entries = walk(&prologue, &bytes);
         let mut by_name: Vec<(u64, u32)> =
             entries.list.iter().zip(0..).map(|(entry, index)| (hash(&entry.name), index)).collect();
         by_name.sort_unstable();
-        Ok(Self { prologue, entries, bytes, by_name })
+        Ok(Self { prologue, entries, region_size: bytes.len(), bytes, by_name })
     }
 
     /// Copies and decodes a live region.
     ///
     /// # Errors
-    /// The region vanished or shrank under the copy, or is none.
+    /// The region could not be copied (see [`Region::copy`]) or has no valid prologue.
     pub fn read(region: &Region) -> Result<Self, RegionError> {
         let mut bytes = Vec::new();
         region.copy(&mut bytes)?;
-        Ok(Self::decode(bytes)?)
+        Ok(Self { region_size: region.length(), ..Self::decode(bytes)? })
     }
 
-    /// The entry of that exact name; of several, the first in the region.
+    /// The entry of that exact name; the first one of several.
     pub fn entry(&self, name: &str) -> Option<&Entry> {
         let wanted = hash(name);
         let from = self.by_name.partition_point(|(hash, _)| *hash < wanted);
@@ -96,13 +98,13 @@ impl Image {
         }
     }
 
-    /// The raw bytes of the region.
+    /// The bytes of the copy.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-/// Seeded: else a region could hold thousands of names that all have the hash of one that is asked for.
+/// The hash has a seed: otherwise a region could hold thousands of names with the hash of a name that is looked up.
 fn hash(name: &str) -> u64 {
     static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     SEED.hash_one(name)

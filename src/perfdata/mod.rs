@@ -1,11 +1,11 @@
 //! PerfData: HotSpot's counters in shared memory.
 //!
-//! A [`Region`] is the foreign memory; nothing but [`region`] touches it, and only whole words or a private copy leave
-//! it. An [`Image`] is such a copy, decoded: a [`Prologue`] and its [`Entry`] list.
+//! A [`Region`] is the foreign memory; only [`region`] accesses it, and only whole words or a private copy leave it. An
+//! [`Image`] is such a copy, decoded: a [`Prologue`] and its [`Entry`] list.
 //!
 //! # Promise
-//! Any bytes are legal input. Decoding never panics, visits at most one entry per 24 bytes, and needs memory
-//! proportional to the input. A region is at most [`REGION_MAXIMUM`] bytes.
+//! Any bytes are legal input. Decoding never panics, reads at most one entry per 24 bytes, and needs memory proportional
+//! to the input. A region has at most [`REGION_MAXIMUM`] bytes, and its image at most [`IMAGE_MAXIMUM`].
 
 #![deny(
     clippy::unwrap_used,
@@ -32,16 +32,19 @@ pub use image::{CounterValue, Image};
 pub use prologue::{MAGIC, PROLOGUE_LENGTH, Prologue};
 pub use region::{
     ChangeDetector, Consistency, FileMode, LayoutChange, MemoryError, ProcessMemory, Region, RegionError,
-    RegionIdentity, Transport, Writer,
+    RegionIdentity, Transport, WriterState,
 };
 pub use types::{ByteOrder, DataType, Units, Variability};
 
-/// Smallest file that can hold a prologue, in bytes.
+/// Smallest region, in bytes: a prologue.
 pub const REGION_MINIMUM: u64 = 32;
 
-/// Largest file that is read, in bytes. `PerfDataMemorySize` is at most 2 MiB (JDK 11+ globals.hpp, range
-/// 128 to 32*64*K); it is rounded up to the page size.
-pub const REGION_MAXIMUM: u64 = 4 << 20;
+/// Largest region that is supported, in bytes. `PerfDataMemorySize`, rounded up to the page size, is at most 2 MiB in
+/// JDK 9 and later (globals.hpp, range 128 to 32\*64\*K); JDK 8 takes any number.
+pub const REGION_MAXIMUM: u64 = 32 << 20;
+
+/// Bytes from the start of a region that are decoded. JVMs fill less than 100 KiB, whatever size the region has.
+pub const IMAGE_MAXIMUM: usize = 4 << 20;
 
 /// Why bytes are not a region, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,17 +56,17 @@ pub struct DecodeError {
 }
 
 impl DecodeError {
-    /// The region's magic number is still zero: its JVM has made the file and not yet written to it.
+    /// The region's magic number is still zero: its JVM has created the file and not yet written to it.
     pub fn is_blank(&self) -> bool {
         matches!(self.kind, DecodeErrorKind::Magic { found: [0, 0, 0, 0] })
     }
 
-    /// The entry at the offset is not wholly written yet, as opposed to damaged.
+    /// The entry at the offset is not complete yet, as opposed to damaged.
     pub fn is_unfinished(&self) -> bool {
         matches!(self.kind, DecodeErrorKind::Unfinished)
     }
 
-    /// The format version is not one that this reader knows.
+    /// The format version is not supported.
     pub fn is_version(&self) -> bool {
         matches!(self.kind, DecodeErrorKind::Version { .. })
     }
@@ -94,17 +97,17 @@ impl fmt::Display for DecodeErrorKind {
             Self::Short { found } => {
                 write!(
                     f,
-                    "a prologue has {PROLOGUE_LENGTH} bytes, found {found}; not a PerfData file, or its JVM is still making it"
+                    "a prologue has {PROLOGUE_LENGTH} bytes, found {found}: not a PerfData file, or its JVM is still creating it"
                 )
             }
             Self::Magic { found: [0, 0, 0, 0] } => {
-                f.write_str("the magic number is still zero; the JVM has not yet written its prologue")
+                f.write_str("the magic number is still zero: the JVM has not written its prologue yet")
             }
             Self::Magic { found: [a, b, c, d] } => {
-                write!(f, "expected magic cafec0c0, found {a:02x}{b:02x}{c:02x}{d:02x}; not a PerfData file")
+                write!(f, "expected magic cafec0c0, found {a:02x}{b:02x}{c:02x}{d:02x}: not a PerfData file")
             }
             Self::Version { major, minor } => {
-                write!(f, "expected PerfData version 2, found {major}.{minor}; only JDK 5 and later are read")
+                write!(f, "expected PerfData version 2, found {major}.{minor}: only JDK 5 and later are supported")
             }
             Self::EntryOffset { found } => {
                 write!(f, "the first entry must be at {PROLOGUE_LENGTH} or beyond, a multiple of 4; found {found}")

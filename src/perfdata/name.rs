@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-/// What the names of the directories begin with.
+/// The prefix of the names of the directories.
 pub(crate) const PREFIX: &[u8] = b"hsperfdata_";
 
 /// The user in `hsperfdata_<user>`; `None` for any other name.
@@ -12,7 +12,7 @@ pub(crate) fn user_of(name: &OsStr) -> Option<String> {
     Some(String::from_utf8_lossy(user).into_owned())
 }
 
-/// The number that a file name is, as HotSpot writes it.
+/// The number in a file name, as HotSpot writes it; `None` for any other name.
 pub(crate) fn vpid_of(name: &OsStr) -> Option<i32> {
     let text = name.to_str().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0'))?;
     text.parse().ok()

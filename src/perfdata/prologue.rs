@@ -14,26 +14,26 @@ pub(super) const ACCESSIBLE_OFFSET: usize = 7;
 
 /// The header of a region.
 ///
-/// Every number is carried as found, negative ones too: a hostile writer may put anything here, and `dump` shows it.
+/// Numbers are kept as found, even negative ones: a hostile writer may put anything here, and `dump` shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prologue {
-    /// Order of every number that follows.
+    /// Byte order of every number that follows.
     pub byte_order: ByteOrder,
     /// Format version; 2 since Java 5.
     pub major: u8,
     /// 0 in every JDK.
     pub minor: u8,
-    /// True once the JVM has finished the first part of its start; never reset, not even at exit.
+    /// True once the JVM has completed the first part of its start; never reset, not even at exit.
     pub accessible: bool,
     /// Bytes in use, prologue included; the offset at which the next entry will be written.
     pub used: i32,
-    /// Bytes of entries that did not fit and live on the JVM's heap, unseen.
+    /// Bytes of entries that did not fit and are in private memory of the JVM.
     pub overflow: i32,
     /// Ticks since JVM start at which the last entry was *created*; updates of values do not move it.
     pub mod_time_stamp: i64,
     /// Offset of the first entry.
     pub entry_offset: i32,
-    /// Entries published, the last of which may not be fully written yet.
+    /// Entries published; the last one may not be complete yet.
     pub num_entries: i32,
 }
 
@@ -41,7 +41,7 @@ impl Prologue {
     /// Reads a prologue from the start of `bytes`.
     ///
     /// # Errors
-    /// Fewer than 32 bytes, another magic number (0 while the JVM is still preparing the file), or a major version
+    /// Fewer than 32 bytes, another magic number (0 while the JVM is still creating the file), or a major version
     /// other than 2.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let found = bytes.len();

@@ -1,4 +1,4 @@
-//! The codes of an entry header, each with an arm for codes that no JDK has used yet.
+//! The codes of an entry header, each with a variant for codes that no JDK uses.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ pub enum Units {
     String,
     /// Ticks per second.
     Hertz,
-    /// A code outside 1 to 6, carried as found.
+    /// A code outside 1 to 6, kept as found.
     Unknown(u8),
 }
 
@@ -53,13 +53,13 @@ impl fmt::Display for Units {
 /// How a value may change (`PerfData::Variability`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Variability {
-    /// Written once, though possibly only seconds after the entry appears.
+    /// Written once, possibly seconds after the entry appears.
     Constant,
-    /// Never decreases within one JVM's life.
+    /// Never decreases while the JVM runs.
     Monotonic,
     /// Goes up and down.
     Variable,
-    /// A code outside 1 to 3, carried as found.
+    /// A code outside 1 to 3, kept as found.
     Unknown(u8),
 }
 
@@ -93,7 +93,7 @@ pub enum DataType {
     Byte,
     /// `J`. The only scalars that HotSpot writes.
     Long,
-    /// Any other code, carried as found; its value is not interpreted.
+    /// Any other code, kept as found; its value is not interpreted.
     Unknown(u8),
 }
 

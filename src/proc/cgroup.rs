@@ -1,42 +1,43 @@
-//! The control group of a process, version 1 or 2: memory, its limit, and CPU throttling.
+//! The control group of a process, version 1 or 2: memory with its limit, and CPU bandwidth with its throttling.
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
 
+use super::cgroup_path::CgroupPaths;
 use super::stat::{STATUS_MAXIMUM, field, read_text};
 
-/// A v1 limit at or above this many bytes is none: the kernel prints `LONG_MAX` rounded down to a page.
+/// A version 1 limit of this many bytes or more means none: the kernel prints `LONG_MAX` rounded down to a page.
 const UNLIMITED: u64 = 1 << 62;
 
-/// Most levels that are walked up to find the limit that binds.
+/// Most levels above a group that are read to find the lowest limit.
 const DEPTH_MAXIMUM: usize = 32;
 
-/// What a control group says; all of its processes together. What is not known is `None`.
+/// The values of a control group, all of its processes together. What the kernel does not report is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Cgroup {
-    /// Memory charged now, page cache included, bytes.
-    pub memory_current: Option<u64>,
-    /// Most memory ever charged, bytes (v2: Linux 5.19 and later).
-    pub memory_peak: Option<u64>,
-    /// The lowest limit of the group and those above it, bytes; `None` without a limit.
-    pub memory_limit: Option<u64>,
+pub(crate) struct Cgroup {
+    /// Bytes charged, page cache included.
+    pub(crate) memory_current: Option<u64>,
+    /// Most bytes ever charged (version 2: Linux 5.19 and later).
+    pub(crate) memory_peak: Option<u64>,
+    /// The lowest memory limit of the group and those above it, in bytes; `None` without a limit.
+    pub(crate) memory_limit: Option<u64>,
     /// Processes killed for lack of memory.
-    pub oom_kills: Option<u64>,
+    pub(crate) oom_kills: Option<u64>,
     /// The lowest CPU bandwidth of the group and those above it, in CPUs; `None` without a quota.
-    pub cpu_quota: Option<f64>,
+    pub(crate) cpu_quota: Option<f64>,
     /// Periods in which the group was runnable.
-    pub cpu_periods: Option<u64>,
-    /// Periods in which the group was held back.
-    pub cpu_throttled_periods: Option<u64>,
-    /// Seconds in which the group was held back.
-    pub cpu_throttled_time: Option<f64>,
+    pub(crate) cpu_periods: Option<u64>,
+    /// Periods in which the group was throttled.
+    pub(crate) cpu_throttled_periods: Option<u64>,
+    /// Seconds in which the group was throttled.
+    pub(crate) cpu_throttled_time: Option<f64>,
 }
 
-/// Where this mount namespace shows control groups.
+/// The control group mounts of the exporter's mount namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hierarchies(Vec<Mount>);
+pub(crate) struct Hierarchies(Vec<Mount>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Mount {
@@ -47,7 +48,7 @@ struct Mount {
     controllers: Option<Vec<Box<str>>>,
 }
 
-/// One group's directory, and the topmost one that is visible above it.
+/// The directory of one group, and the topmost visible one above it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Group {
     directory: PathBuf,
@@ -56,45 +57,43 @@ struct Group {
 }
 
 impl Hierarchies {
-    /// Those of this process.
+    /// The mounts of this process.
     ///
     /// # Errors
-    /// What the kernel says about `/proc/self/mountinfo`.
-    pub fn visible() -> io::Result<Self> {
+    /// `/proc/self/mountinfo` cannot be read.
+    pub(crate) fn visible() -> io::Result<Self> {
         std::fs::read_to_string("/proc/self/mountinfo").map(|text| Self::parse(&text))
     }
 
     /// Reads the text of a `mountinfo` (proc_pid_mountinfo(5)).
-    pub fn parse(mountinfo: &str) -> Self {
+    pub(crate) fn parse(mountinfo: &str) -> Self {
         Self(mountinfo.lines().filter_map(mount).collect())
     }
 
-    /// Reads the control group of a process from the text of its `cgroup`.
-    pub fn read(&self, cgroup: &str) -> Cgroup {
+    /// Reads the files of a process's control groups.
+    pub(crate) fn read(&self, paths: &CgroupPaths) -> Cgroup {
         let mut found = Cgroup::default();
-        if let Some(group) = self.find(cgroup, "memory") {
+        if let Some(group) = self.find(paths, "memory") {
             group.read_memory(&mut found);
         }
-        if let Some(group) = self.find(cgroup, "cpu") {
+        if let Some(group) = self.find(paths, "cpu") {
             group.read_cpu(&mut found);
         }
         found
     }
 
-    /// The group that holds `controller` for the process: its v1 hierarchy if there is one, else the unified one.
-    fn find(&self, cgroup: &str, controller: &str) -> Option<Group> {
-        let lines = || cgroup.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
-        let v1 = lines().find(|(controllers, _)| controllers.split(',').any(|name| name == controller));
-        let (_, path) = v1.or_else(|| lines().find(|(controllers, _)| controllers.is_empty()))?;
-        // `..` leads out of our cgroup namespace, to a group that we do not see.
-        let path = Path::new(path);
+    /// The directory of the group that `controller` governs; `None` where no mount shows it.
+    fn find(&self, paths: &CgroupPaths, controller: &str) -> Option<Group> {
+        let group = paths.governed_by(controller)?;
+        // `..` leads out of the exporter's cgroup namespace, to a group that no mount shows.
+        let path = Path::new(group.path);
         if path.components().any(|part| part == Component::ParentDir) {
             return None;
         }
         self.0.iter().find_map(|mount| {
             let fits = match &mount.controllers {
-                Some(names) => v1.is_some() && names.iter().any(|name| &**name == controller),
-                None => v1.is_none(),
+                Some(names) => !group.is_unified() && names.iter().any(|name| &**name == controller),
+                None => group.is_unified(),
             };
             let below = path.strip_prefix(&mount.root).ok().filter(|_| fits)?;
             let directory = mount.point.join(below);
@@ -149,7 +148,7 @@ impl Group {
         };
     }
 
-    /// The group and those above it, as far as they are visible.
+    /// The group and the visible ones above it.
     fn levels(&self) -> impl Iterator<Item = PathBuf> {
         let above = self.directory.ancestors().take_while(|level| level.starts_with(&self.top));
         above.take(DEPTH_MAXIMUM).map(Path::to_owned)
@@ -170,7 +169,7 @@ fn text(directory: &Path, name: &str) -> Option<String> {
     read_text(&directory, name, STATUS_MAXIMUM).ok()
 }
 
-/// A file with one number; `max` is none.
+/// The number in a file; `None` for `max`.
 fn number(directory: &Path, name: &str) -> Option<u64> {
     text(directory, name)?.trim().parse().ok()
 }
@@ -232,9 +231,9 @@ mod tests {
             cpu_throttled_periods: Some(3),
             cpu_throttled_time: Some(1.5),
         };
-        assert_eq!(Hierarchies::parse(&line).read("0::/pod/app\n"), expected);
-        assert_eq!(Hierarchies::parse(&line).read("0::/../other\n"), Cgroup::default());
-        assert_eq!(Hierarchies::parse("").read("0::/pod/app\n"), Cgroup::default());
+        assert_eq!(Hierarchies::parse(&line).read(&CgroupPaths::parse(b"0::/pod/app\n")), expected);
+        assert_eq!(Hierarchies::parse(&line).read(&CgroupPaths::parse(b"0::/../other\n")), Cgroup::default());
+        assert_eq!(Hierarchies::parse("").read(&CgroupPaths::parse(b"0::/pod/app\n")), Cgroup::default());
     }
 
     #[test]
@@ -258,12 +257,12 @@ mod tests {
             cpu.display()
         );
         let hierarchies = Hierarchies::parse(&mountinfo);
-        let cgroup = "4:memory:/docker/a\n2:cpu,cpuacct:/docker/a\n0::/\n";
-        let found = hierarchies.read(cgroup);
+        let paths = CgroupPaths::parse(b"4:memory:/docker/a\n2:cpu,cpuacct:/docker/a\n0::/\n");
+        let found = hierarchies.read(&paths);
         assert_eq!((found.memory_current, found.memory_peak, found.memory_limit), (Some(5), Some(6), Some(7)));
         assert_eq!((found.oom_kills, found.cpu_quota, found.cpu_throttled_time), (Some(2), None, Some(0.5)));
 
         write(&memory, &[("memory.stat", "hierarchical_memory_limit 9223372036854771712\n")]);
-        assert_eq!(hierarchies.read(cgroup).memory_current, None, "the whole machine is no container");
+        assert_eq!(hierarchies.read(&paths).memory_current, None, "the whole machine is no container");
     }
 }

@@ -1,39 +1,89 @@
-//! `/proc/PID/cgroup`: the systemd unit or container that a process belongs to.
+//! `/proc/PID/cgroup`: the control groups of a process, and the systemd unit, container or pod that they belong to.
 
-/// The service of a process: `orders` for `/system.slice/orders.service`, systemd's escapes undone.
-pub(crate) fn unit(cgroup: &str) -> Option<String> {
-    paths(cgroup).find_map(|path| {
-        let name = path.strip_prefix("/system.slice/")?.rsplit('/').next()?.strip_suffix(".service")?;
-        Some(unescape(name))
-    })
+use std::os::fd::AsFd;
+
+use rustix::io::Errno;
+
+use super::stat::{STATUS_MAXIMUM, read};
+
+/// The control groups of a process: one in each hierarchy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CgroupPaths(String);
+
+/// The control group of a process in one hierarchy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CgroupPath<'a> {
+    /// The controllers of a version 1 hierarchy, separated by commas; empty for version 2, which has all of them.
+    controllers: &'a str,
+    /// The group, from the root of the hierarchy as the exporter's cgroup namespace shows it.
+    pub(crate) path: &'a str,
 }
 
-/// The 64 hexadecimal digits by which Docker, containerd, CRI-O and Podman know a container.
-pub(crate) fn container(cgroup: &str) -> Option<String> {
-    paths(cgroup).find_map(|path| {
-        path.rsplit('/').find_map(|part| {
-            let id = part.strip_suffix(".scope").unwrap_or(part).rsplit(['-', ':']).next()?;
-            (id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| id.to_owned())
+impl CgroupPath<'_> {
+    /// Whether this is the unified hierarchy, version 2.
+    pub(crate) fn is_unified(&self) -> bool {
+        self.controllers.is_empty()
+    }
+}
+
+impl CgroupPaths {
+    /// Reads the `cgroup` of the process of this directory.
+    ///
+    /// # Errors
+    /// See [`read`].
+    pub(crate) fn read(directory: impl AsFd) -> Result<Self, Errno> {
+        Ok(Self::parse(&read(directory, "cgroup", STATUS_MAXIMUM)?))
+    }
+
+    /// Takes the text of a `cgroup`; invalid UTF-8 is replaced.
+    pub(crate) fn parse(text: &[u8]) -> Self {
+        Self(String::from_utf8_lossy(text).into_owned())
+    }
+
+    /// The path in version 2 (`0::/path`) and in every version 1 hierarchy (`1:name=systemd:/path`).
+    fn groups(&self) -> impl Iterator<Item = CgroupPath<'_>> {
+        self.0.lines().filter_map(|line| {
+            let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+            Some(CgroupPath { controllers, path })
         })
-    })
-}
+    }
 
-/// The uid of the Kubernetes pod: of `kubepods/burstable/pod<uid>`, and of systemd's `kubepods-burstable-pod<uid>.slice`,
-/// where `_` stands for `-`.
-pub(crate) fn pod(cgroup: &str) -> Option<String> {
-    paths(cgroup).filter(|path| path.contains("kubepods")).find_map(|path| {
-        path.split(['/', ':']).find_map(|part| {
-            let part = part.strip_suffix(".slice").unwrap_or(part);
-            let uid = part.rsplit_once("pod")?.1.replace('_', "-");
-            let is_uid = uid.len() == 36 && uid.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-            is_uid.then_some(uid)
+    /// The group that `controller` governs: in its version 1 hierarchy if there is one, else in the unified one.
+    pub(crate) fn governed_by(&self, controller: &str) -> Option<CgroupPath<'_>> {
+        let own = self.groups().find(|group| group.controllers.split(',').any(|name| name == controller));
+        own.or_else(|| self.groups().find(CgroupPath::is_unified))
+    }
+
+    /// The systemd service: `orders` for `/system.slice/orders.service`, with systemd's escapes undone.
+    pub(crate) fn unit(&self) -> Option<String> {
+        self.groups().find_map(|group| {
+            let name = group.path.strip_prefix("/system.slice/")?.rsplit('/').next()?.strip_suffix(".service")?;
+            Some(unescape(name))
         })
-    })
-}
+    }
 
-/// The paths of version 2 (`0::/path`) and of every version 1 hierarchy (`1:name=systemd:/path`).
-fn paths(cgroup: &str) -> impl Iterator<Item = &str> {
-    cgroup.lines().filter_map(|line| line.splitn(3, ':').nth(2))
+    /// The container's id: 64 hexadecimal digits with Docker, containerd, CRI-O and Podman.
+    pub(crate) fn container_id(&self) -> Option<String> {
+        self.groups().find_map(|group| {
+            group.path.rsplit('/').find_map(|part| {
+                let id = part.strip_suffix(".scope").unwrap_or(part).rsplit(['-', ':']).next()?;
+                (id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| id.to_owned())
+            })
+        })
+    }
+
+    /// The uid of the Kubernetes pod, from `kubepods/burstable/pod<uid>` or from systemd's
+    /// `kubepods-burstable-pod<uid>.slice`, where `_` replaces `-`.
+    pub(crate) fn pod_uid(&self) -> Option<String> {
+        self.groups().filter(|group| group.path.contains("kubepods")).find_map(|group| {
+            group.path.split(['/', ':']).find_map(|part| {
+                let part = part.strip_suffix(".slice").unwrap_or(part);
+                let uid = part.rsplit_once("pod")?.1.replace('_', "-");
+                let is_uid = uid.len() == 36 && uid.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+                is_uid.then_some(uid)
+            })
+        })
+    }
 }
 
 /// Undoes `\x2d` (systemd.unit(5), string escaping).
@@ -78,8 +128,9 @@ mod tests {
             ("0::/".to_owned(), None, false),
             (String::new(), None, false),
         ] {
-            assert_eq!(unit(&cgroup).as_deref(), expected_unit, "{cgroup}");
-            assert_eq!(container(&cgroup).is_some_and(|found| found == id), in_container, "{cgroup}");
+            let paths = CgroupPaths::parse(cgroup.as_bytes());
+            assert_eq!(paths.unit().as_deref(), expected_unit, "{cgroup}");
+            assert_eq!(paths.container_id().is_some_and(|found| found == id), in_container, "{cgroup}");
         }
         let uid = "01234567-89ab-cdef-0123-456789abcdef";
         let slice = uid.replace('-', "_");
@@ -93,7 +144,7 @@ mod tests {
             (format!("0::/kubepods/pod1/{id}"), None),
             (format!("0::/machine.slice/pod{uid}"), None),
         ] {
-            assert_eq!(pod(&cgroup).as_deref(), expected, "{cgroup}");
+            assert_eq!(CgroupPaths::parse(cgroup.as_bytes()).pod_uid().as_deref(), expected, "{cgroup}");
         }
         assert_eq!(unescape("a\\x2db\\xzz\\x"), "a-b\\xzz\\x");
     }

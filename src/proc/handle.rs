@@ -7,67 +7,71 @@ use std::time::{Duration, SystemTime};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-use super::cgroup_path;
-use super::stat::{HERTZ, STATUS_MAXIMUM, Stat, Status, directory, read_text};
+use super::cgroup_path::CgroupPaths;
+use super::stat::{Stat, Status, USER_HZ, directory};
 
 /// A process visible in /proc. Its identity is `pid` and `start_ticks` together.
 #[derive(Debug)]
 pub struct Process {
-    /// As numbered in the proc file system that was read.
+    /// Its number in the proc file system that was read.
     pub pid: i32,
-    /// As numbered in its own, innermost pid namespace: the name of its region file.
+    /// Its number in its own, innermost pid namespace, which is the name of its region file.
     pub vpid: i32,
     /// Start in clock ticks since boot (proc(5), `starttime`).
     pub start_ticks: u64,
-    /// Effective user id, as the exporter's user namespace numbers it.
+    /// Start on the wall clock, to a clock tick (10 ms). It follows from `CLOCK_BOOTTIME` and not from `btime` of
+    /// /proc/stat, which hardened units hide and which is rounded to a second.
+    pub start_time: SystemTime,
+    /// Effective user id in the exporter's user namespace.
     pub uid: u32,
-    /// Effective group id, likewise.
+    /// Effective group id in the exporter's user namespace.
     pub gid: u32,
-    /// The command name, at most 15 bytes, `java` for a JVM started by the launcher.
+    /// The command name, at most 15 bytes: `java` for a JVM started by the launcher.
     pub name: String,
-    pub(crate) parent: i32,
-    started: SystemTime,
-    unit: Option<String>,
-    container: Option<String>,
-    pod: Option<String>,
-    /// `/proc/PID` of this very process, opened with `O_PATH`: once the process is gone, it is empty.
+    /// The systemd service whose main process this is: `orders` of `/system.slice/orders.service`. A child of that
+    /// process has none.
+    pub unit: Option<String>,
+    /// The container's id, 64 hexadecimal digits.
+    pub container_id: Option<String>,
+    /// The uid of its Kubernetes pod.
+    pub pod_uid: Option<String>,
+    /// `/proc/PID` of this very process, opened with `O_PATH`.
     directory: OwnedFd,
     /// Readable once the process has exited.
     pidfd: Option<OwnedFd>,
 }
 
 impl Process {
-    /// A process from its `/proc/PID` directory and what was read there. A pidfd may only be opened when the proc
-    /// file system numbers processes as this process does.
-    pub(crate) fn new(pid: i32, directory: OwnedFd, stat: &Stat, status: &Status, numbered: bool) -> Self {
-        let cgroup = read_text(&directory, "cgroup", STATUS_MAXIMUM).unwrap_or_default();
-        // The pidfd was opened by number. It is this process's if the directory still answers after that.
-        let pidfd = numbered.then(|| pidfd(pid)).flatten().filter(|_| Stat::read(&directory).is_ok());
+    /// A process from its `/proc/PID` directory and what was read there. `own_numbers` says that the proc file system
+    /// numbers processes as the exporter's pid namespace does, which a pidfd takes.
+    pub(crate) fn new(pid: i32, directory: OwnedFd, stat: &Stat, status: &Status, own_numbers: bool) -> Self {
+        let groups = CgroupPaths::read(&directory).unwrap_or_default();
+        // A pidfd is opened by number. It belongs to this process if the directory still answers afterwards.
+        let pidfd = own_numbers.then(|| pidfd(pid)).flatten().filter(|_| Stat::read(&directory).is_ok());
         Self {
             pid,
             vpid: status.vpid.unwrap_or(pid),
             start_ticks: stat.start_ticks,
+            start_time: wall_clock(stat.start_ticks),
             uid: status.uid,
             gid: status.gid,
             name: String::from_utf8_lossy(&stat.name).into_owned(),
-            parent: stat.parent,
-            started: started(stat.start_ticks),
-            unit: cgroup_path::unit(&cgroup),
-            container: cgroup_path::container(&cgroup),
-            pod: cgroup_path::pod(&cgroup),
+            unit: groups.unit().filter(|_| stat.parent == 1),
+            container_id: groups.container_id(),
+            pod_uid: groups.pod_uid(),
             directory,
             pidfd,
         }
     }
 
-    /// The process of that pid in the proc file system mounted at `procfs`, whose numbers need not be those of our own
-    /// pid namespace.
+    /// The process of that pid in the proc file system mounted at `procfs`, which may be that of another pid namespace.
     ///
     /// # Errors
-    /// There is no such process, or it has ended meanwhile.
+    /// There is no such process, or it has ended.
     pub fn open(procfs: &Path, pid: i32) -> io::Result<Self> {
         let directory = directory(CWD, &procfs.join(pid.to_string()))?;
         let (stat, status) = (Stat::read(&directory)?, Status::read(&directory)?);
@@ -87,45 +91,37 @@ impl Process {
         }
     }
 
-    /// When it started, to a clock tick (10 ms). From CLOCK_BOOTTIME and not from `btime` of /proc/stat, which
-    /// hardened units hide and which is rounded to a second.
-    pub fn start_time(&self) -> SystemTime {
-        self.started
-    }
-
-    /// The systemd service whose own main process this is: `orders` of `/system.slice/orders.service`, with pid 1 as
-    /// the parent.
-    pub fn unit(&self) -> Option<String> {
-        self.unit.clone().filter(|_| self.parent == 1)
-    }
-
-    /// The container's id, 64 hexadecimal digits.
-    pub fn container_id(&self) -> Option<String> {
-        self.container.clone()
-    }
-
-    /// The uid of its Kubernetes pod.
-    pub fn pod_uid(&self) -> Option<String> {
-        self.pod.clone()
+    /// Seconds since it started.
+    pub(crate) fn age(&self) -> u64 {
+        ticks_since_boot().saturating_sub(self.start_ticks).wrapping_div(USER_HZ)
     }
 
     fn pidfd(&self) -> Option<BorrowedFd<'_>> {
         self.pidfd.as_ref().map(OwnedFd::as_fd)
     }
 
-    /// Its directory in the proc file system, opened with `O_PATH`. It names this process for ever.
+    /// Its directory in the proc file system, opened with `O_PATH`. It names this process for ever: once the process is
+    /// gone, every read beneath it fails.
     pub fn directory(&self) -> &OwnedFd {
         &self.directory
     }
 
-    /// Its `/tmp`, for a JVM that has no region file by which a directory could be known.
+    /// Its root directory, opened with `O_PATH`. `root` is a magic link, and the only link that is followed.
     ///
     /// # Errors
-    /// It has ended, or its `/tmp` is a link or no directory.
+    /// `EACCES` or `EPERM` where the exporter may not examine the process, `ENOENT` or `ESRCH` once it has ended.
+    pub(crate) fn root(&self) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        openat(&self.directory, "root", flags, Mode::empty())
+    }
+
+    /// The `/tmp` of its root, for a JVM without a region file by which a directory could be known.
+    ///
+    /// # Errors
+    /// As for [`Self::root`], and for a `/tmp` that is a link or no directory.
     pub(crate) fn tmp(&self) -> io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        // `root` is a magic link into the process's own root directory, and `tmp` there is not followed.
-        Ok(openat(&self.directory, "root/tmp", flags, Mode::empty())?)
+        Ok(openat(self.root()?, "tmp", flags, Mode::empty())?)
     }
 }
 
@@ -133,16 +129,15 @@ impl Process {
 pub(crate) fn ticks_since_boot() -> u64 {
     let now = clock_gettime(ClockId::Boottime);
     let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
-    let fraction = u64::try_from(now.tv_nsec).unwrap_or_default().saturating_mul(HERTZ).wrapping_div(1_000_000_000);
-    seconds.saturating_mul(HERTZ).saturating_add(fraction)
+    let fraction = u64::try_from(now.tv_nsec).unwrap_or_default().saturating_mul(USER_HZ).wrapping_div(1_000_000_000);
+    seconds.saturating_mul(USER_HZ).saturating_add(fraction)
 }
 
-fn started(start_ticks: u64) -> SystemTime {
-    let boot = clock_gettime(ClockId::Boottime);
-    let millis = start_ticks.saturating_mul(1000).wrapping_div(HERTZ);
-    let uptime = Duration::try_from(boot).unwrap_or_default();
-    let age = uptime.saturating_sub(Duration::from_millis(millis));
-    SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH)
+/// The wall clock's time of a moment in clock ticks since boot.
+fn wall_clock(ticks: u64) -> SystemTime {
+    let uptime = Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default();
+    let since_boot = Duration::from_millis(ticks.saturating_mul(1000).wrapping_div(USER_HZ));
+    SystemTime::now().checked_sub(uptime.saturating_sub(since_boot)).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 /// Which of these processes have exited, with a single poll(2) over those that have a pidfd.

@@ -1,10 +1,10 @@
 //! The passwd file of a process's own root: HotSpot makes no region file for a user without an entry
 //! (get_user_name, perfMemory_posix.cpp).
 
-/// Bytes that are read; directories of more users are asked through NSS and not kept in the file.
+/// Bytes that are read; hosts with more users keep them in a directory service and not in the file.
 pub(crate) const MAXIMUM: u64 = 4 << 20;
 
-/// The name of a user.
+/// The name of the user with that id.
 pub(crate) fn name_of(passwd: &[u8], uid: u32) -> Option<String> {
     String::from_utf8_lossy(passwd).lines().find_map(|line| {
         let mut fields = line.split(':');
@@ -13,8 +13,8 @@ pub(crate) fn name_of(passwd: &[u8], uid: u32) -> Option<String> {
     })
 }
 
-/// The user id inside the process's user namespace, by its `/proc/PID/uid_map`.
-pub(crate) fn inside(uid_map: &str, uid: u32) -> Option<u32> {
+/// `uid` as the process's own user namespace numbers it, from the text of its `/proc/PID/uid_map`.
+pub(crate) fn mapped_uid(uid_map: &str, uid: u32) -> Option<u32> {
     uid_map.lines().find_map(|line| {
         let mut numbers = line.split_ascii_whitespace().map(str::parse::<u32>);
         let (inside, outside, count) = (numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?);
@@ -46,7 +46,7 @@ mod tests {
             ("", 0, None),
             ("a b c", 0, None),
         ] {
-            assert_eq!(inside(map, uid), expected, "{map} {uid}");
+            assert_eq!(mapped_uid(map, uid), expected, "{map} {uid}");
         }
     }
 }

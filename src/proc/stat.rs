@@ -1,6 +1,4 @@
-//! Files of one process's directory in the proc file system, as values.
-//!
-//! Readers take the directory's descriptor: it names one process for ever, and once that is gone every read fails.
+//! `stat`, `status`, `limits` and other small files of a process's directory, as values.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,25 +9,25 @@ use rustix::io::Errno;
 use rustix::path::Arg;
 
 /// Longest `status`, `stat`, `limits` or `cgroup` that is read, in bytes. They have a few KiB at most.
-pub const STATUS_MAXIMUM: usize = 64 << 10;
+pub(crate) const STATUS_MAXIMUM: usize = 64 << 10;
 
-/// Clock ticks in a second: `USER_HZ` of every architecture that Linux and HotSpot share (asm-generic/param.h).
-pub const HERTZ: u64 = 100;
+/// Clock ticks in a second, the same on every architecture that Linux and HotSpot share (asm-generic/param.h).
+pub(crate) const USER_HZ: u64 = 100;
 
 /// The directory of that name in a proc file system, opened with `O_PATH`.
 ///
 /// # Errors
-/// There is no such process, or it may not be seen.
-pub fn directory(root: impl AsFd, name: impl Arg) -> Result<OwnedFd, Errno> {
+/// There is no such process, or it is hidden from the exporter.
+pub(crate) fn directory(root: impl AsFd, name: impl Arg) -> Result<OwnedFd, Errno> {
     openat(root, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// The first `limit` bytes of a file of a process.
 ///
 /// # Errors
-/// What the kernel says: ESRCH or ENOENT for a process that has ended, EACCES for one that is not ours to look at.
-pub fn read(directory: impl AsFd, name: &str, limit: usize) -> Result<Vec<u8>, Errno> {
-    // Never waits, whatever somebody has put in the file's place.
+/// `ESRCH` or `ENOENT` for a process that has ended, `EACCES` for one that may not be examined.
+pub(crate) fn read(directory: impl AsFd, name: &str, limit: usize) -> Result<Vec<u8>, Errno> {
+    // Never blocks, whatever lies at the file's path.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
     let file = openat(directory, name, flags, Mode::empty())?;
     let mut bytes = Vec::new();
@@ -43,50 +41,50 @@ pub fn read(directory: impl AsFd, name: &str, limit: usize) -> Result<Vec<u8>, E
 ///
 /// # Errors
 /// See [`read`].
-pub fn read_text(directory: impl AsFd, name: &str, limit: usize) -> io::Result<String> {
+pub(crate) fn read_text(directory: impl AsFd, name: &str, limit: usize) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&read(directory, name, limit)?).into_owned())
 }
 
-/// What is used of `stat` (proc_pid_stat(5)).
+/// The fields of `stat` that are used (proc_pid_stat(5)).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stat {
-    /// Field 2, at most 15 bytes of any kind: the process's own choice.
-    pub name: Box<[u8]>,
+pub(crate) struct Stat {
+    /// Field 2, at most 15 bytes of any kind, which the process chooses itself.
+    pub(crate) name: Box<[u8]>,
     /// Field 3: `R`, `S`, `D`, `T`, `Z` and so on.
-    pub state: u8,
+    pub(crate) state: u8,
     /// Field 4, the parent's pid.
-    pub parent: i32,
+    pub(crate) parent: i32,
     /// Field 9, `PF_*` of include/linux/sched.h.
-    pub flags: u64,
+    pub(crate) flags: u64,
     /// Page faults without I/O, all threads.
-    pub minor_faults: u64,
+    pub(crate) minor_faults: u64,
     /// Page faults with I/O, all threads.
-    pub major_faults: u64,
+    pub(crate) major_faults: u64,
     /// Clock ticks in user mode, all threads.
-    pub user: u64,
+    pub(crate) user: u64,
     /// Clock ticks in kernel mode, all threads.
-    pub system: u64,
+    pub(crate) system: u64,
     /// Field 20, number of threads.
-    pub threads: u64,
+    pub(crate) threads: u64,
     /// Field 22, clock ticks since boot: tells one process of a pid from another.
-    pub start_ticks: u64,
+    pub(crate) start_ticks: u64,
     /// Field 23, bytes of address space.
-    pub virtual_bytes: u64,
+    pub(crate) virtual_bytes: u64,
     /// Field 24, resident pages.
-    pub resident_pages: u64,
+    pub(crate) resident_pages: u64,
 }
 
 impl Stat {
     /// Reads the `stat` of the process of this directory.
     ///
     /// # Errors
-    /// See [`read`]; `EIO` where the text cannot be understood.
-    pub fn read(directory: impl AsFd) -> Result<Self, Errno> {
+    /// See [`read`]; `EIO` for a text of another form.
+    pub(crate) fn read(directory: impl AsFd) -> Result<Self, Errno> {
         Self::parse(&read(directory, "stat", STATUS_MAXIMUM)?).ok_or(Errno::IO)
     }
 
-    /// The name stands between the first and the *last* parenthesis, since it may hold any byte.
-    pub fn parse(text: &[u8]) -> Option<Self> {
+    /// Parses the text. The name lies between the first and the *last* parenthesis, since it may hold any byte.
+    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         let open = text.iter().position(|byte| *byte == b'(')?;
         let close = text.iter().rposition(|byte| *byte == b')')?;
         let name = text.get(open.checked_add(1)?..close)?;
@@ -111,40 +109,40 @@ impl Stat {
     }
 
     /// Clock ticks in either mode, all threads.
-    pub fn cpu(&self) -> u64 {
+    pub(crate) fn cpu(&self) -> u64 {
         self.user.saturating_add(self.system)
     }
 
     /// A zombie, or dead.
-    pub fn is_dead(&self) -> bool {
+    pub(crate) fn is_dead(&self) -> bool {
         matches!(self.state, b'Z' | b'X' | b'x')
     }
 }
 
 /// The ids of a process, from `status`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Status {
+pub(crate) struct Status {
     /// Effective user id.
-    pub uid: u32,
+    pub(crate) uid: u32,
     /// Effective group id.
-    pub gid: u32,
+    pub(crate) gid: u32,
     /// The pid in the innermost pid namespace; absent before Linux 4.1.
-    pub vpid: Option<i32>,
-    /// Pid namespaces from the proc file system's own to the process's.
-    pub levels: usize,
+    pub(crate) vpid: Option<i32>,
+    /// Number of pid namespaces from that of the proc file system to that of the process.
+    pub(crate) levels: usize,
 }
 
 impl Status {
     /// Reads the `status` of the process of this directory.
     ///
     /// # Errors
-    /// See [`read`]; `EIO` where the text cannot be understood.
-    pub fn read(directory: impl AsFd) -> Result<Self, Errno> {
+    /// See [`read`]; `EIO` for a text of another form.
+    pub(crate) fn read(directory: impl AsFd) -> Result<Self, Errno> {
         Self::parse(&String::from_utf8_lossy(&read(directory, "status", STATUS_MAXIMUM)?)).ok_or(Errno::IO)
     }
 
-    /// The name is the first line, and the kernel escapes line ends in it.
-    pub fn parse(text: &str) -> Option<Self> {
+    /// Parses the text. Its first line is the name, in which the kernel escapes line ends.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let lines = text.split_once('\n')?.1;
         let numbers = field(lines, "NSpid:").map(str::split_ascii_whitespace);
         Some(Self {
@@ -157,37 +155,37 @@ impl Status {
 }
 
 /// Clock ticks as seconds.
-pub fn seconds(ticks: u64) -> f64 {
-    ticks as f64 / HERTZ as f64
+pub(crate) fn seconds(ticks: u64) -> f64 {
+    ticks as f64 / USER_HZ as f64
 }
 
 /// The text behind `key` at the start of a line of `status`.
-pub fn field<'a>(status: &'a str, key: &str) -> Option<&'a str> {
+pub(crate) fn field<'a>(status: &'a str, key: &str) -> Option<&'a str> {
     status.lines().find_map(|line| line.strip_prefix(key)).map(str::trim)
 }
 
 /// A whole number of `status`, such as `Threads:`.
-pub fn number(status: &str, key: &str) -> Option<u64> {
+pub(crate) fn number(status: &str, key: &str) -> Option<u64> {
     field(status, key)?.parse().ok()
 }
 
 /// An amount of memory of `status`, such as `VmRSS:`, in bytes.
-pub fn memory(status: &str, key: &str) -> Option<u64> {
+pub(crate) fn memory(status: &str, key: &str) -> Option<u64> {
     field(status, key)?.strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// The effective id of `Uid:` or `Gid:`, whose four numbers are real, effective, saved and file system id.
-pub fn effective_id(status: &str, key: &str) -> Option<u32> {
+pub(crate) fn effective_id(status: &str, key: &str) -> Option<u32> {
     field(status, key)?.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 /// A signal set of `status`, such as `SigCgt:`: bit n-1 stands for signal n.
-pub fn signal_set(status: &str, key: &str) -> Option<u64> {
+pub(crate) fn signal_set(status: &str, key: &str) -> Option<u64> {
     u64::from_str_radix(field(status, key)?, 16).ok()
 }
 
 /// Number of CPUs in a list such as `0-3,8`.
-pub fn cpu_list_length(list: &str) -> Option<u64> {
+pub(crate) fn cpu_list_length(list: &str) -> Option<u64> {
     list.split(',').try_fold(0_u64, |sum, range| {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
         let length = last.trim().parse::<u64>().ok()?.checked_sub(first.trim().parse().ok()?)?.checked_add(1)?;
@@ -196,7 +194,7 @@ pub fn cpu_list_length(list: &str) -> Option<u64> {
 }
 
 /// The soft limit on open descriptors in `limits`; `None` if it is unlimited.
-pub fn descriptor_limit(limits: &str) -> Option<u64> {
+pub(crate) fn descriptor_limit(limits: &str) -> Option<u64> {
     field(limits, "Max open files")?.split_ascii_whitespace().next()?.parse().ok()
 }
 

@@ -41,7 +41,7 @@ pub fn dump_json(image: &Image) -> Json {
             "mod_time_stamp": prologue.mod_time_stamp,
             "entry_offset": prologue.entry_offset,
             "num_entries": prologue.num_entries,
-            "size": image.bytes().len(),
+            "size": image.region_size,
         },
         "entries": entries,
     });
@@ -63,7 +63,7 @@ pub fn dump_table(image: &Image) -> String {
         prologue.byte_order,
         if prologue.accessible { "accessible" } else { "not accessible yet" },
         prologue.used,
-        image.bytes().len(),
+        image.region_size,
         prologue.num_entries,
         if prologue.overflow > 0 { format!(", {} bytes did not fit", prologue.overflow) } else { String::new() },
     );

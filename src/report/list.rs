@@ -153,7 +153,7 @@ impl Listing {
                 pid: refusal.pid.and_then(|pid| u32::try_from(pid).ok()),
                 reason: refusal.reason.as_str().to_owned(),
                 detail: refusal.detail.clone(),
-                remedy: String::new(),
+                remedy: refusal.remedy.clone().into_owned(),
             });
         }
         listing

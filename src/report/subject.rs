@@ -118,7 +118,7 @@ pub(super) fn is_process(candidate: &Candidate, pid: i32) -> bool {
 }
 
 pub(super) fn not_found(pid: i32, refusals: &[Refusal]) -> ReportError {
-    let describe = |refusal: &Refusal| format!("{}: {}", refusal.reason.as_str(), refusal.detail);
+    let describe = |refusal: &Refusal| format!("{}: {}. {}", refusal.reason, refusal.detail, refusal.remedy);
     let nothing = || "no JVM with that pid was found; `hotspot-exporter list` shows all JVMs".to_owned();
     let refusal = refusals.iter().find(|refusal| refusal.pid == Some(pid));
     ReportError::NotFound { pid, detail: refusal.map_or_else(nothing, describe) }

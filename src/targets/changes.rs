@@ -63,7 +63,13 @@ impl ChangeLog {
             .iter()
             .filter(|(subject, refusal)| self.dedup.is_news(subject.clone(), refusal.reason.as_str(), time));
         let further = log_each(new, |(subject, refusal)| {
-            tracing::info!(subject, reason = refusal.reason.as_str(), detail = refusal.detail, "not served");
+            tracing::info!(
+                subject,
+                reason = refusal.reason.as_str(),
+                detail = refusal.detail,
+                remedy = &*refusal.remedy,
+                "not served"
+            );
         });
         if further > 0 {
             tracing::info!(further, "not served; `list` and /targets name them");

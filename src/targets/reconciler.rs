@@ -149,7 +149,7 @@ impl Reconciler {
                 match free.checked_sub(1) {
                     Some(left) => free = left,
                     None => {
-                        let detail = format!("limits.max_jvms is {max_jvms}; raise it to serve this JVM too");
+                        let detail = format!("limits.max_jvms is {max_jvms}, and as many JVMs are served");
                         examination = Examination::Refused(RefusalReason::TooMany, detail);
                     }
                 }
@@ -250,5 +250,5 @@ fn identity(app: &str, slot: u32, root: &Labels) -> Labels {
 
 pub(super) fn refuse(candidate: &Candidate, reason: RefusalReason, detail: String) -> Refusal {
     let pid = candidate.process.as_ref().map(|process| process.pid);
-    Refusal { path: Some(candidate.path.clone()), pid, reason, detail }
+    Refusal { pid, ..Refusal::of_path(&candidate.path, reason, detail) }
 }

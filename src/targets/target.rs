@@ -145,7 +145,7 @@ impl Target {
             ("vm_vendor", text(self.jvm.vm_vendor.clone())),
             ("vm_version", text(self.jvm.vm_version.clone())),
             ("gc", self.jvm.collector.map(|collector| collector.name()).unwrap_or_default().into()),
-            ("container_id", text(self.process.as_ref().and_then(|process| process.container_id()))),
+            ("container_id", text(self.process.as_ref().and_then(|process| process.container_id.clone()))),
         ];
         let runtime = vec![
             ("version", text(self.jvm.vm_version.clone())),

@@ -146,7 +146,7 @@ impl TrackedRegion {
         }
         let process = self.candidate.process.clone();
         let app = jvm.app.clone().filter(|_| !jvm.app_is_launcher);
-        let app = app.or_else(|| process.as_ref().and_then(|process| process.unit())).or_else(|| jvm.app.clone());
+        let app = app.or_else(|| process.as_ref().and_then(|process| process.unit.clone())).or_else(|| jvm.app.clone());
         let mut target = Target {
             incarnation: Incarnation { region: self.candidate.id, start_millis: model.start_millis },
             state,
@@ -231,7 +231,7 @@ impl TrackedRegion {
     /// The refusal of a file that was left behind by a JVM that never became a target.
     pub(super) fn stale(&self) -> Option<Refusal> {
         let is_left_behind = self.target.is_none() && self.linked && self.region.transport() == Transport::File;
-        let detail = "its JVM was killed and left the file behind; the next JVM of this user deletes it";
+        let detail = "its JVM was killed and left the file behind";
         is_left_behind.then(|| refuse(&self.candidate, RefusalReason::Stale, detail.to_owned()))
     }
 

@@ -5,28 +5,36 @@ use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::metric::{Kind, Value};
+use crate::proc::stat::{self, Stat};
 
 /// A gauge or counter without labels: name, unit, kind, help, value.
 pub(super) type Reading = (&'static str, &'static str, Kind, &'static str, Value);
 
-/// Clock ticks in a second as `/proc` counts them: `USER_HZ`, 100 on every Linux that Rust runs on.
-const USER_HZ: f64 = 100.0;
-
 /// What `/proc/self` says now; what it does not say is absent. One file is read: this is part of every scrape.
 pub(super) fn readings() -> Vec<Reading> {
-    let stat = Stat::read();
-    let field = |number| stat.as_ref().and_then(|stat| stat.field(number));
+    let stat = own_stat();
+    let field = |field: fn(&Stat) -> u64| i64::try_from(field(stat.as_ref()?)).ok();
     let page = i64::try_from(rustix::param::page_size()).unwrap_or(i64::MAX);
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let gauge = |name, unit, help, value: Option<Value>| Some((name, unit, Kind::Gauge, help, value?));
     let help = "Total user and system CPU time spent in seconds.";
     let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    let resident = field(RSS).map(|pages| Value::Int(pages.saturating_mul(page)));
+    let resident = field(|stat| stat.resident_pages).map(|pages| Value::Int(pages.saturating_mul(page)));
     [
         Some(("process_cpu_seconds_total", "s", Kind::Counter, help, Value::Float(seconds(cpu)))),
         gauge("process_resident_memory_bytes", "By", "Resident memory size in bytes.", resident),
-        gauge("process_virtual_memory_bytes", "By", "Virtual memory size in bytes.", field(VSIZE).map(Value::Int)),
-        gauge("process_threads", "", "Number of OS threads in the process.", field(THREADS).map(Value::Int)),
+        gauge(
+            "process_virtual_memory_bytes",
+            "By",
+            "Virtual memory size in bytes.",
+            field(|stat| stat.virtual_bytes).map(Value::Int),
+        ),
+        gauge(
+            "process_threads",
+            "",
+            "Number of OS threads in the process.",
+            field(|stat| stat.threads).map(Value::Int),
+        ),
         gauge("process_open_fds", "", "Number of open file descriptors.", open_fds().map(Value::Int)),
         gauge(
             "process_max_fds",
@@ -59,33 +67,18 @@ fn open_fds() -> Option<i64> {
 /// One value for the whole life, whatever is done to the wall clock.
 pub(crate) fn start_time() -> Option<f64> {
     static START: LazyLock<Option<f64>> = LazyLock::new(|| {
-        let ticks = Stat::read()?.field(START_TICKS)? as f64;
-        let age = seconds(rustix::time::clock_gettime(rustix::time::ClockId::Boottime)) - ticks / USER_HZ;
+        let started = stat::seconds(own_stat()?.start_ticks);
+        let age = seconds(rustix::time::clock_gettime(rustix::time::ClockId::Boottime)) - started;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs_f64();
-        Some(((now - age) * USER_HZ).round() / USER_HZ)
+        let ticks = stat::USER_HZ as f64;
+        Some(((now - age) * ticks).round() / ticks)
     });
     *START
 }
 
-/// Numbers of fields of `/proc/PID/stat` (proc_pid_stat(5)).
-const THREADS: usize = 20;
-const START_TICKS: usize = 22;
-const VSIZE: usize = 23;
-/// In pages.
-const RSS: usize = 24;
-
 /// `/proc/self/stat`.
-struct Stat(String);
-
-impl Stat {
-    fn read() -> Option<Self> {
-        fs::read_to_string("/proc/self/stat").ok().map(Self)
-    }
-
-    /// A field from the third on: the command before them, which may hold anything, ends at the last parenthesis.
-    fn field(&self, number: usize) -> Option<i64> {
-        self.0.rsplit_once(')')?.1.split_whitespace().nth(number.checked_sub(3)?)?.parse().ok()
-    }
+fn own_stat() -> Option<Stat> {
+    Stat::parse(&fs::read("/proc/self/stat").ok()?)
 }
 
 fn seconds(time: rustix::time::Timespec) -> f64 {

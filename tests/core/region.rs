@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::support::{ensure, skip_this, wait_for};
 use hotspot_exporter::perfdata::{
     ChangeDetector, Consistency, FileMode, Image, LayoutChange, ProcessMemory, Region, RegionError, RegionIdentity,
-    Writer,
+    WriterState,
 };
 
 /// A real region, and the offsets of its numbers.
@@ -201,9 +201,14 @@ fn offsets_outside_the_region_are_refused() {
 #[test]
 fn sizes_that_no_jvm_makes_are_refused() {
     let folder = tempfile::tempdir().unwrap();
-    for (name, size, fits) in
-        [("0", 0, false), ("31", 31, false), ("32", 32, true), ("odd", 4099, true), ("4g", 4 << 30, false)]
-    {
+    for (name, size, fits) in [
+        ("0", 0, false),
+        ("31", 31, false),
+        ("32", 32, true),
+        ("odd", 4099, true),
+        ("16m", 16 << 20, true),
+        ("4g", 4 << 30, false),
+    ] {
         let path = folder.path().join(name);
         File::create(&path).unwrap().set_len(size).unwrap();
         let opened = open(&path, FileMode::Mapped);
@@ -223,22 +228,22 @@ fn the_lease_tells_a_writer() {
     let path = folder.path().join("1");
     fs::write(&path, fixture().0).unwrap();
     let region = open(&path, FileMode::Mapped).unwrap();
-    if region.writer() == Writer::Unknown {
+    if region.writer() == WriterState::Unknown {
         return skip_this("leases on this file system are not trusted");
     }
     // A program that another test starts holds this process's files, too, until it runs.
-    let closed = || wait_for("no writer", || ensure(region.writer() == Writer::Absent, "there is one"));
+    let closed = || wait_for("no writer", || ensure(region.writer() == WriterState::Absent, "there is one"));
     closed();
     let writer = OpenOptions::new().write(true).open(&path).unwrap();
-    assert_eq!(region.writer(), Writer::Present);
+    assert_eq!(region.writer(), WriterState::Present);
     drop(writer);
     closed();
     fs::remove_file(&path).unwrap();
-    assert_eq!(region.writer(), Writer::Absent, "an unlinked file is asked the same way");
+    assert_eq!(region.writer(), WriterState::Absent, "an unlinked file is asked the same way");
 }
 
 #[test]
-fn a_pulse_tells_every_change_and_outlives_the_file() {
+fn a_change_detector_sees_every_change_and_outlives_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("1");
     let fixture = fixture();
@@ -246,15 +251,15 @@ fn a_pulse_tells_every_change_and_outlives_the_file() {
     let words = [fixture.1[0], fixture.1[50], fixture.1[0]];
     let region = Arc::new(open(&path, FileMode::Mapped).unwrap());
     let region_identity = RegionIdentity::of(&Image::decode(fs::read(&path).unwrap()).unwrap());
-    let pulse = ChangeDetector::new(&region, &region_identity, words).unwrap();
-    assert_eq!(pulse.load(), Some([7; 3]));
+    let detector = ChangeDetector::new(&region, &region_identity, words).unwrap();
+    assert_eq!(detector.load(), Some([7; 3]));
 
     let file = OpenOptions::new().write(true).open(&path).unwrap();
     file.write_all_at(&9_i64.to_ne_bytes(), words[1].into()).unwrap();
-    assert_eq!(pulse.load(), Some([7, 9, 7]));
+    assert_eq!(detector.load(), Some([7, 9, 7]));
     drop(region);
     file.set_len(0).unwrap();
-    assert_eq!(pulse.load(), Some([0; 3]), "the file has no pages any more");
+    assert_eq!(detector.load(), Some([0; 3]), "the file has no pages any more");
 
     fs::write(&path, region_of(7, &fixture)).unwrap();
     let copied = Arc::new(open(&path, FileMode::Pread).unwrap());
@@ -268,7 +273,7 @@ fn a_pulse_tells_every_change_and_outlives_the_file() {
 
 /// The memory of this very process stands for that of a JVM.
 #[test]
-fn a_pulse_and_a_glance_of_a_process_tell_every_change() {
+fn reads_of_a_process_see_every_change() {
     let fixture = fixture();
     let bytes = region_of(7, &fixture);
     let memory: Vec<AtomicU64> =
@@ -277,24 +282,24 @@ fn a_pulse_and_a_glance_of_a_process_tell_every_change() {
     let region = Arc::new(Region::of_process(own.clone(), memory.as_ptr() as u64, bytes.len() as u64).unwrap());
     let region_identity = RegionIdentity::of(&Image::decode(bytes).unwrap());
     let words = [fixture.1[50], fixture.1[0], fixture.1[50]];
-    let pulse = ChangeDetector::new(&region, &region_identity, words).unwrap();
-    let glance = || {
-        let mut seen = Vec::new();
-        let sight = region.read_once(&region_identity, &words, &mut seen);
-        sight.map(|sight| (sight, seen))
+    let detector = ChangeDetector::new(&region, &region_identity, words).unwrap();
+    let read_once = || {
+        let mut values = Vec::new();
+        let consistency = region.read_once(&region_identity, &words, &mut values);
+        consistency.map(|consistency| (consistency, values))
     };
-    assert_eq!(pulse.load(), Some([7; 3]));
-    assert_eq!(glance().unwrap(), (Consistency::MaybeTorn, vec![7; 3]));
+    assert_eq!(detector.load(), Some([7; 3]));
+    assert_eq!(read_once().unwrap(), (Consistency::MaybeTorn, vec![7; 3]));
 
     memory[words[0] as usize / 8].store(9, Ordering::Relaxed);
-    assert_eq!(pulse.load(), Some([9, 7, 9]));
-    assert_eq!(glance().unwrap().1, [9, 7, 9]);
-    let mut peeked = Vec::new();
-    region.read_fast(&region_identity, &words, &mut peeked).unwrap();
-    assert_eq!(peeked, [9, 7, 9]);
+    assert_eq!(detector.load(), Some([9, 7, 9]));
+    assert_eq!(read_once().unwrap().1, [9, 7, 9]);
+    let mut fast = Vec::new();
+    region.read_fast(&region_identity, &words, &mut fast).unwrap();
+    assert_eq!(fast, [9, 7, 9]);
 
     memory[fixture.2 as usize / 8].store(8, Ordering::Relaxed);
-    assert!(matches!(glance(), Err(RegionError::Replaced)), "another JVM's");
+    assert!(matches!(read_once(), Err(RegionError::Replaced)), "another JVM's");
     let nobody = Arc::new(Region::of_process(own, 8, 4096).unwrap());
     assert_eq!(ChangeDetector::new(&nobody, &region_identity, words).unwrap().load(), None);
 }

@@ -14,7 +14,7 @@ use hotspot_exporter::fact::Provider;
 use hotspot_exporter::fact::{ProviderId, Values};
 use hotspot_exporter::hotspot::Model;
 use hotspot_exporter::output::prometheus::Pages;
-use hotspot_exporter::perfdata::{FileMode, Image, Region, Writer};
+use hotspot_exporter::perfdata::{FileMode, Image, Region, WriterState};
 use hotspot_exporter::snapshot::Snapshot;
 use hotspot_exporter::targets::{AttachProviders, Reconciler, ReconcilerSettings, Target, TargetSet, TargetState};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
@@ -101,7 +101,7 @@ impl Drop for Unwritten {
         // A file that is not a region cannot be opened to check for writers.
         let Ok(region) = Region::open(self.0.take().unwrap(), FileMode::Pread) else { return };
         wait_for("the region's last writer to close it", || {
-            ensure(region.writer() != Writer::Present, "somebody has it open for writing")
+            ensure(region.writer() != WriterState::Present, "somebody has it open for writing")
         });
     }
 }

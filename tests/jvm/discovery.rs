@@ -147,8 +147,8 @@ fn a_jvm_is_found_once_and_goes_stale_when_killed() {
     let process = candidate.process.unwrap();
     assert_eq!((process.vpid, process.uid, process.name.as_str()), (jvm.own_pid, candidate.owner, "java"));
     assert!(process.is_alive());
-    assert!(process.start_time() <= SystemTime::now());
-    assert!(SystemTime::now().duration_since(process.start_time()).unwrap() < DEADLINE);
+    assert!(process.start_time <= SystemTime::now());
+    assert!(SystemTime::now().duration_since(process.start_time).unwrap() < DEADLINE);
     let region = candidate.source.unwrap().open(FileMode::Mapped).unwrap();
     assert_eq!(liveness::assess(Some(&process), &region), Liveness::Alive);
     assert_ne!(liveness::assess(None, &region), Liveness::Dead);

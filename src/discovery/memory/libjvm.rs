@@ -1,6 +1,6 @@
 //! The symbols of `libjvm.so` that lead to HotSpot's description of its own structures, vmStructs.
 //!
-//! The library belongs to whoever runs the process: its ELF headers are hostile, and no more of it is read than the
+//! The user who runs the process controls the library, so its ELF headers are hostile. No more of it is read than the
 //! tables in question, each at most [`TABLE_MAXIMUM`] bytes.
 
 use std::collections::HashMap;
@@ -16,24 +16,24 @@ use rustix::fs::{FileType, Mode, OFlags, fstat, open, openat};
 use rustix::io::Errno;
 
 use crate::discovery::open::{Opener, reopen};
-use crate::proc::FileId;
 use crate::proc::maps::Library;
+use crate::proc::{FileId, Process};
 
-/// Largest library that is looked into; HotSpot's own have about 20 MB, and several hundred with symbols for debugging.
+/// Largest library that is read; HotSpot's have about 20 MB, and several hundred with debugging symbols.
 const LIBRARY_MAXIMUM: u64 = 2 << 30;
 /// Largest table read at once, in bytes: 170,000 symbols. HotSpot exports about 500.
 const TABLE_MAXIMUM: u64 = 4 << 20;
-/// Libraries that are remembered; a host has as many as it has JDKs.
+/// Libraries whose symbols are remembered; a host has as many as it has JDKs.
 const REMEMBERED: usize = 256;
 
-/// Addresses of HotSpot's variables, counted from where the library is loaded (vmStructs.hpp, JDK 8 to 27).
+/// Addresses of HotSpot's variables, relative to the address where the library is loaded (vmStructs.hpp, JDK 8 to 27).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Symbols {
     /// `gHotSpotVMStructs`, which points to the array.
     pub(super) structs: u64,
     /// Bytes from one entry to the next.
     pub(super) stride: u64,
-    /// Where in an entry each field lies.
+    /// The variables that hold the offset of each field in an entry.
     pub(super) type_name: u64,
     pub(super) field_name: u64,
     pub(super) is_static: u64,
@@ -42,30 +42,28 @@ pub(super) struct Symbols {
 
 /// Why a library gives no symbols.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum MemoryFault {
+pub(super) enum LibraryError {
     /// It cannot be opened.
-    #[error(
-        "its libjvm.so cannot be opened ({0}); grant CAP_SYS_PTRACE, or CAP_CHECKPOINT_RESTORE if the file was replaced after the JVM had started"
-    )]
+    #[error("its libjvm.so cannot be opened ({0})")]
     Open(Errno),
-    /// Larger than any.
-    #[error("its libjvm.so has {0} bytes, expected at most {LIBRARY_MAXIMUM}; it is not HotSpot's")]
+    /// Larger than any libjvm.so.
+    #[error("its libjvm.so has {0} bytes, expected at most {LIBRARY_MAXIMUM}")]
     Size(u64),
-    /// Not ELF, of another word size, or with tables that lie outside of it.
-    #[error("its libjvm.so cannot be read as 64-bit ELF ({0}); 32-bit JVMs are read by their file only")]
+    /// Not ELF, of another word size, or with tables that lie outside of the file.
+    #[error("its libjvm.so cannot be read as 64-bit ELF ({0})")]
     Elf(String),
     /// The symbols are not exported.
-    #[error("its libjvm.so does not export {0}; it is stripped, or not HotSpot's")]
+    #[error("its libjvm.so does not export {0}: it is stripped, or not HotSpot's")]
     Symbol(&'static str),
 }
 
-/// Symbols of the libraries that were looked into: every JVM of a JDK shares one.
+/// The symbols of the libraries that were read; all JVMs of a JDK share one library.
 #[derive(Debug, Default)]
 pub(super) struct Libraries {
-    known: HashMap<Version, Result<Symbols, MemoryFault>>,
+    known: HashMap<Version, Result<Symbols, LibraryError>>,
 }
 
-/// What a file is, and which of its contents: changed contents change size or time.
+/// A file with one content: a change of content changes size or time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Version {
     id: FileId,
@@ -74,15 +72,15 @@ struct Version {
 }
 
 impl Libraries {
-    /// The symbols of the library that the process of `directory`, its `/proc/PID`, has mapped.
+    /// The symbols of the library that the process has mapped.
     pub(super) fn symbols(
         &mut self,
         opener: &Opener,
-        directory: &OwnedFd,
+        process: &Process,
         library: &Library,
-    ) -> Result<Symbols, MemoryFault> {
-        let file = open_library(opener, directory, library).map_err(MemoryFault::Open)?;
-        let stat = fstat(&file).map_err(MemoryFault::Open)?;
+    ) -> Result<Symbols, LibraryError> {
+        let file = open_library(opener, process, library).map_err(LibraryError::Open)?;
+        let stat = fstat(&file).map_err(LibraryError::Open)?;
         let version =
             Version { id: FileId::of(&stat), size: stat.st_size, modified: (stat.st_mtime, stat.st_mtime_nsec) };
         if let Some(symbols) = self.known.get(&version) {
@@ -92,7 +90,7 @@ impl Libraries {
             self.known.clear();
         }
         let symbols = match u64::try_from(stat.st_size).unwrap_or_default() {
-            size if size > LIBRARY_MAXIMUM => Err(MemoryFault::Size(size)),
+            size if size > LIBRARY_MAXIMUM => Err(LibraryError::Size(size)),
             _ => read(file),
         };
         self.known.insert(version, symbols.clone());
@@ -100,30 +98,31 @@ impl Libraries {
     }
 }
 
-/// Opens the very file that is mapped, through `map_files`, which takes `CAP_CHECKPOINT_RESTORE` or `CAP_SYS_ADMIN`;
-/// else what lies at its path.
-fn open_library(opener: &Opener, directory: &OwnedFd, library: &Library) -> Result<File, Errno> {
+/// Opens the very file that is mapped, through `map_files`, which takes `CAP_CHECKPOINT_RESTORE` or `CAP_SYS_ADMIN`; else
+/// the file at its path.
+fn open_library(opener: &Opener, process: &Process, library: &Library) -> Result<File, Errno> {
+    let directory = process.directory();
     let name = format!("map_files/{:x}-{:x}", library.start, library.end);
     let through_map = openat(directory, &*name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
         .and_then(|handle| regular(&handle).map(|_| handle))
         .and_then(|handle| reopen(&handle, directory.as_fd(), Path::new(&name)));
     match through_map {
-        Err(_) if !library.deleted => by_path(opener, directory, library),
+        Err(_) if !library.deleted => by_path(opener, process, library),
         result => result,
     }
 }
 
-/// The kernel gives paths as they are below the reader's root, if the file is there; in another mount namespace they
-/// are those of the process's own.
-fn by_path(opener: &Opener, directory: &OwnedFd, library: &Library) -> Result<File, Errno> {
+/// The map shows a path below the reader's root if the file is there, and below the process's root in another mount
+/// namespace.
+fn by_path(opener: &Opener, process: &Process, library: &Library) -> Result<File, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let path = library.path.strip_prefix("/").map_err(|_| Errno::NOENT)?;
-    let roots = [openat(directory, "root", flags, Mode::empty()), open("/", flags, Mode::empty())];
+    let roots = [process.root(), open("/", flags, Mode::empty())];
     let mut failure = Errno::NOENT;
     for root in roots {
         let found = root.and_then(|root| {
             let handle = opener.handle(&root, path)?;
-            // A file system in layers may show another number in the map; what lies there is no other file.
+            // The map of a layered file system may show another number; then the file counts as replaced.
             match regular(&handle)? {
                 inode if inode == library.inode => reopen(&handle, root.as_fd(), path),
                 _ => Err(Errno::STALE),
@@ -143,10 +142,10 @@ fn regular(handle: &OwnedFd) -> Result<u64, Errno> {
     (FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile).then_some(stat.st_ino).ok_or(Errno::INVAL)
 }
 
-fn read(file: File) -> Result<Symbols, MemoryFault> {
+fn read(file: File) -> Result<Symbols, LibraryError> {
     let cache = ReadCache::new(file);
-    let table = table(Tables(&cache)).map_err(|error| MemoryFault::Elf(error.to_string()))?;
-    let find = |name| table.find(name).ok_or(MemoryFault::Symbol(name));
+    let table = symbol_table(BoundedFile(&cache)).map_err(|error| LibraryError::Elf(error.to_string()))?;
+    let find = |name| table.find(name).ok_or(LibraryError::Symbol(name));
     Ok(Symbols {
         structs: find("gHotSpotVMStructs")?,
         stride: find("gHotSpotVMStructEntryArrayStride")?,
@@ -158,26 +157,26 @@ fn read(file: File) -> Result<Symbols, MemoryFault> {
 }
 
 /// The exported symbols of a library and their names.
-struct Table<'a> {
+struct SymbolTable<'a> {
     endian: Endianness,
     symbols: &'a [Sym64<Endianness>],
     names: &'a [u8],
 }
 
-fn table<'a>(data: Tables<'a>) -> object::read::Result<Table<'a>> {
+fn symbol_table<'a>(data: BoundedFile<'a>) -> object::read::Result<SymbolTable<'a>> {
     let header = FileHeader64::<Endianness>::parse(data)?;
     let endian = header.endian()?;
     let sections = header.section_headers(endian, data)?;
     let Some(dynamic) = sections.iter().find(|section| section.sh_type(endian) == SHT_DYNSYM) else {
-        return Ok(Table { endian, symbols: &[], names: &[] });
+        return Ok(SymbolTable { endian, symbols: &[], names: &[] });
     };
     let symbols = dynamic.data_as_array(endian, data)?;
     let names = usize::try_from(dynamic.sh_link(endian)).ok().and_then(|at| sections.get(at));
     let names = names.map(|names| names.data(endian, data)).transpose()?.unwrap_or_default();
-    Ok(Table { endian, symbols, names })
+    Ok(SymbolTable { endian, symbols, names })
 }
 
-impl Table<'_> {
+impl SymbolTable<'_> {
     fn find(&self, name: &str) -> Option<u64> {
         let symbol = self.symbols.iter().find(|symbol| {
             let at = usize::try_from(symbol.st_name(self.endian)).ok();
@@ -188,11 +187,11 @@ impl Table<'_> {
     }
 }
 
-/// A file of which no table beyond [`TABLE_MAXIMUM`] is read.
+/// A file of which no table larger than [`TABLE_MAXIMUM`] is read.
 #[derive(Clone, Copy)]
-struct Tables<'a>(&'a ReadCache<File>);
+struct BoundedFile<'a>(&'a ReadCache<File>);
 
-impl<'a> ReadRef<'a> for Tables<'a> {
+impl<'a> ReadRef<'a> for BoundedFile<'a> {
     fn len(self) -> Result<u64, ()> {
         self.0.len()
     }
@@ -214,7 +213,7 @@ mod tests {
 
     use super::*;
 
-    fn of_bytes(bytes: &[u8]) -> Result<Symbols, MemoryFault> {
+    fn of_bytes(bytes: &[u8]) -> Result<Symbols, LibraryError> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
         read(file)
@@ -248,10 +247,10 @@ mod tests {
             ("table beyond the end", elf(1 << 40, 48, 1)),
             ("table of half an entry", elf(0, 25, 1)),
         ] {
-            assert!(matches!(of_bytes(&bytes), Err(MemoryFault::Elf(_))), "{what}: {:?}", of_bytes(&bytes));
+            assert!(matches!(of_bytes(&bytes), Err(LibraryError::Elf(_))), "{what}: {:?}", of_bytes(&bytes));
         }
         for link in [0, 1, 2, u32::MAX] {
-            assert_eq!(of_bytes(&elf(0, 48, link)), Err(MemoryFault::Symbol("gHotSpotVMStructs")), "{link}");
+            assert_eq!(of_bytes(&elf(0, 48, link)), Err(LibraryError::Symbol("gHotSpotVMStructs")), "{link}");
         }
     }
 
@@ -263,6 +262,6 @@ mod tests {
         let mut bytes = elf(4096, size - 4096, 1);
         bytes[63] = 0;
         std::os::unix::fs::FileExt::write_all_at(&file, &bytes, 0).unwrap();
-        assert!(matches!(read(file), Err(MemoryFault::Elf(_))));
+        assert!(matches!(read(file), Err(LibraryError::Elf(_))));
     }
 }

@@ -1,17 +1,17 @@
-//! vmStructs: HotSpot's description of its own structures, kept in every libjvm for debuggers (vmStructs.cpp; the same
-//! in JDK 8 to 27), read from a living process. It gives the addresses of PerfMemory's static fields.
+//! vmStructs: the description of its own structures that HotSpot keeps in every libjvm for debuggers (vmStructs.cpp, the
+//! same in JDK 8 to 27), read from a running process. It gives the addresses of PerfMemory's static fields.
 //!
-//! All of it lies in the process's writable memory and is hostile: the array ends after [`ENTRIES`] entries if not
-//! before, and of a string no more is read than the text that it is compared with.
+//! All of it lies in the process's writable memory and is hostile: at most [`ENTRIES`] entries of the array are read, and
+//! of a string no more than the text that it is compared with.
 
 use std::collections::HashMap;
 
 use super::libjvm::Symbols;
 use crate::perfdata::{MemoryError, PROLOGUE_LENGTH, ProcessMemory, REGION_MAXIMUM, REGION_MINIMUM};
 
-/// Entries looked at; JDKs have 1,000 to 3,500.
+/// Entries that are read; JDKs have 1,000 to 3,500.
 const ENTRIES: u64 = 4096;
-/// Bytes of an entry; HotSpot's have 48.
+/// Possible sizes of an entry in bytes; HotSpot's have 48.
 const STRIDE: std::ops::RangeInclusive<u64> = 32..=256;
 
 /// Where a JVM keeps its counters.
@@ -25,41 +25,41 @@ pub(super) struct PerfMemory {
 
 /// Why vmStructs lead to no region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum MemoryFault {
+pub(super) enum VmStructsError {
     /// A read failed.
     #[error(transparent)]
     ProcessMemory(#[from] MemoryError),
     /// Entries of a size that no JDK has.
-    #[error("its vmStructs have entries of {0} bytes, expected 32 to 256; it is not HotSpot")]
+    #[error("its vmStructs have entries of {0} bytes, expected 32 to 256")]
     Stride(u64),
-    /// The array ended, or did not end, without the field.
-    #[error("its vmStructs have no PerfMemory::{0}; it is not HotSpot")]
+    /// The entries that were read do not name the field.
+    #[error("its vmStructs have no PerfMemory::{0}")]
     Field(&'static str),
     /// PerfMemory is not set up.
     #[error("it has not set up its counters")]
     NotInitialized,
-    /// Not a region's size.
-    #[error("its PerfMemory has {0} bytes, expected {REGION_MINIMUM} to {REGION_MAXIMUM}; it is not HotSpot")]
+    /// Not the size of a region.
+    #[error("its PerfMemory has {0} bytes, expected {REGION_MINIMUM} to {REGION_MAXIMUM}")]
     Capacity(u64),
-    /// Nowhere.
-    #[error("its PerfMemory lies at {0:#x}, where it has no memory; it is not HotSpot")]
+    /// An address without memory.
+    #[error("its PerfMemory lies at {0:#x}, where it has no memory")]
     Start(u64),
 }
 
 /// Finds PerfMemory in a process whose libjvm is loaded at `base`.
-pub(super) fn locate(memory: &ProcessMemory, base: u64, symbols: &Symbols) -> Result<PerfMemory, MemoryFault> {
-    let fields = Fields::find(memory, base, symbols)?;
+pub(super) fn locate(memory: &ProcessMemory, base: u64, symbols: &Symbols) -> Result<PerfMemory, VmStructsError> {
+    let fields = StaticFields::find(memory, base, symbols)?;
     if i32::from_ne_bytes(memory.bytes(fields.initialized)?) != 1 {
-        return Err(MemoryFault::NotInitialized);
+        return Err(VmStructsError::NotInitialized);
     }
     let (start, capacity) = (word(memory, fields.start)?, word(memory, fields.capacity)?);
     if !(REGION_MINIMUM..=REGION_MAXIMUM).contains(&capacity) {
-        return Err(MemoryFault::Capacity(capacity));
+        return Err(VmStructsError::Capacity(capacity));
     }
-    let last = start.checked_add(capacity).and_then(|end| end.checked_sub(1)).ok_or(MemoryFault::Start(start))?;
+    let last = start.checked_add(capacity).and_then(|end| end.checked_sub(1)).ok_or(VmStructsError::Start(start))?;
     let ends = memory.bytes::<PROLOGUE_LENGTH>(start).and_then(|_| memory.bytes::<1>(last));
     if ends.is_err() || !start.is_multiple_of(8) {
-        return Err(MemoryFault::Start(start));
+        return Err(VmStructsError::Start(start));
     }
     Ok(PerfMemory { start, capacity })
 }
@@ -69,19 +69,19 @@ fn word(memory: &ProcessMemory, address: u64) -> Result<u64, MemoryError> {
 }
 
 /// Addresses of PerfMemory's static fields.
-struct Fields {
+struct StaticFields {
     start: u64,
     capacity: u64,
     initialized: u64,
 }
 
-impl Fields {
-    fn find(memory: &ProcessMemory, base: u64, symbols: &Symbols) -> Result<Self, MemoryFault> {
-        // Wrapping: a sum that makes no sense is an address without memory.
+impl StaticFields {
+    fn find(memory: &ProcessMemory, base: u64, symbols: &Symbols) -> Result<Self, VmStructsError> {
+        // A sum that wraps is an address without memory.
         let variable = |symbol: u64| word(memory, base.wrapping_add(symbol));
         let (array, stride) = (variable(symbols.structs)?, variable(symbols.stride)?);
         if !STRIDE.contains(&stride) {
-            return Err(MemoryFault::Stride(stride));
+            return Err(VmStructsError::Stride(stride));
         }
         let type_name = variable(symbols.type_name)?;
         let (field_name, is_static) = (variable(symbols.field_name)?, variable(symbols.is_static)?);
@@ -95,14 +95,14 @@ impl Fields {
             if name == 0 {
                 break;
             }
-            if !*names.entry(name).or_insert_with(|| reads(memory, name, b"PerfMemory\0")) {
+            if !*names.entry(name).or_insert_with(|| holds(memory, name, b"PerfMemory\0")) {
                 continue;
             }
             let name = word(memory, entry.wrapping_add(field_name))?;
             let is_static = memory.bytes::<4>(entry.wrapping_add(is_static))? != [0; 4];
             for (field, at) in found.iter_mut().filter(|(_, at)| at.is_none() && is_static) {
                 let text = format!("{field}\0");
-                if reads(memory, name, text.as_bytes()) {
+                if holds(memory, name, text.as_bytes()) {
                     *at = Some(word(memory, entry.wrapping_add(address))?);
                 }
             }
@@ -111,12 +111,12 @@ impl Fields {
             }
         }
         let missing = found.iter().find(|(_, at)| at.is_none()).map_or("", |(field, _)| field);
-        Err(MemoryFault::Field(missing))
+        Err(VmStructsError::Field(missing))
     }
 }
 
-/// Whether that text, its NUL included, lies at an address.
-fn reads(memory: &ProcessMemory, address: u64, text: &[u8]) -> bool {
+/// Whether that text, which ends with its NUL, lies at an address.
+fn holds(memory: &ProcessMemory, address: u64, text: &[u8]) -> bool {
     let mut bytes = [0; 16];
     bytes.get_mut(..text.len()).is_some_and(|bytes| memory.read(address, bytes).is_ok() && *bytes == *text)
 }
@@ -160,15 +160,15 @@ mod tests {
             self.entries.extend([type_name, field, 0, is_static, 0, value]);
         }
 
-        fn locate(&mut self, ended: bool) -> Result<PerfMemory, MemoryFault> {
+        fn locate(&mut self, ended: bool) -> Result<PerfMemory, VmStructsError> {
             if ended {
                 self.entries.extend([0; STRIDE / 8]);
             }
             self.variables = vec![address(&self.entries[..]), STRIDE as u64, 0, 8, 24, 40];
-            self.look()
+            self.locate_again()
         }
 
-        fn look(&self) -> Result<PerfMemory, MemoryFault> {
+        fn locate_again(&self) -> Result<PerfMemory, VmStructsError> {
             let symbols = Symbols { structs: 0, stride: 8, type_name: 16, field_name: 24, is_static: 32, address: 40 };
             let own = ProcessMemory::open(std::fs::File::open("/proc/self").unwrap()).unwrap();
             locate(&own, address(&self.variables[..]), &symbols)
@@ -185,7 +185,7 @@ mod tests {
         let expected = PerfMemory { start: address(&planted.region[..]), capacity: 32768 };
         assert_eq!(planted.locate(true), Ok(expected));
         planted.statics[2] = 0;
-        assert_eq!(planted.look(), Err(MemoryFault::NotInitialized));
+        assert_eq!(planted.locate_again(), Err(VmStructsError::NotInitialized));
     }
 
     #[test]
@@ -194,7 +194,7 @@ mod tests {
         planted.entries.truncate(STRIDE / 8);
         let klass = planted.entries.clone();
         planted.entries = klass.repeat(usize::try_from(ENTRIES).unwrap() + 10);
-        assert_eq!(planted.locate(false), Err(MemoryFault::Field("_start")));
+        assert_eq!(planted.locate(false), Err(VmStructsError::Field("_start")));
     }
 
     #[test]
@@ -202,33 +202,33 @@ mod tests {
         let mut planted = Planted::new();
         planted.locate(true).unwrap();
         for (at, value, expected) in [
-            (0, 8, MemoryFault::ProcessMemory(MemoryError::Unmapped)),
-            (0, u64::MAX, MemoryFault::ProcessMemory(MemoryError::Unmapped)),
-            (1, 0, MemoryFault::Stride(0)),
-            (1, u64::MAX, MemoryFault::Stride(u64::MAX)),
-            (2, u64::MAX / 2, MemoryFault::ProcessMemory(MemoryError::Unmapped)),
-            (3, u64::MAX / 2, MemoryFault::ProcessMemory(MemoryError::Unmapped)),
+            (0, 8, VmStructsError::ProcessMemory(MemoryError::Unmapped)),
+            (0, u64::MAX, VmStructsError::ProcessMemory(MemoryError::Unmapped)),
+            (1, 0, VmStructsError::Stride(0)),
+            (1, u64::MAX, VmStructsError::Stride(u64::MAX)),
+            (2, u64::MAX / 2, VmStructsError::ProcessMemory(MemoryError::Unmapped)),
+            (3, u64::MAX / 2, VmStructsError::ProcessMemory(MemoryError::Unmapped)),
         ] {
             let before = std::mem::replace(&mut planted.variables[at], value);
-            assert_eq!(planted.look(), Err(expected), "{at} {value:#x}");
+            assert_eq!(planted.locate_again(), Err(expected), "{at} {value:#x}");
             planted.variables[at] = before;
         }
         for (at, value, expected) in [
-            (0, 0, MemoryFault::Start(0)),
-            (0, u64::MAX - 7, MemoryFault::Start(u64::MAX - 7)),
-            (0, 0xffff_8000_0000_0000, MemoryFault::Start(0xffff_8000_0000_0000)),
-            (1, 0, MemoryFault::Capacity(0)),
-            (1, 31, MemoryFault::Capacity(31)),
-            (1, REGION_MAXIMUM + 1, MemoryFault::Capacity(REGION_MAXIMUM + 1)),
-            (1, u64::MAX, MemoryFault::Capacity(u64::MAX)),
+            (0, 0, VmStructsError::Start(0)),
+            (0, u64::MAX - 7, VmStructsError::Start(u64::MAX - 7)),
+            (0, 0xffff_8000_0000_0000, VmStructsError::Start(0xffff_8000_0000_0000)),
+            (1, 0, VmStructsError::Capacity(0)),
+            (1, 31, VmStructsError::Capacity(31)),
+            (1, REGION_MAXIMUM + 1, VmStructsError::Capacity(REGION_MAXIMUM + 1)),
+            (1, u64::MAX, VmStructsError::Capacity(u64::MAX)),
         ] {
             let before = std::mem::replace(&mut planted.statics[at], value);
-            assert_eq!(planted.look(), Err(expected), "{at} {value:#x}");
+            assert_eq!(planted.locate_again(), Err(expected), "{at} {value:#x}");
             planted.statics[at] = before;
         }
         let odd = planted.statics[0] + 1;
         planted.statics[0] = odd;
-        assert_eq!(planted.look(), Err(MemoryFault::Start(odd)));
+        assert_eq!(planted.locate_again(), Err(VmStructsError::Start(odd)));
     }
 
     #[test]

@@ -149,7 +149,7 @@ impl ResourceAttributes {
             self.integer("process.vpid", target.vpid.into());
         }
         let created = process.map(|process| {
-            let since = process.start_time().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let since = process.start_time.duration_since(UNIX_EPOCH).unwrap_or_default();
             since.as_secs_f64()
         });
         if let Some(created) = created.or(started) {
@@ -158,8 +158,8 @@ impl ResourceAttributes {
         self.add("process.owner", &*target.user);
         if let Some(process) = process {
             self.add("process.executable.name", &process.name);
-            self.add("container.id", process.container_id().unwrap_or_default());
-            self.add("k8s.pod.uid", process.pod_uid().unwrap_or_default());
+            self.add("container.id", process.container_id.clone().unwrap_or_default());
+            self.add("k8s.pod.uid", process.pod_uid.clone().unwrap_or_default());
         }
     }
 

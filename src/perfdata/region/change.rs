@@ -1,4 +1,4 @@
-//! A few words of a region, kept at hand.
+//! A few words of a region, loaded often and cheaply.
 
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -7,21 +7,21 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 use super::{Backing, COPY, ProcessMemory, Region, RegionIdentity};
 use crate::perfdata::ByteOrder;
 
-/// Words of a region, for looks that come hundreds of times a second at a thousand regions. Of a mapped one it knows
-/// their addresses, so that a look touches nothing else; of a process it copies the bytes from the first word to the
-/// last in one call.
+/// Words of a region that are loaded hundreds of times a second, of a thousand regions. In a mapping it holds their
+/// addresses, so that a load touches nothing else; of a process it copies the bytes from the first word to the last in one
+/// call.
 ///
-/// It tells that something changed, and no more: by the time of a load the region may be another JVM's, its file may be
-/// gone, and then the words are zero, and a word of a process may be torn while it is written. Values come from
-/// [`Region::read_fast`] and [`Region::read`].
+/// It detects changes and gives no values: at a load the region may belong to another JVM, its file may be gone, which
+/// makes the words zero, and a word of a process may be torn while it is written. Values come from [`Region::read_fast`]
+/// and [`Region::read`].
 #[derive(Debug)]
 pub struct ChangeDetector<const N: usize> {
-    words: Words<N>,
+    words: WordSource<N>,
     order: ByteOrder,
 }
 
 #[derive(Debug)]
-enum Words<const N: usize> {
+enum WordSource<const N: usize> {
     Mapped {
         words: [NonNull<AtomicU64>; N],
         /// Keeps the mapping, and the guard on it.
@@ -29,21 +29,22 @@ enum Words<const N: usize> {
     },
     Process {
         memory: ProcessMemory,
-        /// Of the first word, by its position in the region.
+        /// Address of the first word, in the order of the region.
         address: u64,
+        /// Bytes from there to the end of the last word.
         length: usize,
-        /// Of each word, from the first.
+        /// Distance of each word from the first, in bytes.
         at: [usize; N],
     },
 }
 
-// SAFETY: the words lie in a mapping that the region keeps and that `Region` itself hands out to any thread; they are
-// only ever loaded atomically.
+// SAFETY: the words lie in a mapping that `_region` keeps and that `Region` itself, which is `Sync`, loads from any thread;
+// they are only ever loaded atomically.
 unsafe impl<const N: usize> Send for ChangeDetector<N> {}
 
 impl<const N: usize> ChangeDetector<N> {
-    /// Takes the words at these offsets, in the byte order of `region_identity`. `None` where the region can neither be mapped nor copied in one call, or has
-    /// no such words.
+    /// Takes the words at these offsets, in the byte order of `region_identity`. `None` where the region is read with
+    /// `pread`, or has no such words.
     pub fn new(region: &Arc<Region>, region_identity: &RegionIdentity, offsets: [u32; N]) -> Option<Self> {
         let mut at = [0; N];
         for (at, offset) in at.iter_mut().zip(offsets) {
@@ -53,14 +54,14 @@ impl<const N: usize> ChangeDetector<N> {
             Backing::Mapped { mapping, .. } => {
                 let mut words = [NonNull::dangling(); N];
                 for (word, at) in words.iter_mut().zip(at) {
-                    // SAFETY: `checked` says that a whole aligned word lies at `at` in the mapping.
+                    // SAFETY: `Region::checked` has checked that a whole aligned word lies at `at` in the mapping.
                     *word = NonNull::new(unsafe { mapping.memory.as_mut_ptr().add(at) })?.cast();
                 }
-                Words::Mapped { words, _region: Arc::clone(region) }
+                WordSource::Mapped { words, _region: Arc::clone(region) }
             }
             Backing::Process { memory, start } => {
                 let (first, last) = (at.iter().copied().min()?, at.iter().copied().max()?);
-                Words::Process {
+                WordSource::Process {
                     memory: memory.clone(),
                     address: start.checked_add(first as u64)?,
                     length: last.saturating_sub(first).saturating_add(8),
@@ -72,16 +73,17 @@ impl<const N: usize> ChangeDetector<N> {
         Some(Self { words, order: region_identity.order })
     }
 
-    /// The words now, read before whatever is read after them; `None` while a process cannot be read.
+    /// Loads the words, in order before any later read; `None` while the process cannot be read.
     pub fn load(&self) -> Option<[i64; N]> {
         let words = match &self.words {
-            Words::Mapped { words, .. } => {
-                // SAFETY: as for `Mapping::load`, the mapping lives as long as `_region`, and regions never move theirs.
+            WordSource::Mapped { words, .. } => {
+                // SAFETY: `new` took the addresses from the mapping, which lives as long as `_region` and never moves; as
+                // in `Mapping::load`, a relaxed load tolerates concurrent writers and read-only memory.
                 let words = words.map(|word| unsafe { word.as_ref() }.load(Ordering::Relaxed));
                 fence(Ordering::Acquire);
                 words
             }
-            Words::Process { memory, address, length, at } => COPY.with_borrow_mut(|copy| {
+            WordSource::Process { memory, address, length, at } => COPY.with_borrow_mut(|copy| {
                 if copy.len() < *length {
                     copy.resize(*length, 0);
                 }

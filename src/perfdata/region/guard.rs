@@ -1,13 +1,13 @@
-//! SIGBUS in a registered range becomes a zero page and a mark; anywhere else it stays what it was.
+//! The SIGBUS guard: a fault in a registered range becomes a page of zeros and a mark; any other keeps its previous action.
 //!
-//! The handler does two things only, both safe in a signal handler: it reads atomics of a fixed table, and it calls
-//! `mmap` to put an anonymous page of zeros over the one that faulted. The range is marked and never trusted again.
+//! The handler does two things only, both safe in a signal handler: it reads and writes atomics of a fixed table, and it
+//! calls `mmap` to put an anonymous page of zeros over the one that faulted. A marked range is never read again.
 
 use std::mem::MaybeUninit;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// Ranges that can be guarded at one time; more regions than that are read with `pread`.
+/// Ranges that can be guarded at one time; further regions are read with `pread`.
 const CAPACITY: usize = 4096;
 
 struct GuardSlot {
@@ -21,7 +21,7 @@ static SLOTS: [GuardSlot; CAPACITY] =
     [const { GuardSlot { start: AtomicUsize::new(0), end: AtomicUsize::new(0), faulted: AtomicBool::new(false) } };
         CAPACITY];
 
-/// A guarded range; dropped, the range is guarded no more.
+/// A guarded range, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Registration {
     slot: usize,
@@ -59,7 +59,7 @@ impl Drop for Registration {
 
 static PREVIOUS: PreviousAction = PreviousAction(std::cell::UnsafeCell::new(MaybeUninit::uninit()));
 
-/// What SIGBUS did before; Rust's own stack overflow report, usually.
+/// The previous action of SIGBUS: the stack overflow report of Rust's runtime, usually.
 struct PreviousAction(std::cell::UnsafeCell<MaybeUninit<libc::sigaction>>);
 
 // SAFETY: written once inside `install`, under its `Once`, before the handler can run; only read afterwards.
@@ -67,7 +67,7 @@ unsafe impl Sync for PreviousAction {}
 
 fn install() {
     // SAFETY: `action` is a valid zeroed sigaction whose handler has the SA_SIGINFO signature; the previous action is
-    // stored before any range is registered, so before the handler can meet one.
+    // stored before any range is registered, so before the handler can find one.
     unsafe {
         libc::sigaction(libc::SIGBUS, std::ptr::null(), PREVIOUS.0.get().cast());
         let mut action: libc::sigaction = std::mem::zeroed();
@@ -82,7 +82,7 @@ extern "C" fn on_sigbus(_signal: libc::c_int, info: *mut libc::siginfo_t, _conte
     // SAFETY: the kernel passes a valid siginfo to an SA_SIGINFO handler, and for SIGBUS it carries the address.
     let address = unsafe { (*info).si_addr() } as usize;
     if !cover(address) {
-        // SAFETY: `PREVIOUS` was filled by `install`. With the old action back, the fault happens again and meets it.
+        // SAFETY: `PREVIOUS` was filled by `install`. With the previous action restored, the fault repeats and takes that.
         unsafe { libc::sigaction(libc::SIGBUS, PREVIOUS.0.get().cast(), std::ptr::null_mut()) };
     }
 }
@@ -100,7 +100,7 @@ fn cover(address: usize) -> bool {
     let base = address & !page.wrapping_sub(1);
     slot.faulted.store(true, Ordering::Release);
     // SAFETY: `base` is the page that faulted, inside a range that its owner has mapped and keeps mapped while it is
-    // registered; only read-only loads of our own use it, and they accept any value.
+    // registered; only the loads of `Mapping` and `ChangeDetector` use it, and they accept any value.
     let covered = unsafe {
         libc::mmap(
             base as *mut libc::c_void,

@@ -1,10 +1,10 @@
-//! Whose words these are.
+//! The identity of the JVM that writes a region.
 
 use super::super::prologue::{ACCESSIBLE_OFFSET, PROLOGUE_LENGTH};
 use super::super::{ByteOrder, Image};
 use super::{LayoutChange, RegionError};
 
-/// The identity of the JVM in a region: its prologue, and the word that tells one JVM's life from another's.
+/// The identity of the JVM in a region: its prologue, and a counter that differs between any two JVMs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RegionIdentity {
     head: [u64; HEAD.len()],
@@ -15,12 +15,12 @@ pub struct RegionIdentity {
 /// Offsets of the prologue's words.
 pub(super) const HEAD: [u32; PROLOGUE_LENGTH / 8] = [0, 8, 16, 24];
 
-/// Counters that are written once in a JVM's life and differ between any two, in order of preference: epoch
-/// milliseconds of the start. GraalVM native images have only the second (hotspot.md section 2).
+/// Counters that a JVM writes once and that differ between any two JVMs, in order of preference: epoch milliseconds of
+/// its start. GraalVM native images have only the second.
 const BIRTH: [&str; 2] = ["sun.rt.createVmBeginTime", "sun.rt.vmInitDoneTime"];
 
 impl RegionIdentity {
-    /// The region_identity of the JVM in `image`.
+    /// The identity of the JVM in `image`.
     pub fn of(image: &Image) -> Self {
         let mut head = [0; HEAD.len()];
         for (word, bytes) in head.iter_mut().zip(image.bytes().chunks_exact(8)) {
@@ -34,12 +34,12 @@ impl RegionIdentity {
         Self { head, order: image.prologue.byte_order, birth }
     }
 
-    /// Offset of the birth word.
+    /// Offset of the birth counter.
     pub(super) fn birth_offset(&self) -> Option<u32> {
         self.birth.map(|(offset, _)| offset)
     }
 
-    /// What `head` and the birth word, just read, say about the JVM of this region_identity.
+    /// Whether the prologue `head` and the birth counter, just read, are still those of this JVM.
     pub(super) fn check(&self, head: [u64; HEAD.len()], birth: Option<u64>) -> Result<LayoutChange, RegionError> {
         if birth.map(|word| self.order.i64(word.to_ne_bytes())) != self.birth.map(|(_, value)| value) {
             return Err(RegionError::Replaced);
@@ -47,21 +47,21 @@ impl RegionIdentity {
         if head == self.head {
             return Ok(LayoutChange::Same);
         }
-        let (old, new) = (Counts::of(self.head, self.order), Counts::of(head, self.order));
-        // Entries are only ever appended. Without a birth word growth cannot be told from a replacement.
+        let (old, new) = (PrologueNumbers::of(self.head, self.order), PrologueNumbers::of(head, self.order));
+        // Entries are only ever appended. Without a birth counter, growth cannot be told from a replacement.
         let grown = self.birth.is_some() && new.continues(&old);
         grown.then_some(LayoutChange::Grown).ok_or(RegionError::Replaced)
     }
 }
 
 /// The numbers of a prologue, compared between two reads.
-struct Counts {
+struct PrologueNumbers {
     fixed: (u64, i32),
     growing: [i32; 3],
     stamp: i64,
 }
 
-impl Counts {
+impl PrologueNumbers {
     fn of(head: [u64; HEAD.len()], order: ByteOrder) -> Self {
         let [first, used, stamp, entries] = head.map(u64::to_ne_bytes);
         let halves = |bytes: [u8; 8]| {
@@ -71,7 +71,7 @@ impl Counts {
         let (used, overflow) = halves(used);
         let (entry_offset, num_entries) = halves(entries);
         let mut opening = first;
-        // `accessible` goes from 0 to 1 within one life.
+        // `accessible` changes from 0 to 1 while the JVM starts.
         if let Some(byte) = opening.get_mut(ACCESSIBLE_OFFSET) {
             *byte = 1;
         }

@@ -1,22 +1,22 @@
-//! Is anybody holding this file open for writing? (hotspot.md 2.1)
+//! The read-lease probe: whether any process has a file open for writing.
 //!
-//! A JVM's mapping keeps its read-write file description open for life, and the kernel grants a read lease only while
-//! nobody has the file open for writing. The answer crosses pid namespaces and needs no capability where the exporter
-//! has the file's uid. Measured right on JDK 8 to 27 over ext4, tmpfs, xfs and btrfs, and harmless to a JVM that
-//! starts meanwhile; a held `flock`, in contrast, would cost that JVM its counters.
+//! A JVM's mapping keeps its read-write file description open for life, and the kernel grants a read lease only while no
+//! process has the file open for writing. The answer crosses pid namespaces and needs no capability where the exporter
+//! has the file's uid. It was measured to be right on JDK 8 to 27 over ext4, tmpfs, xfs and btrfs, and harmless to a JVM
+//! that starts at the same time; a `flock`, in contrast, would cost that JVM its counters.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Once;
 
-/// What a probe found.
+/// The result of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Writer {
-    /// Some process has the file open for writing: the JVM lives.
+pub enum WriterState {
+    /// Some process has the file open for writing: the JVM is alive.
     Present,
-    /// None has: the JVM is dead.
+    /// No process has: the JVM is dead.
     Absent,
-    /// The probe cannot tell: another owner and no `CAP_LEASE`, or a file system on which leases are not known to
-    /// tell the truth (overlayfs grants one on a living JVM's file).
+    /// The probe cannot tell: another owner and no `CAP_LEASE`, or a file system whose leases are not known to be right
+    /// (overlayfs grants one on a running JVM's file).
     Unknown,
 }
 
@@ -28,22 +28,23 @@ const TRUSTED: [u64; 4] = [
     0x9123_683e, // btrfs
 ];
 
-/// Asks the kernel. `file` must be open for reading only, or it would be its own writer.
-pub(super) fn probe(file: BorrowedFd<'_>) -> Writer {
+/// Probes `file`, which must be open for reading only, or it would be its own writer.
+pub(super) fn probe(file: BorrowedFd<'_>) -> WriterState {
     let trusted =
         rustix::fs::fstatfs(file).is_ok_and(|fs| u64::try_from(fs.f_type).is_ok_and(|f| TRUSTED.contains(&f)));
     if !trusted {
-        return Writer::Unknown;
+        return WriterState::Unknown;
     }
     ignore_sigio();
     match set_lease(file, libc::F_RDLCK) {
         Ok(()) => {
-            // Given back at once: a JVM that opens the file meanwhile waits for it. Closing the file would do it too.
+            // The lease is returned at once, since a JVM that opens the file waits for that. Closing the file would
+            // return it too.
             let _ = set_lease(file, libc::F_UNLCK);
-            Writer::Absent
+            WriterState::Absent
         }
-        Err(libc::EAGAIN) => Writer::Present,
-        Err(_) => Writer::Unknown,
+        Err(libc::EAGAIN) => WriterState::Present,
+        Err(_) => WriterState::Unknown,
     }
 }
 
@@ -53,7 +54,7 @@ fn set_lease(file: BorrowedFd<'_>, kind: libc::c_int) -> Result<(), libc::c_int>
     if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EINVAL)) }
 }
 
-/// A lease that is broken while we hold it sends SIGIO, whose default action is death.
+/// Ignores SIGIO, which the kernel sends when a held lease is broken and whose default action ends the process.
 fn ignore_sigio() {
     static IGNORED: Once = Once::new();
     // SAFETY: SIG_IGN is a valid disposition, and nothing else in this program uses SIGIO.

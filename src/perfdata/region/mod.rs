@@ -1,14 +1,14 @@
 //! Foreign memory: the only module with `unsafe`.
 //!
 //! # Rules
-//! 1. No reference or slice into a mapping exists, ever: another process writes to it. Words are read with one atomic
-//!    load each; anything longer is copied out first.
-//! 2. Every load is bounds-checked against the length that was mapped.
-//! 3. The file may shrink under us at any instant. A mapped read past its end raises SIGBUS; [`guard`] turns that into
-//!    a zero and a mark on the region, and every read checks the mark before it hands out values.
+//! 1. No reference to plain memory and no slice into a mapping exists: another process writes to it. Words are read with
+//!    one atomic load each; anything longer is copied first.
+//! 2. Every load is bounds-checked against the mapped length.
+//! 3. The file may shrink at any time. A mapped read past its end raises SIGBUS; [`guard`] turns that into a zero and a
+//!    mark on the region, and every read checks the mark before it returns values.
 //! 4. The memory of another process is never mapped: the kernel copies it ([`ProcessMemory`]), which cannot fault.
-//! 5. A region may be reused in place by another JVM. [`RegionIdentity`] names the JVM that the caller knows; a read that
-//!    cannot prove that all its words are that JVM's is an error.
+//! 5. Another JVM may reuse a region in place. [`RegionIdentity`] names the JVM that the caller knows; a read that cannot
+//!    prove that all its words are that JVM's is an error.
 
 #![allow(unsafe_code)]
 
@@ -16,6 +16,7 @@ mod change;
 mod guard;
 mod identity;
 mod lease;
+mod mapped;
 mod peer;
 mod process;
 mod stable;
@@ -24,16 +25,15 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{Ordering, fence};
 
-use memmap2::{MmapOptions, MmapRaw};
-
-use super::{DecodeError, REGION_MAXIMUM, REGION_MINIMUM};
+use super::{DecodeError, IMAGE_MAXIMUM, REGION_MAXIMUM, REGION_MINIMUM};
 
 pub use change::ChangeDetector;
 use identity::HEAD;
 pub use identity::RegionIdentity;
-pub use lease::Writer;
+pub use lease::WriterState;
+use mapped::Mapping;
 pub use peer::{Peer, peer};
 pub use process::{MemoryError, ProcessMemory};
 use stable::{COPIES_MAXIMUM, read_stable};
@@ -44,12 +44,11 @@ pub enum FileMode {
     /// Loads from a shared read-only mapping: 0.2 ns a counter (measured), and never torn.
     #[default]
     Mapped,
-    /// `pread` into a private buffer: 1.5 us a region (measured). For file systems that cannot map, and for those who
-    /// prefer it.
+    /// `pread` into a private buffer: 1.5 us a region (measured). For file systems that cannot map.
     Pread,
 }
 
-/// By which way a region is reached.
+/// The way by which a region is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Transport {
     /// The file that the JVM publishes.
@@ -59,7 +58,7 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// The word in `list` and `/targets`.
+    /// The value of `via` in `list` and `/targets`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::File => "file",
@@ -83,72 +82,64 @@ enum Backing {
 }
 
 thread_local! {
-    /// Where the words of a process are copied to, at most [`REGION_MAXIMUM`] bytes. Not a region's own, since a
-    /// thousand of them would hold tens of megabytes.
+    /// The buffer for words that the kernel copies, at most [`IMAGE_MAXIMUM`] bytes for the words of an image. It is not
+    /// the region's own, since those of a thousand regions would hold tens of megabytes.
     static COPY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-#[derive(Debug)]
-struct Mapping {
-    /// Held before `memory` so that the guard forgets the range before it is unmapped.
-    registration: guard::Registration,
-    memory: MmapRaw,
 }
 
 /// Why a region could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum RegionError {
-    /// The region has a size that no JVM makes.
+    /// The region has an unsupported size.
     #[error("a region has {REGION_MINIMUM} to {REGION_MAXIMUM} bytes, found {0}")]
     Size(u64),
     /// The file shrank under the read, or had shrunk before.
-    #[error("the file shrank while it was read; its JVM is being replaced, or somebody truncated it")]
+    #[error("the file shrank while it was read: another JVM takes it over, or somebody truncated it")]
     Truncated,
-    /// The region now belongs to another JVM than the one in the region_identity.
+    /// The region belongs to another JVM than the given identity.
     #[error("another JVM took the region over")]
     Replaced,
     /// The region changed during every copy of it, so that its words may be torn.
     #[error("the region changed during each of {COPIES_MAXIMUM} copies")]
     Unsettled,
-    /// An offset that does not lie in the region or is not a multiple of 8.
+    /// An offset outside of the region, or one that is no multiple of 8.
     #[error("no word at byte {0}")]
     Offset(u32),
-    /// The bytes are not a region.
+    /// The content is not a region.
     #[error(transparent)]
     Decode(#[from] DecodeError),
     /// The region's process cannot be read.
     #[error(transparent)]
     Memory(#[from] MemoryError),
-    /// The operating system refused.
+    /// The operating system reported an error.
     #[error("cannot read the region: {0}")]
     Io(#[from] std::io::Error),
 }
 
-/// Whether the layout that a plan was made from is still the whole of it.
+/// Whether the entries of a region are still those of its identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LayoutChange {
     /// No entry was added.
     Same,
-    /// Entries were added; those known keep their places, and a new plan would see more.
+    /// Entries were added; the known ones keep their offsets.
     Grown,
 }
 
-/// What a glance saw.
+/// Whether the words of a read are whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consistency {
-    /// Words as they were.
+    /// Every word is whole.
     Stable,
-    /// Words of one copy, of which one that was being written meanwhile may be torn.
+    /// The words come from a single copy, in which a word that was being written may be torn.
     MaybeTorn,
 }
 
 impl Region {
-    /// Opens the region in `file`, which the caller has checked to be a regular file of a trusted owner, opened for
-    /// reading only.
+    /// Opens the region in `file`, which the caller has checked to be a regular file of a trusted owner, open for reading
+    /// only. A file that cannot be mapped is read with `pread`.
     ///
     /// # Errors
-    /// A size outside [`REGION_MINIMUM`] to [`REGION_MAXIMUM`], or a refusal of the operating system. A file that
-    /// cannot be mapped is read with `pread`, which is no error.
+    /// A size outside of [`REGION_MINIMUM`] to [`REGION_MAXIMUM`], or an error of the operating system.
     pub fn open(file: File, access: FileMode) -> Result<Self, RegionError> {
         let length = checked_length(file.metadata()?.len())?;
         let mapping = match access {
@@ -165,7 +156,7 @@ impl Region {
     /// The region of `length` bytes at the address `start` of another process. Nothing is read yet.
     ///
     /// # Errors
-    /// A length outside [`REGION_MINIMUM`] to [`REGION_MAXIMUM`], or an address at which no region can lie.
+    /// A length outside of [`REGION_MINIMUM`] to [`REGION_MAXIMUM`], or an address at which no region can be.
     pub fn of_process(memory: ProcessMemory, start: u64, length: u64) -> Result<Self, RegionError> {
         let checked = checked_length(length)?;
         if !start.is_multiple_of(8) || start.checked_add(length).is_none() {
@@ -174,12 +165,12 @@ impl Region {
         Ok(Self { length: checked, source: Backing::Process { memory, start } })
     }
 
-    /// Length in bytes, fixed when the region was opened.
+    /// Length in bytes, as of the time when the region was opened.
     pub fn length(&self) -> usize {
         self.length
     }
 
-    /// By which way this region is reached.
+    /// The way by which this region is reached.
     pub fn transport(&self) -> Transport {
         match self.source {
             Backing::Mapped { .. } | Backing::Pread { .. } => Transport::File,
@@ -187,7 +178,7 @@ impl Region {
         }
     }
 
-    /// The open file, for questions about the file itself; `None` where the JVM's memory is read.
+    /// The open file; `None` where the JVM's memory is read.
     pub fn file(&self) -> Option<&File> {
         match &self.source {
             Backing::Mapped { file, .. } | Backing::Pread { file } => Some(file),
@@ -195,33 +186,34 @@ impl Region {
         }
     }
 
-    /// Whether some process holds the file open for writing, as a living JVM does: the read-lease probe.
-    pub fn writer(&self) -> Writer {
-        self.file().map_or(Writer::Unknown, |file| lease::probe(file.as_fd()))
+    /// Whether some process has the file open for writing, as a running JVM does: the read-lease probe.
+    pub fn writer(&self) -> WriterState {
+        self.file().map_or(WriterState::Unknown, |file| lease::probe(file.as_fd()))
     }
 
-    /// Replaces `into` by a copy of the whole region.
+    /// Replaces `into` by a copy of the region, of at most [`IMAGE_MAXIMUM`] bytes from its start.
     ///
     /// # Errors
-    /// [`RegionError::Truncated`], or a refusal of the operating system.
+    /// [`RegionError::Truncated`], [`RegionError::Unsettled`], or an error of the operating system.
     pub fn copy(&self, into: &mut Vec<u8>) -> Result<(), RegionError> {
+        let length = self.length.min(IMAGE_MAXIMUM);
         into.clear();
         match &self.source {
             Backing::Mapped { mapping, .. } => {
-                into.reserve(self.length);
-                for offset in (0..self.length.saturating_sub(7)).step_by(8) {
+                into.reserve(length);
+                for offset in (0..length.saturating_sub(7)).step_by(8) {
                     into.extend_from_slice(&mapping.load(offset).to_ne_bytes());
                 }
                 // A length that is no multiple of 8 is no JVM's; its last bytes hold no word.
-                into.resize(self.length, 0);
+                into.resize(length, 0);
                 mapping.check()
             }
             Backing::Pread { file } => {
-                into.resize(self.length, 0);
+                into.resize(length, 0);
                 read_stable(into, |bytes| read_exact(file, bytes, 0))
             }
             Backing::Process { memory, start } => {
-                into.resize(self.length, 0);
+                into.resize(length, 0);
                 read_stable(into, |bytes| read_memory(memory, *start, 0, bytes))
             }
         }
@@ -229,7 +221,7 @@ impl Region {
 
     /// Replaces `out` by the words at `offsets`, all of them of the JVM of `region_identity`.
     ///
-    /// Each word is untorn; different words may be nanoseconds apart.
+    /// Each word is whole; different words may be nanoseconds apart.
     ///
     /// # Errors
     /// [`RegionError::Replaced`] or [`RegionError::Truncated`] if the words may not be that JVM's: `out` is then
@@ -256,21 +248,23 @@ impl Region {
         out.clear();
         match &self.source {
             Backing::Mapped { mapping, .. } => {
-                let before = self.identify(region_identity)?;
+                let before = self.check_identity(region_identity)?;
                 fence(Ordering::Acquire);
                 for offset in offsets {
                     let at = self.checked(*offset)?;
                     out.push(region_identity.order.i64(mapping.load(at).to_ne_bytes()));
                 }
                 fence(Ordering::Acquire);
-                self.identify(region_identity).map(|after| later(before, after))
+                self.check_identity(region_identity).map(|after| combined(before, after))
             }
             Backing::Pread { file } => {
-                let before = self.identify(region_identity)?;
-                let mut bytes = vec![0; self.length];
-                read_stable(&mut bytes, |bytes| read_exact(file, bytes, 0))?;
-                Copied { first: 0, bytes: &bytes }.pick(region_identity, offsets, out)?;
-                self.identify(region_identity).map(|after| later(before, after))
+                let before = self.check_identity(region_identity)?;
+                self.with_copy(
+                    offsets.iter().copied(),
+                    |at, into| read_stable(into, |into| read_exact(file, into, at as u64)),
+                    |copy| copy.append_words(region_identity, offsets, out),
+                )?;
+                self.check_identity(region_identity).map(|after| combined(before, after))
             }
             Backing::Process { memory, start } => self.with_copy(
                 HEAD.into_iter().chain(region_identity.birth_offset()).chain(offsets.iter().copied()),
@@ -281,20 +275,20 @@ impl Region {
                         *word = u64::from_ne_bytes(copy.word(offset)?);
                     }
                     let birth = region_identity.birth_offset().map(|offset| copy.word(offset)).transpose()?;
-                    let freshness = region_identity.check(head, birth.map(u64::from_ne_bytes))?;
-                    copy.pick(region_identity, offsets, out)?;
-                    Ok(freshness)
+                    let change = region_identity.check(head, birth.map(u64::from_ne_bytes))?;
+                    copy.append_words(region_identity, offsets, out)?;
+                    Ok(change)
                 },
             ),
         }
     }
 
-    /// Lends what `copy` makes of the region from the first to the last of the words at `offsets`; it is told where
-    /// they begin.
+    /// Has `copy` fill a buffer with the region from the first to the last of the words at `offsets`, given where the
+    /// first one is, and passes the result to `take`.
     ///
-    /// One range, since further ones cost more than the bytes between them (measured: 2 KiB in one range as much as
-    /// 8 bytes). One call reads one address space, in which HotSpot makes PerfMemory once, so one look at what tells
-    /// the JVM will do.
+    /// It copies one range, since further ones cost more than the bytes between them (measured: 2 KiB in one range cost
+    /// as much as 8 bytes). Of a process, one call reads one address space, in which HotSpot creates PerfMemory once, so
+    /// the identity is checked once, in the same copy.
     fn with_copy<T>(
         &self,
         offsets: impl Iterator<Item = u32> + Clone,
@@ -314,11 +308,11 @@ impl Region {
         })
     }
 
-    /// Replaces `out` by the words at `offsets`, for looks that come hundreds of times a second: only the birth word
-    /// and the fault mark are checked, once and after the loads, so that entries may be added meanwhile. A region_identity
-    /// without a birth word, and a file that is not mapped, cost as much as [`Region::read`].
+    /// Replaces `out` by the words at `offsets`, for reads that take place hundreds of times a second: only the birth
+    /// counter and the fault mark are checked, once and after the loads, so that added entries are no error. An identity
+    /// without a birth counter, and a file that is not mapped, cost as much as [`Region::read`].
     ///
-    /// Each word is untorn; nothing is promised about the order in which different words are read.
+    /// Each word is whole; the order in which different words are read is not defined.
     ///
     /// # Errors
     /// As [`Region::read`]; `out` is then empty.
@@ -328,14 +322,14 @@ impl Region {
         offsets: &[u32],
         out: &mut Vec<i64>,
     ) -> Result<(), RegionError> {
-        self.look(region_identity, offsets, out, |memory, start, at, into| {
+        self.read_by_birth(region_identity, offsets, out, |memory, start, at, into| {
             read_stable(into, |into| read_memory(memory, start, at, into))
         })
         .map(|_| ())
     }
 
-    /// As [`Region::read_fast`], but of a process in one copy only, in which a word that is being written may be torn: enough
-    /// to see that nothing is new.
+    /// As [`Region::read_fast`], but with a single copy of a process's memory, in which a word that is being written may
+    /// be torn: enough to see that nothing has changed.
     ///
     /// # Errors
     /// As [`Region::read`]; `out` is then empty.
@@ -345,11 +339,11 @@ impl Region {
         offsets: &[u32],
         out: &mut Vec<i64>,
     ) -> Result<Consistency, RegionError> {
-        self.look(region_identity, offsets, out, read_memory)
+        self.read_by_birth(region_identity, offsets, out, read_memory)
     }
 
-    /// `copy` is how a process is read.
-    fn look(
+    /// Reads with the birth counter as the only proof of identity; `copy` reads the memory of a process.
+    fn read_by_birth(
         &self,
         region_identity: &RegionIdentity,
         offsets: &[u32],
@@ -366,7 +360,7 @@ impl Region {
                     if region_identity.order.i64(copy.word(birth)?) != value {
                         return Err(RegionError::Replaced);
                     }
-                    copy.pick(region_identity, offsets, out).map(|()| Consistency::MaybeTorn)
+                    copy.append_words(region_identity, offsets, out).map(|()| Consistency::MaybeTorn)
                 },
             ),
             _ => self.try_read(region_identity, offsets, out).map(|_| Consistency::Stable),
@@ -377,7 +371,7 @@ impl Region {
         result
     }
 
-    /// Appends loaded words, all of them of the JVM whose birth word has that offset and value.
+    /// Appends loaded words, all of them of the JVM whose birth counter has that offset and value.
     fn load(
         &self,
         mapping: &Mapping,
@@ -389,16 +383,16 @@ impl Region {
         for offset in offsets {
             out.push(region_identity.order.i64(mapping.load(self.checked(*offset)?).to_ne_bytes()));
         }
-        // A region is emptied before another JVM writes to it: a birth word that is still there vouches for every
-        // load before it.
+        // A region is emptied before another JVM writes to it, so a birth counter that is unchanged proves every load
+        // before it.
         fence(Ordering::Acquire);
         let birth = region_identity.order.i64(self.word(offset)?.to_ne_bytes());
         mapping.check()?;
         if birth == value { Ok(Consistency::Stable) } else { Err(RegionError::Replaced) }
     }
 
-    /// Compares the region with the region_identity, now.
-    fn identify(&self, region_identity: &RegionIdentity) -> Result<LayoutChange, RegionError> {
+    /// Checks that the region is still that of the identity.
+    fn check_identity(&self, region_identity: &RegionIdentity) -> Result<LayoutChange, RegionError> {
         let mut head = [0; HEAD.len()];
         for (word, offset) in head.iter_mut().zip(HEAD) {
             *word = self.word(offset)?;
@@ -410,7 +404,7 @@ impl Region {
         region_identity.check(head, birth)
     }
 
-    /// One word in the order of this machine's memory.
+    /// One word in this machine's byte order.
     fn word(&self, offset: u32) -> Result<u64, RegionError> {
         let at = self.checked(offset)?;
         match &self.source {
@@ -428,7 +422,7 @@ impl Region {
         }
     }
 
-    /// `offset` as an index at which a whole aligned word lies in the region.
+    /// `offset` as the index of a whole aligned word of the region.
     fn checked(&self, offset: u32) -> Result<usize, RegionError> {
         let at = offset as usize;
         let fits = at.checked_add(8).is_some_and(|end| end <= self.length);
@@ -436,9 +430,9 @@ impl Region {
     }
 }
 
-/// A copy of some of a region.
+/// A copy of a part of a region.
 struct Copied<'a> {
-    /// Where in the region it begins.
+    /// Its start in the region.
     first: usize,
     bytes: &'a [u8],
 }
@@ -451,7 +445,12 @@ impl Copied<'_> {
     }
 
     /// Appends the words at `offsets`.
-    fn pick(&self, region_identity: &RegionIdentity, offsets: &[u32], out: &mut Vec<i64>) -> Result<(), RegionError> {
+    fn append_words(
+        &self,
+        region_identity: &RegionIdentity,
+        offsets: &[u32],
+        out: &mut Vec<i64>,
+    ) -> Result<(), RegionError> {
         for offset in offsets {
             out.push(region_identity.order.i64(self.word(*offset)?));
         }
@@ -459,7 +458,7 @@ impl Copied<'_> {
     }
 }
 
-/// What lies `at` bytes behind the `start` of a process's region.
+/// Reads the bytes `at` bytes behind the `start` of a process's region.
 fn read_memory(memory: &ProcessMemory, start: u64, at: usize, into: &mut [u8]) -> Result<(), RegionError> {
     Ok(memory.read(start.saturating_add(at as u64), into)?)
 }
@@ -472,33 +471,9 @@ fn checked_length(length: u64) -> Result<usize, RegionError> {
         .ok_or(RegionError::Size(length))
 }
 
-/// What is known after two looks of which the second saw `after`.
-fn later(before: LayoutChange, after: LayoutChange) -> LayoutChange {
+/// The layout change over two checks of the identity.
+fn combined(before: LayoutChange, after: LayoutChange) -> LayoutChange {
     if before == after { before } else { LayoutChange::Grown }
-}
-
-impl Mapping {
-    /// `None` where the file cannot be mapped or the guard has no room for it.
-    fn new(file: &File, length: usize) -> Option<Self> {
-        let memory = MmapOptions::new().len(length).map_raw_read_only(file).ok()?;
-        let registration = guard::register(memory.as_ptr() as usize, length)?;
-        Some(Self { registration, memory })
-    }
-
-    /// The word at `at`, which the caller has checked: a multiple of 8 with `at + 8` at most the mapped length.
-    fn load(&self, at: usize) -> u64 {
-        debug_assert!(at.is_multiple_of(8) && at.saturating_add(8) <= self.memory.len());
-        // SAFETY: `at` lies in the mapping and is aligned (checked by `Region::checked`, or by the step of
-        // `Region::copy`); the mapping starts on a page. The mapping lives as long as `self`. A relaxed load of 8
-        // bytes never writes, so read-only memory is fine, and other processes may write meanwhile: it is atomic. A
-        // page behind the end of a shrunken file raises SIGBUS, which the registered guard turns into a zero.
-        unsafe { AtomicU64::from_ptr(self.memory.as_mut_ptr().add(at).cast()).load(Ordering::Relaxed) }
-    }
-
-    /// Whether every load so far read the file.
-    fn check(&self) -> Result<(), RegionError> {
-        if self.registration.faulted() { Err(RegionError::Truncated) } else { Ok(()) }
-    }
 }
 
 /// `pread` of exactly that many bytes; fewer mean that the file shrank.

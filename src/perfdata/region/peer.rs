@@ -1,15 +1,15 @@
-//! Who listens at the other end of a connected socket.
+//! The credentials of the process at the other end of a connected socket.
 //!
-//! Here because the kernel answers into memory that a pointer names; `rustix::net::sockopt::socket_peercred` cannot be
-//! used: its `UCred` holds a non-zero pid, and the kernel says 0 for a peer in a pid namespace that we do not see.
+//! It is in this module since the call takes a pointer. `rustix::net::sockopt::socket_peercred` cannot be used: its `UCred`
+//! holds a non-zero pid, and the kernel reports 0 for a peer outside of the exporter's pid namespace.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// The process that called `listen` (or `connect`), as of that call, in our namespaces.
+/// The process that called `listen` (or `connect`), at the time of that call, in the exporter's namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// `None` where the process is not in our pid namespace or below it.
+    /// `None` where the process is not in the exporter's pid namespace or below it.
     pub pid: Option<i32>,
     /// Effective user id.
     pub uid: u32,
@@ -17,10 +17,10 @@ pub struct Peer {
     pub gid: u32,
 }
 
-/// Asks the kernel for the peer of a connected Unix socket (`SO_PEERCRED`, unix(7)).
+/// The peer of a connected Unix socket (`SO_PEERCRED`, unix(7)).
 ///
 /// # Errors
-/// What getsockopt(2) says, for instance about a descriptor that is no socket.
+/// Those of getsockopt(2), such as for a descriptor that is no socket.
 pub fn peer(socket: BorrowedFd<'_>) -> io::Result<Peer> {
     let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
     let mut length = libc::socklen_t::try_from(size_of::<libc::ucred>()).unwrap_or_default();
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_peer_of_our_own_pair_is_us() {
+    fn the_peer_of_an_own_pair_is_this_process() {
         let (near, _far) = UnixStream::pair().unwrap();
         let found = peer(near.as_fd()).unwrap();
         assert_eq!(found.pid, i32::try_from(std::process::id()).ok());

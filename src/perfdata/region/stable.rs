@@ -1,14 +1,14 @@
-//! Copies of memory that others write to, whole words only.
+//! Copies of memory that other processes write to, without torn words.
 
 use super::RegionError;
 
-/// Copies that are made before a region counts as one that never stands still. A copy takes microseconds, and HotSpot
-/// writes counters every few milliseconds at most.
+/// Copies until a region counts as unstable. A copy takes microseconds, and HotSpot writes counters every few
+/// milliseconds at most.
 pub(super) const COPIES_MAXIMUM: usize = 32;
 
-/// Copies until two copies in a row are the same: the kernel copies bytes, and an interrupt in the middle of a word that
-/// is being written leaves half of the old and half of the new one (seen about once in a million words on a busy
-/// machine).
+/// Copies until two copies in a row are equal. The kernel copies bytes, and an interrupt in the middle of a word that is
+/// being written leaves half of the old and half of the new one: about one word in a million on a busy machine
+/// (measured).
 pub(super) fn read_stable(
     into: &mut [u8],
     mut copy: impl FnMut(&mut [u8]) -> Result<(), RegionError>,
@@ -34,7 +34,7 @@ mod tests {
     use super::super::ProcessMemory;
     use super::*;
 
-    /// Tells a thread to end, also when the test fails.
+    /// Stops a thread, also when the test fails.
     struct Stop<'a>(&'a AtomicBool);
 
     impl Drop for Stop<'_> {
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_stands_still_is_an_error() {
+    fn memory_that_changes_during_every_copy_is_an_error() {
         let mut turn = 0_u8;
         let mut copy = [0; 8];
         let result = read_stable(&mut copy, |bytes| {

@@ -13,7 +13,6 @@
 //! At most one signal is sent in a JVM's life: HotSpot reacts to a second one with a thread dump unless its build
 //! contains JDK-8225690, and an older one never recovers.
 
-use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -74,8 +73,7 @@ fn check_process(jvm: &Attachable, process: &Process) -> Result<(), AttachError>
 }
 
 fn check_libjvm(process: &Process) -> Result<(), AttachError> {
-    let maps = openat(process.directory(), "maps", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    let maps = Mappings::read(File::from(maps))?;
+    let maps = Mappings::read(process.directory())?;
     if maps.is_hotspot() { Ok(()) } else { Err(AttachError::Unsafe("it has no HotSpot mapped")) }
 }
 

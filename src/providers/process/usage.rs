@@ -10,6 +10,7 @@ use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use crate::fact::ValueTable;
 use crate::metric::Value;
 use crate::proc::cgroup::{Cgroup, Hierarchies};
+use crate::proc::cgroup_path::CgroupPaths;
 use crate::proc::stat::{self, STATUS_MAXIMUM, Stat, read_text};
 
 /// Most threads whose context switches are added up: each is a file to read.
@@ -59,7 +60,7 @@ impl ProcessUsage {
         let now = Instant::now();
         let status = read_text(directory, "status", STATUS_MAXIMUM)?;
         let text = |name| read_text(directory, name, STATUS_MAXIMUM).ok();
-        let cgroup = text("cgroup").map(|text| cgroups.read(&text)).unwrap_or_default();
+        let cgroup = CgroupPaths::read(directory).map(|paths| cgroups.read(&paths)).unwrap_or_default();
         let cpu_count = cpu_count(&status, &cgroup);
         Ok(Self {
             descriptors: descriptors(directory).ok().flatten(),

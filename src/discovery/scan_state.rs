@@ -1,4 +1,4 @@
-//! One scan's look at the file system.
+//! What one scan has found so far, and the directories below the roots.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
@@ -10,7 +10,7 @@ use rustix::fs::fstat;
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
-use super::open::{Found, OpenRefusal, Opener, UserDirectory, names};
+use super::open::{CheckedFile, Opener, RefusedItem, UserDirectory, names};
 use super::refusal::{Refusal, RefusalReason};
 use super::roots::Root;
 use super::watch::WatchedDirectory;
@@ -19,40 +19,41 @@ use crate::metric::Labels;
 use crate::perfdata::name::{user_of, vpid_of};
 use crate::proc::FileId;
 
-/// What has been found so far.
+/// The state of a running scan.
 pub(super) struct ScanState<'a> {
     pub(super) opener: &'a Opener,
     known: &'a dyn Fn(RegionId) -> bool,
     pub(super) candidates: Vec<Candidate>,
-    pub(super) refused: Vec<OpenRefusal>,
+    pub(super) refused: Vec<RefusedItem>,
     pub(super) watched: Vec<WatchedDirectory>,
     by_id: HashMap<RegionId, usize>,
     by_vpid: HashMap<i32, Vec<usize>>,
     names_left: usize,
-    /// By uid, so that whoever floods a directory crowds out nobody else.
+    /// By uid, so that a user who floods a directory crowds out nobody else.
     allowances: HashMap<u32, Allowance>,
     /// HotSpot's directories in each temporary directory, since many processes share one.
     listings: HashMap<FileId, Rc<[Box<OsStr>]>>,
 }
 
-/// What the directories of one owner may cost in one scan.
+/// What the directories of one owner may still cost in this scan.
 struct Allowance {
     names: usize,
-    /// Files that are opened; each holds a descriptor to the end of the scan.
+    /// Files to open; each holds a descriptor to the end of the scan.
     files: usize,
-    /// It was said that files are left out.
-    said: bool,
+    /// The end of `files` has been reported.
+    reported: bool,
 }
 
 impl Allowance {
     fn new() -> Self {
         let descriptors = getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit).ok());
         let files = descriptors.map_or(OWNER_FILES, |limit| OWNER_FILES.min(limit.wrapping_div(4)));
-        Self { names: OWNER_NAMES, files, said: false }
+        Self { names: OWNER_NAMES, files, reported: false }
     }
 }
 
 impl<'a> ScanState<'a> {
+    /// The state at the begin of a scan; the caller has the regions that are `known` open already.
     pub(super) fn new(opener: &'a Opener, known: &'a dyn Fn(RegionId) -> bool) -> Self {
         Self {
             opener,
@@ -68,8 +69,8 @@ impl<'a> ScanState<'a> {
         }
     }
 
-    /// Looks into every directory that a root pattern matches.
-    pub(super) fn visit(&mut self, root: &Root) {
+    /// Scans every directory that a root pattern matches.
+    pub(super) fn scan_root(&mut self, root: &Root) {
         let matches = root.find(self.opener);
         matches.refusals.into_iter().for_each(|refusal| self.refuse(refusal));
         self.watched.extend(matches.parents.into_iter().map(WatchedDirectory::parent));
@@ -80,7 +81,7 @@ impl<'a> ScanState<'a> {
                 Ok(names) => {
                     for name in &*names {
                         match UserDirectory::open(self.opener, &directory.handle, &directory.path, name) {
-                            Some(Ok(user_directory)) => self.collect(&user_directory, &directory.labels),
+                            Some(Ok(user_directory)) => self.scan_user_directory(&user_directory, &directory.labels),
                             Some(Err(refusal)) => self.refuse(refusal),
                             None => {}
                         }
@@ -90,7 +91,7 @@ impl<'a> ScanState<'a> {
         }
     }
 
-    /// Names of HotSpot's directories in a temporary directory.
+    /// The names of HotSpot's directories in a temporary directory.
     pub(super) fn user_directories(&mut self, directory: impl AsFd, path: &Path) -> Result<Rc<[Box<OsStr>]>, Errno> {
         let id = FileId::of(&fstat(&directory)?);
         if let Some(listing) = self.listings.get(&id) {
@@ -99,14 +100,14 @@ impl<'a> ScanState<'a> {
         // A crowded /tmp is no attack: only HotSpot's own names count against the limit.
         let (names, more) = names(directory, SCAN_NAMES, |name| user_of(name).is_some())?;
         if more || names.len() > DIRECTORY_NAMES {
-            self.refuse(too_many(path, DIRECTORY_NAMES));
+            self.refuse(too_many_names(path, DIRECTORY_NAMES));
         }
         let listing: Rc<[Box<OsStr>]> = names.into_iter().take(DIRECTORY_NAMES).collect();
         self.listings.insert(id, Rc::clone(&listing));
         Ok(listing)
     }
 
-    fn collect(&mut self, directory: &UserDirectory, labels: &Labels) {
+    fn scan_user_directory(&mut self, directory: &UserDirectory, labels: &Labels) {
         self.watched.push(WatchedDirectory::user_directory(directory.path.clone()));
         let allowed = self.allowance(directory.owner).names;
         let limit = DIRECTORY_NAMES.min(self.names_left).min(allowed);
@@ -117,12 +118,12 @@ impl<'a> ScanState<'a> {
         self.names_left = self.names_left.saturating_sub(names.len());
         self.allowance(directory.owner).names = allowed.saturating_sub(names.len());
         if more {
-            self.refuse(too_many(&directory.path, limit));
+            self.refuse(too_many_names(&directory.path, limit));
         }
         for vpid in names.iter().filter_map(|name| vpid_of(name)) {
             match directory.find(self.opener, vpid) {
-                Some(Ok(found)) => {
-                    self.admit(directory, &found, labels);
+                Some(Ok(file)) => {
+                    self.add_file(directory, &file, labels);
                 }
                 Some(Err(refused)) => self.refused.push(refused),
                 None => {}
@@ -130,10 +131,11 @@ impl<'a> ScanState<'a> {
         }
     }
 
-    /// Makes a found file a candidate, once however often it is found. `None` if it cannot be opened.
-    pub(super) fn admit(&mut self, directory: &UserDirectory, found: &Found, labels: &Labels) -> Option<usize> {
-        let sight = found.sight;
-        let id = RegionId::File(sight.id);
+    /// Makes a file a candidate, once however often it is found; the index of that candidate, or `None` if the file
+    /// cannot be opened.
+    pub(super) fn add_file(&mut self, directory: &UserDirectory, file: &CheckedFile, labels: &Labels) -> Option<usize> {
+        let key = file.key;
+        let id = RegionId::File(key.id);
         if let Some(at) = self.by_id.get(&id) {
             return Some(*at);
         }
@@ -142,7 +144,7 @@ impl<'a> ScanState<'a> {
         } else if !self.may_open(directory) {
             return None;
         } else {
-            match directory.read(found) {
+            match directory.read(file) {
                 Ok(file) => Some(RegionSource::File(file)),
                 Err(refused) => {
                     self.refused.push(refused);
@@ -151,11 +153,11 @@ impl<'a> ScanState<'a> {
             }
         };
         Some(self.push(Candidate {
-            path: found.path.clone(),
+            path: file.path.clone(),
             source,
             id,
-            owner: sight.owner,
-            vpid: sight.vpid,
+            owner: key.owner,
+            vpid: key.vpid,
             user: directory.user.clone(),
             labels: labels.clone(),
             process: None,
@@ -167,23 +169,25 @@ impl<'a> ScanState<'a> {
         self.allowances.entry(owner).or_insert_with(Allowance::new)
     }
 
-    /// Takes one of the files that may be opened for the directory's owner; says once that there is none left.
+    /// Takes one of the files that may be opened for the directory's owner; reports once that none is left.
     fn may_open(&mut self, directory: &UserDirectory) -> bool {
         let allowance = self.allowance(directory.owner);
         if let Some(left) = allowance.files.checked_sub(1) {
             allowance.files = left;
             return true;
         }
-        if !std::mem::replace(&mut allowance.said, true) {
-            let detail = format!(
-                "uid {} has more new files than one scan opens; the rest is not looked at, so remove what is not a JVM's",
-                directory.owner
+        if !std::mem::replace(&mut allowance.reported, true) {
+            let owner = directory.owner;
+            let detail = format!("uid {owner} has more new files than one scan opens; the others are not examined");
+            self.refuse(
+                Refusal::of_path(&directory.path, RefusalReason::TooMany, detail)
+                    .with_remedy(format!("Remove the files of uid {owner} that belong to no JVM.")),
             );
-            self.refuse(Refusal::of_path(&directory.path, RefusalReason::TooMany, detail));
         }
         false
     }
 
+    /// Adds a candidate and gives its index.
     pub(super) fn push(&mut self, candidate: Candidate) -> usize {
         let at = self.candidates.len();
         self.by_id.insert(candidate.id, at);
@@ -192,29 +196,39 @@ impl<'a> ScanState<'a> {
         at
     }
 
-    /// Whether the caller reads this region already.
+    /// Whether the caller has this region open already.
     pub(super) fn is_known(&self, id: RegionId) -> bool {
         (self.known)(id)
     }
 
-    /// Numbers that files are named by.
+    /// Whether this region is a candidate.
+    pub(super) fn has_candidate(&self, id: RegionId) -> bool {
+        self.by_id.contains_key(&id)
+    }
+
+    /// The numbers that name the files found so far.
     pub(super) fn numbers(&self) -> HashSet<i32> {
-        let refused = self.refused.iter().filter_map(|refused| refused.sight).map(|sight| sight.vpid);
+        let refused = self.refused.iter().filter_map(|refused| refused.key).map(|key| key.vpid);
         self.by_vpid.keys().copied().chain(refused).collect()
     }
 
-    /// The first candidate of that number which `matches`.
-    pub(super) fn named(&mut self, vpid: i32, matches: impl Fn(&Candidate) -> bool) -> Option<&mut Candidate> {
+    /// The first candidate of that number that `matches`.
+    pub(super) fn candidate_named(
+        &mut self,
+        vpid: i32,
+        matches: impl Fn(&Candidate) -> bool,
+    ) -> Option<&mut Candidate> {
         let at = *self.by_vpid.get(&vpid)?.iter().find(|at| self.candidates.get(**at).is_some_and(&matches))?;
         self.candidates.get_mut(at)
     }
 
+    /// Adds a refusal.
     pub(super) fn refuse(&mut self, refusal: Refusal) {
-        self.refused.push(OpenRefusal { refusal, sight: None });
+        self.refused.push(RefusedItem { refusal, key: None });
     }
 }
 
-fn too_many(path: &Path, limit: usize) -> Refusal {
-    let detail = format!("more than {limit} names; the rest is not looked at, so remove what is not a JVM's");
-    Refusal::of_path(path, RefusalReason::TooMany, detail)
+fn too_many_names(path: &Path, limit: usize) -> Refusal {
+    let detail = format!("more than {limit} names; the others are not examined");
+    Refusal::of_path(path, RefusalReason::TooMany, detail).with_remedy("Remove the names that belong to no JVM.")
 }

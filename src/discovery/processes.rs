@@ -1,0 +1,198 @@
+//! Which processes of a proc file system are JVMs.
+//!
+//! Every file of a process is read beneath a handle of its `/proc/PID` directory, which the kernel ties to that very
+//! process: once it is gone, reads fail, even if its number belongs to another process by then. A process that vanishes
+//! during a scan is not reported.
+
+use std::collections::{HashMap, HashSet};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{Mode, OFlags, open, readlinkat};
+use rustix::io::Errno;
+
+use super::open::names;
+use crate::perfdata::name::vpid_of;
+use crate::proc::handle::{Process, ticks_since_boot};
+use crate::proc::maps::{MappedRegion, Mappings};
+use crate::proc::stat::{Stat, Status, USER_HZ, directory};
+
+/// Processes that one scan examines.
+const PROCESSES: usize = 1 << 17;
+/// Longest time in seconds until a process that was no JVM is examined again; before that, it is once its age has
+/// doubled.
+const LONGEST_DELAY: u64 = 600;
+/// `PF_KTHREAD` of include/linux/sched.h.
+const KERNEL_THREAD: u64 = 0x0020_0000;
+
+/// A process that is, or claims to be, a JVM.
+#[derive(Clone, Debug)]
+pub(super) struct JvmProcess {
+    pub(super) process: Arc<Process>,
+    pub(super) evidence: Evidence,
+}
+
+/// What a process's memory map says about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Evidence {
+    /// The map may not be read.
+    Hidden,
+    /// HotSpot, or a native image of GraalVM, with its region if that is in shared memory.
+    Jvm(Option<MappedRegion>),
+    /// Named `java`, but without HotSpot.
+    NotHotspot,
+}
+
+/// A mounted proc file system, and what earlier scans found in it.
+#[derive(Debug)]
+pub(super) struct ProcessScanner {
+    root: OwnedFd,
+    path: PathBuf,
+    /// It numbers processes as the exporter's own pid namespace does, so that a pidfd can be opened by number.
+    own_numbers: bool,
+    own_pid: Option<i32>,
+    records: HashMap<i32, ProcessRecord>,
+    scan: u64,
+}
+
+/// What earlier scans found out about one process.
+#[derive(Debug)]
+struct ProcessRecord {
+    start_ticks: u64,
+    /// Changes with exec.
+    name: Box<[u8]>,
+    /// When it is examined again, in clock ticks since boot.
+    due: u64,
+    jvm_process: Option<JvmProcess>,
+    /// The last scan that listed it.
+    scan: u64,
+}
+
+impl ProcessRecord {
+    /// Whether it is of that very process. Within one clock tick a pid may pass to another process, and only the
+    /// process itself can tell then.
+    fn is_of(&self, stat: &Stat) -> bool {
+        let replaced = || self.jvm_process.as_ref().is_some_and(|jvm_process| !jvm_process.process.is_alive());
+        self.start_ticks == stat.start_ticks && (stat.is_dead() || !replaced())
+    }
+
+    /// Whether its result still holds at the time `now`: a region that was found is not searched for again, and
+    /// everything else has a date.
+    fn is_current(&self, stat: &Stat, now: u64, named: bool) -> bool {
+        let has_region = matches!(&self.jvm_process, Some(JvmProcess { evidence: Evidence::Jvm(Some(_)), .. }));
+        self.name == stat.name && (has_region || (now < self.due && !(named && self.jvm_process.is_none())))
+    }
+}
+
+impl ProcessScanner {
+    /// A scanner of the proc file system mounted at `path`.
+    pub(super) fn new(path: &Path) -> Result<Self, Errno> {
+        let root = open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let own_pid = readlinkat(&root, "self", Vec::new()).ok().and_then(|link| link.to_str().ok()?.parse().ok());
+        let own_numbers =
+            directory(&root, "self").and_then(|own| Status::read(&own)).is_ok_and(|status| status.levels == 1)
+                && own_pid == i32::try_from(std::process::id()).ok();
+        Ok(Self { root, path: path.to_owned(), own_numbers, own_pid, records: HashMap::new(), scan: 0 })
+    }
+
+    /// The mount point.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its root directory.
+    pub(super) fn root(&self) -> &OwnedFd {
+        &self.root
+    }
+
+    /// The process of that number, if the last scan found a JVM in it.
+    pub(super) fn jvm(&self, pid: i32) -> Option<Arc<Process>> {
+        let jvm_process = self.records.get(&pid)?.jvm_process.as_ref()?;
+        matches!(jvm_process.evidence, Evidence::Jvm(_)).then(|| Arc::clone(&jvm_process.process))
+    }
+
+    /// Whether process numbers here are those of the exporter's own pid namespace.
+    pub(super) fn own_numbers(&self) -> bool {
+        self.own_numbers
+    }
+
+    /// Every process that is or claims to be a JVM. Processes whose number is in `named`, the names of region files, are
+    /// examined even if they were no JVM before.
+    pub(super) fn scan(&mut self, named: &HashSet<i32>) -> Result<Vec<JvmProcess>, Errno> {
+        self.scan = self.scan.wrapping_add(1);
+        let now = ticks_since_boot();
+        let mut jvm_processes = Vec::new();
+        for name in names(&self.root, PROCESSES, |name| vpid_of(name).is_some())?.0 {
+            let Some(pid) = vpid_of(&name).filter(|pid| Some(*pid) != self.own_pid) else { continue };
+            jvm_processes.extend(self.scan_process(pid, named.contains(&pid), now));
+        }
+        let scan = self.scan;
+        self.records.retain(|_, record| record.scan == scan);
+        Ok(jvm_processes)
+    }
+
+    fn scan_process(&mut self, pid: i32, named: bool, now: u64) -> Option<JvmProcess> {
+        let directory = directory(&self.root, &pid.to_string()).ok()?;
+        let stat = Stat::read(&directory).ok()?;
+        let scan = self.scan;
+        let known = self.records.get_mut(&pid).filter(|record| record.is_of(&stat));
+        if stat.is_dead() {
+            // A process whose first thread has ended while others run looks the same as a dead process.
+            let record = known?;
+            let jvm_process = record.jvm_process.clone().filter(|jvm_process| jvm_process.process.is_alive())?;
+            record.scan = scan;
+            return Some(jvm_process);
+        }
+        if let Some(record) = known.filter(|record| record.is_current(&stat, now, named)) {
+            record.scan = scan;
+            return record.jvm_process.clone();
+        }
+        let jvm_process = self.examine(pid, directory, &stat, named);
+        let age = now.saturating_sub(stat.start_ticks);
+        let record = ProcessRecord {
+            start_ticks: stat.start_ticks,
+            name: stat.name,
+            due: now.saturating_add(age.min(LONGEST_DELAY.saturating_mul(USER_HZ))),
+            jvm_process: jvm_process.clone(),
+            scan,
+        };
+        self.records.insert(pid, record);
+        jvm_process
+    }
+
+    /// Reads a process's map again; it may run another program by now, under the same number and name. `None` if it has
+    /// ended or is no JVM.
+    pub(super) fn reread_map(&mut self, process: &Process) -> Option<Evidence> {
+        let evidence = evidence(process.directory(), process.name.as_bytes()).filter(|_| process.is_alive())?;
+        let jvm_process = self.records.get_mut(&process.pid)?.jvm_process.as_mut()?;
+        jvm_process.evidence = evidence.clone();
+        Some(evidence)
+    }
+
+    fn examine(&mut self, pid: i32, directory: OwnedFd, stat: &Stat, named: bool) -> Option<JvmProcess> {
+        if stat.flags & KERNEL_THREAD != 0 {
+            return None;
+        }
+        let evidence = evidence(&directory, &stat.name)
+            .filter(|evidence| *evidence != Evidence::Hidden || named || *stat.name == *b"java")?;
+        let status = Status::read(&directory).ok()?;
+        let known = self.records.remove(&pid).filter(|record| record.is_of(stat)).and_then(|record| record.jvm_process);
+        let known = known
+            .map(|jvm_process| jvm_process.process)
+            .filter(|process| process.uid == status.uid && process.gid == status.gid);
+        let process = known.unwrap_or_else(|| Arc::new(Process::new(pid, directory, stat, &status, self.own_numbers)));
+        Some(JvmProcess { process, evidence })
+    }
+}
+
+/// `None` for a process that is no JVM and does not claim to be one, or is gone.
+fn evidence(directory: &OwnedFd, name: &[u8]) -> Option<Evidence> {
+    match Mappings::read(directory) {
+        Ok(Mappings { region: Some(region), .. }) => Some(Evidence::Jvm(Some(region))),
+        Ok(maps) if maps.is_hotspot() => Some(Evidence::Jvm(None)),
+        Ok(maps) => (maps.openj9 || name == b"java").then_some(Evidence::NotHotspot),
+        Err(Errno::ACCESS | Errno::PERM) => Some(Evidence::Hidden),
+        Err(_) => None,
+    }
+}
