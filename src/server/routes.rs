@@ -15,7 +15,7 @@ use super::scrape::{Encoded, ScrapeDeadline, ScrapeFailure, ScrapeKey, Scrapes, 
 use super::web::WebSettings;
 use super::{Backend, Options};
 use crate::output::prometheus::negotiate::{self, Encoding};
-use crate::telemetry::{HttpRefusal, SelfMetrics, process_start_time};
+use crate::telemetry::{HttpMetrics, HttpRefusal, process_start_time};
 
 /// What the scraper says it waits, in seconds.
 const SCRAPE_TIMEOUT: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
@@ -52,7 +52,7 @@ enum Route {
 pub(super) struct Routes {
     options: Options,
     site: Arc<dyn Backend>,
-    telemetry: Arc<SelfMetrics>,
+    telemetry: Arc<HttpMetrics>,
     scrapes: Arc<Scrapes>,
     places: Option<Arc<Semaphore>>,
     queue: Semaphore,
@@ -60,7 +60,7 @@ pub(super) struct Routes {
 }
 
 impl Routes {
-    pub(super) fn new(options: Options, site: Arc<dyn Backend>, telemetry: Arc<SelfMetrics>) -> Self {
+    pub(super) fn new(options: Options, site: Arc<dyn Backend>, telemetry: Arc<HttpMetrics>) -> Self {
         let places = (options.max_requests > 0).then(|| Arc::new(Semaphore::new(options.max_requests)));
         let scrapes = Scrapes::new(site.clone(), telemetry.clone());
         let start_time = process_start_time().map(|seconds| HeaderValue::from(seconds as u64));

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::Backend;
 use crate::output::prometheus::negotiate::{Encoding, ExpositionFormat};
 use crate::sync::lock;
-use crate::telemetry::SelfMetrics;
+use crate::telemetry::HttpMetrics;
 
 /// Bodies up to this many bytes are not worth compressing: they fit one packet or two.
 const GZIP_MINIMUM: usize = 1024;
@@ -94,7 +94,7 @@ pub(super) async fn outcome(mut run: Running, until: Instant) -> Outcome {
 /// arrival minus one run. A run goes on when its scrapers hang up, and so keeps its place among the requests in flight.
 pub(super) struct Scrapes {
     site: Arc<dyn Backend>,
-    telemetry: Arc<SelfMetrics>,
+    telemetry: Arc<HttpMetrics>,
     running: Mutex<HashMap<ScrapeKey, Running>>,
     /// The last exposition, whose memory the next one takes over: of a thousand JVMs it is megabytes, which allocators
     /// give back late and get back page by page.
@@ -102,7 +102,7 @@ pub(super) struct Scrapes {
 }
 
 impl Scrapes {
-    pub(super) fn new(site: Arc<dyn Backend>, telemetry: Arc<SelfMetrics>) -> Arc<Self> {
+    pub(super) fn new(site: Arc<dyn Backend>, telemetry: Arc<HttpMetrics>) -> Arc<Self> {
         Arc::new(Self { site, telemetry, running: Mutex::default(), last: Mutex::default() })
     }
 

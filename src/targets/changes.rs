@@ -48,7 +48,7 @@ impl ChangeLog {
         let unmatched: Vec<_> = unmatched.map(|rule| format!("{rule}: {}", rule.takes)).collect();
         if !now.targets.is_empty() {
             for rule in &unmatched {
-                if self.complaints.is_news(rule.clone(), "unmatched", Instant::now()) {
+                if self.complaints.admits(rule.clone(), "unmatched", Instant::now()) {
                     tracing::warn!(rule, "the rule matches nothing of the JVMs found so far; see `explain`");
                 }
             }
@@ -58,7 +58,7 @@ impl ChangeLog {
 
     fn tell_of_refusals(&self, now: &TargetSet) -> impl Iterator<Item = String> {
         let time = Instant::now();
-        let is_news = |subject: &String, reason| self.complaints.is_news(subject.clone(), reason, time);
+        let is_news = |subject: &String, reason| self.complaints.admits(subject.clone(), reason, time);
         let refusals: Vec<_> = now.refusals.iter().map(|refusal| (refusal.subject(), refusal)).collect();
         let news = refusals.iter().filter(|(subject, refusal)| is_news(subject, refusal.reason.as_str()));
         let further = each_of(news, |(subject, refusal)| {

@@ -342,7 +342,7 @@ impl<E: Export> Pusher<E> {
             self.resumes = Some(Instant::now() + pause.min(LONGEST_PAUSE));
         }
         let reason = failure.reason.as_str();
-        if self.complaints.is_news(reason, reason, Instant::now().into_std()) {
+        if self.complaints.admits(reason, reason, Instant::now().into_std()) {
             tracing::warn!(endpoint = %self.config.endpoint, reason, error = %failure, "cannot push over OTLP");
         }
     }
@@ -350,10 +350,9 @@ impl<E: Export> Pusher<E> {
     /// Says what a receiver said of a request that it took.
     fn heed(&self, accepted: &Accepted) {
         let Accepted { rejected, message } = accepted;
-        if (*rejected > 0 || !message.is_empty())
-            && self.complaints.is_news(PARTIAL, message, Instant::now().into_std())
+        if (*rejected > 0 || !message.is_empty()) && self.complaints.admits(PARTIAL, message, Instant::now().into_std())
         {
-            tracing::warn!(endpoint = %self.config.endpoint, rejected, message, "the OTLP receiver has remarks");
+            tracing::warn!(endpoint = %self.config.endpoint, rejected, message, "OTLP receiver reported a partial success");
         }
     }
 }

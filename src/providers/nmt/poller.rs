@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::attach::{Capabilities, ask};
+use super::attach::{AttachError, Capabilities, ask};
 use super::record::{NmtRecord, NmtState};
 use super::{Attachable, Nmt, NmtMode};
 use crate::fact::Provider;
@@ -136,11 +136,11 @@ impl Poller {
         watch
     }
 
-    /// Questions without an answer, by reason: one of [`super::AttachError::REASONS`] or `unknown_reply`.
+    /// Failed queries by reason: every one of [`AttachError::REASONS`], and `unknown_reply`.
     pub fn failures(&self) -> Vec<(&'static str, u64)> {
-        let mut failures: Vec<_> = lock(&self.shared.queue).failures.iter().map(|(r, n)| (*r, *n)).collect();
-        failures.sort_unstable();
-        failures
+        let queue = lock(&self.shared.queue);
+        let reasons = AttachError::REASONS.into_iter().chain(["unknown_reply"]);
+        reasons.map(|reason| (reason, queue.failures.get(reason).copied().unwrap_or(0))).collect()
     }
 
     /// One worker per JVM, up to the bound.

@@ -25,7 +25,7 @@ use rustls::ServerConfig;
 
 use super::auth::Users;
 use super::rate::RateLimit;
-use crate::telemetry::{ReloadOutcome, SelfMetrics};
+use crate::telemetry::HttpMetrics;
 use crate::yaml::Fingerprint;
 use crate::yaml::Problems;
 
@@ -85,7 +85,7 @@ impl Web {
 
     /// Looks at the files for as long as somebody else holds this, on a thread of its own: file systems may hang, and
     /// pooled threads that are woken every second never end.
-    pub(super) fn follow(self: &Arc<Self>, telemetry: Arc<SelfMetrics>) -> std::io::Result<()> {
+    pub(super) fn follow(self: &Arc<Self>, telemetry: Arc<HttpMetrics>) -> std::io::Result<()> {
         let Some(file) = self.file.clone() else { return Ok(()) };
         let (web, mut seen) = (Arc::downgrade(self), self.current().seen.clone());
         let look = move || {
@@ -101,17 +101,17 @@ impl Web {
     }
 
     /// Reads everything again, and says which files that were, good or bad. Blocks.
-    fn reload(&self, file: &FilePath, telemetry: &SelfMetrics) -> Fingerprint {
+    fn reload(&self, file: &FilePath, telemetry: &HttpMetrics) -> Fingerprint {
         let mut seen = Fingerprint::default();
         let read = schema::read(file, &mut seen);
         match read.and_then(|new| self.current.load().is_kept_by(&new, file).map(|()| new)) {
             Ok(new) => {
                 self.current.store(Arc::new(WebSettings { seen: seen.clone(), ..new }));
-                telemetry.web_reloaded(ReloadOutcome::Success);
+                telemetry.web_reloaded(true);
                 tracing::info!(file = %file.display(), "web configuration reloaded");
             }
             Err(problems) => {
-                telemetry.web_reloaded(ReloadOutcome::Failure);
+                telemetry.web_reloaded(false);
                 tracing::error!(%problems, "the web configuration has problems; the old one stays in force");
             }
         }
