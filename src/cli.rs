@@ -1,4 +1,4 @@
-//! Flags and subcommands, spelled as Prometheus exporters spell them.
+//! Flags and subcommands, in the spelling of Prometheus exporters.
 
 use std::path::PathBuf;
 
@@ -8,11 +8,11 @@ use crate::config::{NmtMode, Overrides};
 use crate::server::{ListenAddress, TelemetryPath, healthcheck};
 use crate::telemetry::log;
 
-/// Prometheus metrics of every HotSpot JVM on this machine, read from shared memory without touching the JVM.
+/// Exports Prometheus metrics of every HotSpot JVM on this machine, read from shared memory without touching the JVM.
 #[derive(Debug, Parser)]
 #[command(name = "hotspot-exporter", version, max_term_width = 100, args_conflicts_with_subcommands = false)]
 pub struct Cli {
-    /// What to do instead of serving.
+    /// The subcommand; without one the exporter serves.
     #[command(subcommand)]
     pub command: Option<Command>,
     /// Flags of every call.
@@ -20,54 +20,55 @@ pub struct Cli {
     pub flags: Flags,
 }
 
-/// Flags that every call understands.
+/// The flags.
 #[derive(Args, Clone, Debug)]
 pub struct Flags {
-    /// Configuration file; without one the embedded defaults apply.
+    /// Configuration file. The embedded defaults apply without one.
     #[arg(long = "config.file", value_name = "FILE", global = true)]
     pub config_file: Option<PathBuf>,
-    /// Check the configuration, print every problem with its place, and exit with 0 or 64.
+    /// Check the configuration, print every problem with its position, and exit with 0 or 64.
     #[arg(long = "config.check")]
     pub config_check: bool,
-    /// Scan once, print one exposition in text format 0.0.4, and exit. No JVM is asked for its native memory and
-    /// nothing is sampled, so `jvm_nmt_*`, pauses and peaks are absent.
+    /// Scan once, print the exposition in text format 0.0.4, and exit. Native memory, pauses and peaks are absent: they
+    /// take time to measure.
     #[arg(long = "once")]
     pub once: bool,
-    /// Address to listen on: `:PORT`, `HOST:PORT` or `[IPv6]:PORT`. May be given several times.
+    /// Address to listen on: `:PORT`, `HOST:PORT` or `[IPv6]:PORT`. Repeatable.
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":9850")]
     pub listen: Vec<ListenAddress>,
-    /// Serve on the sockets that systemd passes, instead of `--web.listen-address`.
+    /// Serve on the sockets passed by systemd instead of `--web.listen-address`.
     #[arg(long = "web.systemd-socket")]
     pub systemd_socket: bool,
-    /// Path of the default profile's metrics; further profiles are served at `/metrics/NAME`.
+    /// Path of the default profile's metrics. Other profiles are served at PATH/NAME.
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics")]
     pub telemetry_path: TelemetryPath,
-    /// TLS, passwords, headers and a rate limit, in the format of Prometheus' exporter-toolkit.
+    /// Web configuration file with TLS, passwords, headers and a rate limit, in the format of Prometheus'
+    /// exporter-toolkit.
     #[arg(long = "web.config.file", value_name = "FILE")]
     pub web_config_file: Option<PathBuf>,
-    /// Scrapes served at one time; 0 is no limit.
+    /// Maximum number of scrapes served at the same time; 0 for no limit.
     #[arg(long = "web.max-requests", value_name = "N", default_value_t = 40)]
     pub max_requests: usize,
-    /// Allow a reload of the configuration by `POST /-/reload`. SIGHUP always reloads.
+    /// Allow `POST /-/reload` to reload the configuration. SIGHUP always does.
     #[arg(long = "web.enable-lifecycle")]
     pub lifecycle: bool,
-    /// A directory that is some JVM's `/tmp`; replaces the configured roots. May be given several times, may hold
-    /// globs and `{name}` captures, which become labels.
+    /// Directory that is the `/tmp` of JVMs. Replaces the configured roots. May contain globs, and `{name}` captures,
+    /// which become labels. Repeatable.
     #[arg(long = "discovery.root", value_name = "DIR", global = true)]
     pub roots: Vec<String>,
-    /// Mount point of the proc file system, or `off` to look at no process.
+    /// Mount point of the proc file system, or `off` to read no process.
     #[arg(long = "path.procfs", value_name = "DIR", global = true)]
     pub procfs: Option<String>,
-    /// How Native Memory Tracking may be asked for.
+    /// How to query Native Memory Tracking.
     #[arg(long = "nmt.mode", value_name = "MODE", global = true)]
     pub nmt_mode: Option<NmtChoice>,
-    /// Allow `nmt.mode: active`, which signals JVMs, while running as root.
+    /// Allow `nmt.mode: active`, which signals JVMs, when running as root.
     #[arg(long = "nmt.allow-active-as-root", global = true)]
     pub allow_active_as_root: bool,
-    /// Least severe level that is logged.
+    /// Least severe level to log.
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", global = true)]
     pub log_level: log::LogLevel,
-    /// Form of the log lines on standard error.
+    /// Format of log lines on standard error.
     #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt", global = true)]
     pub log_format: log::LogFormat,
 }
@@ -75,40 +76,40 @@ pub struct Flags {
 /// What to do instead of serving.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Every JVM found, and every Java process or file that cannot be read, with the reason. Asks no JVM anything.
+    /// List every JVM, and every Java process or file that cannot be read, with the reason. Sends nothing to any JVM.
     List {
-        /// Form of the output.
+        /// Output format.
         #[arg(long, default_value = "table")]
         format: OutputFormat,
     },
-    /// Every counter of one JVM with type, units, variability and value.
+    /// Print every counter of one JVM with type, units, variability and value.
     Dump {
-        /// A process id, or a region file.
+        /// Process id or region file.
         #[arg(value_name = "PID|FILE")]
         subject: String,
-        /// Form of the output.
+        /// Output format.
         #[arg(long, default_value = "table")]
         format: OutputFormat,
     },
-    /// Native memory by the JVM's own account: total and categories, in bytes. Asks the JVM once, as `nmt.mode` allows.
+    /// Print the native memory of one JVM in bytes, in total and by category. Queries the JVM once, as `nmt.mode` allows.
     Nmt {
-        /// A process id, or a saved reply to `jcmd PID VM.native_memory`.
+        /// Process id, or a saved reply of `jcmd PID VM.native_memory`.
         #[arg(value_name = "PID|FILE")]
         subject: String,
-        /// Form of the output.
+        /// Output format.
         #[arg(long, default_value = "table")]
         format: OutputFormat,
     },
-    /// Which rule makes which metric of which counter, and which counters no rule takes. Of a running JVM also what is
-    /// known beside its counters; for that it is asked for its native memory once, and never signalled.
+    /// Explain which rule makes which metric of one JVM from which counter, and which counters no rule uses. Queries the
+    /// native memory of a running JVM once, and never signals it.
     Explain {
-        /// A process id, or a region file.
+        /// Process id or region file.
         #[arg(value_name = "PID|FILE")]
         subject: String,
     },
-    /// Ask a running exporter whether it is healthy: exit 0 or 1.
+    /// Check whether a running exporter is healthy, and exit with 0 or 1.
     Healthcheck {
-        /// What to ask.
+        /// URL to request.
         #[arg(value_name = "URL", default_value = healthcheck::DEFAULT_URL)]
         url: String,
     },
@@ -117,25 +118,25 @@ pub enum Command {
 /// `--format`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OutputFormat {
-    /// For people.
+    /// Aligned columns.
     Table,
-    /// For programs.
+    /// JSON.
     Json,
 }
 
 /// `--nmt.mode`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum NmtChoice {
-    /// Never ask.
+    /// Query no JVM.
     Off,
-    /// Use an attach socket that is there; signal nobody and write nothing.
+    /// Use the attach socket of JVMs that have one. Signals no JVM and writes nothing.
     Passive,
-    /// Also start the attach listener of JVMs that have none.
+    /// Start the attach listener of JVMs that have none.
     Active,
 }
 
 impl Flags {
-    /// What the flags replace in the configuration file. `signals` says whether this call may come to signal JVMs.
+    /// What the flags replace in the configuration file. `signals` says whether this call can signal JVMs.
     pub fn overrides(&self, signals: bool) -> Overrides {
         Overrides {
             active_refused: signals && !self.allow_active_as_root && rustix::process::geteuid().is_root(),
@@ -151,7 +152,7 @@ impl Flags {
     }
 }
 
-/// The variables of OpenTelemetry's specification.
+/// The environment variables of the OpenTelemetry specification.
 fn environment() -> Vec<(String, String)> {
     let variables =
         std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));

@@ -1,4 +1,4 @@
-//! Boot order and exit codes: 0 ok, 1 runtime failure, 64 bad usage or configuration.
+//! Order of start and shutdown, and exit codes: 0 success, 1 failure, 64 invalid usage or configuration.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -6,16 +6,18 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use hotspot_exporter::app::{App, ConfigSource, vocabulary};
+use hotspot_exporter::app::{App, ConfigSource};
 use hotspot_exporter::cli::{Cli, Command, Flags, OutputFormat};
 use hotspot_exporter::config::Config;
 use hotspot_exporter::output::prometheus::{self, ExpositionFormat, Pages};
 use hotspot_exporter::report::list::Listing;
 use hotspot_exporter::server::{self, Backend, Bound, Options, Web, healthcheck};
-use hotspot_exporter::telemetry::{SelfMetrics, log};
+use hotspot_exporter::telemetry::{HttpMetrics, log};
 use hotspot_exporter::yaml::Problems;
 use hotspot_exporter::{discovery, privilege, report, service};
-use tokio::signal::unix::{SignalKind, signal};
+use serde::Serialize;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 /// `EX_USAGE` of sysexits.h.
 const USAGE: u8 = 64;
@@ -46,7 +48,7 @@ fn main() -> ExitCode {
     };
     let outcome = match &cli.command {
         _ if flags.config_check => {
-            println!("the configuration is good: {} profiles", config.profiles.len());
+            println!("the configuration is valid: {} profiles", config.profiles.len());
             Ok(())
         }
         Some(command) => run(command, source, config),
@@ -62,7 +64,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What `--web.config.file` says.
+/// The web configuration that `--web.config.file` names.
 fn load_web(flags: &Flags) -> Result<Web, Problems> {
     flags.web_config_file.as_deref().map_or_else(|| Ok(Web::default()), Web::load)
 }
@@ -70,28 +72,17 @@ fn load_web(flags: &Flags) -> Result<Web, Problems> {
 fn run(command: &Command, source: ConfigSource, config: Config) -> anyhow::Result<()> {
     match command {
         Command::List { format } => {
-            let (app, _) = App::new(source, config, SelfMetrics::new(vocabulary()))?;
+            let (app, _) = App::new(source, config, Arc::default())?;
             let listing = Listing::of(&app.scan_once());
-            match format {
-                OutputFormat::Table => print(&listing.table()),
-                OutputFormat::Json => print(&format!("{}\n", serde_json::to_string_pretty(&listing)?)),
-            }
+            show(*format, || listing.table(), &listing)
         }
         Command::Dump { subject, format } => {
             let image = report::image(subject, &config)?;
-            match format {
-                OutputFormat::Table => print(&report::dump_table(&image)),
-                OutputFormat::Json => {
-                    print(&format!("{}\n", serde_json::to_string_pretty(&report::dump_json(&image))?))
-                }
-            }
+            show(*format, || report::dump_table(&image), &report::dump_json(&image))
         }
         Command::Nmt { subject, format } => {
             let summary = report::native_memory(subject, &config)?;
-            match format {
-                OutputFormat::Table => print(&hotspot_exporter::providers::nmt::table(&summary)),
-                OutputFormat::Json => print(&format!("{}\n", serde_json::to_string_pretty(&summary)?)),
-            }
+            show(*format, || hotspot_exporter::providers::nmt::table(&summary), &summary)
         }
         Command::Explain { subject } => print(&report::explain(subject, &config)?),
         Command::Healthcheck { url } => {
@@ -103,8 +94,7 @@ fn run(command: &Command, source: ConfigSource, config: Config) -> anyhow::Resul
 
 fn once(source: ConfigSource, config: Config) -> anyhow::Result<()> {
     let profile = config.profiles.first().map(|profile| profile.name.clone()).unwrap_or_default();
-    let telemetry = SelfMetrics::new(vocabulary());
-    let (app, _) = App::new(source, config, telemetry)?;
+    let (app, _) = App::new(source, config, Arc::default())?;
     let snapshot = app.scan_once();
     let mut text = Vec::new();
     let pages = Pages::of(&snapshot.target_set, &Pages::default());
@@ -113,7 +103,15 @@ fn once(source: ConfigSource, config: Config) -> anyhow::Result<()> {
     print(&String::from_utf8_lossy(&text))
 }
 
-/// Writes to standard output; a reader that has seen enough and closed it is no failure, a full disk is.
+/// Prints as a table or as JSON.
+fn show(format: OutputFormat, table: impl FnOnce() -> String, json: &impl Serialize) -> anyhow::Result<()> {
+    match format {
+        OutputFormat::Table => print(&table()),
+        OutputFormat::Json => print(&format!("{}\n", serde_json::to_string_pretty(json)?)),
+    }
+}
+
+/// Writes to standard output. A reader that closes it early is no failure, a full disk is.
 fn print(text: &str) -> anyhow::Result<()> {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
@@ -126,7 +124,7 @@ fn print(text: &str) -> anyhow::Result<()> {
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        // Many scrapes at once leave many threads behind; the next scrape is some seconds away.
+        // Simultaneous scrapes leave many threads behind, and the next scrape is seconds away.
         .thread_keep_alive(Duration::from_secs(2))
         .enable_all()
         .build()
@@ -136,8 +134,12 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 fn serve(flags: &Flags, source: ConfigSource, config: Config, web: Web) -> anyhow::Result<()> {
     discovery::raise_descriptor_limit();
     let listeners = if flags.systemd_socket { service::sockets()? } else { server::bind(&flags.listen)? };
-    // Before any other thread is there: privileges belong to threads.
+    // Before any other thread starts: each thread has its own capabilities.
     privilege::reduce(&config).context("cannot drop privileges")?;
+    let metrics = Arc::new(HttpMetrics::default());
+    if flags.web_config_file.is_some() {
+        metrics.web_loaded();
+    }
     let tls = web.has_tls();
     let options = Options {
         telemetry_path: flags.telemetry_path.clone(),
@@ -146,50 +148,48 @@ fn serve(flags: &Flags, source: ConfigSource, config: Config, web: Web) -> anyho
         web: Arc::new(web),
         ..Options::default()
     };
-    let telemetry = SelfMetrics::new(vocabulary());
-    let (app, watch) = App::new(source, config, Arc::clone(&telemetry)).context("cannot watch for JVMs")?;
+    let (app, watcher) = App::new(source, config, Arc::clone(&metrics)).context("cannot watch for JVMs")?;
     runtime()?.block_on(async {
         let bound = Bound::inherit(listeners)?;
-        let scanning = app.start_scanning(watch).context("cannot start the scanning thread")?;
+        let scanning = app.start_scanning(watcher).context("cannot start the scanning thread")?;
         for address in bound.addresses() {
             tracing::info!(%address, tls, "listening");
         }
         app.start_pushing();
-        let mut hangup = signal(SignalKind::hangup())?;
-        let reloading = Arc::clone(&app);
-        tokio::spawn(async move {
-            while hangup.recv().await.is_some() {
-                let app = Arc::clone(&reloading);
-                let _ = tokio::task::spawn_blocking(move || app.reload()).await;
-            }
-        });
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let ending = Arc::clone(&app);
-        let asked = async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            tracing::info!("ending");
-            ending.stopping();
+        tokio::spawn(reload_on_hangup(signal(SignalKind::hangup())?, Arc::clone(&app)));
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let (drain, draining) = oneshot::channel();
+        let until_draining = async { draining.await.unwrap_or_default() };
+        let backend = Arc::clone(&app) as Arc<dyn Backend>;
+        let serving = server::serve(bound, options, backend, metrics, until_draining);
+        let stopping = async {
+            either(terminate, interrupt).await;
+            tracing::info!("shutting down");
+            app.stopping();
+            // The last push goes out while requests in flight end: both have little time.
+            let _ = drain.send(());
+            let app = Arc::clone(&app);
+            let _ = tokio::task::spawn_blocking(move || app.stop_pushing()).await;
         };
-        // The last push goes out while requests in flight end, not after: both have little time.
-        let (ending, ended) = tokio::sync::oneshot::channel::<()>();
-        let pushing = Arc::clone(&app);
-        let flushing = tokio::spawn(async move {
-            if ended.await.is_ok() {
-                let _ = tokio::task::spawn_blocking(move || pushing.stop_pushing()).await;
-            }
-        });
-        let asked = async move {
-            asked.await;
-            let _ = ending.send(());
-        };
-        server::serve(bound, options, Arc::clone(&app) as Arc<dyn Backend>, telemetry, asked).await;
+        tokio::join!(serving, stopping);
         app.stop();
-        let _ = flushing.await;
         let _ = tokio::task::spawn_blocking(move || scanning.join()).await;
         Ok(())
     })
+}
+
+/// Loads the configuration again at each SIGHUP.
+async fn reload_on_hangup(mut hangup: Signal, app: Arc<App>) {
+    while hangup.recv().await.is_some() {
+        let app = Arc::clone(&app);
+        let _ = tokio::task::spawn_blocking(move || app.reload()).await;
+    }
+}
+
+/// Waits for the first of two signals.
+async fn either(mut one: Signal, mut other: Signal) {
+    tokio::select! {
+        _ = one.recv() => {}
+        _ = other.recv() => {}
+    }
 }

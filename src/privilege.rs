@@ -1,7 +1,7 @@
 //! Which capabilities the exporter keeps.
 //!
-//! What is started as root, or with more than it needs, goes on with what its modes need: the rest is given up before
-//! the first thread is there, from the bounding set too, and no program that it might be made to run gets any back.
+//! An exporter that starts as root, or with more capabilities than its configuration needs, drops the others before it
+//! starts a thread: from the bounding set too, so that no program that it executes gets them back.
 
 use std::sync::OnceLock;
 
@@ -13,39 +13,39 @@ use rustix::thread::{
 
 use crate::config::{Config, NmtMode, Processes};
 
-/// What was there at the start and was given up.
-static GIVEN_UP: OnceLock<CapabilitySet> = OnceLock::new();
+/// Capabilities that the process held at the start and has dropped.
+static DROPPED: OnceLock<CapabilitySet> = OnceLock::new();
 
-/// What the configuration has a use for, of what is `held`.
+/// The capabilities that the configuration needs, of those that are `held`.
 fn needed(config: &Config, held: CapabilitySet) -> CapabilitySet {
-    // Region files are 0600; a read lease on another user's file tells whether its JVM lives.
+    // Region files have mode 0600; a read lease on another user's file shows whether its JVM is alive.
     let mut needed = CapabilitySet::DAC_READ_SEARCH | CapabilitySet::LEASE;
     if config.discovery.procfs.visible().is_some() {
         // /proc/PID/root, /proc/PID/exe, and the memory of JVMs without a file.
         needed |= CapabilitySet::SYS_PTRACE;
         if config.discovery.processes == Processes::Auto {
-            // /proc/PID/map_files: a libjvm that was replaced on disk.
+            // /proc/PID/map_files: a libjvm.so that was replaced on disk.
             needed |= CapabilitySet::CHECKPOINT_RESTORE;
         }
     }
     if config.nmt.mode != NmtMode::Off {
-        // A JVM answers its own ids only, which are taken for the question; else root has to get past mode 0600.
+        // A JVM answers only its own user and group, which the query takes on; without that, root bypasses mode 0600.
         let ids = CapabilitySet::SETUID | CapabilitySet::SETGID;
         needed |= if held.contains(ids) { ids } else { CapabilitySet::DAC_OVERRIDE };
     }
     needed & held
 }
 
-/// Gives up what the configuration has no use for, and what programs could gain by execve(2). Call it before there
-/// are other threads, which would keep what they have.
+/// Drops the capabilities that the configuration does not need, and those that execve(2) could grant. To be called
+/// before other threads start, since each thread has its own.
 ///
 /// # Errors
-/// The kernel refuses to take a capability away, which it has no reason to.
+/// The kernel refuses to drop a capability.
 pub fn reduce(config: &Config) -> io::Result<()> {
     let held = capabilities(None)?.permitted;
     let kept = needed(config, held);
     if rustix::process::geteuid().is_root() {
-        tracing::warn!(kept = %names(kept), "running as root; CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE are all that is needed");
+        tracing::warn!(kept = %names(kept), "running as root; CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE are enough");
     }
     set_no_new_privs(true)?;
     clear_ambient_capability_set()?;
@@ -54,36 +54,36 @@ pub fn reduce(config: &Config) -> io::Result<()> {
             let one = CapabilitySet::from_bits_retain(1 << number);
             if !kept.contains(one) {
                 match remove_capability_from_bounding_set(one) {
-                    // This kernel knows no higher one.
+                    // The kernel knows no higher one.
                     Err(io::Errno::INVAL) => break,
                     other => other?,
                 }
             }
         }
     }
-    // Where nothing is to be given up, the call is spared: systemd's filters for services without privileges kill it.
+    // No call without a reason: systemd's filters for unprivileged services kill the process for it.
     if kept != held {
         let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
         match set_capabilities(None, sets) {
             Err(io::Errno::PERM) => {
-                tracing::warn!(kept = %names(held), "a system call filter forbids to give up capabilities (capset)");
+                tracing::warn!(kept = %names(held), "a system call filter does not allow capset(2); no capability is dropped");
                 return Ok(());
             }
             other => other?,
         }
     }
-    let _ = GIVEN_UP.set(held - kept);
+    let _ = DROPPED.set(held - kept);
     Ok(())
 }
 
-/// A reload cannot get back what was given up at the start.
+/// Logs the capabilities that a new configuration needs and that were dropped at the start: they are lost.
 pub(crate) fn warn_of_missing(config: &Config) {
-    let given_up = GIVEN_UP.get().copied().unwrap_or(CapabilitySet::empty());
+    let dropped = DROPPED.get().copied().unwrap_or(CapabilitySet::empty());
     let held = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.permitted);
-    let missing = needed(config, given_up | held) & given_up;
+    let missing = needed(config, dropped | held) & dropped;
     if !missing.is_empty() {
         let missing = names(missing);
-        tracing::warn!(%missing, "the new configuration needs capabilities that were given up at the start; restart");
+        tracing::warn!(%missing, "the new configuration needs capabilities that were dropped at the start; restart the exporter");
     }
 }
 

@@ -1,7 +1,7 @@
-//! What systemd is told, and the sockets that it passes.
+//! systemd: notifications about the state of the service, and the sockets that it passes.
 //!
-//! The thread that scans speaks for the exporter, so that a watchdog bites when it hangs. Without `NOTIFY_SOCKET` in the
-//! environment nobody listens, and nothing is sent.
+//! The scanning thread notifies, so that the watchdog takes effect when that thread hangs. Without `NOTIFY_SOCKET` in the
+//! environment nothing is sent.
 
 use std::io;
 use std::net::TcpListener;
@@ -13,83 +13,83 @@ use sd_notify::NotifyState;
 
 use crate::targets::{TargetSet, TargetState};
 
-/// The unit that the exporter runs as, if it does.
+/// The unit that the exporter runs as, if any.
 #[derive(Debug)]
-pub struct Service {
-    /// Longest time between two signs of life: half of what the watchdog allows.
-    watchdog: Option<Duration>,
+pub(crate) struct Service {
+    /// Longest time between two keep-alive notifications: half of the watchdog's limit.
+    keep_alive_interval: Option<Duration>,
     ready: AtomicBool,
     reload_failed: AtomicBool,
-    complained: AtomicBool,
+    warned: AtomicBool,
 }
 
 impl Service {
-    /// As `WATCHDOG_USEC` says.
-    pub fn from_environment() -> Self {
-        let watchdog = sd_notify::watchdog_enabled().map(|limit| limit / 2);
+    /// The unit with the watchdog that `WATCHDOG_USEC` names.
+    pub(crate) fn from_environment() -> Self {
+        let keep_alive_interval = sd_notify::watchdog_enabled().map(|limit| limit / 2);
         Self {
-            watchdog,
+            keep_alive_interval,
             ready: AtomicBool::new(false),
             reload_failed: AtomicBool::new(false),
-            complained: AtomicBool::new(false),
+            warned: AtomicBool::new(false),
         }
     }
 
-    /// How long the scanning thread may wait before it has to say [`Service::alive`], if it means to wait for `left`.
-    pub fn nap(&self, left: Duration) -> Duration {
-        self.watchdog.map_or(left, |limit| left.min(limit))
+    /// How long the scanning thread may wait before it has to call [`Service::keep_alive`], at most `time`.
+    pub(crate) fn until_keep_alive(&self, time: Duration) -> Duration {
+        self.keep_alive_interval.map_or(time, |interval| time.min(interval))
     }
 
-    /// The scanning thread is not stuck.
-    pub fn alive(&self) {
-        if self.watchdog.is_some() {
-            self.tell(&[NotifyState::Watchdog]);
+    /// The scanning thread does not hang.
+    pub(crate) fn keep_alive(&self) {
+        if self.keep_alive_interval.is_some() {
+            self.notify(&[NotifyState::Watchdog]);
         }
     }
 
-    /// A scan ended. The first makes the unit ready.
-    pub fn scanned(&self, target_set: &TargetSet) {
-        let status = self.status(target_set);
+    /// A scan ended. The first one makes the unit ready.
+    pub(crate) fn scanned(&self, targets: &TargetSet) {
+        let status = self.status(targets);
         let mut states = vec![NotifyState::Status(&status)];
         if !self.ready.swap(true, Ordering::Relaxed) {
             states.push(NotifyState::Ready);
         }
-        self.tell(&states);
-        self.alive();
+        self.notify(&states);
+        self.keep_alive();
     }
 
-    fn status(&self, target_set: &TargetSet) -> String {
-        let (served, stalled) = (target_set.targets.len(), target_set.count(TargetState::Stalled));
-        let (starting, refused) = (target_set.starting.len(), target_set.refusals.len());
+    fn status(&self, set: &TargetSet) -> String {
+        let (served, stalled) = (set.targets.len(), set.count(TargetState::Stalled));
+        let (starting, refused) = (set.starting.len(), set.refusals.len());
         let mut status = format!("{served} JVMs served, {stalled} stalled, {starting} starting, {refused} not served");
         if self.reload_failed.load(Ordering::Relaxed) {
-            status.push_str("; the last reload failed, an old configuration is in force");
+            status.push_str("; the last reload failed, the previous configuration is in force");
         }
         status
     }
 
-    /// The configuration is about to be read again.
-    pub fn reloading(&self) {
-        // systemd wants to know when, to tell this from an answer to an earlier request.
+    /// A reload of the configuration begins.
+    pub(crate) fn reloading(&self) {
+        // systemd requires the time, to match the answer with its request.
         let now = NotifyState::monotonic_usec_now();
-        self.tell(&[NotifyState::Reloading].into_iter().chain(now).collect::<Vec<_>>());
+        self.notify(&[NotifyState::Reloading].into_iter().chain(now).collect::<Vec<_>>());
     }
 
-    /// It has been read. systemd knows no reload that fails; the status tells it from the next scan on.
-    pub fn reloaded(&self, good: bool) {
-        self.reload_failed.store(!good, Ordering::Relaxed);
-        self.tell(&[NotifyState::Ready]);
+    /// A reload ended. systemd has no state for a reload that failed; the status says so from the next scan on.
+    pub(crate) fn reloaded(&self, succeeded: bool) {
+        self.reload_failed.store(!succeeded, Ordering::Relaxed);
+        self.notify(&[NotifyState::Ready]);
     }
 
-    /// The exporter was asked to end.
-    pub fn stopping(&self) {
-        self.tell(&[NotifyState::Stopping]);
+    /// The shutdown begins.
+    pub(crate) fn stopping(&self) {
+        self.notify(&[NotifyState::Stopping]);
     }
 
-    /// A scan every few seconds would fail alike, so only the first failure is logged.
-    fn tell(&self, states: &[NotifyState<'_>]) {
+    /// Only the first failure is logged: every scan would repeat it.
+    fn notify(&self, states: &[NotifyState<'_>]) {
         if let Err(error) = sd_notify::notify(states)
-            && !self.complained.swap(true, Ordering::Relaxed)
+            && !self.warned.swap(true, Ordering::Relaxed)
         {
             tracing::warn!(%error, "cannot notify systemd at NOTIFY_SOCKET; see NotifyAccess= of the unit");
         }
@@ -99,14 +99,14 @@ impl Service {
 /// The listening TCP sockets of the `.socket` unit that started the exporter.
 ///
 /// # Errors
-/// There is none, or one is not a listening TCP socket.
+/// systemd passed no socket, or one that is not a listening TCP socket.
 pub fn sockets() -> io::Result<Vec<TcpListener>> {
     let mut passed = ListenFd::from_env();
     let sockets: io::Result<Vec<_>> =
         (0..passed.len()).filter_map(|at| passed.take_tcp_listener(at).transpose()).collect();
     match sockets {
         Ok(sockets) if sockets.is_empty() => Err(io::Error::other(
-            "--web.systemd-socket: systemd passed no socket (LISTEN_FDS); start the .socket unit, or leave the flag away",
+            "--web.systemd-socket: systemd passed no socket (LISTEN_FDS); start the .socket unit, or remove the flag",
         )),
         other => other,
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use hotspot_exporter::report::list::{JvmRow, Listing};
 use hotspot_exporter::server::{Bound, ExpositionFormat, Options, Backend, bind, serve};
-use hotspot_exporter::telemetry::{SelfMetrics, Vocabulary};
+use hotspot_exporter::telemetry::HttpMetrics;
 use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -49,7 +49,7 @@ static SERVER: LazyLock<(Runtime, SocketAddr)> = LazyLock::new(|| {
     let bound = runtime.block_on(async { Bound::inherit(sockets) }).expect("sockets that can be registered");
     let address = *bound.addresses().first().expect("one address");
     let options = Options { lifecycle: true, ..Options::default() };
-    let telemetry = SelfMetrics::new(Vocabulary::default());
+    let telemetry = Arc::<HttpMetrics>::default();
     runtime.spawn(serve(bound, options, Arc::new(Small), telemetry, std::future::pending()));
     (runtime, address)
 });

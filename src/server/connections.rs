@@ -21,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use super::pool::{ConnectionPool, Slot};
 use super::routes::Routes;
 use super::{Backend, Bound, Options, ServerLimits, Web};
-use crate::telemetry::{HttpRefusal, SelfMetrics};
+use crate::telemetry::{HttpMetrics, HttpRefusal};
 
 /// Bytes of a request's line and headers; hyper's smallest bound.
 const HEADERS_MAXIMUM: usize = 8192;
@@ -40,7 +40,7 @@ pub async fn serve(
     bound: Bound,
     options: Options,
     backend: Arc<dyn Backend>,
-    telemetry: Arc<SelfMetrics>,
+    telemetry: Arc<HttpMetrics>,
     shutdown: impl Future<Output = ()>,
 ) {
     let (limits, web) = (options.limits, options.web.clone());
@@ -159,7 +159,7 @@ struct Server {
     limits: ServerLimits,
     routes: Arc<Routes>,
     web: Arc<Web>,
-    telemetry: Arc<SelfMetrics>,
+    telemetry: Arc<HttpMetrics>,
     draining: watch::Receiver<()>,
 }
 

@@ -15,7 +15,7 @@ use super::scrape::{Encoded, ScrapeDeadline, ScrapeFailure, ScrapeKey, Scrapes, 
 use super::web::WebSettings;
 use super::{Backend, Options};
 use crate::output::prometheus::negotiate::{self, Encoding};
-use crate::telemetry::{HttpRefusal, SelfMetrics, process_start_time};
+use crate::telemetry::{HttpMetrics, HttpRefusal, process_start_time};
 
 /// How long Prometheus waits, in seconds.
 const SCRAPE_TIMEOUT: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
@@ -51,7 +51,7 @@ enum Route {
 pub(super) struct Routes {
     options: Options,
     backend: Arc<dyn Backend>,
-    telemetry: Arc<SelfMetrics>,
+    telemetry: Arc<HttpMetrics>,
     scrapes: Arc<Scrapes>,
     /// Permits to read JVMs; `None` is no bound.
     permits: Option<Arc<Semaphore>>,
@@ -62,7 +62,7 @@ pub(super) struct Routes {
 }
 
 impl Routes {
-    pub(super) fn new(options: Options, backend: Arc<dyn Backend>, telemetry: Arc<SelfMetrics>) -> Self {
+    pub(super) fn new(options: Options, backend: Arc<dyn Backend>, telemetry: Arc<HttpMetrics>) -> Self {
         let permits = (options.max_requests > 0).then(|| Arc::new(Semaphore::new(options.max_requests)));
         let scrapes = Scrapes::new(backend.clone(), telemetry.clone());
         let start_time = process_start_time().map(|seconds| HeaderValue::from(seconds as u64));

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::Backend;
 use crate::output::prometheus::negotiate::{Encoding, ExpositionFormat};
 use crate::sync::lock;
-use crate::telemetry::SelfMetrics;
+use crate::telemetry::HttpMetrics;
 
 /// Bodies of at most this many bytes are not compressed: they fit into one or two packets.
 const GZIP_MINIMUM: usize = 1024;
@@ -94,7 +94,7 @@ pub(super) async fn outcome(mut run: ScrapeRun, until: Instant) -> ScrapeOutcome
 /// its own would be. A run continues when its scrapers hang up, and keeps its permit until it has finished.
 pub(super) struct Scrapes {
     backend: Arc<dyn Backend>,
-    telemetry: Arc<SelfMetrics>,
+    telemetry: Arc<HttpMetrics>,
     running: Mutex<HashMap<ScrapeKey, ScrapeRun>>,
     /// The last exposition, whose memory the next run reuses: that of a thousand JVMs has megabytes, which an allocator
     /// returns late and maps again page by page.
@@ -102,7 +102,7 @@ pub(super) struct Scrapes {
 }
 
 impl Scrapes {
-    pub(super) fn new(backend: Arc<dyn Backend>, telemetry: Arc<SelfMetrics>) -> Arc<Self> {
+    pub(super) fn new(backend: Arc<dyn Backend>, telemetry: Arc<HttpMetrics>) -> Arc<Self> {
         Arc::new(Self { backend, telemetry, running: Mutex::default(), last: Mutex::default() })
     }
 

@@ -47,7 +47,7 @@ impl ChangeLog {
         let unmatched: Vec<_> = unmatched.map(|rule| format!("{rule}: {}", rule.selector)).collect();
         if !set.targets.is_empty() {
             for rule in &unmatched {
-                if self.dedup.is_news(rule.clone(), "unmatched", Instant::now()) {
+                if self.dedup.admits(rule.clone(), "unmatched", Instant::now()) {
                     tracing::warn!(rule, "the rule matches nothing of the JVMs found so far; see `explain`");
                 }
             }
@@ -61,7 +61,7 @@ impl ChangeLog {
         let refusals: Vec<_> = set.refusals.iter().map(|refusal| (refusal.subject(), refusal)).collect();
         let new = refusals
             .iter()
-            .filter(|(subject, refusal)| self.dedup.is_news(subject.clone(), refusal.reason.as_str(), time));
+            .filter(|(subject, refusal)| self.dedup.admits(subject.clone(), refusal.reason.as_str(), time));
         let further = log_each(new, |(subject, refusal)| {
             tracing::info!(
                 subject,

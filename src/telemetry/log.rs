@@ -1,4 +1,4 @@
-//! Logs to standard error, one line an event: logfmt or JSON.
+//! Logs on standard error, one line per event: logfmt or JSON.
 
 use std::fmt::{self, Debug, Write};
 use std::io;
@@ -12,17 +12,19 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter}
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::text::is_unprintable;
+
 /// `--log.level`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogLevel {
-    /// What is done, step by step.
+    /// Details for finding a fault.
     Debug,
-    /// What an operator wants to know once.
+    /// Events that an operator wants to see.
     #[default]
     Info,
-    /// What is wrong and worked around.
+    /// Problems that the exporter works around.
     Warn,
-    /// What failed.
+    /// Failures.
     Error,
 }
 
@@ -32,19 +34,19 @@ pub enum LogFormat {
     /// `ts=… level=info msg="…" key=value`
     #[default]
     Logfmt,
-    /// One object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Makes all events of this process go to standard error.
+/// Sends all events of this process to standard error.
 ///
 /// # Errors
-/// When it was called before.
+/// It was called before.
 pub fn init(level: LogLevel, format: LogFormat) -> Result<(), tracing::dispatcher::SetGlobalDefaultError> {
     tracing::dispatcher::set_global_default(dispatch(level, format, io::stderr))
 }
 
-/// Events of this program from `level` on, and warnings of the libraries under it.
+/// Events of this program from `level` on, and of the libraries that it uses from warnings on.
 fn dispatch(
     level: LogLevel,
     format: LogFormat,
@@ -70,7 +72,7 @@ fn dispatch(
 }
 
 /// `ts=2026-11-22T10:00:00.000000Z level=info msg="listening" address=[::]:9850`. Values are quoted where a parser
-/// needs it, and whatever a foreign string holds, an event stays one line.
+/// needs it. An event stays one line, whatever a foreign string holds.
 struct Logfmt;
 
 impl<S, N> FormatEvent<S, N> for Logfmt
@@ -123,7 +125,7 @@ impl Visit for LogFields {
     }
 }
 
-/// A logfmt value: bare where that is unambiguous, else quoted with JSON's escapes.
+/// A logfmt value: bare where that is unambiguous, otherwise quoted with JSON's escapes.
 fn value(text: &str) -> String {
     let bare = |c: char| !c.is_whitespace() && !is_unprintable(c) && !matches!(c, '"' | '=' | '\\');
     if !text.is_empty() && text.chars().all(bare) {
@@ -145,11 +147,6 @@ fn value(text: &str) -> String {
     }
     out.push('"');
     out
-}
-
-/// Would move a terminal's cursor, break a line, or reorder what is shown.
-fn is_unprintable(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -207,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn libraries_speak_from_warnings_on() {
+    fn libraries_log_from_warnings_on() {
         let text = logged(LogLevel::Debug, LogFormat::Logfmt, || {
             tracing::info!(target: "hyper", "i");
             tracing::warn!(target: "hyper", "w");
@@ -216,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_one_object_a_line() {
+    fn json_is_one_object_per_line() {
         let text = logged(LogLevel::Info, LogFormat::Json, || tracing::warn!(path = "a\n\"b\"", "odd"));
         let json: serde_json::Value = serde_json::from_str(text.trim_end()).unwrap();
         assert_eq!(text.lines().count(), 1);

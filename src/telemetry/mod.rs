@@ -1,10 +1,17 @@
-//! What the exporter says about itself: logs, and its own metrics.
+//! What the exporter reports about itself: logs, and its own metrics.
 
 mod dedup;
+mod http;
 pub mod log;
 mod process;
 mod registry;
 
-pub use dedup::LogDedup;
-pub(crate) use process::start_time as process_start_time;
-pub use registry::{HttpRefusal, InFlight, ReloadOutcome, SelfMetrics, Vocabulary, nmt_failures, sampler};
+pub(crate) use dedup::LogDedup;
+pub use http::HttpMetrics;
+pub(crate) use http::HttpRefusal;
+pub(crate) use process::{ProcessMetrics, start_time as process_start_time};
+pub(crate) use registry::{
+    Bounds, By, Counter, DurationHistogram, Gauge, ObservedCounter, OptionalGauge, Outcome, SampleSource, SeriesKey,
+    UpDownCounter, closed_label, metrics, unix_time,
+};
+pub use registry::{Declaration, MetricGroup};

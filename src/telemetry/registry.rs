@@ -1,399 +1,392 @@
-//! The exporter's own metrics.
+//! How the exporter's own metrics are declared.
 //!
-//! They are plain numbers in this crate's metric model, not `prometheus-client`'s types: they have to go through the
-//! same writers as everything else, into text, OpenMetrics and OTLP alike.
+//! Each part of the program declares what it counts as one struct in a [`metrics!`] block: the doc comment of a field is the
+//! HELP text, the string before it the name, and its type says what the values mean and which labels they have. Output and
+//! zero values follow from the declaration: every series of a closed set exists from the first scrape on, so that an
+//! alert can tell "none" from "not measured".
+//!
+//! The values are of this crate's metric model and not of `prometheus-client`, since they pass through the same writers
+//! as all other metrics, OTLP included; that crate reveals its values only as protobuf messages, whose code it
+//! generates when it is built.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::process;
 use crate::metric::{Family, FamilySamples, Histogram, Kind, Labels, Value};
 use crate::sync::lock;
 
-/// Upper bounds of `hotspot_exporter_scrape_duration_seconds`: 0.3 ms is the budget of one JVM, a second that of
-/// thousands.
-const DURATION_BOUNDS: [f64; 10] = [0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
+/// Most bytes of a HELP text.
+const HELP_MAXIMUM: usize = 119;
 
-/// The closed sets that label values come from. Each is present as 0 from the start, so that an alert can tell "none"
-/// from "not measured".
-#[derive(Clone, Debug, Default)]
-pub struct Vocabulary {
-    /// States of a target.
-    pub states: Vec<&'static str>,
-    /// Reasons to refuse a file or process.
-    pub refusals: Vec<&'static str>,
-    /// Reasons why a JVM's memory could not be read.
-    pub read_failures: Vec<&'static str>,
-    /// Reasons to drop a series.
-    pub drops: Vec<&'static str>,
+/// A metric without its values.
+#[derive(Clone, Copy, Debug)]
+pub struct Declaration {
+    name: &'static str,
+    help: &'static str,
+    kind: Kind,
+    /// Names of its labels.
+    pub labels: &'static [&'static str],
 }
 
-/// Why the server refused a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum HttpRefusal {
-    /// More connections than the bound.
-    MaxConnections,
-    /// More requests in flight than `--web.max-requests`.
-    MaxRequests,
-    /// The exposition was not ready when the scraper gave up.
-    Deadline,
-    /// The request had a body.
-    Body,
-    /// A reload without `--web.enable-lifecycle`.
-    Lifecycle,
-    /// A TLS handshake that failed or took too long.
-    Handshake,
-    /// More requests than the web configuration's `rate_limit`.
-    RateLimit,
-    /// No or a wrong password.
-    Unauthorized,
-    /// More passwords to check than can wait.
-    PasswordQueue,
-}
+impl Declaration {
+    /// Does not compile with a HELP text that is too long or has no full stop.
+    pub(crate) const fn new<M: SampleSource>(name: &'static str, help: &'static str) -> Self {
+        let help = help.trim_ascii();
+        assert!(help.len() <= HELP_MAXIMUM, "HELP is too long");
+        assert!(matches!(help.as_bytes(), [.., b'.']), "HELP does not end with a full stop");
+        Self { name, help, kind: M::KIND, labels: M::LABELS }
+    }
 
-impl HttpRefusal {
-    const ALL: [Self; 9] = [
-        Self::MaxConnections,
-        Self::MaxRequests,
-        Self::Deadline,
-        Self::Body,
-        Self::Lifecycle,
-        Self::Handshake,
-        Self::RateLimit,
-        Self::Unauthorized,
-        Self::PasswordQueue,
-    ];
-
-    /// The value of the `reason` label.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::MaxConnections => "max_connections",
-            Self::MaxRequests => "max_requests",
-            Self::Deadline => "deadline",
-            Self::Body => "body",
-            Self::Lifecycle => "lifecycle",
-            Self::Handshake => "handshake",
-            Self::RateLimit => "rate_limit",
-            Self::Unauthorized => "unauthorized",
-            Self::PasswordQueue => "password_queue",
-        }
+    /// The metric in the model that all writers read. Its unit is the name's last word.
+    pub fn family(&self) -> Family {
+        let stem = self.name.strip_suffix("_total").unwrap_or(self.name);
+        let unit = match stem.rsplit('_').next() {
+            Some("seconds") => "s",
+            Some("bytes") => "By",
+            _ => "",
+        };
+        Family { name: self.name.into(), unit: unit.into(), kind: self.kind, help: self.help.into() }
     }
 }
 
-/// How a reload of the configuration ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReloadOutcome {
-    /// The new one is in force.
+/// The metrics of one part of the program.
+pub trait MetricGroup {
+    /// Every metric, whether it has series yet or not.
+    const DECLARATIONS: &'static [Declaration];
+
+    /// The series of each declared metric.
+    fn samples(&self) -> Vec<Vec<(Labels, Value)>>;
+
+    /// All of it, as it is now.
+    fn families(&self) -> impl Iterator<Item = FamilySamples> {
+        Self::DECLARATIONS.iter().map(Declaration::family).zip(self.samples())
+    }
+}
+
+/// Declares a [`MetricGroup`] as a struct with one field per metric:
+///
+/// ```ignore
+/// metrics! {
+///     /// What scans count.
+///     pub(crate) struct ScanMetrics {
+///         /// Completed scans for JVMs.
+///         "hotspot_exporter_scans_total" => pub(crate) scans: Counter,
+///     }
+/// }
+/// ```
+macro_rules! metrics {
+    (
+        $(#[$attribute:meta])*
+        $visibility:vis struct $Group:ident {
+            $(#[doc = $help:literal] $name:literal => $field_visibility:vis $field:ident: $Source:ty,)*
+        }
+    ) => {
+        $(#[$attribute])*
+        #[derive(Debug, Default)]
+        $visibility struct $Group {
+            $(#[doc = $help] $field_visibility $field: $Source,)*
+        }
+
+        impl $crate::telemetry::MetricGroup for $Group {
+            const DECLARATIONS: &'static [$crate::telemetry::Declaration] =
+                &[$($crate::telemetry::Declaration::new::<$Source>($name, $help)),*];
+
+            fn samples(&self) -> Vec<Vec<($crate::metric::Labels, $crate::metric::Value)>> {
+                vec![$($crate::telemetry::SampleSource::samples(&self.$field)),*]
+            }
+        }
+    };
+}
+pub(crate) use metrics;
+
+/// The values of one metric.
+pub(crate) trait SampleSource {
+    /// What they mean.
+    const KIND: Kind;
+    /// Names of their labels.
+    const LABELS: &'static [&'static str];
+
+    /// The series as they are now.
+    fn samples(&self) -> Vec<(Labels, Value)>;
+}
+
+/// The value of one series.
+pub(crate) trait Instrument: Default {
+    /// What it means.
+    const KIND: Kind;
+
+    /// The value as it is now.
+    fn value(&self) -> Option<Value>;
+}
+
+impl<I: Instrument> SampleSource for I {
+    const KIND: Kind = I::KIND;
+    const LABELS: &'static [&'static str] = &[];
+
+    fn samples(&self) -> Vec<(Labels, Value)> {
+        self.value().map(|value| (Labels::default(), value)).into_iter().collect()
+    }
+}
+
+/// The label values of a series.
+pub(crate) trait SeriesKey: Clone + Ord + 'static {
+    /// Names of the labels.
+    const NAMES: &'static [&'static str];
+    /// Every key of a closed set; none of an open one.
+    const ALL: &'static [Self] = &[];
+
+    /// A value for each name.
+    fn values(&self) -> Vec<String>;
+}
+
+/// Makes an enumeration with `ALL` and `as_str` the closed set of a label's values.
+macro_rules! closed_label {
+    ($Key:ty, $name:literal) => {
+        impl $crate::telemetry::SeriesKey for $Key {
+            const NAMES: &'static [&'static str] = &[$name];
+            const ALL: &'static [Self] = &Self::ALL;
+
+            fn values(&self) -> Vec<String> {
+                vec![self.as_str().to_owned()]
+            }
+        }
+    };
+}
+pub(crate) use closed_label;
+
+/// A metric with labels: one instrument per key.
+#[derive(Debug)]
+pub(crate) struct By<K, I>(Mutex<BTreeMap<K, I>>);
+
+impl<K: SeriesKey, I: Instrument> Default for By<K, I> {
+    fn default() -> Self {
+        K::ALL.iter().map(|key| (key.clone(), I::default())).collect()
+    }
+}
+
+impl<K: Ord, I> FromIterator<(K, I)> for By<K, I> {
+    fn from_iter<T: IntoIterator<Item = (K, I)>>(series: T) -> Self {
+        Self(Mutex::new(series.into_iter().collect()))
+    }
+}
+
+impl<K: SeriesKey, I: Instrument> By<K, I> {
+    /// Changes the instrument of that key.
+    pub(crate) fn with(&self, key: K, change: impl FnOnce(&I)) {
+        change(lock(&self.0).entry(key).or_default());
+    }
+}
+
+impl<K: SeriesKey, I: Instrument> SampleSource for By<K, I> {
+    const KIND: Kind = I::KIND;
+    const LABELS: &'static [&'static str] = K::NAMES;
+
+    fn samples(&self) -> Vec<(Labels, Value)> {
+        let labels = |key: &K| Labels::new(K::NAMES.iter().copied().zip(key.values()));
+        lock(&self.0).iter().filter_map(|(key, instrument)| Some((labels(key), instrument.value()?))).collect()
+    }
+}
+
+/// A number of events.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    /// One more.
+    pub(crate) fn increment(&self) {
+        self.add(1);
+    }
+
+    /// So many more.
+    pub(crate) fn add(&self, count: u64) {
+        self.0.fetch_add(count, Relaxed);
+    }
+}
+
+impl Instrument for Counter {
+    const KIND: Kind = Kind::Counter;
+
+    fn value(&self) -> Option<Value> {
+        Some(int(self.0.load(Relaxed)))
+    }
+}
+
+/// A counter that another part keeps, read for one output.
+#[derive(Debug, Default)]
+pub(crate) struct ObservedCounter(Option<Value>);
+
+impl From<u64> for ObservedCounter {
+    fn from(count: u64) -> Self {
+        Self(Some(int(count)))
+    }
+}
+
+impl From<f64> for ObservedCounter {
+    fn from(sum: f64) -> Self {
+        Self(Some(Value::Float(sum)))
+    }
+}
+
+impl Instrument for ObservedCounter {
+    const KIND: Kind = Kind::Counter;
+
+    fn value(&self) -> Option<Value> {
+        self.0.clone()
+    }
+}
+
+/// A number of things that exist now, which adds up over its labels.
+#[derive(Debug, Default)]
+pub(crate) struct UpDownCounter(AtomicI64);
+
+impl UpDownCounter {
+    /// So many more, or fewer.
+    pub(crate) fn add(&self, count: i64) {
+        self.0.fetch_add(count, Relaxed);
+    }
+
+    /// So many.
+    pub(crate) fn set(&self, count: usize) {
+        self.0.store(i64::try_from(count).unwrap_or(i64::MAX), Relaxed);
+    }
+}
+
+impl Instrument for UpDownCounter {
+    const KIND: Kind = Kind::UpDownCounter;
+
+    fn value(&self) -> Option<Value> {
+        Some(Value::Int(self.0.load(Relaxed)))
+    }
+}
+
+/// A whole number that goes up and down; 0 until it is set.
+#[derive(Debug, Default)]
+pub(crate) struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// The value from now on.
+    pub(crate) fn set(&self, value: u64) {
+        self.0.store(value, Relaxed);
+    }
+}
+
+impl Instrument for Gauge {
+    const KIND: Kind = Kind::Gauge;
+
+    fn value(&self) -> Option<Value> {
+        Some(int(self.0.load(Relaxed)))
+    }
+}
+
+/// A gauge without a value until it is set, since 0 would be wrong.
+#[derive(Debug, Default)]
+pub(crate) struct OptionalGauge(Mutex<Option<Value>>);
+
+impl OptionalGauge {
+    /// The value from now on.
+    pub(crate) fn set(&self, value: Value) {
+        *lock(&self.0) = Some(value);
+    }
+
+    /// 1 or 0.
+    pub(crate) fn set_flag(&self, flag: bool) {
+        self.set(Value::Int(flag.into()));
+    }
+}
+
+impl From<Option<Value>> for OptionalGauge {
+    fn from(value: Option<Value>) -> Self {
+        Self(Mutex::new(value))
+    }
+}
+
+impl Instrument for OptionalGauge {
+    const KIND: Kind = Kind::Gauge;
+
+    fn value(&self) -> Option<Value> {
+        lock(&self.0).clone()
+    }
+}
+
+/// Upper bounds of a histogram's buckets, ascending, without +Inf.
+pub(crate) trait Bounds {
+    /// In seconds.
+    const SECONDS: &'static [f64];
+}
+
+/// A distribution of durations.
+#[derive(Debug)]
+pub(crate) struct DurationHistogram<B>(Mutex<Histogram>, PhantomData<B>);
+
+impl<B: Bounds> Default for DurationHistogram<B> {
+    fn default() -> Self {
+        let histogram = Histogram {
+            bounds: B::SECONDS.into(),
+            counts: vec![0; B::SECONDS.len() + 1],
+            created: unix_time(),
+            ..Histogram::default()
+        };
+        Self(Mutex::new(histogram), PhantomData)
+    }
+}
+
+impl<B: Bounds> DurationHistogram<B> {
+    /// Counts one more.
+    pub(crate) fn observe(&self, duration: Duration) {
+        let seconds = duration.as_secs_f64();
+        let bucket = B::SECONDS.partition_point(|bound| *bound < seconds);
+        let mut histogram = lock(&self.0);
+        if let Some(count) = histogram.counts.get_mut(bucket) {
+            *count += 1;
+        }
+        histogram.sum += seconds;
+    }
+}
+
+impl<B: Bounds> Instrument for DurationHistogram<B> {
+    const KIND: Kind = Kind::Histogram;
+
+    fn value(&self) -> Option<Value> {
+        Some(Value::Histogram(Arc::new(lock(&self.0).clone())))
+    }
+}
+
+/// How something ended, as a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Outcome {
     Success,
-    /// It was bad; the old one stays.
     Failure,
 }
 
-type Counts = BTreeMap<&'static str, u64>;
+impl Outcome {
+    const ALL: [Self; 2] = [Self::Success, Self::Failure];
 
-/// The numbers, shared by all parts of the program that count something.
-#[derive(Debug)]
-pub struct SelfMetrics {
-    in_flight: AtomicUsize,
-    scans: AtomicU64,
-    scan_nanoseconds: AtomicU64,
-    tables: Mutex<Tables>,
-}
-
-#[derive(Debug)]
-struct Tables {
-    targets: Counts,
-    refused: Counts,
-    requests_refused: Counts,
-    read_failures: Counts,
-    series_dropped: Counts,
-    reloads: Counts,
-    web_reloads: Counts,
-    web_reload_succeeded: Option<bool>,
-    reload_succeeded: Option<bool>,
-    reload_success_time: Option<f64>,
-    scrapes: BTreeMap<(String, u16), u64>,
-    durations: BTreeMap<String, Histogram>,
-    samples: BTreeMap<String, u64>,
-}
-
-/// Counts a request as in flight while it lives.
-#[derive(Debug)]
-pub struct InFlight(Arc<SelfMetrics>);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Relaxed);
-    }
-}
-
-impl SelfMetrics {
-    /// Everything at zero.
-    pub fn new(words: Vocabulary) -> Arc<Self> {
-        let zeros = |words: &[&'static str]| words.iter().map(|word| (*word, 0)).collect::<Counts>();
-        Arc::new(Self {
-            in_flight: AtomicUsize::new(0),
-            scans: AtomicU64::new(0),
-            scan_nanoseconds: AtomicU64::new(0),
-            tables: Mutex::new(Tables {
-                targets: zeros(&words.states),
-                refused: zeros(&words.refusals),
-                requests_refused: zeros(&HttpRefusal::ALL.map(HttpRefusal::as_str)),
-                read_failures: zeros(&words.read_failures),
-                series_dropped: zeros(&words.drops),
-                reloads: zeros(&["success", "failure"]),
-                web_reloads: zeros(&["success", "failure"]),
-                web_reload_succeeded: None,
-                reload_succeeded: None,
-                reload_success_time: None,
-                scrapes: BTreeMap::new(),
-                durations: BTreeMap::new(),
-                samples: BTreeMap::new(),
-            }),
-        })
+    /// Of something that did or did not succeed.
+    pub(crate) fn of(succeeded: bool) -> Self {
+        if succeeded { Self::Success } else { Self::Failure }
     }
 
-    fn tables(&self) -> MutexGuard<'_, Tables> {
-        lock(&self.tables)
-    }
-
-    /// A scan ended: its duration, the targets by state, the refusals by reason, and the series that rules ask for and
-    /// that are not served, by reason. Words that are not given are 0.
-    pub fn scanned(&self, took: Duration, targets: &Counts, refused: &Counts, series_dropped: &Counts) {
-        self.scans.fetch_add(1, Relaxed);
-        self.scan_nanoseconds.store(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Relaxed);
-        let mut tables = self.tables();
-        replace(&mut tables.targets, targets);
-        replace(&mut tables.refused, refused);
-        replace(&mut tables.series_dropped, series_dropped);
-    }
-
-    /// A JVM's memory could not be read.
-    pub fn read_failed(&self, reason: &'static str) {
-        *self.tables().read_failures.entry(reason).or_default() += 1;
-    }
-
-    /// An exposition of that profile had so many samples.
-    pub fn set_samples(&self, profile: &str, count: u64) {
-        *slot(&mut self.tables().samples, profile) = count;
-    }
-
-    /// A scrape of a known profile was answered.
-    pub fn scraped(&self, profile: &str, code: u16) {
-        *self.tables().scrapes.entry((profile.to_owned(), code)).or_default() += 1;
-    }
-
-    /// An exposition of that profile was made, whether one scraper or several waited for it.
-    pub fn exposed(&self, profile: &str, took: Duration) {
-        let mut tables = self.tables();
-        let histogram = slot(&mut tables.durations, profile);
-        if histogram.counts.is_empty() {
-            histogram.bounds = Arc::new(DURATION_BOUNDS);
-            histogram.counts = vec![0; DURATION_BOUNDS.len() + 1];
-            histogram.created = now();
-        }
-        let seconds = took.as_secs_f64();
-        let bucket = DURATION_BOUNDS.partition_point(|bound| *bound < seconds);
-        histogram.counts[bucket] += 1;
-        histogram.sum += seconds;
-    }
-
-    /// A request that does work has come; it is in flight until the guard is dropped.
-    pub fn request(self: &Arc<Self>) -> InFlight {
-        self.in_flight.fetch_add(1, Relaxed);
-        InFlight(self.clone())
-    }
-
-    /// A request or connection was turned away.
-    pub fn request_refused(&self, refusal: HttpRefusal) {
-        *self.tables().requests_refused.entry(refusal.as_str()).or_default() += 1;
-    }
-
-    /// A configuration was loaded, at the start or later, or was found bad.
-    pub fn reloaded(&self, outcome: ReloadOutcome) {
-        let mut tables = self.tables();
-        let succeeded = outcome == ReloadOutcome::Success;
-        *tables.reloads.entry(if succeeded { "success" } else { "failure" }).or_default() += 1;
-        tables.reload_succeeded = Some(succeeded);
-        if succeeded {
-            tables.reload_success_time = Some(now());
-        }
-    }
-
-    /// The web configuration was loaded again, or was found bad.
-    pub fn web_reloaded(&self, outcome: ReloadOutcome) {
-        let mut tables = self.tables();
-        let succeeded = outcome == ReloadOutcome::Success;
-        *tables.web_reloads.entry(if succeeded { "success" } else { "failure" }).or_default() += 1;
-        tables.web_reload_succeeded = Some(succeeded);
-    }
-
-    /// All of it, as it is now.
-    pub fn families(&self) -> Vec<FamilySamples> {
-        let mut out = vec![build_info()];
-        self.work(&mut out);
-        self.tables().write(&mut out);
-        for (name, unit, kind, help, value) in process::readings() {
-            out.push((family(name, unit, kind, help), vec![(Labels::default(), value)]));
-        }
-        out
-    }
-
-    fn work(&self, out: &mut Out) {
-        let one = |value| vec![(Labels::default(), value)];
-        let name = "hotspot_exporter_requests_in_flight";
-        let help = "Requests being answered, of those that read JVMs.";
-        out.push((family(name, "", Kind::UpDownCounter, help), one(int(self.in_flight.load(Relaxed) as u64))));
-        let help = "Scans for JVMs.";
-        out.push((family("hotspot_exporter_scans_total", "", Kind::Counter, help), one(int(self.scans.load(Relaxed)))));
-        if self.scans.load(Relaxed) > 0 {
-            let seconds = self.scan_nanoseconds.load(Relaxed) as f64 / 1e9;
-            let help = "How long the last scan for JVMs took.";
-            let name = "hotspot_exporter_scan_duration_seconds";
-            out.push((family(name, "s", Kind::Gauge, help), one(Value::Float(seconds))));
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
         }
     }
 }
 
-type Out = Vec<FamilySamples>;
+closed_label!(Outcome, "outcome");
 
-/// What the sampling thread has done since it started.
-pub fn sampler(ticks: u64, looks: u64, overruns: u64) -> [FamilySamples; 3] {
-    let counter = |name, help, count| (family(name, "", Kind::Counter, help), vec![(Labels::default(), int(count))]);
-    [
-        counter("hotspot_exporter_sampler_ticks_total", "Rounds of looks at JVMs between scrapes.", ticks),
-        counter("hotspot_exporter_sampler_looks_total", "Looks at single JVMs between scrapes.", looks),
-        counter(
-            "hotspot_exporter_sampler_overruns_total",
-            "Rounds left out because the one before ran late.",
-            overruns,
-        ),
-    ]
-}
-
-/// Questions for native memory that got no answer, by reason.
-pub fn nmt_failures(failures: &[(&'static str, u64)]) -> FamilySamples {
-    let help = "Questions for native memory without an answer, by reason.";
-    let series = failures.iter().map(|(reason, count)| (Labels::new([("reason", *reason)]), int(*count)));
-    (family("hotspot_exporter_nmt_failures_total", "", Kind::Counter, help), series.collect())
-}
-
-impl Tables {
-    fn write(&self, out: &mut Out) {
-        for (name, kind, label, help, counts) in [
-            ("targets", Kind::UpDownCounter, "state", "JVMs by state.", &self.targets),
-            (
-                "refused",
-                Kind::UpDownCounter,
-                "reason",
-                "Files and processes that are not served, by reason.",
-                &self.refused,
-            ),
-            (
-                "requests_refused_total",
-                Kind::Counter,
-                "reason",
-                "Requests and connections turned away.",
-                &self.requests_refused,
-            ),
-            (
-                "read_failures_total",
-                Kind::Counter,
-                "reason",
-                "Reads of a JVM's memory that failed.",
-                &self.read_failures,
-            ),
-            (
-                "series_dropped",
-                Kind::Gauge,
-                "reason",
-                "Series that rules ask for and that are not served.",
-                &self.series_dropped,
-            ),
-            ("config_reloads_total", Kind::Counter, "outcome", "Loads of the configuration.", &self.reloads),
-            (
-                "web_config_reloads_total",
-                Kind::Counter,
-                "outcome",
-                "Loads of the web configuration after the first.",
-                &self.web_reloads,
-            ),
-        ] {
-            let series = counts.iter().map(|(word, count)| (Labels::new([(label, *word)]), int(*count))).collect();
-            out.push((family(&format!("hotspot_exporter_{name}"), "", kind, help), series));
-        }
-        if let Some(succeeded) = self.reload_succeeded {
-            let help = "Whether the last load of the configuration succeeded.";
-            let name = "hotspot_exporter_config_last_reload_successful";
-            out.push((family(name, "", Kind::Gauge, help), vec![(Labels::default(), Value::Int(succeeded.into()))]));
-        }
-        if let Some(succeeded) = self.web_reload_succeeded {
-            let help = "Whether the last load of the web configuration succeeded.";
-            let name = "hotspot_exporter_web_config_last_reload_successful";
-            out.push((family(name, "", Kind::Gauge, help), vec![(Labels::default(), Value::Int(succeeded.into()))]));
-        }
-        if let Some(time) = self.reload_success_time {
-            let help = "When the configuration in force was loaded.";
-            let name = "hotspot_exporter_config_last_reload_success_timestamp_seconds";
-            out.push((family(name, "s", Kind::Gauge, help), vec![(Labels::default(), Value::Float(time))]));
-        }
-        self.write_scrapes(out);
-    }
-
-    fn write_scrapes(&self, out: &mut Out) {
-        let profile = |name: &str| Labels::new([("profile", name)]);
-        let codes = self.scrapes.iter().map(|((profile, code), count)| {
-            (Labels::new([("profile", profile.clone()), ("code", code.to_string())]), int(*count))
-        });
-        let help = "Scrapes answered, by profile and HTTP status.";
-        out.push((family("hotspot_exporter_scrapes_total", "", Kind::Counter, help), codes.collect()));
-        let durations = self.durations.iter();
-        let durations =
-            durations.map(|(name, histogram)| (profile(name), Value::Histogram(Arc::new(histogram.clone()))));
-        let help = "How long making an exposition took.";
-        let name = "hotspot_exporter_scrape_duration_seconds";
-        out.push((family(name, "s", Kind::Histogram, help), durations.collect()));
-        let samples = self.samples.iter().map(|(name, count)| (profile(name), int(*count)));
-        let help = "Samples of the last exposition.";
-        out.push((family("hotspot_exporter_samples", "", Kind::Gauge, help), samples.collect()));
-    }
-}
-
-fn build_info() -> (Family, Vec<(Labels, Value)>) {
-    let labels = [
-        ("version", Some(env!("CARGO_PKG_VERSION"))),
-        ("revision", option_env!("HOTSPOT_EXPORTER_REVISION")),
-        ("rustc", option_env!("HOTSPOT_EXPORTER_RUSTC")),
-    ];
-    let labels = Labels::new(labels.into_iter().filter_map(|(name, value)| Some((name, value?))));
-    let help = "Which build of the exporter this is.";
-    (family("hotspot_exporter_build_info", "", Kind::Info, help), vec![(labels, Value::Int(1))])
-}
-
-fn family(name: &str, unit: &str, kind: Kind, help: &str) -> Family {
-    Family { name: name.into(), unit: unit.into(), kind, help: help.into() }
-}
-
-fn int(count: u64) -> Value {
+/// A count as a whole number.
+pub(super) fn int(count: u64) -> Value {
     Value::Int(i64::try_from(count).unwrap_or(i64::MAX))
 }
 
-fn replace(counts: &mut Counts, with: &Counts) {
-    counts.values_mut().for_each(|count| *count = 0);
-    counts.extend(with);
-}
-
-fn slot<'a, V: Default>(map: &'a mut BTreeMap<String, V>, key: &str) -> &'a mut V {
-    if !map.contains_key(key) {
-        map.insert(key.to_owned(), V::default());
-    }
-    map.entry(key.to_owned()).or_default()
-}
-
-fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+/// Seconds since the epoch.
+pub(crate) fn unix_time() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 #[cfg(test)]
@@ -401,104 +394,111 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn metrics() -> Arc<SelfMetrics> {
-        SelfMetrics::new(Vocabulary {
-            states: vec!["mapped", "waiting"],
-            refusals: vec!["other_owner"],
-            read_failures: vec!["truncated"],
-            drops: vec!["limit"],
-        })
+    #[derive(Debug)]
+    struct Tenths;
+
+    impl Bounds for Tenths {
+        const SECONDS: &'static [f64] = &[0.1, 0.2];
     }
 
-    /// `name{labels} value` of everything but `process_*`.
-    fn lines(metrics: &SelfMetrics) -> Vec<String> {
-        let families = metrics.families();
-        let families = families.iter().filter(|(family, _)| !family.name.starts_with("process_"));
-        families
-            .flat_map(|(family, series)| {
-                series.iter().map(move |(labels, value)| {
-                    let labels = labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
-                    format!("{}{{{}}} {}", family.name, labels.join(","), value.as_f64())
-                })
-            })
+    #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    struct Path(&'static str);
+
+    impl SeriesKey for Path {
+        const NAMES: &'static [&'static str] = &["path"];
+
+        fn values(&self) -> Vec<String> {
+            vec![self.0.to_owned()]
+        }
+    }
+
+    metrics! {
+        /// One metric of each sort.
+        struct EachSort {
+            /// Loads.
+            "loads_total" => loads: By<Outcome, Counter>,
+            /// Requests.
+            "requests_total" => requests: By<Path, Counter>,
+            /// Bytes sent.
+            "sent_bytes_total" => sent: ObservedCounter,
+            /// Files that are open.
+            "open_files" => open: UpDownCounter,
+            /// Length of the queue.
+            "queue_length" => queue: Gauge,
+            /// Time of the last load.
+            "last_load_timestamp_seconds" => last: OptionalGauge,
+            /// Duration of loads.
+            "load_duration_seconds" => durations: DurationHistogram<Tenths>,
+        }
+    }
+
+    /// `name{labels} value`
+    fn lines(group: &EachSort) -> Vec<String> {
+        let line = |name: &str, (labels, value): (Labels, Value)| {
+            let labels: String = labels.iter().map(|(name, value)| format!("{{{name}={value}}}")).collect();
+            format!("{name}{labels} {}", value.as_f64())
+        };
+        group
+            .families()
+            .flat_map(|(family, series)| series.into_iter().map(move |one| line(&family.name, one)))
             .collect()
     }
 
-    fn has(metrics: &SelfMetrics, line: &str) {
-        let lines = lines(metrics);
-        assert!(lines.iter().any(|found| found == line), "{line} not in {lines:#?}");
+    #[test]
+    fn closed_sets_are_complete_at_the_start_and_open_ones_grow() {
+        let group = EachSort::default();
+        let start = [
+            "loads_total{outcome=success} 0",
+            "loads_total{outcome=failure} 0",
+            "open_files 0",
+            "queue_length 0",
+            "load_duration_seconds 0",
+        ];
+        assert_eq!(lines(&group), start);
+        assert_eq!(EachSort::DECLARATIONS.len(), 7);
+
+        group.loads.with(Outcome::of(false), Counter::increment);
+        group.requests.with(Path("/b"), |requests| requests.add(2));
+        group.requests.with(Path("/a"), Counter::increment);
+        group.open.add(3);
+        group.open.add(-1);
+        group.queue.set(7);
+        group.last.set(Value::Float(1.5));
+        let group = EachSort { sent: 9_u64.into(), ..group };
+        let end = [
+            "loads_total{outcome=success} 0",
+            "loads_total{outcome=failure} 1",
+            "requests_total{path=/a} 1",
+            "requests_total{path=/b} 2",
+            "sent_bytes_total 9",
+            "open_files 2",
+            "queue_length 7",
+            "last_load_timestamp_seconds 1.5",
+            "load_duration_seconds 0",
+        ];
+        assert_eq!(lines(&group), end);
     }
 
     #[test]
-    fn every_word_is_there_as_zero() {
-        let metrics = metrics();
-        for line in [
-            "hotspot_exporter_targets{state=mapped} 0",
-            "hotspot_exporter_targets{state=waiting} 0",
-            "hotspot_exporter_refused{reason=other_owner} 0",
-            "hotspot_exporter_read_failures_total{reason=truncated} 0",
-            "hotspot_exporter_series_dropped{reason=limit} 0",
-            "hotspot_exporter_requests_refused_total{reason=max_requests} 0",
-            "hotspot_exporter_config_reloads_total{outcome=failure} 0",
-            "hotspot_exporter_requests_in_flight{} 0",
-        ] {
-            has(&metrics, line);
-        }
-        assert!(!lines(&metrics).iter().any(|line| line.contains("last_reload") || line.contains("scan_duration")));
+    fn declarations_become_families() {
+        let families: Vec<Family> = EachSort::DECLARATIONS.iter().map(Declaration::family).collect();
+        let of = |name: &str| families.iter().find(|family| *family.name == *name).unwrap();
+        let sent = of("sent_bytes_total");
+        assert_eq!((sent.kind, &*sent.unit, &*sent.help), (Kind::Counter, "By", "Bytes sent."));
+        assert_eq!((of("open_files").kind, &*of("open_files").unit), (Kind::UpDownCounter, ""));
+        assert_eq!((of("load_duration_seconds").kind, &*of("load_duration_seconds").unit), (Kind::Histogram, "s"));
+        assert_eq!(EachSort::DECLARATIONS[0].labels, ["outcome"]);
+        assert!(EachSort::DECLARATIONS[3].labels.is_empty());
     }
 
     #[test]
-    fn what_happened_is_counted() {
-        let metrics = metrics();
-        metrics.scanned(
-            Duration::from_millis(250),
-            &Counts::from([("mapped", 3), ("waiting", 1)]),
-            &Counts::new(),
-            &Counts::new(),
-        );
-        metrics.scanned(
-            Duration::from_millis(500),
-            &Counts::from([("mapped", 2)]),
-            &Counts::from([("new_word", 1)]),
-            &Counts::new(),
-        );
-        metrics.scraped("otel", 200);
-        metrics.exposed("otel", Duration::from_micros(300));
-        metrics.exposed("otel", Duration::from_secs(11));
-        metrics.set_samples("otel", 80);
-        metrics.request_refused(HttpRefusal::MaxRequests);
-        metrics.reloaded(ReloadOutcome::Success);
-        metrics.reloaded(ReloadOutcome::Failure);
-        let guard = metrics.request();
-        for line in [
-            "hotspot_exporter_scans_total{} 2",
-            "hotspot_exporter_scan_duration_seconds{} 0.5",
-            "hotspot_exporter_targets{state=mapped} 2",
-            "hotspot_exporter_targets{state=waiting} 0",
-            "hotspot_exporter_refused{reason=new_word} 1",
-            "hotspot_exporter_scrapes_total{code=200,profile=otel} 1",
-            "hotspot_exporter_samples{profile=otel} 80",
-            "hotspot_exporter_requests_refused_total{reason=max_requests} 1",
-            "hotspot_exporter_config_last_reload_successful{} 0",
-            "hotspot_exporter_config_reloads_total{outcome=success} 1",
-            "hotspot_exporter_requests_in_flight{} 1",
-        ] {
-            has(&metrics, line);
+    fn a_duration_counts_in_the_first_bucket_whose_bound_it_does_not_exceed() {
+        let durations = DurationHistogram::<Tenths>::default();
+        for millis in [50, 100, 150, 250, 500] {
+            durations.observe(Duration::from_millis(millis));
         }
-        drop(guard);
-        has(&metrics, "hotspot_exporter_requests_in_flight{} 0");
-
-        let families = metrics.families();
-        let durations = families.iter().find(|(family, _)| family.name.ends_with("scrape_duration_seconds")).unwrap();
-        let Value::Histogram(histogram) = &durations.1[0].1 else { panic!("{durations:?}") };
-        assert_eq!((histogram.counts[0], histogram.counts[10], histogram.count()), (1, 1, 2));
-    }
-
-    #[test]
-    fn names_survive_translation() {
-        for (family, _) in metrics().families() {
-            let suffix = if family.kind == Kind::Counter { "_total" } else { "" };
-            assert_eq!(format!("{}{suffix}", family.prometheus()), *family.name);
-        }
+        let Some(Value::Histogram(histogram)) = durations.value() else { panic!("{durations:?}") };
+        assert_eq!((&*histogram.counts, histogram.sum), (&[2, 1, 2][..], 1.05));
+        assert!(histogram.created > 1.5e9);
     }
 }

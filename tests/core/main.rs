@@ -11,6 +11,7 @@ mod exposition;
 mod faults;
 mod golden;
 mod hostile;
+mod official_client;
 mod otlp_faults;
 mod otlp_messages;
 mod page;

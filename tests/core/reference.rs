@@ -6,6 +6,7 @@ use std::fs;
 
 use crate::support::package;
 use crate::support::regions::fixture;
+use hotspot_exporter::app;
 use hotspot_exporter::config::{self, Overrides};
 use hotspot_exporter::discovery::RefusalReason;
 use hotspot_exporter::fact::Fact;
@@ -14,7 +15,6 @@ use hotspot_exporter::fact::catalogue::all;
 use hotspot_exporter::metric::{Family, Kind, Value, label_name};
 use hotspot_exporter::perfdata::Image;
 use hotspot_exporter::rules::{Profile, SeriesLimits, WordIndex};
-use hotspot_exporter::telemetry::SelfMetrics;
 use regex::Regex;
 
 /// The text above the tables.
@@ -72,31 +72,15 @@ fn table(profile: &Profile, image: &Image, out: &mut String) {
     rows.values().for_each(|row| out.push_str(row));
 }
 
-/// The exporter's own metrics, before any event.
+/// The exporter's own metrics.
 fn own(out: &mut String) {
     out.push_str("\n## The exporter's own metrics\n\nThe default profile's page includes them.\n\n");
     out.push_str("| metric | type | labels | meaning |\n|---|---|---|---|\n");
-    let telemetry = SelfMetrics::new(hotspot_exporter::app::vocabulary());
-    telemetry.reloaded(hotspot_exporter::telemetry::ReloadOutcome::Success);
-    telemetry.web_reloaded(hotspot_exporter::telemetry::ReloadOutcome::Success);
-    telemetry.scanned(std::time::Duration::ZERO, &BTreeMap::new(), &BTreeMap::new(), &BTreeMap::new());
-    telemetry.scraped("otel", 200);
-    telemetry.exposed("otel", std::time::Duration::ZERO);
-    telemetry.set_samples("otel", 0);
-    let mut families = telemetry.families();
-    families.extend(hotspot_exporter::telemetry::sampler(0, 0, 0));
-    families.push(hotspot_exporter::telemetry::nmt_failures(&[("no_socket", 0)]));
-    families.extend(hotspot_exporter::output::otlp::PushStatistics::default().families());
-    for (family, series) in families {
-        let labels =
-            series.first().map(|(labels, _)| labels.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>());
+    for declaration in app::declarations() {
+        let family = declaration.family();
+        let labels: Vec<_> = declaration.labels.iter().map(|name| format!("`{name}`")).collect();
         let (name, kind) = printed(&family);
-        let labels = match &*name {
-            // A build omits the labels that it does not know.
-            "hotspot_exporter_build_info" => "`version`, `revision`, `rustc`".to_owned(),
-            _ => labels.unwrap_or_default().join(", "),
-        };
-        writeln!(out, "| `{name}` | {kind} | {labels} | {} |", family.help).unwrap();
+        writeln!(out, "| `{name}` | {kind} | {} | {} |", labels.join(", "), family.help).unwrap();
     }
 }
 

@@ -95,7 +95,11 @@ fn belongs(sample: &str, family: &str, kind: &str) -> bool {
     }
 }
 
-fn parse_sample(line: &str) -> Sample {
+/// Reads the line of one sample.
+///
+/// # Panics
+/// At a line that is not legal.
+pub fn parse_sample(line: &str) -> Sample {
     let end = line.find(['{', ' ']).unwrap_or_else(|| panic!("no value: {line}"));
     let (name, mut rest) = line.split_at(end);
     assert!(is_name(name, true), "not a metric name: {line}");

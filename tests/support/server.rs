@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use hotspot_exporter::report::list::{JvmRow, Listing, RefusedRow};
 use hotspot_exporter::server::{Backend, Bound, ExpositionFormat, Options, bind, serve};
-use hotspot_exporter::telemetry::{SelfMetrics, Vocabulary};
+use hotspot_exporter::telemetry::{HttpMetrics, MetricGroup};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -73,7 +73,7 @@ impl Backend for FakeBackend {
 pub struct TestServer {
     pub address: SocketAddr,
     pub fake: Arc<FakeBackend>,
-    pub telemetry: Arc<SelfMetrics>,
+    pub telemetry: Arc<HttpMetrics>,
     pub stop: oneshot::Sender<()>,
     pub served: JoinHandle<()>,
 }
@@ -81,7 +81,7 @@ pub struct TestServer {
 pub async fn start(options: Options) -> TestServer {
     let bound = Bound::inherit(bind(&["127.0.0.1:0".parse().unwrap()]).unwrap()).unwrap();
     let (address, fake) = (bound.addresses()[0], Arc::new(FakeBackend::default()));
-    let telemetry = SelfMetrics::new(Vocabulary::default());
+    let telemetry = Arc::<HttpMetrics>::default();
     let (stop, stopped) = oneshot::channel::<()>();
     let shutdown = async move { drop(stopped.await) };
     let served = tokio::spawn(serve(bound, options, fake.clone(), telemetry.clone(), shutdown));
@@ -129,8 +129,7 @@ impl TestServer {
 
     /// The value of a self metric with that label value, or without labels.
     pub fn metric(&self, name: &str, label: &str) -> f64 {
-        let families = self.telemetry.families();
-        let (_, series) = families.iter().find(|(family, _)| *family.name == *name).expect(name);
+        let (_, series) = self.telemetry.families().find(|(family, _)| *family.name == *name).expect(name);
         let matching = |labels: &hotspot_exporter::metric::Labels| {
             label.is_empty() && labels.is_empty() || labels.iter().any(|(_, value)| value == label)
         };

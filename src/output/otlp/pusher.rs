@@ -251,7 +251,7 @@ impl<S: RequestSender> Pusher<S> {
             self.paused_until = Some(Instant::now() + pause.min(PAUSE_MAXIMUM));
         }
         let reason = failure.reason.as_str();
-        if self.dedup.is_news(reason, reason, Instant::now().into_std()) {
+        if self.dedup.admits(reason, reason, Instant::now().into_std()) {
             tracing::warn!(endpoint = %self.config.endpoint, reason, error = %failure, "cannot push over OTLP");
         }
     }
@@ -260,7 +260,7 @@ impl<S: RequestSender> Pusher<S> {
     fn log_partial_success(&self, accepted: &Accepted) {
         let Accepted { rejected, message } = accepted;
         if (*rejected > 0 || !message.is_empty())
-            && self.dedup.is_news(PARTIAL_SUCCESS, message, Instant::now().into_std())
+            && self.dedup.admits(PARTIAL_SUCCESS, message, Instant::now().into_std())
         {
             let endpoint = &self.config.endpoint;
             tracing::warn!(%endpoint, rejected, message, "OTLP receiver reported a partial success");

@@ -26,7 +26,7 @@ use rustls::ServerConfig;
 
 use super::auth::Users;
 use super::rate::RateLimit;
-use crate::telemetry::{ReloadOutcome, SelfMetrics};
+use crate::telemetry::HttpMetrics;
 use crate::yaml::Fingerprint;
 use crate::yaml::Problems;
 
@@ -93,7 +93,7 @@ impl Web {
 
     /// Reloads the files when they change, as long as this has another owner. Runs on its own thread, since file systems
     /// may hang and a check every second would keep a thread of the pool alive.
-    pub(super) fn follow(self: &Arc<Self>, telemetry: Arc<SelfMetrics>) -> std::io::Result<()> {
+    pub(super) fn follow(self: &Arc<Self>, telemetry: Arc<HttpMetrics>) -> std::io::Result<()> {
         let Some(file) = self.file.clone() else { return Ok(()) };
         self.notice_http2();
         let (web, mut seen) = (Arc::downgrade(self), self.current().seen.clone());
@@ -110,18 +110,18 @@ impl Web {
     }
 
     /// Reloads the files, and returns what was read, whether it is valid or not. Blocks.
-    fn reload(&self, file: &FilePath, telemetry: &SelfMetrics) -> Fingerprint {
+    fn reload(&self, file: &FilePath, telemetry: &HttpMetrics) -> Fingerprint {
         let mut seen = Fingerprint::default();
         let read = schema::read(file, &mut seen);
         match read.and_then(|new| self.current.load().check_protection(&new, file).map(|()| new)) {
             Ok(new) => {
                 self.current.store(Arc::new(WebSettings { seen: seen.clone(), ..new }));
-                telemetry.web_reloaded(ReloadOutcome::Success);
+                telemetry.web_reloaded(true);
                 self.notice_http2();
                 tracing::info!(file = %file.display(), "web configuration reloaded");
             }
             Err(problems) => {
-                telemetry.web_reloaded(ReloadOutcome::Failure);
+                telemetry.web_reloaded(false);
                 tracing::error!(%problems, "invalid web configuration; the previous one stays in force");
             }
         }

@@ -1,0 +1,193 @@
+//! The metrics of scans, reads and reloads, and the list of all the exporter's own metrics.
+
+use std::time::Duration;
+
+use super::App;
+use crate::discovery::RefusalReason;
+use crate::metric::{FamilySamples, Kind, Labels, Value};
+use crate::output::otlp::PushStatistics;
+use crate::snapshot::ReadFailure;
+use crate::targets::{TargetSet, TargetState};
+use crate::telemetry::{
+    By, Counter, Declaration, Gauge, HttpMetrics, MetricGroup, ObservedCounter, OptionalGauge, Outcome, ProcessMetrics,
+    SampleSource, SeriesKey, UpDownCounter, closed_label, metrics, unix_time,
+};
+
+metrics! {
+    /// What scans, reads and reloads count.
+    pub(super) struct AppMetrics {
+        /// Version, source revision and compiler of the exporter.
+        "hotspot_exporter_build_info" => build: BuildInfo,
+        /// Completed scans for JVMs.
+        "hotspot_exporter_scans_total" => scans: Counter,
+        /// Duration of the last scan for JVMs.
+        "hotspot_exporter_scan_duration_seconds" => scan_duration: OptionalGauge,
+        /// JVMs, by state.
+        "hotspot_exporter_targets" => targets: By<TargetState, UpDownCounter>,
+        /// Files and processes that are not served, by reason.
+        "hotspot_exporter_refused" => refused: By<RefusalReason, UpDownCounter>,
+        /// Failed reads of a JVM's counters, by reason.
+        "hotspot_exporter_read_failures_total" => pub(super) read_failures: By<ReadFailure, Counter>,
+        /// Series that rules make and that are not served, by reason.
+        "hotspot_exporter_series_dropped" => series_dropped: By<DropReason, Gauge>,
+        /// Reloads of the configuration, by outcome.
+        "hotspot_exporter_config_reloads_total" => config_reloads: By<Outcome, Counter>,
+        /// Whether the last load of the configuration succeeded (1) or failed (0).
+        "hotspot_exporter_config_last_reload_successful" => config_loaded: OptionalGauge,
+        /// Unix time at which the configuration in force was loaded.
+        "hotspot_exporter_config_last_reload_success_timestamp_seconds" => config_load_time: OptionalGauge,
+    }
+}
+
+impl AppMetrics {
+    /// A scan ended with these targets.
+    pub(super) fn scanned(&self, set: &TargetSet, took: Duration) {
+        self.scans.increment();
+        self.scan_duration.set(Value::Float(took.as_secs_f64()));
+        for state in TargetState::ALL {
+            self.targets.with(state, |jvms| jvms.set(set.count(state)));
+        }
+        for reason in RefusalReason::ALL {
+            let count = set.refusals.iter().filter(|refusal| refusal.reason == reason).count();
+            self.refused.with(reason, |refused| refused.set(count));
+        }
+        for (reason, count) in [
+            (DropReason::Limit, set.dropped.limit),
+            (DropReason::Duplicate, set.dropped.duplicate),
+            (DropReason::Conflict, set.dropped.conflict),
+        ] {
+            self.series_dropped.with(reason, |dropped| dropped.set(count.into()));
+        }
+    }
+
+    /// The configuration was loaded at the start.
+    pub(super) fn config_loaded(&self) {
+        self.config_loaded.set_flag(true);
+        self.config_load_time.set(Value::Float(unix_time()));
+    }
+
+    /// The configuration was loaded again, or is invalid.
+    pub(super) fn config_reloaded(&self, succeeded: bool) {
+        self.config_reloads.with(Outcome::of(succeeded), Counter::increment);
+        if succeeded {
+            self.config_loaded();
+        } else {
+            self.config_loaded.set_flag(false);
+        }
+    }
+}
+
+metrics! {
+    /// What the sampling thread has done since it started.
+    struct SamplerMetrics {
+        /// Rounds in which JVMs are sampled between scrapes.
+        "hotspot_exporter_sampler_ticks_total" => ticks: ObservedCounter,
+        /// Samples of single JVMs between scrapes.
+        "hotspot_exporter_sampler_looks_total" => looks: ObservedCounter,
+        /// Sampling rounds skipped because the previous one was late.
+        "hotspot_exporter_sampler_overruns_total" => overruns: ObservedCounter,
+    }
+}
+
+metrics! {
+    /// What the poller of native memory counts.
+    struct NmtMetrics {
+        /// Native memory queries that failed, by reason.
+        "hotspot_exporter_nmt_failures_total" => failures: By<NmtFailureReason, ObservedCounter>,
+    }
+}
+
+impl App {
+    /// The exporter's own metrics.
+    pub fn own_families(&self) -> Vec<FamilySamples> {
+        let sampler = self.sampler.load();
+        let sampled = sampler.as_ref().map(|sampler| sampler.statistics()).unwrap_or_default();
+        let sampler = SamplerMetrics {
+            ticks: sampled.ticks.into(),
+            looks: sampled.samples.into(),
+            overruns: sampled.overruns.into(),
+        };
+        let failures = self.poller.failures().into_iter();
+        let nmt = NmtMetrics { failures: failures.map(|(why, count)| (NmtFailureReason(why), count.into())).collect() };
+
+        let mut families: Vec<FamilySamples> = self.metrics.families().collect();
+        families.extend(self.http.families());
+        families.extend(sampler.families());
+        families.extend(nmt.families());
+        if self.config.load().otlp.enabled {
+            families.extend(self.push.statistics.families());
+        }
+        families.extend(ProcessMetrics::read().families());
+        families
+    }
+}
+
+/// All the exporter's own metrics, whether they have series yet or not.
+pub fn declarations() -> impl Iterator<Item = &'static Declaration> {
+    [
+        AppMetrics::DECLARATIONS,
+        HttpMetrics::DECLARATIONS,
+        SamplerMetrics::DECLARATIONS,
+        NmtMetrics::DECLARATIONS,
+        PushStatistics::DECLARATIONS,
+        ProcessMetrics::DECLARATIONS,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// Which build this is. What a build does not know has no label.
+#[derive(Debug, Default)]
+struct BuildInfo;
+
+impl SampleSource for BuildInfo {
+    const KIND: Kind = Kind::Info;
+    const LABELS: &'static [&'static str] = &["version", "revision", "rustc"];
+
+    fn samples(&self) -> Vec<(Labels, Value)> {
+        let values = [
+            Some(env!("CARGO_PKG_VERSION")),
+            option_env!("HOTSPOT_EXPORTER_REVISION"),
+            option_env!("HOTSPOT_EXPORTER_RUSTC"),
+        ];
+        let labels = Self::LABELS.iter().zip(values).filter_map(|(name, value)| Some((*name, value?)));
+        vec![(Labels::new(labels), Value::Int(1))]
+    }
+}
+
+closed_label!(TargetState, "state");
+closed_label!(RefusalReason, "reason");
+closed_label!(ReadFailure, "reason");
+closed_label!(DropReason, "reason");
+
+/// Why a series that a rule makes is not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum DropReason {
+    Limit,
+    Duplicate,
+    Conflict,
+}
+
+impl DropReason {
+    const ALL: [Self; 3] = [Self::Limit, Self::Duplicate, Self::Conflict];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Limit => "limit",
+            Self::Duplicate => "duplicate",
+            Self::Conflict => "conflict",
+        }
+    }
+}
+
+/// Why a query failed, from the closed set that [`crate::providers::nmt::Poller::failures`] reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct NmtFailureReason(&'static str);
+
+impl SeriesKey for NmtFailureReason {
+    const NAMES: &'static [&'static str] = &["reason"];
+
+    fn values(&self) -> Vec<String> {
+        vec![self.0.to_owned()]
+    }
+}

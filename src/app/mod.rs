@@ -1,0 +1,182 @@
+//! The running exporter: what connects scans, scrapes, pushes and reloads.
+//!
+//! One thread scans and publishes the set of targets; scrapes and pushes read the last one on other threads. A reload
+//! builds everything anew and takes effect only when all of it is valid.
+
+mod metrics;
+mod push;
+mod reload;
+mod scan;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+
+use crate::config::Config;
+use crate::discovery::watch::Waker;
+use crate::discovery::{DirectoryWatcher, Scanner};
+use crate::output::prometheus::{self, ExpositionFormat, Pages};
+use crate::providers::Providers;
+use crate::providers::nmt::Poller;
+use crate::providers::sampler::Sampler;
+use crate::report::list::Listing;
+use crate::server::Backend;
+use crate::service::Service;
+use crate::snapshot::Snapshot;
+use crate::targets::{Reconciler, ReconcilerSettings, TargetSet};
+use crate::telemetry::{Counter, HttpMetrics};
+use metrics::AppMetrics;
+pub use metrics::declarations;
+use push::OtlpPush;
+pub use reload::ConfigSource;
+use scan::ScanLoop;
+
+/// Time to read all JVMs for a page that shows their states.
+const LISTING_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Time to read all JVMs for a command that prints them.
+const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
+
+/// What scrapes and pushes read: the targets of the last scan, with the pages that are laid out for them.
+#[derive(Debug, Default)]
+struct Served {
+    targets: Arc<TargetSet>,
+    pages: Pages,
+}
+
+/// The running exporter.
+#[derive(Debug)]
+pub struct App {
+    source: ConfigSource,
+    config: ArcSwap<Config>,
+    served: ArcSwap<Served>,
+    metrics: AppMetrics,
+    http: Arc<HttpMetrics>,
+    waker: Waker,
+    sampler: ArcSwapOption<Sampler>,
+    poller: Arc<Poller>,
+    push: OtlpPush,
+    ready: AtomicBool,
+    stopping: AtomicBool,
+    service: Service,
+}
+
+impl App {
+    /// An exporter that has not scanned yet, and what its scanning thread waits on.
+    ///
+    /// # Errors
+    /// The process has no descriptor left.
+    pub fn new(
+        source: ConfigSource,
+        config: Config,
+        http: Arc<HttpMetrics>,
+    ) -> std::io::Result<(Arc<Self>, DirectoryWatcher)> {
+        let watcher = DirectoryWatcher::new()?;
+        let app = Self {
+            source,
+            poller: Arc::new(Poller::new(config.nmt.clone())),
+            config: ArcSwap::from_pointee(config),
+            served: ArcSwap::default(),
+            metrics: AppMetrics::default(),
+            http,
+            waker: watcher.waker(),
+            sampler: ArcSwapOption::empty(),
+            push: OtlpPush::default(),
+            ready: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            service: Service::from_environment(),
+        };
+        app.metrics.config_loaded();
+        Ok((Arc::new(app), watcher))
+    }
+
+    /// Starts the thread that scans until [`App::stop`].
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn start_scanning(self: &Arc<Self>, watcher: DirectoryWatcher) -> std::io::Result<JoinHandle<()>> {
+        let app = Arc::clone(self);
+        std::thread::Builder::new().name("scan".to_owned()).spawn(move || ScanLoop::new(app, watcher).run())
+    }
+
+    /// Notifies the service manager of the shutdown; JVMs are served until [`App::stop`].
+    pub fn stopping(&self) {
+        self.service.stopping();
+    }
+
+    /// Ends the scanning thread soon.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Scans once and takes a snapshot, for commands that print and exit. Native memory, pauses and peaks take time and
+    /// are absent.
+    pub fn scan_once(&self) -> Snapshot {
+        let (started, config) = (Instant::now(), self.config.load_full());
+        let providers = Providers::default();
+        let mut reconciler = Reconciler::new(ReconcilerSettings::from(&*config), Box::new(providers));
+        let scan = Scanner::new(&config.discovery).scan(&|_| false);
+        self.publish(reconciler.update(scan), started.elapsed());
+        Snapshot::take(self.targets(), Instant::now() + COMMAND_DEADLINE)
+    }
+
+    /// The targets of the last scan.
+    fn targets(&self) -> Arc<TargetSet> {
+        Arc::clone(&self.served.load().targets)
+    }
+
+    /// Makes the targets of a scan that took so long the ones that are served.
+    fn publish(&self, targets: Arc<TargetSet>, took: Duration) {
+        self.metrics.scanned(&targets, took);
+        let pages = Pages::of(&targets, &self.served.load().pages);
+        self.served.store(Arc::new(Served { targets, pages }));
+        self.ready.store(true, Ordering::Release);
+    }
+
+    /// Takes a snapshot of these targets, counts the JVMs that could not be read, and has an outdated set replaced.
+    fn snapshot_of(&self, targets: Arc<TargetSet>, deadline: Instant) -> Snapshot {
+        let snapshot = Snapshot::take(targets, deadline);
+        for failure in &snapshot.failures {
+            self.metrics.read_failures.with(failure.reason, Counter::increment);
+        }
+        if snapshot.outdated {
+            self.waker.wake();
+        }
+        snapshot
+    }
+}
+
+impl Backend for App {
+    fn profiles(&self) -> Vec<String> {
+        self.config.load().profiles.iter().map(|profile| profile.name.to_string()).collect()
+    }
+
+    fn exposition(&self, profile: &str, format: ExpositionFormat, deadline: Instant, out: &mut Vec<u8>) -> bool {
+        let Some(index) = self.config.load().profiles.iter().position(|known| *known.name == *profile) else {
+            return false;
+        };
+        let served = self.served.load_full();
+        let snapshot = self.snapshot_of(Arc::clone(&served.targets), deadline);
+        let own = (index == 0).then(|| self.own_families());
+        let page = served.pages.get(profile).map(|page| &**page);
+        let samples = prometheus::write(&snapshot, page, format, own.as_deref(), out);
+        self.http.set_samples(profile, samples as u64);
+        true
+    }
+
+    fn targets(&self) -> Listing {
+        Listing::of(&Snapshot::take(self.targets(), Instant::now() + LISTING_DEADLINE))
+    }
+
+    fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    fn reload(&self) -> Result<(), String> {
+        self.load_again()
+    }
+}

@@ -1,0 +1,88 @@
+//! Pushing over OTLP, as the configuration in force says.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::App;
+use crate::config::Otlp;
+use crate::metric::FamilySamples;
+use crate::output::otlp::{Push, PushSource, PushStatistics};
+use crate::snapshot::Snapshot;
+use crate::sync::lock;
+use crate::targets::Target;
+use crate::telemetry::process_start_time;
+
+/// Time to read all JVMs for a push.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// The thread that pushes, while one runs, and what all of them have counted.
+#[derive(Debug, Default)]
+pub(super) struct OtlpPush {
+    running: Mutex<Option<Push>>,
+    pub(super) statistics: Arc<PushStatistics>,
+}
+
+impl OtlpPush {
+    /// Starts, changes or ends the thread.
+    pub(super) fn configure(&self, config: &Otlp, source: Arc<dyn PushSource>) {
+        let mut running = lock(&self.running);
+        match &*running {
+            Some(push) if config.enabled => push.configure(config.clone()),
+            Some(_) => {
+                if let Some(push) = running.take() {
+                    push.stop();
+                }
+            }
+            None if config.enabled => match Push::start(config.clone(), source, Arc::clone(&self.statistics)) {
+                Ok(push) => *running = Some(push),
+                Err(error) => tracing::error!(%error, "cannot start the OTLP push thread"),
+            },
+            None => {}
+        }
+    }
+
+    /// Has the last values of JVMs that have ended pushed.
+    pub(super) fn ended(&self, targets: Vec<Arc<Target>>) {
+        if let Some(push) = &*lock(&self.running) {
+            push.ended(targets);
+        }
+    }
+
+    fn stop(&self) {
+        let push = lock(&self.running).take();
+        if let Some(push) = push {
+            push.stop();
+        }
+    }
+}
+
+impl App {
+    /// Starts pushing if the configuration enables it.
+    pub fn start_pushing(self: &Arc<Self>) {
+        self.configure_push(&self.config.load().otlp);
+    }
+
+    /// Pushes as this configuration says, or not at all.
+    pub(super) fn configure_push(self: &Arc<Self>, config: &Otlp) {
+        self.push.configure(config, Arc::clone(self) as Arc<dyn PushSource>);
+    }
+
+    /// Pushes once more and ends pushing, within [`crate::output::otlp::FLUSH`].
+    pub fn stop_pushing(&self) {
+        self.push.stop();
+    }
+}
+
+impl PushSource for App {
+    fn snapshot(&self) -> Snapshot {
+        self.snapshot_of(self.targets(), Instant::now() + DEADLINE)
+    }
+
+    fn last_snapshot(&self) -> Snapshot {
+        Snapshot::last(self.targets().targets.clone())
+    }
+
+    fn own(&self) -> (Vec<FamilySamples>, f64) {
+        (self.own_families(), process_start_time().unwrap_or_default())
+    }
+}
