@@ -37,7 +37,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use crate::config::{Discovery, Enabled, Processes};
+use crate::config::{Discovery, RootPattern, Toggle};
 use crate::metric::Labels;
 use crate::perfdata::{FileMode, ProcessMemory, Region, RegionError};
 use crate::proc::{FileId, Process};
@@ -45,7 +45,6 @@ use crate::proc::{FileId, Process};
 pub use liveness::Liveness;
 pub use open::raise_descriptor_limit;
 pub use refusal::{Refusal, RefusalReason};
-pub use roots::{PatternError, Root};
 pub use watch::{DirectoryWatcher, WatchedDirectory, Woken};
 
 use memory::Memories;
@@ -161,45 +160,22 @@ pub struct Scan {
 #[derive(Debug)]
 pub struct Scanner {
     opener: Opener,
-    roots: Vec<Root>,
+    roots: Vec<RootPattern>,
     procfs: Option<Procfs>,
     memories: Option<Memories>,
-    /// What is wrong with the configuration, reported by every scan.
-    standing: Vec<Refusal>,
 }
 
 impl Scanner {
     /// A scanner for checked settings.
     pub fn new(config: &Discovery) -> Self {
-        let mut standing = Vec::new();
-        let roots = config.roots.iter().filter_map(|root| match Root::new(&root.pattern) {
-            Ok(root) => Some(root),
-            Err(error) => {
-                standing.push(Refusal::of_path(Path::new(&root.pattern), RefusalReason::IoError, error.to_string()));
-                None
-            }
-        });
-        let roots = roots.collect();
-        let procfs = match config.procfs.enabled {
-            Enabled::No => None,
-            enabled => match Procfs::new(&config.procfs.path) {
-                Ok(procfs) => Some(procfs),
-                Err(errno) => {
-                    if enabled == Enabled::Yes {
-                        standing.push(no_procfs(&config.procfs.path, errno));
-                    }
-                    None
-                }
-            },
-        };
-        let memories = (config.processes == Processes::Auto).then(Memories::default);
-        Self { opener: Opener::default(), roots, procfs, memories, standing }
+        let procfs = config.procfs.visible().and_then(|path| Procfs::new(path).ok());
+        let memories = (config.processes == Toggle::Auto).then(Memories::default);
+        Self { opener: Opener::default(), roots: config.roots.clone(), procfs, memories }
     }
 
     /// Looks once. Regions that are `known` are examined and not opened again.
     pub fn scan(&mut self, known: &dyn Fn(RegionId) -> bool) -> Scan {
         let mut survey = ScanState::new(&self.opener, known);
-        self.standing.iter().for_each(|refusal| survey.refuse(refusal.clone()));
         self.roots.iter().for_each(|root| survey.visit(root));
         if let Some(procfs) = &mut self.procfs {
             match procfs.scan(&survey.numbers()) {

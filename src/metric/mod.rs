@@ -27,7 +27,7 @@ pub enum Kind {
 
 impl Kind {
     /// The word that YAML, and Prometheus where it has one, use.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Counter => "counter",
             Self::Gauge => "gauge",

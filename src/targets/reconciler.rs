@@ -123,7 +123,7 @@ impl Reconciler {
         match source.open(self.settings.access) {
             Ok(region) => {
                 // These become labels, and what names a slot.
-                let label = |(name, value): (&str, &str)| (name.to_owned(), cut(value, &self.settings.limits.series));
+                let label = |(name, value): (&str, &str)| (name.to_owned(), cut(value, &self.settings.limits.series()));
                 candidate.labels = Labels::new(candidate.labels.iter().map(label));
                 self.tracked.insert(candidate.id, TrackedRegion::new(candidate, region));
             }

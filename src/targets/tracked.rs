@@ -184,7 +184,7 @@ impl TrackedRegion {
             self.attached = SystemTime::now();
         }
         target.attached = self.attached;
-        target.app = cut(&target.app, &settings.limits.series).into();
+        target.app = cut(&target.app, &settings.limits.series()).into();
         target.providers =
             self.providers.iter().map(|(id, provider)| (*id, Arc::clone(provider), provider.read().0)).collect();
         target.plan(&image, &model, settings);

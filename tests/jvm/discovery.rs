@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use hotspot_exporter::config::{Discovery, Enabled, Processes, Procfs, RootPattern};
+use hotspot_exporter::config::{Discovery, RootPattern, Toggle};
 use hotspot_exporter::discovery::{Candidate, Liveness, RefusalReason, Scan, Scanner, liveness};
 use hotspot_exporter::perfdata::FileMode;
 use hotspot_exporter::proc::exited;
@@ -90,9 +90,8 @@ fn is_root() -> bool {
 
 fn scanner() -> Scanner {
     Scanner::new(&Discovery {
-        roots: vec![RootPattern { pattern: "/tmp".into() }],
-        procfs: Procfs { enabled: Enabled::Yes, path: "/proc".into() },
-        processes: Processes::Off,
+        roots: vec![RootPattern::new("/tmp").unwrap()],
+        processes: Toggle::Off,
         ..Discovery::default()
     })
 }

@@ -235,7 +235,7 @@ impl WebReader<'_> {
             return ClientAuth::None;
         };
         let path = &path.key("client_auth_type");
-        let auth = self.decoder.choice(node, path, &ClientAuth::WORDS).unwrap_or_default();
+        let auth = self.decoder.choice(node, path, &ClientAuth::WORDS, "").unwrap_or_default();
         if auth.verifies() && !has_ca && authority.is_none() {
             let message = "there is no CA to verify client certificates by";
             self.decoder.report(node.position, path, message, "name it by client_ca_file");
@@ -269,7 +269,7 @@ impl WebReader<'_> {
                 return default;
             }
             let words = [("TLS12", TlsVersion::Tls12), ("TLS13", TlsVersion::Tls13)];
-            self.decoder.choice(node, path, &words).unwrap_or(default)
+            self.decoder.choice(node, path, &words, "").unwrap_or(default)
         };
         let (minimum, maximum) = (version("min_version", TlsVersion::Tls12), version("max_version", TlsVersion::Tls13));
         if minimum > maximum {
@@ -355,7 +355,7 @@ impl WebReader<'_> {
             self.decoder.text(node, path, HEADER_MAXIMUM)?
         } else {
             let words: Vec<(&str, &str)> = values.iter().map(|value| (*value, *value)).collect();
-            self.decoder.choice(node, path, &words)?
+            self.decoder.choice(node, path, &words, "")?
         };
         match HeaderValue::from_str(text) {
             Ok(value) => Some((name.clone(), Some(value))),
