@@ -50,11 +50,11 @@ fn bench(c: &mut Criterion) {
     c.bench_function("decode one region", |b| b.iter(|| Image::decode(black_box(bytes.clone())).unwrap()));
     c.bench_function("derive facts of one region", |b| b.iter(|| Model::of(black_box(&image), &[]).facts()));
     c.bench_function("plan one region", |b| {
-        b.iter(|| profile.plan(black_box(&image), &facts, &config.limits.series, &mut WordIndex::default()));
+        b.iter(|| profile.plan(black_box(&image), &facts, &config.limits.series(), &mut WordIndex::default()));
     });
 
     let mut words = WordIndex::default();
-    let plan = profile.plan(&image, &facts, &config.limits.series, &mut words);
+    let plan = profile.plan(&image, &facts, &config.limits.series(), &mut words);
     let mut group = c.benchmark_group("read one region");
     group.throughput(Throughput::Elements(words.offsets().len() as u64));
     for access in [FileMode::Mapped, FileMode::Pread] {

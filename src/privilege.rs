@@ -11,7 +11,7 @@ use rustix::thread::{
     set_capabilities, set_no_new_privs,
 };
 
-use crate::config::{Config, NmtMode, Processes};
+use crate::config::{Config, NmtMode, Toggle};
 
 /// Capabilities that the process held at the start and has dropped.
 static DROPPED: OnceLock<CapabilitySet> = OnceLock::new();
@@ -23,7 +23,7 @@ fn needed(config: &Config, held: CapabilitySet) -> CapabilitySet {
     if config.discovery.procfs.visible().is_some() {
         // /proc/PID/root, /proc/PID/exe, and the memory of JVMs without a file.
         needed |= CapabilitySet::SYS_PTRACE;
-        if config.discovery.processes == Processes::Auto {
+        if config.discovery.processes == Toggle::Auto {
             // /proc/PID/map_files: a libjvm.so that was replaced on disk.
             needed |= CapabilitySet::CHECKPOINT_RESTORE;
         }

@@ -4,21 +4,22 @@ use std::io;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
-use super::otlp::{self, Draft, Files};
-use super::schema::{self, keys};
-use super::{
-    Config, Discovery, Enabled, Fingerprint, Identity, Limits, Nmt, NmtMode, Overrides, Problem, Problems, Sampling,
-};
+use super::environment;
+use super::otlp::{self, Files};
+use super::root::RootPattern;
+use super::schema::{Keys, PROFILE_MAXIMUM, TEXT_MAXIMUM, proc_path};
+use super::{Config, Fingerprint, NmtMode, Overrides, Problem, Problems, Toggle};
 use crate::rules::Profile;
 use crate::rules::check::check;
 use crate::rules::rule::{Rule, decode_rules};
 use crate::yaml::decode::{Decoder, Path, suggest};
 use crate::yaml::document::{self as yaml, Node, Position};
+use crate::yaml::section::Section;
 
 /// The embedded configuration: every key with its default, commented.
-pub const DEFAULT: &str = include_str!("../../config/hotspot-exporter.yaml");
+const DEFAULT: &str = include_str!("../../config/hotspot-exporter.yaml");
 
-/// What the embedded configuration is called in problems.
+/// The name of the embedded configuration in problems.
 const DEFAULT_NAME: &str = "config/hotspot-exporter.yaml";
 
 /// The shipped profiles: name, file, text.
@@ -28,12 +29,8 @@ const SHIPPED: [(&str, &str, &str); 3] = [
     ("raw", "config/profiles/raw.yaml", include_str!("../../config/profiles/raw.yaml")),
 ];
 
-/// The profile where none is named.
-const DEFAULT_PROFILE: &str = "otel";
-/// Most profiles.
-const PROFILE_MAXIMUM: usize = 16;
-/// Longest path, in bytes.
-const PATH_MAXIMUM: usize = 4096;
+/// The profile of a configuration that names none.
+pub(super) const DEFAULT_PROFILE: &str = "otel";
 
 /// Reads the configuration: the file, or the embedded defaults where there is none, then the command line over it.
 /// `read` gives the text of `file` and of the profiles that it names; their relative paths start at the file's directory.
@@ -63,27 +60,27 @@ pub fn load(
             return Err(problems);
         }
     };
-    let mut sections = Sections::default();
     let mut decoder = Decoder { file: Arc::clone(&name), problems: &mut problems };
     let base = file.and_then(FilePath::parent);
     let mut secrets = Files { read, base, list: Vec::new() };
-    sections.decode(&mut decoder, &node, &mut secrets);
-    sections.apply(overrides, decoder.problems);
-    let draft = std::mem::take(&mut sections.otlp);
-    let otlp = otlp::resolve(draft, &overrides.environment, &mut secrets, decoder.problems);
-    let reserved = sections.root_labels();
+    let (mut keys, _) = Keys::decode(&mut decoder, &node, &Path::Root);
+    keys.override_by(overrides, decoder.problems);
+    let from_files = otlp::read(&keys.otlp, &mut decoder, &Path::Root.key("otlp"), &mut secrets);
+    let variables = &overrides.environment;
+    let otlp = environment::resolve(keys.otlp, from_files, variables, &mut secrets, decoder.problems);
+    let reserved = root_labels(&keys.discovery.roots);
     let mut loader = Loader { read, base, files: Vec::new(), reserved, rules: Vec::new() };
     loader.files.extend(file.map(FilePath::to_path_buf));
-    if let Some(node) = sections.rules {
+    if let Some(node) = &keys.rules {
         loader.rules = decode_rules(&mut decoder, node, &Path::Root.key("rules"), &loader.reserved);
         check(&loader.rules, 0, decoder.problems);
     }
-    let profiles = loader.profiles(&mut decoder, sections.profiles);
+    let profiles = loader.profiles(&mut decoder, keys.profiles.as_ref());
     if !problems.is_empty() {
         return Err(problems.sorted());
     }
     loader.files.extend(secrets.list);
-    let Sections { discovery, identity, sampling, nmt, limits, .. } = sections;
+    let Keys { discovery, identity, sampling, nmt, limits, .. } = keys;
     Ok(Config {
         discovery,
         identity,
@@ -102,44 +99,15 @@ pub(super) fn unplaced(file: &str, path: &str, message: String) -> Problem {
     Problem { file: file.into(), line: 0, column: 0, path: path.to_owned(), message, hint: String::new() }
 }
 
-/// The top level of the file.
-#[derive(Debug, Default)]
-struct Sections<'n> {
-    discovery: Discovery,
-    identity: Identity,
-    sampling: Sampling,
-    nmt: Nmt,
-    otlp: Draft,
-    limits: Limits,
-    profiles: Option<&'n Node>,
-    rules: Option<&'n Node>,
-}
-
-impl<'n> Sections<'n> {
-    fn decode(&mut self, decoder: &mut Decoder<'_>, node: &'n Node, secrets: &mut Files<'_>) {
-        for (key, node) in decoder.fields(node, &Path::Root, keys("")) {
-            let path = &Path::Root.key(&key.text);
-            match &*key.text {
-                "discovery" => self.discovery = schema::discovery(decoder, node, path),
-                "identity" => self.identity = schema::identity(decoder, node, path),
-                "sampling" => self.sampling = schema::sampling(decoder, node, path),
-                "nmt" => self.nmt = schema::nmt(decoder, node, path),
-                "otlp" => self.otlp = otlp::decode(decoder, node, path, secrets),
-                "limits" => self.limits = schema::limits(decoder, node, path),
-                "profiles" => self.profiles = Some(node),
-                _ => self.rules = Some(node),
-            }
-        }
-    }
-
+impl Keys {
     /// Lays the command line over the file, by the same checks.
-    fn apply(&mut self, overrides: &Overrides, problems: &mut Problems) {
+    fn override_by(&mut self, overrides: &Overrides, problems: &mut Problems) {
         let mut refuse = |flag: &str, message| problems.push(unplaced("command line", flag, message));
         if !overrides.roots.is_empty() {
             self.discovery.roots.clear();
         }
         for text in &overrides.roots {
-            match schema::root(text) {
+            match RootPattern::new(text) {
                 Ok(root) if self.discovery.roots.contains(&root) => {
                     refuse("--discovery.root", format!("`{text}` is there twice"));
                 }
@@ -150,8 +118,8 @@ impl<'n> Sections<'n> {
         let procfs = &mut self.discovery.procfs;
         match &overrides.procfs {
             None => {}
-            Some(None) => procfs.enabled = Enabled::No,
-            Some(Some(path)) => match schema::proc_path(&path.to_string_lossy()) {
+            Some(None) => procfs.enabled = Toggle::Off,
+            Some(Some(path)) => match proc_path(&path.to_string_lossy()) {
                 Ok(_) => procfs.path.clone_from(path),
                 Err(message) => refuse("--path.procfs", message),
             },
@@ -166,15 +134,14 @@ impl<'n> Sections<'n> {
             problems.push(Problem { hint: hint.to_owned(), ..unplaced("command line", "nmt.mode", message) });
         }
     }
+}
 
-    /// The labels that roots give, so that rules give none of them.
-    fn root_labels(&self) -> Vec<String> {
-        let mut labels: Vec<String> =
-            self.discovery.roots.iter().flat_map(|root| root.labels().unwrap_or_default()).collect();
-        labels.sort();
-        labels.dedup();
-        labels
-    }
+/// The labels that roots give, so that rules give none of them.
+fn root_labels(roots: &[RootPattern]) -> Vec<String> {
+    let mut labels: Vec<String> = roots.iter().flat_map(RootPattern::labels).map(str::to_owned).collect();
+    labels.sort();
+    labels.dedup();
+    labels
 }
 
 /// Compiles the profiles that the file names.
@@ -220,7 +187,7 @@ impl Loader<'_> {
 
     /// A profile by the name of a shipped one or the path of a file.
     fn profile(&mut self, decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<Arc<Profile>> {
-        let text = decoder.text(node, path, PATH_MAXIMUM)?;
+        let text = decoder.text(node, path, TEXT_MAXIMUM)?;
         if let Some((_, file, text)) = SHIPPED.iter().find(|(name, ..)| *name == text) {
             return self.compile(file, text, decoder.problems);
         }

@@ -1,8 +1,4 @@
-//! `otlp:`, and the environment variables of the OpenTelemetry specification over it.
-//!
-//! An option comes from the first source that has it: `OTEL_EXPORTER_OTLP_METRICS_…`, `OTEL_EXPORTER_OTLP_…`, the file,
-//! the default. So the environment replaces the file, as the command line does. The specification has the environment
-//! ignored where its own configuration file is in use; the file here is not that one, and says much else.
+//! `otlp:`, as the file has it.
 
 use std::io;
 use std::path::{Path as FilePath, PathBuf};
@@ -10,14 +6,14 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Uri};
 
-use super::schema::{HOUR, SECOND, TEXT_MAXIMUM, between, fields, put};
-use super::{Problem, Problems};
-use crate::tls::{self, ClientTls, Pem};
-use crate::yaml::decode::{Decoder, Path};
-use crate::yaml::document::Node;
+use serde_json::{Value as Json, json};
 
-/// Where metrics go over HTTP below a base address.
-const HTTP_PATH: &str = "/v1/metrics";
+use super::schema::{HOUR, SECOND, TEXT_MAXIMUM, between};
+use crate::tls::{self, ClientTls, Pem};
+use crate::yaml::codec::{Choice, Codec, Deferred, OrNull, Text};
+use crate::yaml::decode::{Decoder, Path};
+use crate::yaml::document::{Node, NodeData, NodeKey, excerpt};
+use crate::yaml::section::{Given, Section, section};
 
 /// `otlp:` with the environment over it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,19 +53,20 @@ impl Otlp {
 
 impl Default for Otlp {
     fn default() -> Self {
+        let keys = OtlpKeys::default();
         Self {
             enabled: false,
-            endpoint: Uri::from_static("http://localhost:4317"),
-            protocol: OtlpProtocol::Grpc,
-            interval: Duration::from_secs(15),
-            timeout: Duration::from_secs(10),
-            compression: Compression::None,
+            endpoint: Uri::from_static(DEFAULT_ENDPOINT),
+            protocol: keys.protocol,
+            interval: keys.interval,
+            timeout: keys.timeout,
+            compression: keys.compression,
             headers: Vec::new(),
             tls: ClientTls::default(),
-            temporality: Temporality::default(),
-            histograms: HistogramForm::default(),
+            temporality: keys.temporality,
+            histograms: keys.histograms,
             service_name: None,
-            resource_attributes: Vec::new(),
+            resource_attributes: keys.resource_attributes,
         }
     }
 }
@@ -114,34 +111,150 @@ pub enum HistogramForm {
     Exponential,
 }
 
-const PROTOCOLS: [(&str, OtlpProtocol); 2] =
-    [("grpc", OtlpProtocol::Grpc), ("http/protobuf", OtlpProtocol::HttpProtobuf)];
-const COMPRESSIONS: [(&str, Compression); 2] = [("none", Compression::None), ("gzip", Compression::Gzip)];
-const TEMPORALITIES: [(&str, Temporality); 3] =
-    [("cumulative", Temporality::Cumulative), ("delta", Temporality::Delta), ("lowmemory", Temporality::LowMemory)];
-const HISTOGRAMS: [(&str, HistogramForm); 2] = [
+pub(super) const PROTOCOLS: Choice<OtlpProtocol> =
+    Choice::of(&[("grpc", OtlpProtocol::Grpc), ("http/protobuf", OtlpProtocol::HttpProtobuf)]);
+pub(super) const COMPRESSIONS: Choice<Compression> =
+    Choice::of(&[("none", Compression::None), ("gzip", Compression::Gzip)]);
+pub(super) const TEMPORALITIES: Choice<Temporality> = Choice::of(&[
+    ("cumulative", Temporality::Cumulative),
+    ("delta", Temporality::Delta),
+    ("lowmemory", Temporality::LowMemory),
+]);
+pub(super) const HISTOGRAMS: Choice<HistogramForm> = Choice::of(&[
     ("explicit_bucket_histogram", HistogramForm::Explicit),
     ("base2_exponential_bucket_histogram", HistogramForm::Exponential),
-];
+]);
+const ENABLED: Choice<Option<bool>> = Choice::of(&[
+    ("auto", None),
+    ("true", Some(true)),
+    ("on", Some(true)),
+    ("false", Some(false)),
+    ("off", Some(false)),
+]);
 
+/// Where the endpoint is if nothing names one, over gRPC.
+pub(super) const DEFAULT_ENDPOINT: &str = "http://localhost:4317";
 /// Most headers and attributes.
-const LIST_MAXIMUM: usize = 100;
+pub(super) const LIST_MAXIMUM: usize = 100;
 /// Longest header value, attribute value and secret file, in bytes.
 const VALUE_MAXIMUM: usize = 64 << 10;
 
+section! {
+    /// The keys of `otlp:`, before the environment is laid over them.
+    #[derive(Debug)]
+    pub(super) struct OtlpKeys {
+        /// auto: enabled if the environment names an endpoint. true or false: regardless of the environment.
+        pub(super) enabled: Option<bool> = None => OrNull(ENABLED),
+        /// OTEL_EXPORTER_OTLP_ENDPOINT. For http/protobuf, /v1/metrics is appended to an address without a path; the usual
+        /// port is 4318.
+        pub(super) endpoint: Option<Uri> = None => OrNull(Text {
+            maximum: TEXT_MAXIMUM,
+            pattern: "^[Hh][Tt][Tt][Pp][Ss]?://[^@]+$",
+            parse: |text| Ok(Some(address(text)?)),
+            print: |_| Some(DEFAULT_ENDPOINT.to_owned()),
+        }),
+        /// grpc or http/protobuf (…_PROTOCOL).
+        pub(super) protocol: OtlpProtocol = OtlpProtocol::Grpc => OrNull(PROTOCOLS),
+        /// Time between two pushes (OTEL_METRIC_EXPORT_INTERVAL, in milliseconds). A failed push is retried with increasing
+        /// delays until the next one is due.
+        pub(super) interval: Duration = Duration::from_secs(15) => OrNull(between(SECOND, HOUR)),
+        /// Timeout of a request (…_TIMEOUT, in milliseconds).
+        pub(super) timeout: Duration = Duration::from_secs(10) => OrNull(between(Duration::from_millis(1), HOUR)),
+        /// none or gzip (…_COMPRESSION).
+        pub(super) compression: Compression = Compression::None => OrNull(COMPRESSIONS),
+        /// Headers of every request (…_HEADERS). A file holds a secret value:
+        /// {authorization: {file: /run/secrets/otlp}}.
+        pub(super) headers: Option<Node> = None => OrNull(Deferred { schema: headers_schema, default: || json!({}) }),
+        /// PEM file of certificates to trust; default: those of the system (…_CERTIFICATE). A change of this file, or of a
+        /// file of a header, reloads the configuration.
+        pub(super) certificate: Option<Node> = None => OrNull(Deferred::of(file_schema)),
+        /// PEM file of the client's certificate, for mutual TLS (…_CLIENT_CERTIFICATE).
+        pub(super) client_certificate: Option<Node> = None => OrNull(Deferred::of(file_schema)),
+        /// PEM file of the client's key (…_CLIENT_KEY).
+        pub(super) client_key: Option<Node> = None => OrNull(Deferred::of(file_schema)),
+        /// cumulative: totals. delta: counters and histograms as differences from the last values that the receiver
+        /// accepted. lowmemory: delta for histograms only (…_METRICS_TEMPORALITY_PREFERENCE).
+        pub(super) temporality: Temporality = Temporality::Cumulative => OrNull(TEMPORALITIES),
+        /// explicit_bucket_histogram, with the bounds of sampling.buckets, or base2_exponential_bucket_histogram
+        /// (…_METRICS_DEFAULT_HISTOGRAM_AGGREGATION).
+        pub(super) histograms: HistogramForm = HistogramForm::Explicit => OrNull(HISTOGRAMS),
+        /// Attributes of every resource, unless it has its own value, such as {deployment.environment.name: production}
+        /// (OTEL_RESOURCE_ATTRIBUTES). service.name, or OTEL_SERVICE_NAME, names the exporter itself; JVMs have names of
+        /// their own.
+        pub(super) resource_attributes: Vec<(String, String)> = Vec::new() => OrNull(Attributes),
+    }
+}
+
+/// A client certificate needs its key, and the other way round.
+pub(super) fn check(keys: &mut OtlpKeys, _: &Given<'_>, decoder: &mut Decoder<'_>, _: &Node, path: &Path<'_>) {
+    if let (Some(alone), None) | (None, Some(alone)) = (&keys.client_certificate, &keys.client_key) {
+        decoder.report(alone.position, path, "`client_certificate` and `client_key` go together", "give both");
+    }
+}
+
+/// Name and value pairs; a value of any type of scalar is its text.
+struct Attributes;
+
+impl Codec for Attributes {
+    type Value = Vec<(String, String)>;
+
+    fn decode(&self, decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<Self::Value> {
+        let pairs = decoder.pairs(node, path).into_iter().take(LIST_MAXIMUM);
+        let attribute = |(key, field): (&NodeKey, &Node)| {
+            let text = decoder.text(field, &path.key(&key.text), VALUE_MAXIMUM)?;
+            Some((key.text.to_string(), text.to_owned()))
+        };
+        Some(pairs.filter_map(attribute).collect())
+    }
+
+    fn encode(&self, value: &Self::Value) -> Json {
+        let pairs = value.iter().map(|(key, value)| (key.clone(), value.clone().into()));
+        Json::Object(pairs.collect())
+    }
+
+    fn schema(&self) -> Json {
+        json!({"type": "object", "additionalProperties": scalar()})
+    }
+}
+
+/// The JSON Schema of a value that is used as text.
+fn scalar() -> Json {
+    json!({"type": ["string", "number", "boolean"], "maxLength": VALUE_MAXIMUM})
+}
+
+fn headers_schema() -> Json {
+    let secret = HeaderKeys::schema();
+    json!({"type": "object", "additionalProperties": {"anyOf": [scalar(), secret]}})
+}
+
+fn file_schema() -> Json {
+    FILE.schema()
+}
+
+const FILE: Text<String> = Text::any(TEXT_MAXIMUM);
+
+section! {
+    /// A header whose value is in a file.
+    #[derive(Debug)]
+    struct HeaderKeys {
+        /// The file.
+        file: Option<Node> = None => Deferred::of(file_schema),
+    }
+}
+
 /// What a PEM file has to hold.
 #[derive(Clone, Copy, Debug)]
-enum Content {
+pub(super) enum Content {
     Certificates,
     Key,
 }
 
 /// Reads files and remembers which, so that a change of one reloads the configuration.
-pub(crate) struct Files<'a> {
-    pub(crate) read: &'a dyn Fn(&FilePath) -> io::Result<String>,
+pub(super) struct Files<'a> {
+    pub(super) read: &'a dyn Fn(&FilePath) -> io::Result<String>,
     /// Where relative paths of the configuration file start.
-    pub(crate) base: Option<&'a FilePath>,
-    pub(crate) list: Vec<PathBuf>,
+    pub(super) base: Option<&'a FilePath>,
+    pub(super) list: Vec<PathBuf>,
 }
 
 impl Files<'_> {
@@ -154,7 +267,7 @@ impl Files<'_> {
         }
     }
 
-    fn pem(&mut self, path: PathBuf, content: Content) -> Result<Pem, String> {
+    pub(super) fn pem(&mut self, path: PathBuf, content: Content) -> Result<Pem, String> {
         let text = self.text(path.clone())?;
         let checked = match content {
             Content::Certificates => tls::certificates(&text).map(|_| ()),
@@ -168,79 +281,25 @@ impl Files<'_> {
     }
 }
 
-/// What the file says; `None` where it says nothing.
+/// What is read from the files that the keys name.
 #[derive(Debug, Default)]
-pub(crate) struct Draft {
-    enabled: Option<bool>,
-    endpoint: Option<String>,
-    protocol: Option<OtlpProtocol>,
-    interval: Option<Duration>,
-    timeout: Option<Duration>,
-    compression: Option<Compression>,
-    headers: Option<Vec<(HeaderName, HeaderValue)>>,
-    certificate: Option<Pem>,
-    client_certificate: Option<Pem>,
-    client_key: Option<Pem>,
-    temporality: Option<Temporality>,
-    histograms: Option<HistogramForm>,
-    resource_attributes: Vec<(String, String)>,
+pub(super) struct OtlpFiles {
+    pub(super) headers: Option<Vec<(HeaderName, HeaderValue)>>,
+    pub(super) certificate: Option<Pem>,
+    pub(super) client_certificate: Option<Pem>,
+    pub(super) client_key: Option<Pem>,
 }
 
-/// Decodes the section.
-pub(crate) fn decode(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>, files: &mut Files<'_>) -> Draft {
-    let mut draft = Draft::default();
-    let (mut chain, mut key_file) = (None, None);
-    for (key, field) in fields(decoder, node, path, "otlp") {
-        let path = &path.key(key);
-        match key {
-            _ if field.is_null() => {}
-            "enabled" => {
-                let choices = [
-                    ("auto", None),
-                    ("true", Some(true)),
-                    ("on", Some(true)),
-                    ("false", Some(false)),
-                    ("off", Some(false)),
-                ];
-                put(&mut draft.enabled, decoder.choice(field, path, &choices));
-            }
-            "endpoint" => draft.endpoint = endpoint(decoder, field, path),
-            "protocol" => draft.protocol = decoder.choice(field, path, &PROTOCOLS),
-            "interval" => draft.interval = decoder.duration(field, path, &between(SECOND, HOUR)),
-            "timeout" => {
-                draft.timeout = decoder.duration(field, path, &between(Duration::from_millis(1), HOUR));
-            }
-            "compression" => draft.compression = decoder.choice(field, path, &COMPRESSIONS),
-            "headers" => draft.headers = Some(headers(decoder, field, path, files)),
-            "certificate" => draft.certificate = file(decoder, field, path, files, Content::Certificates),
-            "client_certificate" => {
-                chain = Some(field);
-                draft.client_certificate = file(decoder, field, path, files, Content::Certificates);
-            }
-            "client_key" => {
-                key_file = Some(field);
-                draft.client_key = file(decoder, field, path, files, Content::Key);
-            }
-            "temporality" => draft.temporality = decoder.choice(field, path, &TEMPORALITIES),
-            "histograms" => draft.histograms = decoder.choice(field, path, &HISTOGRAMS),
-            _ => draft.resource_attributes = attributes(decoder, field, path),
-        }
-    }
-    if let (Some(alone), None) | (None, Some(alone)) = (chain, key_file) {
-        decoder.report(alone.position, path, "`client_certificate` and `client_key` go together", "give both");
-    }
-    draft
-}
-
-fn endpoint(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<String> {
-    let text = decoder.text(node, path, TEXT_MAXIMUM)?;
-    match address(text) {
-        Ok(_) => Some(text.to_owned()),
-        Err(message) if text.contains('@') => {
-            decoder.report(node.position, path, message, "");
-            None
-        }
-        Err(_) => decoder.expected("an http:// or https:// address", node, path, ""),
+/// Reads headers, certificates and the key.
+pub(super) fn read(keys: &OtlpKeys, decoder: &mut Decoder<'_>, path: &Path<'_>, files: &mut Files<'_>) -> OtlpFiles {
+    let mut pem = |node: &Option<Node>, key, content| {
+        node.as_ref().and_then(|node| file(decoder, node, &path.key(key), files, content))
+    };
+    OtlpFiles {
+        certificate: pem(&keys.certificate, "certificate", Content::Certificates),
+        client_certificate: pem(&keys.client_certificate, "client_certificate", Content::Certificates),
+        client_key: pem(&keys.client_key, "client_key", Content::Key),
+        headers: keys.headers.as_ref().map(|node| headers(decoder, node, &path.key("headers"), files)),
     }
 }
 
@@ -251,9 +310,8 @@ fn file(
     files: &mut Files<'_>,
     content: Content,
 ) -> Option<Pem> {
-    let text = decoder.text(node, path, TEXT_MAXIMUM)?;
-    let based = files.based(text);
-    match files.pem(based, content) {
+    let name = FILE.decode(decoder, node, path)?;
+    match files.pem(files.based(&name), content) {
         Ok(pem) => Some(pem),
         Err(message) => {
             decoder.report(node.position, path, message, "relative paths start at the configuration's directory");
@@ -262,7 +320,7 @@ fn file(
     }
 }
 
-/// Name and value pairs; a value may stand in a file: `{file: /run/secrets/token}`.
+/// Name and value pairs; a value may be in a file: `{file: /run/secrets/token}`.
 fn headers(
     decoder: &mut Decoder<'_>,
     node: &Node,
@@ -272,26 +330,7 @@ fn headers(
     let mut headers = Vec::new();
     for (key, field) in decoder.pairs(node, path).into_iter().take(LIST_MAXIMUM) {
         let path = &path.key(&key.text);
-        let value = if matches!(field.data, crate::yaml::document::NodeData::Mapping(_)) {
-            let inner = decoder.fields(field, path, &["file"]);
-            let Some((_, node)) = inner.first() else {
-                decoder.report(field.position, path, "the header has no value", "write `{file: /run/secrets/token}`");
-                continue;
-            };
-            let path = &path.key("file");
-            let Some(text) = decoder.text(node, path, TEXT_MAXIMUM) else { continue };
-            let based = files.based(text);
-            match files.text(based) {
-                Ok(secret) => secret.trim().to_owned(),
-                Err(message) => {
-                    decoder.report(node.position, path, message, "");
-                    continue;
-                }
-            }
-        } else {
-            let Some(text) = decoder.text(field, path, VALUE_MAXIMUM) else { continue };
-            text.to_owned()
-        };
+        let Some(value) = header_value(decoder, field, path, files) else { continue };
         match header(&key.text, &value) {
             Ok(header) => headers.push(header),
             Err(message) => decoder.report(key.position, path, message, ""),
@@ -300,18 +339,28 @@ fn headers(
     headers
 }
 
-fn attributes(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Vec<(String, String)> {
-    let mut attributes = Vec::new();
-    for (key, field) in decoder.pairs(node, path).into_iter().take(LIST_MAXIMUM) {
-        if let Some(text) = decoder.text(field, &path.key(&key.text), VALUE_MAXIMUM) {
-            attributes.push((key.text.to_string(), text.to_owned()));
+fn header_value(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>, files: &mut Files<'_>) -> Option<String> {
+    if !matches!(node.data, NodeData::Mapping(_)) {
+        return decoder.text(node, path, VALUE_MAXIMUM).map(str::to_owned);
+    }
+    let (keys, _) = HeaderKeys::decode(decoder, node, path);
+    let Some(file) = keys.file else {
+        decoder.report(node.position, path, "the header has no value", "write `{file: /run/secrets/token}`");
+        return None;
+    };
+    let path = &path.key("file");
+    let name = FILE.decode(decoder, &file, path)?;
+    match files.text(files.based(&name)) {
+        Ok(secret) => Some(secret.trim().to_owned()),
+        Err(message) => {
+            decoder.report(file.position, path, message, "");
+            None
         }
     }
-    attributes
 }
 
 /// A header whose value is not shown. gRPC has its own, which nobody else may set.
-fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
+pub(super) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
     let taken = ["content-type", "content-length", "te", "host", "connection", "transfer-encoding"];
     let lower = name.to_ascii_lowercase();
     if taken.contains(&lower.as_str()) || lower.starts_with("grpc-") {
@@ -325,10 +374,9 @@ fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> 
 }
 
 /// An address with a scheme and a host.
-fn address(text: &str) -> Result<Uri, String> {
+pub(super) fn address(text: &str) -> Result<Uri, String> {
     let uri: Result<Uri, _> = text.parse();
-    let problem =
-        || format!("expected an http:// or https:// address, found `{}`", crate::yaml::document::excerpt(text));
+    let problem = || format!("expected an http:// or https:// address, found `{}`", excerpt(text));
     let uri = uri.map_err(|_| problem())?;
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
         return Err("the address names a user; credentials belong into headers".to_owned());
@@ -338,193 +386,4 @@ fn address(text: &str) -> Result<Uri, String> {
         return Err(problem());
     }
     Ok(uri)
-}
-
-/// Variables of the environment; an empty one counts as not set, as the specification says.
-struct Environment<'a> {
-    variables: &'a [(String, String)],
-    problems: Vec<Problem>,
-}
-
-impl<'a> Environment<'a> {
-    fn get(&self, name: &str) -> Option<&'a str> {
-        let (_, value) = self.variables.iter().find(|(known, _)| known == name)?;
-        Some(value.trim()).filter(|value| !value.is_empty())
-    }
-
-    /// The variable for metrics, else the one for all signals.
-    fn option(&self, option: &str) -> Option<(String, &'a str)> {
-        ["OTEL_EXPORTER_OTLP_METRICS_", "OTEL_EXPORTER_OTLP_"].iter().find_map(|prefix| {
-            let name = format!("{prefix}{option}");
-            let value = self.get(&name)?;
-            Some((name, value))
-        })
-    }
-
-    /// What a variable says, or a problem and nothing.
-    fn parse<T>(&mut self, found: Option<(String, &str)>, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
-        let (name, value) = found?;
-        match parse(value) {
-            Ok(value) => Some(value),
-            Err(message) => {
-                self.problems.push(super::load::unplaced("environment", &name, message));
-                None
-            }
-        }
-    }
-
-    fn choice<T: Copy>(&mut self, option: &str, choices: &[(&str, T)]) -> Option<T> {
-        let found = self.option(option);
-        self.parse(found, |text| choice(text, choices))
-    }
-
-    fn file(&mut self, option: &str, files: &mut Files<'_>, content: Content) -> Option<Pem> {
-        let found = self.option(option);
-        self.parse(found, |text| files.pem(PathBuf::from(text), content))
-    }
-
-    fn is_true(&mut self, found: Option<(String, &str)>) -> Option<bool> {
-        self.parse(found, |text| match text.to_ascii_lowercase().as_str() {
-            "true" => Ok(true),
-            "false" => Ok(false),
-            _ => Err(format!("expected true or false, found `{text}`")),
-        })
-    }
-}
-
-fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
-    let found = choices.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
-    found.map(|(_, value)| *value).ok_or_else(|| {
-        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-        format!("expected one of {}, found `{text}`", words.join(", "))
-    })
-}
-
-/// The draft with the environment over it. Without pushing, what the environment says of it is not looked at.
-pub(crate) fn resolve(
-    draft: Draft,
-    variables: &[(String, String)],
-    files: &mut Files<'_>,
-    problems: &mut Problems,
-) -> Otlp {
-    let mut environment = Environment { variables, problems: Vec::new() };
-    let disabled = environment.get("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-    let asked = draft.enabled.unwrap_or_else(|| environment.option("ENDPOINT").is_some());
-    let defaults = Otlp { enabled: asked && !disabled, ..Otlp::default() };
-    if !defaults.enabled {
-        environment.variables = &[];
-    }
-    let protocol = environment.choice("PROTOCOL", &PROTOCOLS).or(draft.protocol).unwrap_or(defaults.protocol);
-    let endpoint = environment_endpoint(&mut environment, protocol).or_else(|| {
-        let text = draft.endpoint.as_deref()?;
-        address(text).ok().map(|uri| file_endpoint(uri, protocol))
-    });
-    let endpoint = endpoint.unwrap_or_else(|| match protocol {
-        OtlpProtocol::Grpc => defaults.endpoint.clone(),
-        OtlpProtocol::HttpProtobuf => Uri::from_static("http://localhost:4318/v1/metrics"),
-    });
-    let timeout = environment.option("TIMEOUT");
-    let timeout = environment.parse(timeout, milliseconds).or(draft.timeout).unwrap_or(defaults.timeout);
-    let interval = environment.get("OTEL_METRIC_EXPORT_INTERVAL");
-    let interval = interval.map(|value| ("OTEL_METRIC_EXPORT_INTERVAL".to_owned(), value));
-    let interval = environment.parse(interval, milliseconds).or(draft.interval).unwrap_or(defaults.interval);
-    let given = environment.option("HEADERS");
-    let headers = environment.parse(given, header_list).or(draft.headers).unwrap_or_default();
-    let roots = environment.file("CERTIFICATE", files, Content::Certificates).or(draft.certificate);
-    let chain = environment.file("CLIENT_CERTIFICATE", files, Content::Certificates).or(draft.client_certificate);
-    let key = environment.file("CLIENT_KEY", files, Content::Key).or(draft.client_key);
-    if chain.is_some() != key.is_some() && environment.problems.is_empty() {
-        let name = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE";
-        let message = "a client certificate and OTEL_EXPORTER_OTLP_CLIENT_KEY go together".to_owned();
-        environment.problems.push(super::load::unplaced("environment", name, message));
-    }
-    let attributes = environment.get("OTEL_RESOURCE_ATTRIBUTES");
-    let attributes = attributes.map(|value| ("OTEL_RESOURCE_ATTRIBUTES".to_owned(), value));
-    let mut resource_attributes = environment.parse(attributes, pairs).unwrap_or_default();
-    let unknown = draft.resource_attributes.into_iter();
-    let unknown: Vec<_> =
-        unknown.filter(|(key, _)| resource_attributes.iter().all(|(known, _)| known != key)).collect();
-    resource_attributes.extend(unknown);
-    let otlp = Otlp {
-        enabled: defaults.enabled,
-        endpoint,
-        protocol,
-        interval,
-        timeout,
-        compression: environment
-            .choice("COMPRESSION", &COMPRESSIONS)
-            .or(draft.compression)
-            .unwrap_or(defaults.compression),
-        headers,
-        tls: ClientTls { roots, identity: chain.zip(key) },
-        temporality: environment
-            .choice("TEMPORALITY_PREFERENCE", &TEMPORALITIES)
-            .or(draft.temporality)
-            .unwrap_or_default(),
-        histograms: environment
-            .choice("DEFAULT_HISTOGRAM_AGGREGATION", &HISTOGRAMS)
-            .or(draft.histograms)
-            .unwrap_or_default(),
-        service_name: environment.get("OTEL_SERVICE_NAME").map(str::to_owned),
-        resource_attributes,
-    };
-    if otlp.enabled
-        && environment.problems.is_empty()
-        && let Err(message) = tls::client(&otlp.tls, otlp.is_encrypted())
-    {
-        environment.problems.push(super::load::unplaced("otlp", "", message));
-    }
-    environment.problems.into_iter().for_each(|problem| problems.push(problem));
-    otlp
-}
-
-/// The address for metrics is taken as it is; below the one for all signals, HTTP has a path for each. gRPC takes one
-/// without a scheme too, and then `INSECURE` decides.
-fn environment_endpoint(environment: &mut Environment<'_>, protocol: OtlpProtocol) -> Option<Uri> {
-    let insecure = environment.option("INSECURE");
-    let insecure = environment.is_true(insecure).unwrap_or(false);
-    let found = environment.option("ENDPOINT")?;
-    let is_general = found.0 == "OTEL_EXPORTER_OTLP_ENDPOINT";
-    environment.parse(Some(found), |text| match protocol {
-        OtlpProtocol::Grpc if !text.contains("://") => {
-            address(&format!("{}://{text}", if insecure { "http" } else { "https" }))
-        }
-        OtlpProtocol::HttpProtobuf if is_general => address(&format!("{}{HTTP_PATH}", text.trim_end_matches('/'))),
-        _ => address(text),
-    })
-}
-
-/// In the file an address for HTTP without a path means the usual one.
-fn file_endpoint(uri: Uri, protocol: OtlpProtocol) -> Uri {
-    if protocol == OtlpProtocol::Grpc || !matches!(uri.path(), "" | "/") {
-        return uri;
-    }
-    let mut parts = uri.clone().into_parts();
-    parts.path_and_query = Some(http::uri::PathAndQuery::from_static(HTTP_PATH));
-    Uri::from_parts(parts).unwrap_or(uri)
-}
-
-fn milliseconds(text: &str) -> Result<Duration, String> {
-    match text.parse() {
-        Ok(number @ 1..=86_400_000) => Ok(Duration::from_millis(number)),
-        _ => Err(format!("expected milliseconds, 1 to 86400000, found `{text}`")),
-    }
-}
-
-fn header_list(text: &str) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
-    pairs(text)?.iter().map(|(name, value)| header(name, value)).collect()
-}
-
-/// `key=value,key=value`, values percent-encoded. What is wrong is named by its number only: it may be a secret.
-fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
-    let parts = text.split(',').map(str::trim).enumerate().filter(|(_, part)| !part.is_empty());
-    let pairs = parts.map(|(index, part)| {
-        let problem = || format!("expected key=value, comma-separated and percent-encoded; part {} is not", index + 1);
-        let (key, value) = part.split_once('=').ok_or_else(problem)?;
-        let decode = |text: &str| percent_encoding::percent_decode_str(text.trim()).decode_utf8().map(String::from);
-        let (Ok(key), Ok(value)) = (decode(key), decode(value)) else { return Err(problem()) };
-        if key.is_empty() { Err(problem()) } else { Ok((key, value)) }
-    });
-    let pairs: Vec<_> = pairs.collect::<Result<_, _>>()?;
-    if pairs.len() > LIST_MAXIMUM { Err(format!("more than {LIST_MAXIMUM} pairs")) } else { Ok(pairs) }
 }

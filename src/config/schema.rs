@@ -1,50 +1,26 @@
-//! The sections of the configuration file: which keys there are and what they take.
+//! The keys of the configuration file, each declared once: documentation, default and type.
+//!
+//! `config/schema.json` and `config/hotspot-exporter.yaml` are generated from these declarations.
 
-use std::path::PathBuf;
+use std::path::{Path as FilePath, PathBuf};
 use std::time::Duration;
 
-use super::{Discovery, Enabled, Identity, Limits, Nmt, NmtMode, Processes, Procfs, RootPattern, Sampling};
+use serde_json::{Value as Json, json};
+
+use super::otlp::OtlpKeys;
+use super::root::RootPattern;
 use crate::perfdata::FileMode;
-use crate::rules::name::check_label;
-use crate::rules::rule::VALUE_LABEL;
+use crate::rules::SeriesLimits;
+use crate::rules::rule::rules_schema;
+use crate::yaml::codec::{Choice, Codec, Deferred, Factor, Integer, Invalid, List, Switch, Text};
 use crate::yaml::decode::{Decoder, DurationBounds, Path};
-use crate::yaml::document::Node;
+use crate::yaml::document::{Node, NodeData};
+use crate::yaml::section::{Given, Nested, Section, section};
 
-/// Every key of every section; the sections that hold lists of others end in `[]`.
-pub(crate) const SCHEMA: [(&str, &[&str]); 9] = [
-    ("", &["discovery", "identity", "sampling", "nmt", "profiles", "rules", "otlp", "limits"]),
-    ("discovery", &["interval", "roots", "procfs", "access", "processes"]),
-    ("discovery.roots[]", &["path"]),
-    ("discovery.procfs", &["enabled", "path"]),
-    ("identity", &["properties"]),
-    ("sampling", &["interval", "idle_interval", "buckets", "causes"]),
-    ("nmt", &["mode", "interval", "timeout"]),
-    (
-        "otlp",
-        &[
-            "enabled",
-            "endpoint",
-            "protocol",
-            "interval",
-            "timeout",
-            "compression",
-            "headers",
-            "certificate",
-            "client_certificate",
-            "client_key",
-            "temporality",
-            "histograms",
-            "resource_attributes",
-        ],
-    ),
-    ("limits", &["max_jvms", "max_series_per_jvm", "max_label_value_length"]),
-];
-
-/// The words of `nmt.mode`.
-const NMT_MODES: [(&str, NmtMode); 3] =
-    [("off", NmtMode::Off), ("passive", NmtMode::Passive), ("active", NmtMode::Active)];
 /// Longest path, address or property name, in bytes: `PATH_MAX`.
 pub(super) const TEXT_MAXIMUM: usize = 4096;
+/// Most profiles.
+pub(super) const PROFILE_MAXIMUM: usize = 16;
 /// Most bounds of a histogram's buckets.
 const BUCKETS_MAXIMUM: usize = 64;
 /// Most roots and properties.
@@ -53,258 +29,342 @@ const LIST_MAXIMUM: usize = 100;
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
-/// The keys of a section.
-pub(crate) fn keys(section: &str) -> &'static [&'static str] {
-    SCHEMA.iter().find(|(name, _)| *name == section).map_or(&[], |(_, keys)| keys)
-}
-
-/// The pairs of a section's mapping.
-pub(super) fn fields<'n>(
-    decoder: &mut Decoder<'_>,
-    node: &'n Node,
-    path: &Path<'_>,
-    section: &str,
-) -> Vec<(&'n str, &'n Node)> {
-    let fields = decoder.fields(node, path, keys(section));
-    fields.into_iter().map(|(key, node)| (&*key.text, node)).collect()
-}
-
-/// Puts a decoded value into its place; after a problem the default stays.
-pub(super) fn put<T>(place: &mut T, value: Option<T>) {
-    if let Some(value) = value {
-        *place = value;
-    }
-}
-
-pub(super) fn between(minimum: Duration, maximum: Duration) -> DurationBounds {
+pub(super) const fn between(minimum: Duration, maximum: Duration) -> DurationBounds {
     DurationBounds { zero: false, minimum, maximum }
 }
 
-pub(crate) fn discovery(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Discovery {
-    let mut discovery = Discovery::default();
-    for (key, node) in fields(decoder, node, path, "discovery") {
-        let path = &path.key(key);
-        match key {
-            "interval" => {
-                let bounds = between(Duration::from_millis(100), HOUR);
-                put(&mut discovery.interval, decoder.duration(node, path, &bounds));
-            }
-            "roots" => discovery.roots = roots(decoder, node, path),
-            "procfs" => discovery.procfs = procfs(decoder, node, path),
-            "access" => {
-                let choices = [("mapped", FileMode::Mapped), ("pread", FileMode::Pread)];
-                put(&mut discovery.access, decoder.choice(node, path, &choices));
-            }
-            _ => {
-                let choices = [("auto", Processes::Auto), ("off", Processes::Off)];
-                put(&mut discovery.processes, decoder.choice(node, path, &choices));
-            }
-        }
-    }
-    discovery
-}
-
-fn roots(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Vec<RootPattern> {
-    let items = decoder.items(node, path);
-    if items.len() > LIST_MAXIMUM {
-        decoder.report(node.position, path, format!("{} roots are too many, at most {LIST_MAXIMUM}", items.len()), "");
-        return Vec::new();
-    }
-    let mut roots: Vec<RootPattern> = Vec::new();
-    for (index, item) in items.iter().enumerate() {
-        let path = &path.item(index);
-        let fields = fields(decoder, item, path, "discovery.roots[]");
-        let Some((_, node)) = fields.first() else {
-            decoder.report(item.position, path, "the root has no path", "write `{path: /tmp}`");
-            continue;
-        };
-        let path = &path.key("path");
-        let Some(text) = decoder.text(node, path, TEXT_MAXIMUM) else { continue };
-        let root = match root(text) {
-            Ok(root) => root,
-            Err(message) => {
-                decoder.report(node.position, path, message, "");
-                continue;
-            }
-        };
-        if roots.contains(&root) {
-            decoder.report(node.position, path, "this root is there twice", "");
-        } else {
-            roots.push(root);
-        }
-    }
-    roots
-}
-
-/// Checks a root's pattern: absolute, no `..`, and each `{name}` a label that can be.
-pub(crate) fn root(text: &str) -> Result<RootPattern, String> {
-    if !text.starts_with('/') {
-        return Err(format!("a root is an absolute path, found `{text}`"));
-    }
-    if text.split('/').any(|component| component == "..") {
-        return Err("a root has no `..`".to_owned());
-    }
-    if text.contains('\0') {
-        return Err("a path has no NUL".to_owned());
-    }
-    let root = RootPattern { pattern: text.to_owned() };
-    let labels = root.labels()?;
-    for (index, label) in labels.iter().enumerate() {
-        if label.contains('.') {
-            return Err(format!("the label {{{label}}} has letters, digits and `_` only"));
-        }
-        check_label(label, &[]).map_err(|message| format!("{{{label}}}: {message}"))?;
-        if label == VALUE_LABEL {
-            return Err(format!("the label {{{label}}} has a meaning already: it holds the texts of counters"));
-        }
-        if labels.iter().take(index).any(|other| other == label) {
-            return Err(format!("the label {{{label}}} is there twice"));
-        }
-    }
-    Ok(root)
-}
-
-impl RootPattern {
-    /// The names between braces, which become labels of every series of the JVMs found there.
-    ///
-    /// # Errors
-    /// The braces do not match.
-    pub(crate) fn labels(&self) -> Result<Vec<String>, String> {
-        let mut labels = Vec::new();
-        let mut rest = &*self.pattern;
-        while let Some(at) = rest.find(['{', '}']) {
-            let (brace, tail) = rest.get(at..).unwrap_or_default().split_at(1);
-            let label = tail.split_once('}').filter(|_| brace == "{");
-            let Some((label, tail)) = label.filter(|(label, _)| !label.contains(['{', '/'])) else {
-                return Err(format!("a brace without its partner in `{}`", self.pattern));
-            };
-            labels.push(label.to_owned());
-            rest = tail;
-        }
-        Ok(labels)
+section! {
+    /// The configuration file.
+    #[derive(Debug)]
+    pub(super) struct Keys {
+        /// Where the exporter looks for JVMs.
+        pub(super) discovery: Discovery = Discovery::default() => Nested::new(),
+        /// The label `app` of a JVM.
+        pub(super) identity: Identity = Identity::default() => Nested::new(),
+        /// Sampling of a few counters between scrapes, for single pauses, peaks and allocation.
+        pub(super) sampling: Sampling = Sampling::default() => Nested::new(),
+        /// Native Memory Tracking of JVMs that run with -XX:NativeMemoryTracking.
+        pub(super) nmt: Nmt = Nmt::default() => Nested::checked(check_nmt),
+        /// The profiles: which metrics are served and under which names. The first profile is served at /metrics, each one
+        /// at /metrics/NAME. Shipped profiles are otel (the OpenTelemetry names), client_java (the names of the Prometheus
+        /// Java client) and raw (every counter under its own name). A path in place of a name loads a profile from that
+        /// file.
+        pub(super) profiles: Option<Node> = None => PROFILES,
+        /// Rules that come before those of every profile. The first rule that matches a counter or a fact applies.
+        /// Examples:
+        ///
+        /// ```yaml
+        /// # A counter by name. `*` matches any text without a dot ($1, $2 and so on), as the last character all the rest;
+        /// # `?` matches one character, {a,b} one of several texts; `re:` starts a regular expression.
+        /// - counter: "com.example.queue.*.depth"
+        ///   metric: app.queue.depth
+        ///   type: gauge                     # gauge, counter, updowncounter, or info for constant strings
+        ///   unit: "{item}"                  # UCUM; by default the counter's own
+        ///   scale: 1                        # a factor
+        ///   help: Items in the queue.
+        ///   labels: {queue: "$1"}
+        /// # A fact that the exporter derives from counters; $pool is a label of the fact. `explain` lists all facts.
+        /// - source: pool.used
+        ///   metric: jvm.memory.used
+        ///   labels: {jvm.memory.type: "$type", jvm.memory.pool.name: "$pool"}
+        /// # Not exported.
+        /// - {counter: "sun.gc.policy.*", action: drop}
+        /// # Exported under its own name.
+        /// - {counter: "com.example.*", action: derive, prefix: hsperf}
+        /// ```
+        pub(super) rules: Option<Node> = None => Deferred { schema: rules_schema, default: || json!([]) },
+        /// Pushing over OTLP: one resource per JVM, with the metrics of the first profile. The environment variable of the
+        /// OpenTelemetry specification named beside a key overrides it. Variables for metrics
+        /// (OTEL_EXPORTER_OTLP_METRICS_…) override those for all signals (OTEL_EXPORTER_OTLP_…). OTEL_SDK_DISABLED=true
+        /// disables pushing.
+        pub(super) otlp: OtlpKeys = OtlpKeys::default() => Nested::checked(super::otlp::check),
+        /// Bounds of one exporter. What exceeds a limit is omitted and counted.
+        pub(super) limits: Limits = Limits::default() => Nested::new(),
     }
 }
 
-fn procfs(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Procfs {
-    let mut procfs = Procfs::default();
-    for (key, node) in fields(decoder, node, path, "discovery.procfs") {
-        let path = &path.key(key);
-        match key {
-            "enabled" => {
-                let choices = [
-                    ("auto", Enabled::Auto),
-                    ("true", Enabled::Yes),
-                    ("false", Enabled::No),
-                    ("on", Enabled::Yes),
-                    ("off", Enabled::No),
-                ];
-                put(&mut procfs.enabled, decoder.choice(node, path, &choices));
-            }
-            _ => match decoder.text(node, path, TEXT_MAXIMUM).map(proc_path) {
-                Some(Ok(found)) => procfs.path = found,
-                Some(Err(message)) => decoder.report(node.position, path, message, ""),
-                None => {}
+section! {
+    /// `discovery:`
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Discovery {
+        /// Time between two scans. A new file triggers a scan earlier.
+        pub interval: Duration = Duration::from_secs(5) => between(Duration::from_millis(100), HOUR),
+        /// Directories that are the /tmp of a JVM; the exporter looks for hsperfdata_USER/PID below each. A path component
+        /// may contain `*` and `?`. {name} matches a text that becomes the label of that name. The flag --discovery.root
+        /// replaces the list.
+        pub roots: Vec<RootPattern> = default_roots() => Roots,
+        /// JVMs in other mount or pid namespaces, found through /proc/PID/root. The flag --path.procfs replaces the path.
+        pub procfs: Procfs = Procfs::default() => Nested::new(),
+        /// How files are read. mapped: read-only mappings, the cheapest. pread: copies, for file systems that do not
+        /// support mapping.
+        pub access: FileMode = FileMode::Mapped => Choice::of(&[
+            ("mapped", FileMode::Mapped),
+            ("pread", FileMode::Pread),
+        ]),
+        /// JVMs that publish no file (-XX:+PerfDisableSharedMem, a uid without passwd entry, a /tmp shared by containers).
+        /// auto: read their memory where the kernel allows it (the same user, or CAP_SYS_PTRACE). off: only list them.
+        pub processes: Toggle = Toggle::Auto => TOGGLE,
+    }
+}
+
+section! {
+    /// `discovery.procfs:`
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Procfs {
+        /// auto: where it works. off: never.
+        pub enabled: Toggle = Toggle::Auto => TOGGLE,
+        /// The mount point.
+        pub path: PathBuf = PathBuf::from("/proc") => Text {
+            maximum: TEXT_MAXIMUM,
+            pattern: "^/",
+            parse: |text| Ok(proc_path(text)?),
+            print: |path| Some(path.display().to_string()),
+        },
+    }
+}
+
+impl Procfs {
+    /// The mount point, unless processes are to be left alone.
+    pub fn visible(&self) -> Option<&FilePath> {
+        (self.enabled == Toggle::Auto).then_some(&self.path)
+    }
+}
+
+/// Whether something is done that may not work everywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Toggle {
+    /// Where it works.
+    Auto,
+    /// Never.
+    Off,
+}
+
+const TOGGLE: Choice<Toggle> =
+    Choice { words: &[("auto", Toggle::Auto), ("off", Toggle::Off)], hint: "write `auto` for where it works" };
+
+section! {
+    /// `identity:`
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Identity {
+        /// -D properties on the JVM's command line; the first one that is set gives the app its name. If none is set, the
+        /// main class or jar does.
+        pub properties: Vec<String> = ["otel.service.name", "spring.application.name"].map(str::to_owned).into() => List {
+            item: Text {
+                maximum: TEXT_MAXIMUM,
+                pattern: "^[^-=\\s][^=\\s]*$",
+                parse: property_name,
+                print: |name| Some(name.clone()),
             },
-        }
+            maximum: LIST_MAXIMUM,
+            noun: "properties",
+        },
     }
-    procfs
+}
+
+section! {
+    /// `sampling:`
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct Sampling {
+        /// Time between two samples; 0 switches sampling off.
+        pub interval: Duration = Duration::from_millis(10) => SAMPLING_INTERVAL,
+        /// The same for JVMs whose counters have not changed for a while. Not used for ZGC and Shenandoah, whose short
+        /// cycles it would miss.
+        pub idle_interval: Duration = Duration::from_millis(100) => SAMPLING_INTERVAL,
+        /// Upper bounds of the buckets of pause durations, in seconds, ascending.
+        pub buckets: Vec<f64> = vec![0.01, 0.1, 1.0, 10.0] => Buckets,
+        /// Separate pauses by cause (jvm.gc.cause), which multiplies their series.
+        pub causes: bool = false => Switch,
+    }
+}
+
+const SAMPLING_INTERVAL: DurationBounds =
+    DurationBounds { zero: true, minimum: Duration::from_millis(1), maximum: Duration::from_secs(10) };
+
+section! {
+    /// `nmt:`
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Nmt {
+        /// off: query no JVM. passive: query JVMs whose attach socket exists. active: also make a JVM open its socket, as
+        /// jcmd does. The flag --nmt.mode replaces the mode.
+        pub mode: NmtMode = NmtMode::Passive => Choice::of(&[
+            ("off", NmtMode::Off),
+            ("passive", NmtMode::Passive),
+            ("active", NmtMode::Active),
+        ]),
+        /// Time between two queries of one JVM.
+        pub interval: Duration = Duration::from_secs(30) => between(SECOND, 24 * HOUR),
+        /// Timeout of a query, at most the interval. Default: 5s, or the interval if that is shorter.
+        pub timeout: Duration = Duration::from_secs(5) => between(Duration::from_millis(10), HOUR),
+    }
+}
+
+/// `nmt.mode`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NmtMode {
+    /// Query no JVM.
+    Off,
+    /// Use an attach socket that exists.
+    Passive,
+    /// Also start the attach listener.
+    Active,
+}
+
+section! {
+    /// `limits:`
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Limits {
+        /// JVMs served at one time; further ones are refused.
+        pub max_jvms: usize = 1000 => Integer { minimum: 1, maximum: 100_000 },
+        /// Per profile.
+        pub max_series_per_jvm: usize = SeriesLimits::default().max_series_per_jvm => Integer {
+            minimum: 1,
+            maximum: 100_000,
+        },
+        /// In bytes; longer values are truncated at a character boundary.
+        pub max_label_value_length: usize = SeriesLimits::default().max_label_value_length => Integer {
+            minimum: 16,
+            maximum: 4096,
+        },
+    }
+}
+
+impl Limits {
+    /// Bounds on what the rules make of one JVM.
+    pub fn series(&self) -> SeriesLimits {
+        let Self { max_series_per_jvm, max_label_value_length, .. } = *self;
+        SeriesLimits { max_series_per_jvm, max_label_value_length }
+    }
+}
+
+/// `profiles:` is compiled after the roots, whose labels the rules may not give.
+const PROFILES: Deferred = Deferred {
+    schema: || {
+        let item = json!({"type": "string", "minLength": 1, "maxLength": TEXT_MAXIMUM});
+        json!({"type": "array", "minItems": 1, "maxItems": PROFILE_MAXIMUM, "items": item})
+    },
+    default: || json!([super::load::DEFAULT_PROFILE]),
+};
+
+fn default_roots() -> Vec<RootPattern> {
+    // A test holds that both are patterns.
+    ["/tmp", "/hsperf/{container}"].into_iter().filter_map(|text| RootPattern::new(text).ok()).collect()
+}
+
+/// A list of patterns: each a text, or `{path: …}`.
+struct Roots;
+
+impl Codec for Roots {
+    type Value = Vec<RootPattern>;
+
+    fn decode(&self, decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<Self::Value> {
+        let items = decoder.items(node, path);
+        if items.len() > LIST_MAXIMUM {
+            let message = format!("{} roots are too many, at most {LIST_MAXIMUM}", items.len());
+            decoder.report(node.position, path, message, "");
+            return None;
+        }
+        let mut roots: Vec<RootPattern> = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let Some(root) = self::root(decoder, item, &path.item(index)) else { continue };
+            if roots.contains(&root) {
+                decoder.report(item.position, &path.item(index), "this root is there twice", "");
+            } else {
+                roots.push(root);
+            }
+        }
+        Some(roots)
+    }
+
+    fn encode(&self, roots: &Self::Value) -> Json {
+        roots.iter().map(RootPattern::as_str).collect()
+    }
+
+    fn schema(&self) -> Json {
+        let item = json!({"anyOf": [ROOT.schema(), RootKeys::schema()]});
+        json!({"type": ["array", "null"], "maxItems": LIST_MAXIMUM, "items": item})
+    }
+}
+
+const ROOT: Text<Option<RootPattern>> = Text {
+    maximum: TEXT_MAXIMUM,
+    pattern: "^/",
+    parse: |text| Ok(Some(RootPattern::new(text)?)),
+    print: |root| root.as_ref().map(|root| root.as_str().to_owned()),
+};
+
+section! {
+    /// A root as a mapping.
+    #[derive(Debug)]
+    struct RootKeys {
+        /// The pattern.
+        path: Option<RootPattern> = None => ROOT,
+    }
+}
+
+fn root(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<RootPattern> {
+    if matches!(node.data, NodeData::Scalar { .. }) && !node.is_null() {
+        return ROOT.decode(decoder, node, path)?;
+    }
+    let (keys, given) = RootKeys::decode(decoder, node, path);
+    if given.get("path").is_none() {
+        decoder.report(node.position, path, "the root has no path", "write `/tmp` or `{path: /tmp}`");
+    }
+    keys.path
 }
 
 /// Checks the mount point of a proc file system.
-pub(crate) fn proc_path(text: &str) -> Result<PathBuf, String> {
+pub(super) fn proc_path(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
     if path.is_absolute() { Ok(path) } else { Err(format!("expected an absolute path, found `{text}`")) }
 }
 
-pub(crate) fn identity(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Identity {
-    let mut identity = Identity::default();
-    for (key, node) in fields(decoder, node, path, "identity") {
-        let path = path.key(key);
-        let items = decoder.items(node, &path);
-        if items.len() > LIST_MAXIMUM {
-            let message = format!("{} properties are too many, at most {LIST_MAXIMUM}", items.len());
-            decoder.report(node.position, &path, message, "");
-            continue;
-        }
-        let mut properties = Vec::new();
-        for (index, item) in items.iter().enumerate() {
-            let path = path.item(index);
-            let Some(text) = decoder.text(item, &path, TEXT_MAXIMUM) else { continue };
-            if text.starts_with('-') || text.contains(|c: char| c == '=' || c.is_whitespace()) {
-                let hint = "write it without -D and without its value";
-                decoder.report(item.position, &path, "expected the name of a property", hint);
-            } else {
-                properties.push(text.to_owned());
-            }
-        }
-        identity.properties = properties;
+fn property_name(text: &str) -> Result<String, Invalid> {
+    if text.starts_with('-') || text.contains(|c: char| c == '=' || c.is_whitespace()) {
+        return Err(Invalid::new("expected the name of a property", "write it without -D and without its value"));
     }
-    identity
-}
-
-pub(crate) fn sampling(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Sampling {
-    let mut sampling = Sampling::default();
-    let bounds = DurationBounds { zero: true, minimum: Duration::from_millis(1), maximum: Duration::from_secs(10) };
-    for (key, node) in fields(decoder, node, path, "sampling") {
-        let path = &path.key(key);
-        match key {
-            "interval" => put(&mut sampling.interval, decoder.duration(node, path, &bounds)),
-            "idle_interval" => put(&mut sampling.idle_interval, decoder.duration(node, path, &bounds)),
-            "buckets" => put(&mut sampling.buckets, buckets(decoder, node, path)),
-            _ => put(&mut sampling.causes, decoder.switch(node, path)),
-        }
-    }
-    sampling
+    Ok(text.to_owned())
 }
 
 /// Upper bounds of buckets in seconds: positive and ascending.
-fn buckets(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<Vec<f64>> {
-    let items = decoder.items(node, path);
-    let bounds: Vec<f64> =
-        items.iter().enumerate().filter_map(|(index, item)| decoder.factor(item, &path.item(index))).collect();
-    let ascending = bounds.iter().zip(bounds.iter().skip(1)).all(|(low, high)| low < high);
-    if bounds.len() < items.len() {
-        return None;
+struct Buckets;
+
+const BOUNDS: List<Factor> = List { item: Factor, maximum: BUCKETS_MAXIMUM, noun: "bounds" };
+
+impl Codec for Buckets {
+    type Value = Vec<f64>;
+
+    fn decode(&self, decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<Vec<f64>> {
+        let bounds = BOUNDS.decode(decoder, node, path)?;
+        if let NodeData::Sequence(items) = &node.data
+            && bounds.len() < items.len()
+        {
+            return None;
+        }
+        let ascends = bounds.iter().zip(bounds.iter().skip(1)).all(|(low, high)| low < high);
+        if bounds.is_empty() || !ascends || bounds.iter().any(|bound| *bound <= 0.0) {
+            let message = format!("buckets are 1 to {BUCKETS_MAXIMUM} bounds in seconds, positive and ascending");
+            decoder.report(node.position, path, message, "the default is [0.01, 0.1, 1, 10]");
+            return None;
+        }
+        Some(bounds)
     }
-    if bounds.is_empty() || bounds.len() > BUCKETS_MAXIMUM || !ascending || bounds.iter().any(|bound| *bound <= 0.0) {
-        let message = format!("buckets are 1 to {BUCKETS_MAXIMUM} bounds in seconds, positive and ascending");
-        decoder.report(node.position, path, message, "the default is [0.01, 0.1, 1, 10]");
-        return None;
+
+    fn encode(&self, bounds: &Vec<f64>) -> Json {
+        BOUNDS.encode(bounds)
     }
-    Some(bounds)
+
+    fn schema(&self) -> Json {
+        let item = json!({"type": "number", "exclusiveMinimum": 0});
+        json!({"type": "array", "minItems": 1, "maxItems": BUCKETS_MAXIMUM, "items": item})
+    }
 }
 
-pub(crate) fn nmt(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Nmt {
-    let mut nmt = Nmt::default();
-    let mut timeout = None;
-    for (key, field) in fields(decoder, node, path, "nmt") {
-        let path = &path.key(key);
-        match key {
-            "mode" => put(&mut nmt.mode, decoder.choice(field, path, &NMT_MODES)),
-            "interval" => put(&mut nmt.interval, decoder.duration(field, path, &between(SECOND, 24 * HOUR))),
-            _ => {
-                let bounds = between(Duration::from_millis(10), HOUR);
-                timeout = decoder.duration(field, path, &bounds);
-            }
-        }
-    }
-    nmt.timeout = timeout.unwrap_or(nmt.timeout.min(nmt.interval));
-    if nmt.timeout > nmt.interval {
+/// The default timeout follows a short interval; a given one has to fit.
+fn check_nmt(nmt: &mut Nmt, given: &Given<'_>, decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) {
+    if !given.has("timeout") {
+        nmt.timeout = nmt.timeout.min(nmt.interval);
+    } else if nmt.timeout > nmt.interval {
         let hint = "set both `interval` and `timeout`";
         decoder.report(node.position, path, "the timeout is longer than the interval", hint);
     }
-    nmt
-}
-
-pub(crate) fn limits(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Limits {
-    let mut limits = Limits::default();
-    for (key, node) in fields(decoder, node, path, "limits") {
-        let path = &path.key(key);
-        match key {
-            "max_jvms" => put(&mut limits.max_jvms, decoder.integer(node, path, 1, 100_000)),
-            "max_series_per_jvm" => put(&mut limits.series.max_series_per_jvm, decoder.integer(node, path, 1, 100_000)),
-            _ => put(&mut limits.series.max_label_value_length, decoder.integer(node, path, 16, 4096)),
-        }
-    }
-    limits
 }

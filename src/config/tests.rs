@@ -10,9 +10,7 @@ use std::time::Duration;
 use insta::assert_snapshot;
 use proptest::prelude::*;
 
-use super::schema::SCHEMA;
 use super::*;
-use crate::yaml::document::{self as yaml, Node, NodeData};
 
 /// Loads `/etc/c.yaml` of these files.
 fn load_files(files: &[(&str, &str)], overrides: &Overrides) -> Result<Config, Problems> {
@@ -30,7 +28,7 @@ fn problems(text: &str) -> String {
 }
 
 #[test]
-fn the_embedded_file_says_the_defaults() {
+fn the_embedded_file_has_the_defaults() {
     for config in [
         load(None, &Overrides::default(), &|_| panic!("no file is read")).unwrap(),
         load_text("").unwrap(),
@@ -42,31 +40,8 @@ fn the_embedded_file_says_the_defaults() {
         assert_eq!(config.nmt, Nmt::default());
         assert_eq!(config.otlp, Otlp::default());
         assert_eq!(config.limits, Limits::default());
-        assert_eq!(config.profiles.iter().map(|profile| &*profile.name).collect::<Vec<_>>(), ["otel"]);
+        assert_eq!(profiles(&config), "otel");
     }
-}
-
-#[test]
-fn the_embedded_file_has_every_key() {
-    let document = yaml::parse(DEFAULT).unwrap();
-    for (section, keys) in SCHEMA {
-        let mut node = &document;
-        for step in section.split('.').filter(|step| !step.is_empty()) {
-            node = value(node, step.trim_end_matches("[]"));
-            if let (true, NodeData::Sequence(list)) = (step.ends_with("[]"), &node.data) {
-                node = &list[0];
-            }
-        }
-        for key in keys {
-            value(node, key);
-        }
-    }
-}
-
-fn value<'n>(node: &'n Node, key: &str) -> &'n Node {
-    let NodeData::Mapping(pairs) = &node.data else { panic!("{key}: not in a mapping") };
-    let found = pairs.iter().find(|(name, _)| *name.text == *key);
-    &found.unwrap_or_else(|| panic!("the embedded file lacks {key}")).1
 }
 
 #[test]
@@ -76,38 +51,105 @@ fn shipped_profiles_load() {
     assert_eq!(config.files, [Path::new("/etc/c.yaml")]);
 }
 
-#[test]
-fn keys_are_read() {
-    let config = load_text(
-        r#"
-discovery:
-  interval: 1m30s
-  roots: [{path: "/pods/{pod}/volumes/*/tmp"}]
-  procfs: {enabled: off, path: /host/proc}
-  access: pread
-identity: {properties: [my.name]}
-sampling: {interval: 0, idle_interval: 1s}
-nmt: {mode: off, interval: 10s, timeout: 10s}
-otlp: {enabled: false, endpoint: "https://collector:4318", protocol: http/protobuf, interval: 1m}
-limits: {max_jvms: 5, max_series_per_jvm: 10, max_label_value_length: 64}
-"#,
-    )
-    .unwrap();
-    assert_eq!(config.discovery.interval, Duration::from_secs(90));
-    assert_eq!(config.discovery.roots[0].pattern, "/pods/{pod}/volumes/*/tmp");
-    assert_eq!(config.discovery.procfs, Procfs { enabled: Enabled::No, path: "/host/proc".into() });
-    assert_eq!(config.discovery.access, crate::perfdata::FileMode::Pread);
-    assert_eq!(config.identity.properties, ["my.name"]);
-    assert_eq!(config.sampling.interval, Duration::ZERO);
-    assert_eq!(config.nmt.mode, NmtMode::Off);
-    assert_eq!(config.otlp.protocol, OtlpProtocol::HttpProtobuf);
-    assert_eq!(
-        config.limits,
-        Limits {
-            max_jvms: 5,
-            series: crate::rules::SeriesLimits { max_series_per_jvm: 10, max_label_value_length: 64 }
+/// What a configuration has in the place of one key.
+type Show = fn(&Config) -> String;
+
+/// Every key with a value that is not its default, and the field that has it.
+const KEYS: [(&str, &str, Show, &str); 30] = [
+    ("discovery.interval", "1m30s", |c| format!("{:?}", c.discovery.interval), "90s"),
+    ("discovery.roots", "[/a/{b}, {path: /c}]", roots, "/a/{b} /c"),
+    ("discovery.procfs.enabled", "off", |c| format!("{:?}", c.discovery.procfs.enabled), "Off"),
+    ("discovery.procfs.path", "/host/proc", |c| format!("{:?}", c.discovery.procfs.path), "\"/host/proc\""),
+    ("discovery.access", "pread", |c| format!("{:?}", c.discovery.access), "Pread"),
+    ("discovery.processes", "off", |c| format!("{:?}", c.discovery.processes), "Off"),
+    ("identity.properties", "[my.name, 7]", |c| c.identity.properties.join(" "), "my.name 7"),
+    ("sampling.interval", "0", |c| format!("{:?}", c.sampling.interval), "0ns"),
+    ("sampling.idle_interval", "1s", |c| format!("{:?}", c.sampling.idle_interval), "1s"),
+    ("sampling.buckets", "[0.5, 2]", |c| format!("{:?}", c.sampling.buckets), "[0.5, 2.0]"),
+    ("sampling.causes", "true", |c| c.sampling.causes.to_string(), "true"),
+    ("nmt.mode", "off", |c| format!("{:?}", c.nmt.mode), "Off"),
+    ("nmt.interval", "24h", |c| format!("{:?}", c.nmt.interval), "86400s"),
+    ("nmt.timeout", "7s", |c| format!("{:?}", c.nmt.timeout), "7s"),
+    ("profiles", "[raw, client_java]", profiles, "raw client_java"),
+    ("rules", "[{counter: a, action: drop}]", |c| (c.profiles[0].rules() - otel_rules()).to_string(), "1"),
+    ("otlp.enabled", "true", |c| c.otlp.enabled.to_string(), "true"),
+    ("otlp.endpoint", "https://collector:4317", |c| c.otlp.endpoint.to_string(), "https://collector:4317/"),
+    ("otlp.protocol", "http/protobuf", |c| format!("{:?}", c.otlp.protocol), "HttpProtobuf"),
+    ("otlp.interval", "1m", |c| format!("{:?}", c.otlp.interval), "60s"),
+    ("otlp.timeout", "1ms", |c| format!("{:?}", c.otlp.timeout), "1ms"),
+    ("otlp.compression", "gzip", |c| format!("{:?}", c.otlp.compression), "Gzip"),
+    ("otlp.headers", "{a: 1, b: {file: text}}", headers, "a=1 b=secret"),
+    ("otlp.certificate", "cert.pem", |c| c.otlp.tls.roots.is_some().to_string(), "true"),
+    ("otlp.temporality", "delta", |c| format!("{:?}", c.otlp.temporality), "Delta"),
+    ("otlp.histograms", "base2_exponential_bucket_histogram", |c| format!("{:?}", c.otlp.histograms), "Exponential"),
+    ("otlp.resource_attributes", "{a: 1}", |c| format!("{:?}", c.otlp.resource_attributes), r#"[("a", "1")]"#),
+    ("limits.max_jvms", "5", |c| c.limits.max_jvms.to_string(), "5"),
+    ("limits.max_series_per_jvm", "10", |c| c.limits.series().max_series_per_jvm.to_string(), "10"),
+    ("limits.max_label_value_length", "64", |c| c.limits.series().max_label_value_length.to_string(), "64"),
+];
+
+/// Keys that are of use only together; `otlp_tests` has them.
+const PAIRED: [&str; 2] = ["otlp.client_certificate", "otlp.client_key"];
+
+fn roots(config: &Config) -> String {
+    config.discovery.roots.iter().map(RootPattern::as_str).collect::<Vec<_>>().join(" ")
+}
+
+fn profiles(config: &Config) -> String {
+    config.profiles.iter().map(|profile| &*profile.name).collect::<Vec<_>>().join(" ")
+}
+
+fn headers(config: &Config) -> String {
+    let pairs = config.otlp.headers.iter();
+    pairs.map(|(name, value)| format!("{name}={}", value.to_str().unwrap())).collect::<Vec<_>>().join(" ")
+}
+
+fn otel_rules() -> usize {
+    load_text("").unwrap().profiles[0].rules()
+}
+
+/// The paths of all keys that hold no section.
+fn leaves(schema: &serde_json::Value, path: &str, found: &mut Vec<String>) {
+    for (key, property) in schema["properties"].as_object().unwrap() {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        if property["properties"].is_object() {
+            leaves(property, &path, found);
+        } else {
+            found.push(path);
         }
-    );
+    }
+}
+
+#[test]
+fn every_key_reaches_its_field_and_no_other() {
+    let mut declared = Vec::new();
+    leaves(&schema(), "", &mut declared);
+    declared.retain(|key| !PAIRED.contains(&&**key));
+    assert_eq!(declared, KEYS.map(|(key, ..)| key));
+    let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert.pem();
+    let defaults = load_text("").unwrap();
+    for (key, value, show, expected) in KEYS {
+        let text = key.split('.').rev().fold(value.to_owned(), |inner, step| format!("{{{step}: {inner}}}"));
+        let files = [("/etc/c.yaml", &*text), ("/etc/text", "secret"), ("/etc/cert.pem", &certificate)];
+        let config = load_files(&files, &Overrides::default()).unwrap_or_else(|problems| panic!("{text}: {problems}"));
+        assert_eq!(show(&config), expected, "{key}");
+        for (other, _, show, _) in KEYS.iter().filter(|(other, ..)| *other != key) {
+            // The endpoint and the profiles' rules follow from two keys.
+            if !matches!((key, *other), ("otlp.protocol", "otlp.endpoint") | ("profiles", "rules")) {
+                assert_eq!(show(&config), show(&defaults), "{key} changes {other}");
+            }
+        }
+    }
+}
+
+#[test]
+fn default_roots_are_patterns() {
+    assert_eq!(roots(&load_text("").unwrap()), "/tmp /hsperf/{container}");
+}
+
+#[test]
+fn procfs_cannot_be_forced() {
+    assert_snapshot!(problems("discovery: {procfs: {enabled: true}}"), @"");
 }
 
 #[test]
@@ -135,9 +177,13 @@ discovery:
     - {path: "/a/{x}/{x}"}
     - {path: /b/../c}
     - {path: /tmp}
-    - {path: /tmp}
+    - /tmp
     - {}
     - {path: "/a/{__x}"}
+    - tmp
+    - {path: /d, paths: /e}
+    - [/f]
+    -
   procfs: {enabled: maybe, path: proc}
   access: mmap
 identity: {properties: [-Dfoo=bar, 7]}
@@ -206,8 +252,8 @@ fn the_command_line_wins_and_is_checked() {
         ..Overrides::default()
     };
     let config = load_files(&[("/etc/c.yaml", text)], &overrides).unwrap();
-    assert_eq!(config.discovery.roots.iter().map(|root| &*root.pattern).collect::<Vec<_>>(), ["/b", "/c"]);
-    assert_eq!((config.discovery.procfs.enabled, config.nmt.mode), (Enabled::No, NmtMode::Active));
+    assert_eq!(roots(&config), "/b /c");
+    assert_eq!((config.discovery.procfs.enabled, config.nmt.mode), (Toggle::Off, NmtMode::Active));
 
     let overrides = Overrides {
         roots: vec!["b".into(), "/{pod}".into(), "/{pod}".into()],
@@ -261,8 +307,8 @@ proptest! {
 /// As Helm writes a plain `off` of its values.
 #[test]
 fn false_is_off() {
-    let text = "nmt: {mode: false}\ndiscovery: {processes: false, procfs: {enabled: false}}\n";
+    let text = "nmt: {mode: false}\ndiscovery: {processes: false, procfs: {enabled: false}}\nsampling: {causes: off}\n";
     let config = load_text(text).unwrap();
     assert_eq!(config.nmt.mode, NmtMode::Off);
-    assert_eq!(config.discovery.processes, Processes::Off);
+    assert_eq!((config.discovery.processes, config.discovery.procfs.enabled), (Toggle::Off, Toggle::Off));
 }

@@ -38,7 +38,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use crate::config::{Discovery, Enabled, Processes};
+use crate::config::{Discovery, RootPattern, Toggle};
 use crate::metric::Labels;
 use crate::perfdata::{FileMode, ProcessMemory, Region, RegionError};
 use crate::proc::{FileId, Process};
@@ -46,7 +46,6 @@ use crate::proc::{FileId, Process};
 pub use liveness::Liveness;
 pub use open::raise_descriptor_limit;
 pub use refusal::{Refusal, RefusalReason};
-pub use roots::{PatternError, Root};
 pub use watch::{DirectoryWatcher, WatchedDirectory, Woken};
 
 use memory::MemoryScanner;
@@ -162,49 +161,22 @@ pub struct Scan {
 #[derive(Debug)]
 pub struct Scanner {
     opener: Opener,
-    roots: Vec<Root>,
+    roots: Vec<RootPattern>,
     processes: Option<ProcessScanner>,
     memory: Option<MemoryScanner>,
-    /// What is wrong with the configuration; every scan reports it.
-    misconfigured: Vec<Refusal>,
 }
 
 impl Scanner {
     /// A scanner for checked settings.
     pub fn new(config: &Discovery) -> Self {
-        let mut misconfigured = Vec::new();
-        let roots = config.roots.iter().filter_map(|root| match Root::new(&root.pattern) {
-            Ok(root) => Some(root),
-            Err(error) => {
-                let path = Path::new(&root.pattern);
-                misconfigured.push(
-                    Refusal::of_path(path, RefusalReason::IoError, error.to_string())
-                        .with_remedy("Correct the pattern in discovery.roots or --discovery.root."),
-                );
-                None
-            }
-        });
-        let roots = roots.collect();
-        let processes = match config.procfs.enabled {
-            Enabled::No => None,
-            enabled => match ProcessScanner::new(&config.procfs.path) {
-                Ok(scanner) => Some(scanner),
-                Err(errno) => {
-                    if enabled == Enabled::Yes {
-                        misconfigured.push(no_procfs(&config.procfs.path, errno));
-                    }
-                    None
-                }
-            },
-        };
-        let memory = (config.processes == Processes::Auto).then(MemoryScanner::default);
-        Self { opener: Opener::default(), roots, processes, memory, misconfigured }
+        let processes = config.procfs.visible().and_then(|path| ProcessScanner::new(path).ok());
+        let memory = (config.processes == Toggle::Auto).then(MemoryScanner::default);
+        Self { opener: Opener::default(), roots: config.roots.clone(), processes, memory }
     }
 
     /// Scans once. Regions that are `known` are examined and not opened again.
     pub fn scan(&mut self, known: &dyn Fn(RegionId) -> bool) -> Scan {
         let mut state = ScanState::new(&self.opener, known);
-        self.misconfigured.iter().for_each(|refusal| state.refuse(refusal.clone()));
         self.roots.iter().for_each(|root| state.scan_root(root));
         if let Some(processes) = &mut self.processes {
             match processes.scan(&state.numbers()) {

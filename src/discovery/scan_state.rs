@@ -12,9 +12,10 @@ use rustix::process::{Resource, getrlimit};
 
 use super::open::{CheckedFile, Opener, RefusedItem, UserDirectory, names};
 use super::refusal::{Refusal, RefusalReason};
-use super::roots::Root;
+use super::roots;
 use super::watch::WatchedDirectory;
 use super::{Candidate, DIRECTORY_NAMES, OWNER_FILES, OWNER_NAMES, RegionId, RegionSource, SCAN_NAMES};
+use crate::config::RootPattern;
 use crate::metric::Labels;
 use crate::perfdata::name::{user_of, vpid_of};
 use crate::proc::FileId;
@@ -70,8 +71,8 @@ impl<'a> ScanState<'a> {
     }
 
     /// Scans every directory that a root pattern matches.
-    pub(super) fn scan_root(&mut self, root: &Root) {
-        let matches = root.find(self.opener);
+    pub(super) fn scan_root(&mut self, root: &RootPattern) {
+        let matches = roots::find(root, self.opener);
         matches.refusals.into_iter().for_each(|refusal| self.refuse(refusal));
         self.watched.extend(matches.parents.into_iter().map(WatchedDirectory::parent));
         for directory in matches.directories {

@@ -11,8 +11,8 @@ use crate::config::{Procfs as ProcfsConfig, RootPattern};
 
 fn scanner(patterns: &[String]) -> Scanner {
     Scanner::new(&Discovery {
-        roots: patterns.iter().map(|pattern| RootPattern { pattern: pattern.clone() }).collect(),
-        procfs: ProcfsConfig { enabled: Enabled::No, path: "/proc".into() },
+        roots: patterns.iter().map(|pattern| RootPattern::new(pattern).unwrap()).collect(),
+        procfs: ProcfsConfig { enabled: Toggle::Off, path: "/proc".into() },
         ..Discovery::default()
     })
 }

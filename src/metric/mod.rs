@@ -27,7 +27,7 @@ pub enum Kind {
 
 impl Kind {
     /// The name in YAML, which is Prometheus' name where it has one.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Counter => "counter",
             Self::Gauge => "gauge",

@@ -14,7 +14,7 @@ mod derive;
 mod explanation;
 mod matcher;
 pub(crate) mod name;
-mod pattern;
+pub(crate) mod pattern;
 mod plan;
 mod profile;
 mod registry;
@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 pub use explanation::{ExplainedInput, Explanation, ExportedSeries, RuleLocation, SkipReason};
 pub(crate) use matcher::truncate;
-pub use profile::Profile;
+pub use profile::{Profile, schema};
 
 use crate::fact::Formula;
 use crate::metric::{Family, Labels};

@@ -32,7 +32,7 @@ impl Pattern {
                 format!("^(?:{expression})$")
             }
             None if !text.contains(['*', '?', '{', '}']) => return Ok(Self::Literal(text.into())),
-            None => translate(text)?,
+            None => format!("^{}$", expression(text)?),
         };
         build(&expression).map(Self::Regex)
     }
@@ -87,35 +87,57 @@ fn build(expression: &str) -> Result<Regex, String> {
     })
 }
 
-/// Translates a glob to a regular expression.
-fn translate(glob: &str) -> Result<String, String> {
-    let mut out = String::from("^");
-    let mut in_braces = false;
-    let mut rest = glob.chars().peekable();
-    while let Some(c) = rest.next() {
-        match c {
-            '*' if in_braces => return Err("`*` is not allowed between braces; use re: for that".to_owned()),
-            '*' if rest.peek().is_none() => out.push_str("(.*)"),
-            '*' => out.push_str("([^.]*)"),
-            '?' => out.push('.'),
-            '{' if in_braces => return Err("braces are not allowed between braces; use re: for that".to_owned()),
-            '{' => {
-                in_braces = true;
-                out.push_str("(?:");
+/// Glob to regular expression: `*` and braces as [`Pattern::compile`] says.
+fn expression(glob: &str) -> Result<String, String> {
+    translate(glob, |wildcard| match wildcard {
+        Wildcard::Star { is_last: true } => Ok("(.*)".to_owned()),
+        Wildcard::Star { is_last: false } => Ok("([^.]*)".to_owned()),
+        Wildcard::Braces(texts) if texts.contains('*') => {
+            Err("`*` cannot be between braces; use re: for that".to_owned())
+        }
+        Wildcard::Braces(texts) if texts.contains('{') => {
+            Err("braces cannot be between braces; use re: for that".to_owned())
+        }
+        Wildcard::Braces(texts) => {
+            let texts: Result<Vec<String>, String> = texts.split(',').map(expression).collect();
+            Ok(format!("(?:{})", texts?.join("|")))
+        }
+    })
+}
+
+/// What a glob has beside literal text and `?`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wildcard<'g> {
+    /// `*`
+    Star { is_last: bool },
+    /// The text between `{` and `}`.
+    Braces(&'g str),
+}
+
+/// Glob to regular expression, without anchors; `replace` gives the expression of a wildcard.
+pub(crate) fn translate<'g>(
+    glob: &'g str,
+    mut replace: impl FnMut(Wildcard<'g>) -> Result<String, String>,
+) -> Result<String, String> {
+    let mut out = String::new();
+    let mut rest = glob;
+    while let Some(at) = rest.find(['*', '?', '{', '}']) {
+        let (literal, tail) = rest.split_at(at);
+        out.push_str(&regex::escape(literal));
+        let (wildcard, tail) = tail.split_at(1);
+        rest = tail;
+        match wildcard {
+            "*" => out.push_str(&replace(Wildcard::Star { is_last: tail.is_empty() })?),
+            "?" => out.push('.'),
+            "{" => {
+                let (content, tail) = tail.split_once('}').ok_or("`{` without `}`")?;
+                out.push_str(&replace(Wildcard::Braces(content))?);
+                rest = tail;
             }
-            '}' if in_braces => {
-                in_braces = false;
-                out.push(')');
-            }
-            '}' => return Err("`}` without `{`".to_owned()),
-            ',' if in_braces => out.push('|'),
-            other => out.push_str(&regex::escape(other.encode_utf8(&mut [0; 4]))),
+            _ => return Err("`}` without `{`".to_owned()),
         }
     }
-    if in_braces {
-        return Err("`{` without `}`".to_owned());
-    }
-    out.push('$');
+    out.push_str(&regex::escape(rest));
     Ok(out)
 }
 

@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use serde_json::{Value as Json, json};
+
 use super::SeriesLimits;
 use super::check::check;
 use super::explanation::{ExplainedInput, Explanation, ExportedSeries, RuleLocation};
 use super::plan::{PlanCache, RuleInput};
-use super::rule::{Rule, decode_rules};
+use super::rule::{Rule, decode_rules, rules_schema};
 use super::{Plan, PlannedSeries, SkipReason, WordIndex};
 use crate::fact::Fact;
 use crate::metric::Family;
@@ -15,15 +17,46 @@ use crate::perfdata::Image;
 use crate::sync::lock;
 use crate::yaml::Problem;
 use crate::yaml::Problems;
+use crate::yaml::codec::{Deferred, Invalid, Text};
 use crate::yaml::decode::{Decoder, Path};
 use crate::yaml::document::{self, Node};
+use crate::yaml::section::{self, Section as _, section};
 
-/// Every key of a profile file.
-const PROFILE_KEYS: [&str; 3] = ["profile", "help", "rules"];
 /// Longest name, in bytes.
 const NAME_MAXIMUM: usize = 64;
 /// Longest help, in bytes.
 const HELP_MAXIMUM: usize = 1024;
+
+section! {
+    /// The keys of a profile file.
+    #[derive(Debug)]
+    struct ProfileKeys {
+        /// The profile's name, which is part of the URL /metrics/NAME.
+        name as "profile": Box<str> = Box::default() => Text {
+            maximum: NAME_MAXIMUM,
+            pattern: "^[a-z0-9_-]+$",
+            parse: name,
+            print: |_| None,
+        },
+        /// A sentence about the profile.
+        help: Box<str> = Box::default() => Text {
+            maximum: HELP_MAXIMUM,
+            pattern: "",
+            parse: |text| Ok(text.into()),
+            print: |_| None,
+        },
+        /// The rules. The first one that matches a counter or a fact applies.
+        rules: Option<Node> = None => Deferred { schema: rules_schema, default: || json!([]) },
+    }
+}
+
+/// The JSON Schema of a profile file.
+pub fn schema() -> Json {
+    let mut schema = section::document::<ProfileKeys>("config/profile.schema.json", "Profile of hotspot-exporter");
+    schema["type"] = "object".into();
+    schema["required"] = json!(["profile"]);
+    schema
+}
 
 /// A compiled, named list of rules, shared by all JVMs and by simultaneous scans.
 #[derive(Debug)]
@@ -72,24 +105,18 @@ impl Profile {
             }
         };
         let mut decoder = Decoder { file, problems };
-        let fields = decoder.fields(&node, &Path::Root, &PROFILE_KEYS);
-        let get = |name: &str| fields.iter().find(|(key, _)| *key.text == *name).map(|(_, node)| *node);
-        let name = match get("profile") {
-            Some(node) => decode_name(&mut decoder, node),
-            None => {
-                decoder.report(node.position, &Path::Root, "the profile has no name", "add `profile: NAME`");
-                None
-            }
-        };
-        let help = get("help").map(|node| decoder.text(node, &Path::Root.key("help"), HELP_MAXIMUM));
+        let (keys, given) = ProfileKeys::decode(&mut decoder, &node, &Path::Root);
+        if given.get("profile").is_none() {
+            decoder.report(node.position, &Path::Root, "the profile has no name", "add `profile: NAME`");
+        }
         let mut rules = before.to_vec();
-        if let Some(node) = get("rules") {
+        if let Some(node) = &keys.rules {
             rules.extend(decode_rules(&mut decoder, node, &Path::Root.key("rules"), reserved));
         }
         check(&rules, before.len(), problems);
         let cache = Mutex::new(PlanCache::new(rules.len()));
-        let help = help.flatten().unwrap_or_default().into();
-        Some(Self { name: name?.into(), help, rules, reserved: reserved.to_vec(), cache })
+        let ProfileKeys { name, help, .. } = keys;
+        given.has("profile").then(|| Self { name, help, rules, reserved: reserved.to_vec(), cache })
     }
 
     /// Plans the series of one JVM. The limit drops counters before facts.
@@ -152,13 +179,9 @@ impl Profile {
     }
 }
 
-fn decode_name<'n>(decoder: &mut Decoder<'_>, node: &'n Node) -> Option<&'n str> {
-    let path = Path::Root.key("profile");
-    let name = decoder.text(node, &path, NAME_MAXIMUM)?;
-    if !name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-')) {
-        let message = "a profile's name has lower-case letters, digits, `_` and `-`";
-        decoder.report(node.position, &path, message, "it is part of a URL");
-        return None;
+fn name(text: &str) -> Result<Box<str>, Invalid> {
+    if text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-')) {
+        return Ok(text.into());
     }
-    Some(name)
+    Err(Invalid::new("a profile's name has lower-case letters, digits, `_` and `-`", "it is part of a URL"))
 }

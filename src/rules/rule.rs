@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde_json::{Map, Value as Json, json};
+
 use super::explanation::RuleLocation;
 use super::name::{check_label, check_metric};
 use super::pattern::{Pattern, Template};
@@ -10,12 +12,11 @@ use super::secret::is_secret;
 use crate::fact::FactInfo;
 use crate::fact::catalogue;
 use crate::metric::{Kind, label_name};
+use crate::yaml::codec::{Choice, Codec, Deferred, Factor, Invalid, Text};
 use crate::yaml::decode::{Decoder, Path, suggest};
-use crate::yaml::document::{Node, Position};
+use crate::yaml::document::{Node, NodeData, Position};
+use crate::yaml::section::{Given, Section, section};
 
-/// Every key of a rule.
-pub(crate) const RULE_KEYS: [&str; 10] =
-    ["counter", "source", "metric", "type", "unit", "scale", "help", "labels", "action", "prefix"];
 /// Keys that describe a metric, and so contradict an action.
 const METRIC_KEYS: [&str; 6] = ["metric", "type", "unit", "scale", "help", "labels"];
 /// Most rules of one file.
@@ -24,8 +25,6 @@ const RULE_MAXIMUM: usize = 1000;
 const LABEL_MAXIMUM: usize = 32;
 /// Longest text of a pattern, template or help, in bytes.
 const TEXT_MAXIMUM: usize = 1024;
-/// What derived metrics start with unless the rule says otherwise.
-const DERIVE_PREFIX: &str = "hsperf";
 /// The label that holds the text of a string counter.
 pub(crate) const VALUE_LABEL: &str = "value";
 
@@ -93,6 +92,139 @@ impl Rule {
     }
 }
 
+section! {
+    /// The keys of a rule, before they are checked against each other.
+    #[derive(Debug)]
+    struct RuleKeys {
+        /// Takes counters by name. In a glob, `*` matches any text without a dot ($1, $2 and so on), as the last character
+        /// all the rest; `?` matches one character, {a,b} one of several texts. `re:` starts a regular expression.
+        counter: Option<Selector> = None => Text {
+            maximum: TEXT_MAXIMUM,
+            pattern: "",
+            parse: |text| Ok(Some(Selector::Counter(Pattern::compile(text)?, text.into()))),
+            print: |_| None,
+        },
+        /// Takes the facts of a source, which the exporter derives from counters. `explain` lists all facts.
+        source: Option<Selector> = None => Source,
+        /// The metric's name. $1 is a capture of the counter's name, $name a label of the fact.
+        metric: Option<Node> = None => Deferred::of(template_schema),
+        /// The metric's type; by default that of the counter or fact. info is for constant strings, histogram and summary
+        /// are for facts that are distributions.
+        kind as "type": Option<Node> = None => Deferred::of(|| Choice::of(&KINDS).schema()),
+        /// The metric's unit in UCUM, such as By, s, 1 or {class}; by default that of the counter or fact.
+        unit: Option<Box<str>> = None => Text {
+            maximum: TEXT_MAXIMUM,
+            pattern: "^[!-~]{1,63}$",
+            parse: unit,
+            print: |_| None,
+        },
+        /// A factor of the value.
+        scale: f64 = 1.0 => Factor,
+        /// A sentence about the metric.
+        help: Option<Box<str>> = None => Text {
+            maximum: TEXT_MAXIMUM,
+            pattern: "",
+            parse: |text| Ok(Some(text.into())),
+            print: |_| None,
+        },
+        /// The metric's labels: name and value, which may hold $1 or $name.
+        labels: Option<Node> = None => Deferred::of(labels_schema),
+        /// What to do instead of exporting a described metric. drop: nothing. derive: export the counter under its own
+        /// name, for each number in it a label.
+        action: Option<ActionWord> = None => Choice::of(&[
+            ("drop", Some(ActionWord::Drop)),
+            ("derive", Some(ActionWord::Derive)),
+        ]),
+        /// What derived names start with.
+        prefix: Box<str> = "hsperf".into() => Text {
+            maximum: TEXT_MAXIMUM,
+            pattern: "^[A-Za-z]",
+            parse: prefix,
+            print: |prefix| Some(prefix.to_string()),
+        },
+    }
+}
+
+/// The types that a rule may give. The first four suit counters; distributions come from facts only.
+const KINDS: [(&str, Kind); 6] = [
+    (Kind::Gauge.as_str(), Kind::Gauge),
+    (Kind::Counter.as_str(), Kind::Counter),
+    (Kind::UpDownCounter.as_str(), Kind::UpDownCounter),
+    (Kind::Info.as_str(), Kind::Info),
+    (Kind::Histogram.as_str(), Kind::Histogram),
+    (Kind::Summary.as_str(), Kind::Summary),
+];
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum ActionWord {
+    Drop,
+    Derive,
+}
+
+/// The name of a source.
+struct Source;
+
+impl Codec for Source {
+    type Value = Option<Selector>;
+
+    fn decode(&self, decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<Self::Value> {
+        let text = decoder.text(node, path, TEXT_MAXIMUM)?;
+        let info = catalogue::find(text);
+        if info.is_none() {
+            let hint = suggest(text, catalogue::all().map(|info| info.name));
+            decoder.report(node.position, path, format!("no source is called `{text}`"), &hint);
+        }
+        Some(Some(Selector::Source(info?)))
+    }
+
+    fn encode(&self, _: &Self::Value) -> Json {
+        Json::Null
+    }
+
+    fn schema(&self) -> Json {
+        json!({"enum": catalogue::all().map(|info| info.name).collect::<Vec<_>>()})
+    }
+}
+
+fn unit(text: &str) -> Result<Option<Box<str>>, Invalid> {
+    if text.len() > 63 || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let hint = "write it in UCUM, such as By, s, 1 or {class}";
+        return Err(Invalid::new("a unit has 1 to 63 visible ASCII characters", hint));
+    }
+    Ok(Some(text.into()))
+}
+
+fn prefix(text: &str) -> Result<Box<str>, Invalid> {
+    let template = Template::compile(text, |_| Err("a prefix takes no captures".to_owned()))?;
+    check_metric(&template)?;
+    Ok(text.into())
+}
+
+fn template_schema() -> Json {
+    json!({"type": "string", "minLength": 1, "maxLength": TEXT_MAXIMUM})
+}
+
+fn labels_schema() -> Json {
+    let value = json!({"type": ["string", "number", "boolean"], "maxLength": TEXT_MAXIMUM});
+    json!({
+        "type": ["object", "null"],
+        "maxProperties": LABEL_MAXIMUM,
+        "propertyNames": {"pattern": "^[A-Za-z_][A-Za-z0-9_.]*$"},
+        "additionalProperties": value,
+    })
+}
+
+/// The JSON Schema of a list of rules.
+pub(crate) fn rules_schema() -> Json {
+    let mut rule = RuleKeys::schema();
+    rule["type"] = "object".into();
+    rule["oneOf"] = json!([{"required": ["counter"]}, {"required": ["source"]}]);
+    rule["if"] = json!({"required": ["action"]});
+    rule["then"] = json!({"properties": METRIC_KEYS.iter().map(|key| ((*key).to_owned(), false.into())).collect::<Map<_, Json>>()});
+    rule["else"] = json!({"required": ["metric"], "properties": {"prefix": false}});
+    json!({"type": ["array", "null"], "maxItems": RULE_MAXIMUM, "items": rule})
+}
+
 /// Decodes a list of rules. `reserved` are label names that every series has already.
 pub(crate) fn decode_rules(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>, reserved: &[String]) -> Vec<Rule> {
     let items = decoder.items(node, path);
@@ -102,15 +234,14 @@ pub(crate) fn decode_rules(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'
         return Vec::new();
     }
     let rules = items.iter().enumerate().filter_map(|(index, item)| {
+        let (selector, action) = decode_rule(decoder, item, &path.item(index), reserved)?;
         let origin = RuleLocation {
             file: Arc::clone(&decoder.file),
             line: item.position.line,
             index: u32::try_from(index).unwrap_or(u32::MAX),
-            selector: Box::default(),
+            selector: selector.to_string().into(),
         };
-        let mut rule = decode_rule(decoder, item, &path.item(index), reserved, origin)?;
-        rule.origin.selector = rule.selector.to_string().into();
-        Some(rule)
+        Some(Rule { origin, position: item.position, selector, action })
     });
     rules.collect()
 }
@@ -120,130 +251,65 @@ fn decode_rule(
     node: &Node,
     path: &Path<'_>,
     reserved: &[String],
-    origin: RuleLocation,
-) -> Option<Rule> {
-    let fields =
-        Fields(decoder.fields(node, path, &RULE_KEYS).into_iter().map(|(key, node)| (&*key.text, node)).collect());
-    let action = fields.get("action").map(|node| {
-        decoder.choice(node, &path.key("action"), &[("drop", ActionWord::Drop), ("derive", ActionWord::Derive)])
-    });
-    let selector = decode_selector(decoder, node, path, &fields);
-    match action {
-        None => {
-            if let Some(prefix) = fields.get("prefix") {
-                decoder.report(prefix.position, &path.key("prefix"), "only `action: derive` takes a prefix", "");
-            }
-        }
-        Some(_) => {
-            for (key, node) in fields.0.iter().filter(|(key, _)| METRIC_KEYS.contains(key)) {
-                let message = "a rule with an action describes no metric";
-                decoder.report(node.position, &path.key(key), message, "remove this key, or `action`");
-            }
+) -> Option<(Selector, Action)> {
+    let (mut keys, given) = RuleKeys::decode(decoder, node, path);
+    let selector = selector(&mut keys, &given, decoder, node, path);
+    if given.get("action").is_some() {
+        for (key, node) in given.iter().filter(|(key, _)| METRIC_KEYS.contains(key)) {
+            let message = "a rule with an action describes no metric";
+            decoder.report(node.position, &path.key(key), message, "remove this key, or `action`");
         }
     }
-    let action = match (action, selector.as_ref()) {
+    if let (Some(prefix), false) = (given.get("prefix"), keys.action == Some(ActionWord::Derive)) {
+        decoder.report(prefix.position, &path.key("prefix"), "only `action: derive` takes a prefix", "");
+    }
+    let action = match (given.get("action"), keys.action) {
         (None, _) => {
-            Action::Export(Box::new(decode_export(decoder, node, path, &fields, selector.as_ref(), reserved)?))
+            let metric = decode_export(decoder, node, path, &keys, selector.as_ref(), reserved);
+            Action::Export(Box::new(metric.filter(|_| given.is_sound())?))
         }
-        (Some(word), _) => decode_action(decoder, word?, path, &fields, selector.as_ref())?,
+        (Some(_), None) => return None,
+        (Some(_), Some(ActionWord::Drop)) => Action::Drop,
+        (Some(action), Some(ActionWord::Derive)) => {
+            if let Some(Selector::Source(_)) = selector {
+                let message = "only counters have a name to derive a metric from";
+                decoder.report(action.position, &path.key("action"), message, "describe the metric with `metric`");
+                return None;
+            }
+            Action::Derive { prefix: keys.prefix }
+        }
     };
     let selector = selector?;
     if let (Selector::Counter(Pattern::Literal(name), _), false) = (&selector, matches!(action, Action::Drop))
         && is_secret(name)
     {
-        let position = fields.get("counter").map_or(node.position, |node| node.position);
+        let position = given.get("counter").map_or(node.position, |node| node.position);
         decoder.report(position, &path.key("counter"), "this counter may hold secrets and is never exported", "");
         return None;
     }
-    Some(Rule { origin, position: node.position, selector, action })
+    Some((selector, action))
 }
 
-/// The fields of one rule.
-struct Fields<'n>(Vec<(&'n str, &'n Node)>);
-
-impl<'n> Fields<'n> {
-    fn get(&self, name: &str) -> Option<&'n Node> {
-        self.0.iter().find(|(key, _)| *key == name).map(|(_, node)| *node)
-    }
-}
-
-#[derive(Clone, Copy)]
-enum ActionWord {
-    Drop,
-    Derive,
-}
-
-fn decode_action(
+/// What the rule takes: counters or facts. `None` after a problem.
+fn selector(
+    keys: &mut RuleKeys,
+    given: &Given<'_>,
     decoder: &mut Decoder<'_>,
-    word: ActionWord,
+    node: &Node,
     path: &Path<'_>,
-    fields: &Fields<'_>,
-    selector: Option<&Selector>,
-) -> Option<Action> {
-    let prefix = fields.get("prefix");
-    match word {
-        ActionWord::Drop => {
-            if let Some(node) = prefix {
-                decoder.report(node.position, &path.key("prefix"), "only `action: derive` takes a prefix", "");
-            }
-            Some(Action::Drop)
-        }
-        ActionWord::Derive => {
-            if let (Some(Selector::Source(_)), Some(node)) = (selector, fields.get("action")) {
-                let message = "only counters have a name to derive a metric from";
-                decoder.report(node.position, &path.key("action"), message, "describe the metric with `metric`");
-                return None;
-            }
-            let Some(node) = prefix else { return Some(Action::Derive { prefix: DERIVE_PREFIX.into() }) };
-            let path = path.key("prefix");
-            let prefix = decoder.text(node, &path, TEXT_MAXIMUM)?;
-            let checked = Template::compile(prefix, |_| Err("a prefix takes no captures".to_owned()))
-                .and_then(|template| check_metric(&template));
-            if let Err(message) = checked {
-                decoder.report(node.position, &path, message, "");
-                return None;
-            }
-            Some(Action::Derive { prefix: prefix.into() })
-        }
-    }
-}
-
-fn decode_selector(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>, fields: &Fields<'_>) -> Option<Selector> {
-    match (fields.get("counter"), fields.get("source")) {
-        (Some(counter), None) => {
-            let path = path.key("counter");
-            let text = decoder.text(counter, &path, TEXT_MAXIMUM)?;
-            match Pattern::compile(text) {
-                Ok(pattern) => Some(Selector::Counter(pattern, text.into())),
-                Err(message) => {
-                    decoder.report(counter.position, &path, message, "");
-                    None
-                }
-            }
-        }
-        (None, Some(source)) => {
-            let path = path.key("source");
-            let text = decoder.text(source, &path, TEXT_MAXIMUM)?;
-            let info = catalogue::find(text);
-            if info.is_none() {
-                let hint = suggest(text, catalogue::all().map(|info| info.name));
-                decoder.report(source.position, &path, format!("no source is called `{text}`"), &hint);
-            }
-            info.map(Selector::Source)
-        }
+) -> Option<Selector> {
+    match (given.get("counter"), given.get("source")) {
         (Some(_), Some(source)) => {
             let message = "a rule takes counters or facts, not both";
             decoder.report(source.position, &path.key("source"), message, "make two rules of it");
             None
         }
-        (None, None) => {
-            if !matches!(node.data, crate::yaml::document::NodeData::Mapping(_)) && !node.is_null() {
-                return None;
-            }
+        (None, None) if matches!(node.data, NodeData::Mapping(_)) || node.is_null() => {
             let hint = "add `counter: NAME` or `source: NAME`";
             decoder.report(node.position, path, "the rule does not say what it takes", hint);
             None
         }
+        _ => keys.counter.take().or(keys.source.take()),
     }
 }
 
@@ -252,24 +318,16 @@ fn decode_export(
     decoder: &mut Decoder<'_>,
     node: &Node,
     path: &Path<'_>,
-    fields: &Fields<'_>,
+    keys: &RuleKeys,
     selector: Option<&Selector>,
     reserved: &[String],
 ) -> Option<Export> {
-    let mut text = |key| fields.get(key).map(|node| decoder.text(node, &path.key(key), TEXT_MAXIMUM));
-    let (unit, help) = (text("unit"), text("help"));
-    let kind = fields.get("type").map(|node| decode_kind(decoder, node, &path.key("type"), selector));
-    let factor = fields.get("scale").map(|node| decoder.factor(node, &path.key("scale")));
-    let labels = fields
-        .get("labels")
-        .map_or(Some(Box::default()), |node| decode_labels(decoder, node, &path.key("labels"), selector, reserved));
-    if let (Some(Some(unit)), Some(node)) = (unit, fields.get("unit"))
-        && (unit.len() > 63 || !unit.bytes().all(|byte| byte.is_ascii_graphic()))
-    {
-        let hint = "write it in UCUM, such as By, s, 1 or {class}";
-        decoder.report(node.position, &path.key("unit"), "a unit has 1 to 63 visible ASCII characters", hint);
-    }
-    let metric = match fields.get("metric") {
+    let kind = keys.kind.as_ref().map(|node| decode_kind(decoder, node, &path.key("type"), selector));
+    let labels = match &keys.labels {
+        Some(node) => decode_labels(decoder, node, &path.key("labels"), selector, reserved),
+        None => Some(Box::default()),
+    };
+    let metric = match &keys.metric {
         Some(node) => decode_metric(decoder, node, &path.key("metric"), selector),
         None if selector.is_some() => {
             let hint = "add `metric: NAME`, or `action: drop`";
@@ -278,24 +336,20 @@ fn decode_export(
         }
         None => None,
     };
-    let (kind, factor) = (kind.map_or(Some(None), |kind| kind.map(Some))?, factor.map_or(Some(1.0), |factor| factor)?);
-    let labels = labels?;
+    let (kind, labels) = (kind.map_or(Some(None), |kind| kind.map(Some))?, labels?);
     if kind == Some(Kind::Info) && labels.iter().any(|(name, _)| **name == *VALUE_LABEL) {
-        let position = fields.get("labels").map_or(node.position, |node| node.position);
+        let position = keys.labels.as_ref().map_or(node.position, |node| node.position);
         let message = "the text itself becomes the label `value`";
         decoder.report(position, &path.key("labels"), message, "choose another name");
     }
-    let text = |text: Option<Option<&str>>| text.map_or(Some(None), |text| text.map(|text| Some(text.into())));
-    Some(Export { metric: metric?, kind, unit: text(unit)?, factor, help: text(help)?, labels })
+    let (unit, help) = (keys.unit.clone(), keys.help.clone());
+    Some(Export { metric: metric?, kind, unit, factor: keys.scale, help, labels })
 }
 
-/// The types that a rule may give, by selector: distributions come from facts only.
+/// The types that suit the selector.
 fn decode_kind(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>, selector: Option<&Selector>) -> Option<Kind> {
-    const KINDS: [Kind; 6] =
-        [Kind::Gauge, Kind::Counter, Kind::UpDownCounter, Kind::Info, Kind::Histogram, Kind::Summary];
-    let choices = KINDS.map(|kind| (kind.as_str(), kind));
-    let allowed = if matches!(selector, Some(Selector::Counter(..))) { 4 } else { choices.len() };
-    decoder.choice(node, path, choices.get(..allowed).unwrap_or(&choices))
+    let suitable = if matches!(selector, Some(Selector::Counter(..))) { 4 } else { KINDS.len() };
+    decoder.choice(node, path, KINDS.get(..suitable).unwrap_or(&KINDS), "")
 }
 
 fn decode_metric(

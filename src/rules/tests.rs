@@ -8,10 +8,14 @@ use std::sync::Arc;
 use insta::assert_snapshot;
 use proptest::prelude::*;
 
+use super::rule::decode_rules;
 use super::{Dropped, ExplainedInput, Plan, Profile, SeriesLimits, SkipReason, WordIndex};
 use crate::fact::{Fact, Formula, PublishedId, Scale, Values};
 use crate::metric::{Family, Kind, Value, label_name};
 use crate::perfdata::Image;
+use crate::yaml::Problems;
+use crate::yaml::decode::{Decoder, Path};
+use crate::yaml::document;
 
 /// Name, units, variability and value of a counter in a generated region.
 struct TestCounter<'a>(&'a str, u8, u8, TestValue<'a>);
@@ -349,6 +353,43 @@ test.yaml:11:5: rules[7]: the rule at line 4 takes all that this one would; firs
 test.yaml:13:5: rules[9]: the rule at line 12 takes all that this one would; first match wins; move it up or remove it
 test.yaml:15:5: rules[11]: the rule at line 14 takes all that this one would; first match wins; move it up or remove it
 "##);
+}
+
+/// Each key with a value that is not its default, and what the rule has in its place.
+#[test]
+fn every_key_of_a_rule_reaches_its_field() {
+    let rows = [
+        ("counter", "{counter: x.y, metric: m}", "selector: Counter(Literal(\"x.y\"), \"x.y\")"),
+        ("source", "{source: pool.used, metric: m}", "selector: Source(FactInfo { name: \"pool.used\""),
+        ("metric", "{counter: a, metric: m.n}", "metric: Template { parts: [Text(\"m.n\")] }"),
+        ("type", "{counter: a, metric: m, type: info}", "kind: Some(Info)"),
+        ("unit", "{counter: a, metric: m, unit: By}", "unit: Some(\"By\")"),
+        ("scale", "{counter: a, metric: m, scale: 0.5}", "factor: 0.5"),
+        ("help", "{counter: a, metric: m, help: H.}", "help: Some(\"H.\")"),
+        ("labels", "{counter: a, metric: m, labels: {l: 1}}", "labels: [(\"l\", Template { parts: [Text(\"1\")] })]"),
+        ("action", "{counter: a, action: drop}", "action: Drop"),
+        ("prefix", "{counter: a, action: derive, prefix: p}", "action: Derive { prefix: \"p\" }"),
+    ];
+    let schema = super::schema();
+    let properties = &schema["properties"]["rules"]["items"]["properties"];
+    let declared: Vec<&String> = properties.as_object().unwrap().keys().collect();
+    assert_eq!(declared, rows.map(|(key, ..)| key));
+    for (key, text, expected) in rows {
+        let mut problems = Problems::default();
+        let mut decoder = Decoder { file: "test.yaml".into(), problems: &mut problems };
+        let node = document::parse(&format!("[{text}]")).unwrap();
+        let rules = format!("{:?}", decode_rules(&mut decoder, &node, &Path::Root, &[]));
+        assert!(rules.contains(expected) && problems.is_empty(), "{key}: {rules} {problems}");
+    }
+}
+
+#[test]
+fn every_key_of_a_profile_reaches_its_field() {
+    let schema = super::schema();
+    let declared: Vec<&String> = schema["properties"].as_object().unwrap().keys().collect();
+    assert_eq!(declared, ["profile", "help", "rules"]);
+    let profile = Profile::parse("p.yaml", "{profile: p, help: H., rules: [{counter: a, action: drop}]}", &[]).unwrap();
+    assert_eq!((&*profile.name, &*profile.help, profile.rules()), ("p", "H.", 1));
 }
 
 fn corpus() -> Vec<(String, Image)> {

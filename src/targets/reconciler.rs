@@ -124,7 +124,7 @@ impl Reconciler {
             Ok(region) => {
                 // They become labels of the series and keys of the slots.
                 let truncated =
-                    |(name, value): (&str, &str)| (name.to_owned(), truncate(value, &self.settings.limits.series));
+                    |(name, value): (&str, &str)| (name.to_owned(), truncate(value, &self.settings.limits.series()));
                 candidate.labels = Labels::new(candidate.labels.iter().map(truncated));
                 self.tracked.insert(candidate.id, TrackedRegion::new(candidate, region));
             }

@@ -125,7 +125,7 @@ impl Target {
         self.plans = settings
             .profiles
             .iter()
-            .map(|profile| Arc::new(profile.plan(image, &facts, &settings.limits.series, &mut words)))
+            .map(|profile| Arc::new(profile.plan(image, &facts, &settings.limits.series(), &mut words)))
             .collect();
         self.vitals = Vitals::of(model, &mut words);
         self.words = words.offsets().into();

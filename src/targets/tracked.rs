@@ -185,7 +185,7 @@ impl TrackedRegion {
             self.attached = SystemTime::now();
         }
         target.attached = self.attached;
-        target.app = truncate(&target.app, &settings.limits.series).into();
+        target.app = truncate(&target.app, &settings.limits.series()).into();
         target.providers = self
             .providers
             .iter()

@@ -124,7 +124,14 @@ impl Decoder<'_> {
     }
 
     /// One of the words. YAML 1.1 would read `off` as a boolean; here it is the word.
-    pub(crate) fn choice<T: Copy>(&mut self, node: &Node, path: &Path<'_>, choices: &[(&str, T)]) -> Option<T> {
+    /// What differs from all of them gets the hint.
+    pub(crate) fn choice<T: Copy>(
+        &mut self,
+        node: &Node,
+        path: &Path<'_>,
+        choices: &[(&str, T)],
+        hint: &str,
+    ) -> Option<T> {
         let named = |text: &str| choices.iter().find(|(word, _)| *word == text);
         let found = match &node.data {
             // Helm writes what it has read as YAML 1.1, where a plain `off` is `false`.
@@ -136,7 +143,7 @@ impl Decoder<'_> {
             return Some(*value);
         }
         let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-        self.expected(&format!("one of {}", words.join(", ")), node, path, "")
+        self.expected(&format!("one of {}", words.join(", ")), node, path, hint)
     }
 
     /// `true` or `false`, or `on` or `off`.
@@ -212,7 +219,7 @@ impl fmt::Display for DurationBounds {
 }
 
 /// A duration in the spelling of the file.
-struct Human(Duration);
+pub(super) struct Human(pub(super) Duration);
 
 impl fmt::Display for Human {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

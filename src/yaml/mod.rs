@@ -1,10 +1,12 @@
 //! YAML with positions: a document whose every node knows its line and column, decoders that report every problem of a
 //! file at once, and a fingerprint that tells whether files changed.
 
+pub(crate) mod codec;
 pub(crate) mod decode;
 pub(crate) mod document;
 mod fingerprint;
 mod problem;
+pub(crate) mod section;
 
 pub(crate) use fingerprint::Fingerprint;
 pub use problem::{Problem, Problems};

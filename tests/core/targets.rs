@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::support::{ensure, skip_this, wait_for};
-use hotspot_exporter::config::{self, Config, Enabled, Overrides};
+use hotspot_exporter::config::{self, Config, Overrides, Toggle};
 use hotspot_exporter::discovery::{RefusalReason, Scanner};
 use hotspot_exporter::fact::Provider;
 use hotspot_exporter::fact::{ProviderId, Values};
@@ -47,7 +47,7 @@ impl Host {
         let overrides =
             Overrides { roots: vec![tmp.display().to_string()], procfs: Some(None), ..Overrides::default() };
         let mut config = config::load(None, &overrides, &|path| fs::read_to_string(path)).unwrap();
-        assert_eq!(config.discovery.procfs.enabled, Enabled::No);
+        assert_eq!(config.discovery.procfs.enabled, Toggle::Off);
         change(&mut config);
         let settings = ReconcilerSettings {
             access: config.discovery.access,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::support::mounts::tmpfs_over_tmp;
 use crate::support::skip_this;
-use hotspot_exporter::config::{Discovery, Enabled, Processes, Procfs, RootPattern};
+use hotspot_exporter::config::{Discovery, RootPattern, Toggle};
 use hotspot_exporter::discovery::{Candidate, Liveness, RefusalReason, Scan, Scanner, liveness};
 use hotspot_exporter::perfdata::FileMode;
 use hotspot_exporter::proc::exited;
@@ -88,9 +88,8 @@ fn is_root() -> bool {
 
 fn scanner() -> Scanner {
     Scanner::new(&Discovery {
-        roots: vec![RootPattern { pattern: "/tmp".into() }],
-        procfs: Procfs { enabled: Enabled::Yes, path: "/proc".into() },
-        processes: Processes::Off,
+        roots: vec![RootPattern::new("/tmp").unwrap()],
+        processes: Toggle::Off,
         ..Discovery::default()
     })
 }

@@ -48,7 +48,7 @@ app.kubernetes.io/part-of: hotspot-exporter
 No roots: the container's own /tmp is empty, and JVMs of the node are found through /proc.
 */}}
 {{- define "hotspot-exporter.config" -}}
-{{- $defaults := dict "discovery" (dict "roots" list "procfs" (dict "enabled" true)) -}}
+{{- $defaults := dict "discovery" (dict "roots" list) -}}
 {{- toYaml (mergeOverwrite $defaults (deepCopy .Values.config)) -}}
 {{- end -}}
 

@@ -233,7 +233,7 @@ impl WebReader<'_> {
             return ClientAuth::None;
         };
         let path = &path.key("client_auth_type");
-        let auth = self.decoder.choice(node, path, &ClientAuth::VALUES).unwrap_or_default();
+        let auth = self.decoder.choice(node, path, &ClientAuth::VALUES, "").unwrap_or_default();
         if auth.verifies() && !has_ca && ca.is_none() {
             let message = "verifying client certificates needs a CA";
             self.decoder.report(node.position, path, message, "add client_ca_file");
@@ -267,7 +267,7 @@ impl WebReader<'_> {
                 return default;
             }
             let values = [("TLS12", TlsVersion::Tls12), ("TLS13", TlsVersion::Tls13)];
-            self.decoder.choice(node, path, &values).unwrap_or(default)
+            self.decoder.choice(node, path, &values, "").unwrap_or(default)
         };
         let (minimum, maximum) = (version("min_version", TlsVersion::Tls12), version("max_version", TlsVersion::Tls13));
         if minimum > maximum {
@@ -355,7 +355,7 @@ impl WebReader<'_> {
             self.decoder.text(node, path, HEADER_MAXIMUM)?
         } else {
             let choices: Vec<(&str, &str)> = values.iter().map(|value| (*value, *value)).collect();
-            self.decoder.choice(node, path, &choices)?
+            self.decoder.choice(node, path, &choices, "")?
         };
         match HeaderValue::from_str(text) {
             Ok(value) => Some((name.clone(), Some(value))),

@@ -92,7 +92,7 @@ impl Pod {
         let config = self.path().join("exporter.yaml");
         let root = self.path().join("view/{container}");
         let text = format!(
-            "discovery: {{interval: 1s, roots: [{{path: \"{}\"}}]}}\nnmt: {{mode: passive, interval: 1s}}\n",
+            "discovery: {{interval: 1s, roots: [\"{}\"]}}\nnmt: {{mode: passive, interval: 1s}}\n",
             root.display()
         );
         fs::write(&config, text).unwrap();

@@ -1,0 +1,327 @@
+//! Types of values: how each is decoded from YAML, written as JSON, and described as JSON Schema.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+
+use super::decode::{Decoder, DurationBounds, Human, Path};
+use super::document::Node;
+
+/// A type of value.
+pub(crate) trait Codec {
+    /// What a file's text becomes.
+    type Value;
+
+    /// The value of a node. `None` leaves the default: after a problem is reported, or for a null that stands for it.
+    fn decode(&self, decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<Self::Value>;
+
+    /// The value as JSON, for defaults; null where there is nothing to write.
+    fn encode(&self, value: &Self::Value) -> Json;
+
+    /// The JSON Schema of what `decode` accepts, without description and default.
+    fn schema(&self) -> Json;
+
+    /// For the documentation: bounds that the schema cannot express, as a sentence.
+    fn note(&self) -> Option<String> {
+        None
+    }
+}
+
+impl Codec for DurationBounds {
+    type Value = Duration;
+
+    fn decode(&self, decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<Duration> {
+        decoder.duration(node, path, self)
+    }
+
+    fn encode(&self, value: &Duration) -> Json {
+        Human(*value).to_string().into()
+    }
+
+    fn schema(&self) -> Json {
+        if self.zero {
+            json!({"type": ["string", "integer"], "pattern": "^(0|([0-9]+(ms|s|m|h))+)$", "minimum": 0, "maximum": 0})
+        } else {
+            json!({"type": "string", "pattern": "^([0-9]+(ms|s|m|h))+$"})
+        }
+    }
+
+    fn note(&self) -> Option<String> {
+        let zero = if self.zero { "0, or " } else { "" };
+        Some(format!("Allowed: {zero}{} to {}.", Human(self.minimum), Human(self.maximum)))
+    }
+}
+
+/// A whole number, both bounds included.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Integer {
+    pub(crate) minimum: usize,
+    pub(crate) maximum: usize,
+}
+
+impl Codec for Integer {
+    type Value = usize;
+
+    fn decode(&self, decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<usize> {
+        decoder.integer(node, path, self.minimum, self.maximum)
+    }
+
+    fn encode(&self, value: &usize) -> Json {
+        (*value).into()
+    }
+
+    fn schema(&self) -> Json {
+        json!({"type": "integer", "minimum": self.minimum, "maximum": self.maximum})
+    }
+}
+
+/// A finite number other than 0.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Factor;
+
+impl Codec for Factor {
+    type Value = f64;
+
+    fn decode(&self, decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<f64> {
+        decoder.factor(node, path)
+    }
+
+    /// A whole number has no fraction.
+    #[allow(clippy::cast_possible_truncation)] // Checked by the comparison.
+    fn encode(&self, value: &f64) -> Json {
+        let whole = *value as i64;
+        if whole as f64 == *value { whole.into() } else { (*value).into() }
+    }
+
+    fn schema(&self) -> Json {
+        json!({"type": "number", "not": {"const": 0}})
+    }
+}
+
+/// `true` or `false`, or `on` or `off`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Switch;
+
+impl Codec for Switch {
+    type Value = bool;
+
+    fn decode(&self, decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<bool> {
+        decoder.switch(node, path)
+    }
+
+    fn encode(&self, value: &bool) -> Json {
+        (*value).into()
+    }
+
+    fn schema(&self) -> Json {
+        json!({"enum": [true, false, "on", "off"]})
+    }
+}
+
+/// One of some words. What differs from all of them gets the hint.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Choice<T: 'static> {
+    pub(crate) words: &'static [(&'static str, T)],
+    pub(crate) hint: &'static str,
+}
+
+impl<T> Choice<T> {
+    pub(crate) const fn of(words: &'static [(&'static str, T)]) -> Self {
+        Self { words, hint: "" }
+    }
+}
+
+impl<T: Copy + PartialEq + Debug> Codec for Choice<T> {
+    type Value = T;
+
+    fn decode(&self, decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<T> {
+        decoder.choice(node, path, self.words, self.hint)
+    }
+
+    fn encode(&self, value: &T) -> Json {
+        self.words.iter().find(|(_, known)| known == value).map_or(Json::Null, |(word, _)| json_word(word))
+    }
+
+    fn schema(&self) -> Json {
+        let mut words: Vec<Json> = self.words.iter().map(|(word, _)| json_word(word)).collect();
+        // What YAML 1.1 makes of a plain `off`.
+        let off = Json::Bool(false);
+        if words.contains(&json_word("off")) && !words.contains(&off) {
+            words.push(off);
+        }
+        json!({"enum": words})
+    }
+}
+
+/// What a plain word of YAML is in JSON.
+fn json_word(word: &str) -> Json {
+    match word {
+        "true" => true.into(),
+        "false" => false.into(),
+        _ => word.into(),
+    }
+}
+
+/// Why a text is not a value: what is wrong, and what to do about it.
+#[derive(Debug)]
+pub(crate) struct Invalid {
+    message: String,
+    hint: String,
+}
+
+impl Invalid {
+    pub(crate) fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: hint.into() }
+    }
+}
+
+impl From<String> for Invalid {
+    fn from(message: String) -> Self {
+        Self::new(message, "")
+    }
+}
+
+/// A text with a syntax.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Text<T> {
+    /// Longest text, in bytes.
+    pub(crate) maximum: usize,
+    /// For the schema: a regular expression that every accepted text matches; may be empty.
+    pub(crate) pattern: &'static str,
+    pub(crate) parse: fn(&str) -> Result<T, Invalid>,
+    /// The text of a value; `None` for a value that means "not given".
+    pub(crate) print: fn(&T) -> Option<String>,
+}
+
+impl Text<String> {
+    /// Any text that is not empty.
+    pub(crate) const fn any(maximum: usize) -> Self {
+        Self { maximum, pattern: "", parse: |text| Ok(text.to_owned()), print: |text| Some(text.clone()) }
+    }
+}
+
+impl<T> Codec for Text<T> {
+    type Value = T;
+
+    fn decode(&self, decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<T> {
+        let text = decoder.text(node, path, self.maximum)?;
+        match (self.parse)(text) {
+            Ok(value) => Some(value),
+            Err(Invalid { message, hint }) => {
+                decoder.report(node.position, path, message, &hint);
+                None
+            }
+        }
+    }
+
+    fn encode(&self, value: &T) -> Json {
+        (self.print)(value).into()
+    }
+
+    fn schema(&self) -> Json {
+        let mut schema = json!({"type": "string", "minLength": 1, "maxLength": self.maximum});
+        if !self.pattern.is_empty() {
+            schema["pattern"] = self.pattern.into();
+        }
+        schema
+    }
+}
+
+/// A list. Items with a problem are left out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct List<C> {
+    pub(crate) item: C,
+    pub(crate) maximum: usize,
+    /// What the items are, in the plural.
+    pub(crate) noun: &'static str,
+}
+
+impl<C: Codec> Codec for List<C> {
+    type Value = Vec<C::Value>;
+
+    fn decode(&self, decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<Self::Value> {
+        let items = decoder.items(node, path);
+        if items.len() > self.maximum {
+            let message = format!("{} {} are too many, at most {}", items.len(), self.noun, self.maximum);
+            decoder.report(node.position, path, message, "");
+            return None;
+        }
+        let items = items.iter().enumerate();
+        Some(items.filter_map(|(index, item)| self.item.decode(decoder, item, &path.item(index))).collect())
+    }
+
+    fn encode(&self, value: &Self::Value) -> Json {
+        value.iter().map(|item| self.item.encode(item)).collect()
+    }
+
+    fn schema(&self) -> Json {
+        json!({"type": ["array", "null"], "maxItems": self.maximum, "items": self.item.schema()})
+    }
+}
+
+/// Null stands for the default.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OrNull<C>(pub(crate) C);
+
+impl<C: Codec> Codec for OrNull<C> {
+    type Value = C::Value;
+
+    fn decode(&self, decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<Self::Value> {
+        if node.is_null() { None } else { self.0.decode(decoder, node, path) }
+    }
+
+    fn encode(&self, value: &Self::Value) -> Json {
+        self.0.encode(value)
+    }
+
+    fn schema(&self) -> Json {
+        let mut schema = self.0.schema();
+        if let Some(words) = schema["enum"].as_array_mut() {
+            words.push(Json::Null);
+        } else if let Some(kinds) = schema["type"].as_array_mut() {
+            if !kinds.contains(&"null".into()) {
+                kinds.push("null".into());
+            }
+        } else {
+            schema["type"] = json!([schema["type"], "null"]);
+        }
+        schema
+    }
+
+    fn note(&self) -> Option<String> {
+        self.0.note()
+    }
+}
+
+/// A value that is decoded later, since its meaning depends on other keys or files.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deferred {
+    /// Of what the later decoder accepts.
+    pub(crate) schema: fn() -> Json,
+    /// What the later decoder takes for an absent key; null where that is nothing.
+    pub(crate) default: fn() -> Json,
+}
+
+impl Deferred {
+    /// Without a default.
+    pub(crate) const fn of(schema: fn() -> Json) -> Self {
+        Self { schema, default: || Json::Null }
+    }
+}
+
+impl Codec for Deferred {
+    type Value = Option<Node>;
+
+    fn decode(&self, _: &mut Decoder<'_>, node: &Node, _: &Path<'_>) -> Option<Option<Node>> {
+        Some(Some(node.clone()))
+    }
+
+    fn encode(&self, _: &Option<Node>) -> Json {
+        (self.default)()
+    }
+
+    fn schema(&self) -> Json {
+        (self.schema)()
+    }
+}
