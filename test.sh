@@ -66,8 +66,7 @@ fuzz() {
         [ "${CI:-}" != true ]
         return
     fi
-    scripts/fuzz replay
-    if [ "${CI:-}" = true ]; then scripts/fuzz seconds 30; fi
+    scripts/fuzz replay && { [ "${CI:-}" != true ] || scripts/fuzz seconds 30; }
 }
 
 # What is compiled for later comes beside the tests, which wait more than they compute.
