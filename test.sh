@@ -23,6 +23,9 @@ slow=(
     schemas::
 )
 
+# Tests wait more than they compute; those that need the processors for themselves take turns.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
+
 log=target/test.log
 failed_steps=()
 
@@ -59,8 +62,7 @@ fuzz() {
         [ "${CI:-}" != true ]
         return
     fi
-    scripts/fuzz replay
-    if [ "${CI:-}" = true ]; then scripts/fuzz seconds 30; fi
+    scripts/fuzz replay && { [ "${CI:-}" != true ] || scripts/fuzz seconds 30; }
 }
 
 # What is compiled for later comes beside the tests, which wait more than they compute.
@@ -77,7 +79,6 @@ whole() {
     wait || true
     grep -a 'will be skipped' target/test-tools.log || true
     nice -n 19 scripts/fuzz build >target/fuzz.log 2>&1 &
-    export RUST_TEST_THREADS=$((2 * $(nproc)))
     check "Tests with JVMs" tests --test jvm
     check "Tests of what is deployed" tests --test deploy
     wait || true

@@ -8,7 +8,8 @@ use std::process::{Command, Output};
 
 use crate::support::exporter::Exporter;
 use crate::support::jvm::Jvm;
-use crate::support::{ensure, is_ci, is_root, jdk, package, program, skip, target, wait_for};
+use crate::support::{copy_program, ensure, is_ci, is_root, jdk, package, program, skip, target, wait_for};
+use tempfile::TempDir;
 
 /// The units, the template as one of its instances.
 const UNITS: [(&str, &str); 3] = [
@@ -100,6 +101,16 @@ fn the_units_let_through_what_the_exporter_needs() {
     }
 }
 
+/// Options of setpriv for the capabilities that the unit gives.
+fn unit_capabilities() -> [String; 3] {
+    ["inh-caps", "ambient-caps", "bounding-set"].map(|set| format!("--{set}=-all,+dac_read_search,+sys_ptrace"))
+}
+
+/// A directory that every user can read.
+fn open_directory() -> TempDir {
+    tempfile::Builder::new().permissions(Permissions::from_mode(0o755)).tempdir().unwrap()
+}
+
 /// The system call filter aside, which wants a running systemd: what the unit gives is enough for every kind of JVM.
 #[test]
 fn two_capabilities_see_every_jvm_of_the_host() {
@@ -107,9 +118,9 @@ fn two_capabilities_see_every_jvm_of_the_host() {
     if !is_root() || program("setpriv").is_none() || program("unshare").is_none() {
         return skip(test, "JVMs of another user need root, and Debian's util-linux");
     }
-    let directory = tempfile::Builder::new().permissions(Permissions::from_mode(0o755)).tempdir().unwrap();
+    let directory = open_directory();
     let binary = directory.path().join("hotspot-exporter");
-    fs::copy(env!("CARGO_BIN_EXE_hotspot-exporter"), &binary).unwrap();
+    copy_program(env!("CARGO_BIN_EXE_hotspot-exporter"), &binary);
     let private = tempfile::tempdir().unwrap();
     let jdk = jdk::any();
     let jvms = [
@@ -117,12 +128,8 @@ fn two_capabilities_see_every_jvm_of_the_host() {
         ("a /tmp of its own", Jvm::in_tmp(&jdk, private.path(), ["-XX:+UseSerialGC"])),
         ("no file", Jvm::start(&jdk, ["-XX:+UseSerialGC", "-XX:+PerfDisableSharedMem"])),
     ];
-    let given = "+dac_read_search,+sys_ptrace";
     let mut command = Command::new("setpriv");
-    command.args(["--reuid=64321", "--regid=64321", "--clear-groups", "--no-new-privs"]);
-    for set in ["inh-caps", "ambient-caps", "bounding-set"] {
-        command.arg(format!("--{set}=-all,{given}"));
-    }
+    command.args(["--reuid=64321", "--regid=64321", "--clear-groups", "--no-new-privs"]).args(unit_capabilities());
     let exporter = Exporter::spawn(command.arg(binary).current_dir("/"));
     for (kind, jvm) in &jvms {
         wait_for(&format!("the JVM with {kind}"), || {
@@ -178,22 +185,27 @@ fn allowed(analyze: &Path, unit: &str) -> BTreeSet<String> {
 fn the_system_call_filter_lets_through_what_is_called() {
     let test = "the_system_call_filter_lets_through_what_is_called";
     let Some(analyze) = tool("systemd-analyze", test) else { return };
-    let (Some(strace), Some(_)) = (program("strace"), program("setpriv")) else {
-        return skip(test, "no strace or setpriv; install Debian's strace and util-linux");
+    let (Some(strace), Some(_), true) = (program("strace"), program("setpriv"), is_root()) else {
+        return skip(test, "another user needs root, and Debian's strace and util-linux");
     };
-    let directory = tempfile::tempdir().unwrap();
-    let trace = directory.path().join("trace");
-    let jdk = jdk::any();
-    let jvms = [
-        Jvm::start(&jdk, ["-XX:NativeMemoryTracking=summary", "-XX:+StartAttachListener"]),
-        Jvm::start(&jdk, ["-XX:+PerfDisableSharedMem"]),
-    ];
+    let Some([_, jdk]) = jdk::for_other_users(test) else { return };
+    let (classes, directory) = (jdk::classes_for_everybody(), open_directory());
+    let (trace, binary) = (directory.path().join("trace"), directory.path().join("hotspot-exporter"));
+    copy_program(env!("CARGO_BIN_EXE_hotspot-exporter"), &binary);
+    // A user with JVMs of its own, as the one of the unit.
+    let user = ["--reuid=daemon", "--regid=daemon", "--clear-groups"];
+    let jvm = |options: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.args(user).arg(jdk.java()).args(["-Xmx96m", "-cp"]).arg(classes.path()).args(options);
+        Jvm::spawn(command.arg("Workload"))
+    };
+    let jvms =
+        [jvm(&["-XX:NativeMemoryTracking=summary", "-XX:+StartAttachListener"]), jvm(&["-XX:+PerfDisableSharedMem"])];
     let mut command = Command::new(strace);
     command.args(["--follow-forks", "--quiet=all", "-o"]).arg(&trace);
     // Without it the exporter would outlive its tracer.
-    command.args(["setpriv", "--pdeathsig=KILL", "--bounding-set=-all,+dac_read_search,+sys_ptrace"]);
-    command.arg(env!("CARGO_BIN_EXE_hotspot-exporter"));
-    command.arg("--discovery.root=/tmp");
+    command.args(["setpriv", "--pdeathsig=KILL"]).args(user).args(unit_capabilities());
+    command.arg(&binary).arg("--discovery.root=/tmp").current_dir("/");
     let exporter = Exporter::spawn(&mut command);
     for jvm in &jvms {
         wait_for("the JVM", || exporter.scrape().of_pid(jvm.pid()).map(drop).ok_or("not there"));
@@ -204,7 +216,7 @@ fn the_system_call_filter_lets_through_what_is_called() {
     });
     let text = fs::read_to_string(&trace).unwrap();
     // What comes before is setpriv's.
-    let (_, text) = text.split_once(concat!("execve(\"", env!("CARGO_BIN_EXE_hotspot-exporter"), "\"")).unwrap();
+    let (_, text) = text.split_once(&format!("execve(\"{}\"", binary.display())).unwrap();
     // `17 openat(…` and `17 <... openat resumed>`
     let call = |line: &str| Some(line.split_once(' ')?.1.trim_start().split_once('(')?.0.to_owned());
     let is_name = |name: &String| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
