@@ -91,8 +91,8 @@ impl Web {
         self.current.load().tls.is_some()
     }
 
-    /// Reloads the files when they change, as long as this has another owner. Runs on its own thread, since file systems
-    /// may hang and a check every second would keep a thread of the pool alive.
+    /// Reloads the files when they change, as long as this has another owner. Runs on its own thread, since file
+    /// systems may hang and a check every second would keep a thread of the pool alive.
     pub(super) fn follow(self: &Arc<Self>, telemetry: Arc<SelfMetrics>) -> std::io::Result<()> {
         let Some(file) = self.file.clone() else { return Ok(()) };
         self.notice_http2();
