@@ -1,8 +1,8 @@
 //! `hotspot-exporter healthcheck`: a client of `/-/healthy`, for images without curl.
 //!
 //! Over `https://` the server's certificate is not verified, since it names the service and not the loopback address;
-//! therefore only loopback addresses are allowed. An exporter that requires a password answers 401, which proves that it
-//! serves; `/-/healthy` claims no more. One that requires a client certificate cannot be checked.
+//! therefore only loopback addresses are allowed. An exporter that requires a password answers 401, which proves that
+//! it serves; `/-/healthy` claims no more. One that requires a client certificate cannot be checked.
 
 use std::net::IpAddr;
 use std::sync::Arc;

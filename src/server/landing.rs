@@ -1,4 +1,5 @@
-//! The landing page: one HTML document without scripts. Its style is inline, and the security policy allows it by its hash.
+//! The landing page: one HTML document without scripts. Its style is inline, and the security policy allows it by its
+//! hash.
 //!
 //! Texts that JVMs and paths contain are hostile: the template inserts them as [`Foreign`].
 
@@ -181,7 +182,8 @@ fn not_served(refused: &[RefusedRow]) -> Markup {
                         li { code { (Foreign(&row.subject())) } " " span { (Foreign(&row.detail)) } }
                     }
                     @if rows.len() > REFUSED_MAXIMUM {
-                        li { span { "and " (rows.len() - REFUSED_MAXIMUM) " more, in " a href="/targets" { "/targets" } } }
+                        @let more = rows.len() - REFUSED_MAXIMUM;
+                        li { span { "and " (more) " more, in " a href="/targets" { "/targets" } } }
                     }
                 }
             }
@@ -199,8 +201,8 @@ fn nothing_found() -> Markup {
     }
 }
 
-/// A text from outside, for element content and quoted attributes: characters of HTML are escaped, control and direction
-/// characters are replaced.
+/// A text from outside, for element content and quoted attributes: characters of HTML are escaped, control and
+/// direction characters are replaced.
 struct Foreign<'a>(&'a str);
 
 impl Render for Foreign<'_> {

@@ -1,14 +1,14 @@
 //! The HTTP server.
 //!
 //! The rest of the program is a [`Backend`] to it. A request passes the limit of connections ([`serve`]), TLS and the
-//! checks of the [`Web`] configuration, the routes, and the limit of requests in flight; equal scrapes that arrive at the
-//! same time share one run. Everything that reads a JVM, compresses or checks a password runs on a blocking thread.
+//! checks of the [`Web`] configuration, the routes, and the limit of requests in flight; equal scrapes that arrive at
+//! the same time share one run. Everything that reads a JVM, compresses or checks a password runs on a blocking thread.
 //!
 //! # Promise
 //! A client costs bounded memory and time; [`ServerLimits`] lists the bounds. The server speaks HTTP/1.1 only: a scrape
-//! is one request, so HTTP/2 would add attacks and no benefit. Requests with a body are refused, and headers have at most
-//! 8 KiB. When the limit of connections is reached, the one that has been inactive for longest is closed, so that a
-//! flood does not lock a scraper out.
+//! is one request, so HTTP/2 would add attacks and no benefit. Requests with a body are refused, and headers have at
+//! most 8 KiB. When the limit of connections is reached, the one that has been inactive for longest is closed, so that
+//! a flood does not lock a scraper out.
 
 mod address;
 mod auth;
@@ -82,8 +82,8 @@ impl Default for Options {
 pub struct ServerLimits {
     /// Open connections; for a further one, the longest-inactive one is closed.
     pub connections: usize,
-    /// Time for a TLS handshake, and for the headers of a request, counted from when the connection is ready for them; so
-    /// also the time that a connection may be idle.
+    /// Time for a TLS handshake, and for the headers of a request, counted from when the connection is ready for them;
+    /// so also the time that a connection may be idle.
     pub headers: Duration,
     /// Time that sent bytes may stay unacknowledged.
     pub unacknowledged: Duration,

@@ -2,9 +2,9 @@
 //!
 //! A flood must not lock a scraper out. At the limit of connections the pool therefore does not refuse the new
 //! connection but evicts the one that has been without an active request for longest: an idle one, one in its TLS
-//! handshake, one that has sent half a request, or one whose client reads its answer slowly. A scraper sends its request
-//! and reads the answer at once, so it is evicted late. Connections with an active request are never evicted; each
-//! request ends by its deadline.
+//! handshake, one that has sent half a request, or one whose client reads its answer slowly. A scraper sends its
+//! request and reads the answer at once, so it is evicted late. Connections with an active request are not evicted then;
+//! each request ends by its deadline.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};

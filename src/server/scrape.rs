@@ -49,8 +49,8 @@ impl ScrapeDeadline {
     }
 }
 
-/// What identifies a scrape: equal ones share a run. The deadline is part of it, so that an exposition that is cut short
-/// for one scraper does not reach one with more time.
+/// What identifies a scrape: equal ones share a run. The deadline is part of it, so that an exposition that is cut
+/// short for one scraper does not reach one with more time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ScrapeKey {
     pub(super) profile: String,
