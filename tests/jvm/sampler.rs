@@ -25,8 +25,8 @@ fn exclusive() -> MutexGuard<'static, ()> {
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A test for every pair of release and collector that publishes pauses, so that a failure names its pair. ZGC of JDK 11
-/// publishes none.
+/// A test for every pair of release and collector that publishes pauses, so that a failure names its pair. ZGC of JDK
+/// 11 publishes none.
 macro_rules! agrees_with_the_log {
     ($($test:ident: $release:literal $collector:ident),* $(,)?) => {
         $(#[test]

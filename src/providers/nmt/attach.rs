@@ -69,7 +69,7 @@ fn query_socket(
 /// attach listener while the client does not read, and its status is sent before the command has run.
 fn offers_streaming(socket: &Socket, deadline: Instant) -> Result<bool, AttachError> {
     let reply = socket.exchange(b"1\0getversion\0options\0\0\0", REPLY_MAXIMUM, deadline)?;
-    // JDK 8 to 23 answer status -1, "Operation getversion not recognized!"; 25 answers "2 streaming".
+    // JDK 8 to 23 reply with status -1, "Operation getversion not recognized!"; 25 with "2 streaming".
     Ok(body(&reply).is_ok_and(|text| {
         let mut words = text.split_ascii_whitespace();
         words.next() == Some("2") && words.any(|word| word.split(',').any(|option| option == "streaming"))

@@ -32,7 +32,8 @@ pub struct Attachable {
 }
 
 /// The directory that holds `hsperfdata_<user>/<vpid>`, opened by the path of that region file. Other users may own
-/// directories on the path, so the result counts only if it holds the opened region, whose file is `device` and `inode`.
+/// directories on the path, so the result counts only if it holds the opened region, whose file is `device` and
+/// `inode`.
 ///
 /// # Errors
 /// The path no longer leads there, for instance because the file was deleted.

@@ -1,7 +1,8 @@
 //! Queries with the credentials of the JVM's own user.
 //!
-//! JDK 8 refuses root, and a JVM in a user namespace sees every uid outside it as nobody, root too. The kernel takes a socket's peer credentials from the thread that calls `connect`, so a thread with the
-//! JVM's ids is enough. On Linux ids belong to threads; libc's wrappers change all of them, the raw calls one.
+//! JDK 8 refuses root, and a JVM in a user namespace sees every uid outside it as nobody, root too. The kernel takes a
+//! socket's peer credentials from the thread that calls `connect`, so a thread with the JVM's ids is enough. On Linux
+//! ids belong to threads; the wrappers of libc change all of them, the raw calls one.
 
 use std::thread;
 

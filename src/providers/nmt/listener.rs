@@ -34,10 +34,10 @@ pub(super) fn start(jvm: &Attachable, signalled: &mut bool, deadline: Instant) -
     let process =
         jvm.process.as_ref().ok_or(AttachError::Unsafe("its process is not visible in the proc file system"))?;
     if jvm.attach_supported != Some(true) {
-        return Err(AttachError::Unsafe("sun.rt.jvmCapabilities does not say that it can be attached to"));
+        return Err(AttachError::Unsafe("its sun.rt.jvmCapabilities does not permit attaching"));
     }
-    // The process's own directory, which the kernel takes as a pidfd: a number could be that of another pid namespace,
-    // or have come to another process. Of one that is not in ours it is refused with EINVAL.
+    // The process's own directory, which the kernel accepts as a pidfd: a pid may belong to another pid namespace, or
+    // to another process meanwhile. For a process outside the exporter's pid namespace the signal fails with EINVAL.
     let handle = openat(process.directory(), ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     check_process(jvm, process)?;
     check_libjvm(process)?;
@@ -77,7 +77,7 @@ fn check_libjvm(process: &Process) -> Result<(), AttachError> {
     if maps.is_hotspot() { Ok(()) } else { Err(AttachError::Unsafe("it has no HotSpot mapped")) }
 }
 
-/// HotSpot looks for its trigger in the working directory, then in `/tmp`, as it sees them.
+/// HotSpot searches for its trigger in its working directory, then in its `/tmp`.
 fn check_directories(jvm: &Attachable, process: &Process) -> Result<(), AttachError> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::openat(process.directory(), "root", flags, Mode::empty())?;

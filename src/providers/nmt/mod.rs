@@ -1,7 +1,7 @@
 //! Native Memory Tracking: what each JVM reports about its own memory, queried over its attach socket.
 //!
-//! [`Poller`] queries every JVM that has tracking on, at its own interval and never during a scrape; [`parse`] reads the
-//! reply, and its amounts are published as facts.
+//! [`Poller`] queries every JVM that has tracking on, at its own interval and never during a scrape; [`parse`] reads
+//! the reply, and its amounts are published as facts.
 //!
 //! # Invariants
 //! 1. One query at a time per JVM: HotSpot's attach listener is a single thread without timeouts, so an idle connection

@@ -26,7 +26,7 @@ pub enum NmtState {
     Failing {
         /// Why, for metrics.
         reason: NmtFailureReason,
-        /// Why, for people.
+        /// Why, in a sentence.
         message: Box<str>,
     },
 }
@@ -148,7 +148,8 @@ impl NmtRecord {
     }
 }
 
-/// Sources that are 0 once they are no longer printed. Peaks and counts are not: the text omits the line of their amount.
+/// Sources that are 0 once they are no longer printed. Peaks and counts are not: the text omits the line of their
+/// amount.
 const ADDITIVE: [&str; 6] =
     ["nmt.reserved", "nmt.committed", "nmt.malloc", "nmt.arena", "nmt.mmap_reserved", "nmt.mmap_committed"];
 

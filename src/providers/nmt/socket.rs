@@ -42,7 +42,7 @@ impl Socket {
             return Err(AttachError::Socket("users other than its owner may use it; a JVM makes it 0600"));
         }
         // In a set-gid directory (Kubernetes' fsGroup makes one) files get the directory's group, so the region's
-        // group says nothing about the JVM's; and JDK 11+ gives the socket its egid, JDK 8 does not.
+        // group does not identify the JVM's; and JDK 11+ gives the socket its egid, JDK 8 does not.
         let directory = rustix::fs::statat(&jvm.tmp, "", AtFlags::EMPTY_PATH)?;
         let set_gid = Mode::from_raw_mode(directory.st_mode).contains(Mode::SGID);
         if stat.st_gid != jvm.gid && !set_gid {

@@ -1,4 +1,4 @@
-//! A summary as a table for people.
+//! A summary as a table.
 
 use std::borrow::Cow;
 
@@ -29,15 +29,15 @@ fn row(
     mmap: Option<MappedMemory>,
     arena: Option<BlockMemory>,
 ) -> [Cow<'static, str>; 7] {
-    let cell = |value: Option<u64>| value.map_or(Cow::Borrowed("-"), |value| value.to_string().into());
+    let text = |value: Option<u64>| value.map_or(Cow::Borrowed("-"), |value| value.to_string().into());
     [
         printable(name).into_owned().into(),
         reserved.to_string().into(),
         committed.to_string().into(),
-        cell(malloc.map(|blocks| blocks.bytes)),
-        cell(malloc.and_then(|blocks| blocks.count)),
-        cell(mmap.map(|mapped| mapped.committed)),
-        cell(arena.map(|blocks| blocks.bytes)),
+        text(malloc.map(|blocks| blocks.bytes)),
+        text(malloc.and_then(|blocks| blocks.count)),
+        text(mmap.map(|mapped| mapped.committed)),
+        text(arena.map(|blocks| blocks.bytes)),
     ]
 }
 
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_aligned_and_what_is_not_printed_is_a_dash() {
+    fn columns_are_aligned_and_unprinted_amounts_are_dashes() {
         let text = "Total: reserved=100KB, committed=50KB\n\
                     -  Java Heap (reserved=90KB, committed=40KB)\n (mmap: reserved=90KB, committed=40KB)\n\
                     -  GC\u{1b} (reserved=10KB, committed=10KB)\n (malloc=10KB #7)\n";

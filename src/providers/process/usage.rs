@@ -154,10 +154,10 @@ impl PreviousUsage {
     /// Adds the switches of these threads since the previous reading. Those of threads that ended before the first
     /// reading are unknown, so the total begins there, at zero.
     fn add(&mut self, now: HashMap<i32, ContextSwitches>) {
-        if let Some(known) = &self.threads {
+        if let Some(threads) = &self.threads {
             for (id, switches) in &now {
                 // A count below the previous one belongs to another thread that reuses the id.
-                let before = known.get(id).copied().filter(|old| old.voluntary <= switches.voluntary);
+                let before = threads.get(id).copied().filter(|old| old.voluntary <= switches.voluntary);
                 self.total.add(*switches, before.unwrap_or_default());
             }
         }

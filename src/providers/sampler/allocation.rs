@@ -62,8 +62,8 @@ pub(super) struct Publication {
     pub(super) lost: bool,
 }
 
-/// Pauses between the publications of a major collection: the end of the young generation's marking, and the start of its
-/// relocation.
+/// Pauses between the publications of a major collection: the end of the young generation's marking, and the start of
+/// its relocation.
 const PAUSES_BETWEEN: u64 = 2;
 
 impl Allocation {

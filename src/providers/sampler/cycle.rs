@@ -1,7 +1,8 @@
 //! Concurrent cycles of ZGC and Shenandoah, from `sun.gc.cause`: it reads "No GC" exactly while none runs.
 
-/// Counts cycles and their time. Cycles that follow each other between two samples merge into one; overlapping minor and
-/// major cycles of generational ZGC cannot be separated. Within 3 % of the bean's time at 10 ms (measured, JDK 17, 25).
+/// Counts cycles and their time. Cycles that follow each other between two samples merge into one; overlapping minor
+/// and major cycles of generational ZGC cannot be separated. Within 3 % of the bean's time at 10 ms (measured, JDK 17,
+/// 25).
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Cycles {
     phase: Phase,

@@ -97,8 +97,8 @@ impl GcPauses {
 
     /// Adds pauses to the histograms of their causes. Only the last pause's cause can be known; `last_cause` reads it.
     pub(super) fn attribute(&mut self, completed: &[(usize, CompletedPauses)], last_cause: Option<&str>) {
-        // Pauses without a known cause are pauses: they must not be missing from the sum. While the next collection runs,
-        // the last cause reads "No GC".
+        // Pauses without a known cause are pauses: they must not be missing from the sum. While the next collection
+        // runs, the last cause reads "No GC".
         let cause = last_cause.filter(|cause| !cause.is_empty() && *cause != NO_GC).unwrap_or(UNKNOWN);
         for (collector, pauses) in completed {
             let (others, time) = pauses.others();

@@ -95,13 +95,14 @@ impl JvmSampler {
 
     /// The values, as last counted, of words that can change without the words of
     /// [`SamplePlan::detector_offsets`](super::sample_plan::SamplePlan::detector_offsets): `invocations` of each
-    /// collector, one of which may begin long after its safepoint was counted, and the bytes where humongous objects go.
+    /// collector, one of which may begin long after its safepoint was counted, and the bytes where humongous objects
+    /// go.
     pub(super) fn undetected_words(&self) -> impl Iterator<Item = i64> {
         self.pauses.invocations().chain(self.allocation.and_then(|allocation| allocation.old()))
     }
 
-    /// Takes a full sample: reads every word. `since` holds the maxima between the previous sample and this one. `None`:
-    /// the region no longer belongs to this JVM, and sampling ends.
+    /// Takes a full sample: reads every word. `since` holds the maxima between the previous sample and this one.
+    /// `None`: the region no longer belongs to this JVM, and sampling ends.
     pub(super) fn sample(&mut self, tick: Tick, since: GaugeMaxima, scratch: &mut Scratch) -> Option<Next> {
         if self.lost {
             return None;

@@ -8,8 +8,8 @@
 //!
 //! # Promise
 //! The count and sum of `gc.pause` always equal the change of HotSpot's own counters since the JVM was added: a late
-//! sample only blurs which bucket a pause falls into, and such pauses are counted. What is unsound for a collector or JDK
-//! has no fact: see [`SamplePlan`].
+//! sample only blurs which bucket a pause falls into, and such pauses are counted. What is unsound for a collector or
+//! JDK has no fact: see [`SamplePlan`].
 
 #![deny(
     clippy::unwrap_used,

@@ -1,4 +1,5 @@
-//! CompletedPauses pauses of one collector, from four words that HotSpot writes without any synchronization with readers.
+//! CompletedPauses pauses of one collector, from four words that HotSpot writes without any synchronization with
+//! readers.
 //!
 //! A pause writes, in this order, `invocations + 1`, `lastEntryTime`; at its end `lastExitTime`, then `time + length`
 //! (`TraceCollectorStats` around `PerfTraceTimedEvent`, JDK 8 to 27). So a pause runs while `entry > exit`, and
@@ -126,7 +127,8 @@ impl PauseTracker {
         self.running_since = reading.is_running().then_some(reading.entry);
     }
 
-    /// Adds a stable reading. `None`: nothing completed, or the words contradict each other and the next reading decides.
+    /// Adds a stable reading. `None`: nothing completed, or the words contradict each other and the next reading
+    /// decides.
     ///
     /// Over any time the counts and times returned add up to the change of PerfData's own counters.
     pub(super) fn update(&mut self, reading: PauseReading) -> Option<CompletedPauses> {

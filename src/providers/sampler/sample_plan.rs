@@ -152,8 +152,8 @@ fn allocation(collector: Collector, pauses: &[PauseSource], model: &Model) -> Op
     Some(AllocationSource { rule, tlab: model.tlab_allocated?, old })
 }
 
-/// The heap's pools, where every one of them publishes its use. Eden need not: after a collection it is empty. A pool that
-/// publishes only after the first collection is sampled only after one.
+/// The heap's pools, where every one of them publishes its use. Eden need not: after a collection it is empty. A pool
+/// that publishes only after the first collection is sampled only after one.
 fn pools(heap: &[Pool]) -> Option<Vec<PoolSource>> {
     let known = heap.iter().filter(|pool| pool.committed.is_some() && !(pool.used.is_none() && pool.is_eden));
     known.map(|pool| Some(PoolSource { pool: pool.name, used: pool.used.as_ref()?.words().into() })).collect()

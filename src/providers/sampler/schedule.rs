@@ -94,8 +94,8 @@ impl RateGroup {
         self.jvms.push(jvm);
     }
 
-    /// Takes one sample of every JVM. Those whose rate changed go to `moving`; those that are lost or without a provider
-    /// are dropped.
+    /// Takes one sample of every JVM. Those whose rate changed go to `moving`; those that are lost or without a
+    /// provider are dropped.
     fn sample(&mut self, tick: Tick, scratch: &mut Scratch, moving: &mut Vec<FastPath>) {
         let mut at = 0;
         while let Some(jvm) = self.jvms.get_mut(at) {

@@ -28,8 +28,8 @@ impl SamplePlan {
 
     /// The words that change before a collector does anything, and again when it is done: no collector here pauses
     /// outside of a safepoint, which is counted before threads are stopped and whose time is added when it is over
-    /// (`RuntimeService`, `SafepointTracing`; JDK 8 to 27), and concurrent cycles show in the cause. An offset may occur
-    /// twice. `None` in a JVM that does not count safepoints.
+    /// (`RuntimeService`, `SafepointTracing`; JDK 8 to 27), and concurrent cycles show in the cause. An offset may
+    /// occur twice. `None` in a JVM that does not count safepoints.
     pub(super) fn detector_offsets(&self) -> Option<[u32; DETECTOR_WORDS]> {
         let [count, time] = self.safepoints?;
         let mut cause = self.cause_offsets().chain([count, count]);
