@@ -15,10 +15,9 @@ use super::scan_state::ScanState;
 use super::{Candidate, RegionId};
 use crate::metric::Labels;
 use crate::perfdata::name::user_of;
-use crate::proc::Process;
 use crate::proc::maps::MappedRegion;
-use crate::proc::passwd;
 use crate::proc::stat::{STATUS_MAXIMUM, read, read_text};
+use crate::proc::{Process, passwd};
 
 /// Bytes of a command line that are searched for JVM flags.
 const COMMAND_LINE: usize = 1 << 17;

@@ -10,8 +10,7 @@ use crate::fact::{Fact, Provider, ProviderId};
 use crate::hotspot::Model;
 use crate::metric::{Kind, Labels};
 use crate::perfdata::Image;
-use crate::providers::nmt;
-use crate::providers::{Providers, attachable, start_sampler};
+use crate::providers::{Providers, attachable, nmt, start_sampler};
 use crate::rules::{ExplainedInput, Explanation, ExportedSeries, Profile};
 use crate::targets::Target;
 

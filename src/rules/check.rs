@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use super::pattern::Pattern;
 use super::rule::{Action, Export, Rule, Selector};
 use crate::metric::{Family, Kind, metric_name};
-use crate::yaml::Problem;
-use crate::yaml::Problems;
+use crate::yaml::{Problem, Problems};
 
 /// Checks every rule from number `first` on against those before it.
 ///

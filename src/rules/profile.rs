@@ -15,12 +15,11 @@ use crate::fact::Fact;
 use crate::metric::Family;
 use crate::perfdata::Image;
 use crate::sync::lock;
-use crate::yaml::Problem;
-use crate::yaml::Problems;
 use crate::yaml::codec::{Deferred, Invalid, Text};
 use crate::yaml::decode::{Decoder, Path};
 use crate::yaml::document::{self, Node};
 use crate::yaml::section::{self, Section as _, section};
+use crate::yaml::{Problem, Problems};
 
 /// Longest name, in bytes.
 const NAME_MAXIMUM: usize = 64;

@@ -13,9 +13,8 @@ use super::{Dropped, ExplainedInput, Plan, Profile, SeriesLimits, SkipReason, Wo
 use crate::fact::{Fact, Formula, PublishedId, Scale, Values};
 use crate::metric::{Family, Kind, Value, label_name};
 use crate::perfdata::Image;
-use crate::yaml::Problems;
 use crate::yaml::decode::{Decoder, Path};
-use crate::yaml::document;
+use crate::yaml::{Problems, document};
 
 /// Name, units, variability and value of a counter in a generated region.
 struct TestCounter<'a>(&'a str, u8, u8, TestValue<'a>);

@@ -27,8 +27,7 @@ use rustls::ServerConfig;
 use super::auth::Users;
 use super::rate::RateLimit;
 use crate::telemetry::HttpMetrics;
-use crate::yaml::Fingerprint;
-use crate::yaml::Problems;
+use crate::yaml::{Fingerprint, Problems};
 
 /// Time between two checks of the files.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);

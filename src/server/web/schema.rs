@@ -15,11 +15,9 @@ use super::tls::{SUITES, ServerTls, TlsVersion, groups};
 use super::{CertificateDemand, WebSettings};
 use crate::server::auth::{Users, cost};
 use crate::server::rate::RateLimit;
-use crate::yaml::Fingerprint;
-use crate::yaml::Problem;
-use crate::yaml::Problems;
 use crate::yaml::decode::{Decoder, DurationBounds, Path, suggest};
 use crate::yaml::document::{self, Node, NodeData, excerpt};
+use crate::yaml::{Fingerprint, Problem, Problems};
 
 /// Longest file, of the configuration or of certificates, in bytes.
 const FILE_MAXIMUM: u64 = 1 << 20;
