@@ -1,4 +1,4 @@
-//! The command line: what it says about bad input, and its exit codes: 0 ok, 1 failure, 64 usage or configuration.
+//! The command line: messages about invalid input, and exit codes: 0 success, 1 failure, 64 usage or configuration.
 
 use std::fs::{self, File, Permissions};
 use std::net::TcpListener;
@@ -15,7 +15,7 @@ use rustix::fs::{CWD, Mode, mkfifoat};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A finished call.
+/// A command that has ended.
 struct Call {
     code: Option<i32>,
     out: String,
@@ -24,7 +24,7 @@ struct Call {
 }
 
 impl Call {
-    /// Runs a command that has to end by itself.
+    /// Runs a command that ends by itself.
     fn of(command: Command) -> Self {
         let line = format!("{command:?}");
         let output: Output = assert_cmd::Command::from_std(command).timeout(PATIENCE).output().unwrap();
@@ -36,12 +36,12 @@ impl Call {
         Self::of(command(arguments))
     }
 
-    /// Checks the exit code, and that the output says each of these.
+    /// Checks the exit code, and that the output contains each of these.
     fn expect(&self, code: i32, words: &[&str]) -> &Self {
         let Self { out, err, line, .. } = self;
         assert_eq!(self.code, Some(code), "{line}\n{out}{err}");
         for word in words {
-            assert!(out.contains(word) || err.contains(word), "{word:?} is not said by {line}\n{out}{err}");
+            assert!(out.contains(word) || err.contains(word), "{word:?} is not in the output of {line}\n{out}{err}");
         }
         self
     }
@@ -59,7 +59,7 @@ fn config(text: &str) -> (TempDir, PathBuf) {
 }
 
 #[test]
-fn bad_configurations_are_refused_with_their_place() {
+fn invalid_configurations_are_refused_with_the_position() {
     for (text, words) in [
         ("discovery: [\n", &["exporter.yaml:"][..]),
         ("discoveri: {}\n", &["exporter.yaml:1:1", "discoveri", "discovery"]),
@@ -79,14 +79,14 @@ fn bad_configurations_are_refused_with_their_place() {
 }
 
 #[test]
-fn good_configurations_pass_the_check() {
+fn valid_configurations_pass_the_check() {
     Call::new(["--config.check"]).expect(0, &[]);
     let shipped = package().join("config/hotspot-exporter.yaml");
     Call::new([format!("--config.file={}", shipped.display()), "--config.check".to_owned()]).expect(0, &[]);
 }
 
 #[test]
-fn bad_usage_is_64_and_names_the_argument() {
+fn invalid_usage_is_64_and_names_the_argument() {
     for (arguments, word) in [
         (&["--no.such.flag"][..], "no.such.flag"),
         (&["--web.listen-address=nowhere:http"], "nowhere"),
@@ -102,20 +102,20 @@ fn bad_usage_is_64_and_names_the_argument() {
 }
 
 #[test]
-fn version_and_help_are_said() {
+fn version_and_help_are_printed() {
     Call::new(["--version"]).expect(0, &[env!("CARGO_PKG_VERSION")]);
     Call::new(["--help"]).expect(0, &["--config.file", "--web.listen-address", "--discovery.root", "explain"]);
 }
 
 #[test]
-fn a_busy_port_ends_the_program_and_is_named() {
+fn an_address_in_use_ends_the_program_and_is_named() {
     let busy = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = busy.local_addr().unwrap().to_string();
     Call::new([format!("--web.listen-address={address}")]).expect(1, &[&address]);
 }
 
 #[test]
-fn files_that_are_no_regions_are_named() {
+fn files_that_are_not_regions_are_named() {
     let directory = tempfile::tempdir().unwrap();
     for (path, expected) in [
         (directory.path().join("missing"), "missing"),
@@ -147,7 +147,7 @@ fn a_full_disk_ends_once_with_a_message() {
     let full = File::options().write(true).open("/dev/full").unwrap();
     let output = command(root.flags()).arg("--once").stdout(full).stderr(Stdio::piped()).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(!output.stderr.is_empty(), "it says nothing");
+    assert!(!output.stderr.is_empty(), "no message");
 }
 
 #[test]
@@ -166,9 +166,9 @@ fn dump_of_a_recorded_region_prints_every_entry_in_both_formats() {
     assert_eq!(entry["value"], 7);
 }
 
-/// What somebody may put into a world-writable directory, beside one good region.
+/// Files that anybody can put into a world-writable directory, next to one valid region.
 #[test]
-fn a_hostile_root_harms_nobody() {
+fn a_hostile_root_affects_no_other_jvm() {
     let root = Root::new();
     let _writer = root.put("jdk25-G1", 1);
     fifo(root.place(2));
@@ -187,28 +187,28 @@ fn a_hostile_root_harms_nobody() {
     let exporter = Exporter::start(root.flags());
     let page = exporter.scrape();
     let up: Vec<_> = page.all("jvm_up", &[]).filter(|sample| sample.value == 1.0).collect();
-    assert!(!up.is_empty() && up.len() <= 2, "only the good region, and what is left of the damaged one: {up:?}");
+    assert!(!up.is_empty() && up.len() <= 2, "only the valid region, and what is left of the damaged one: {up:?}");
     assert_eq!(page.value("jvm_process_info", &[("pid", "1"), ("java_version", "25.0.3")]), Some(1.0));
 
     let targets = exporter.targets();
     let list = Call::new(root.flags().into_iter().chain(["list".to_owned(), "--format=json".to_owned()]));
-    for said in [targets, list.expect(0, &[]).json()] {
-        let refused = said["refused"].as_array().unwrap();
+    for listing in [targets, list.expect(0, &[]).json()] {
+        let refused = listing["refused"].as_array().unwrap();
         for place in [2, 3, 5, 6, 7, 8] {
             let path = root.place(place).display().to_string();
             let entry = refused.iter().find(|entry| entry["path"] == path.as_str());
             let entry = entry.unwrap_or_else(|| panic!("{path} is not among {refused:#?}"));
             assert!(entry["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{entry}");
         }
-        // Empty is what a region is before its JVM has written to it.
+        // A region is empty before its JVM has written to it.
         let empty = root.place(4).display().to_string();
-        let jvms = said["jvms"].as_array().unwrap();
-        assert!(jvms.iter().chain(refused).any(|entry| entry["path"] == empty.as_str()), "{said:#}");
+        let jvms = listing["jvms"].as_array().unwrap();
+        assert!(jvms.iter().chain(refused).any(|entry| entry["path"] == empty.as_str()), "{listing:#}");
     }
 }
 
 #[test]
-fn a_missing_root_is_said_once_and_others_are_served() {
+fn a_missing_root_is_logged_once_and_others_are_served() {
     let root = Root::new();
     let _writer = root.put("jdk17-G1", 1);
     let missing = root.path().join("not-there");
@@ -221,21 +221,21 @@ fn a_missing_root_is_said_once_and_others_are_served() {
 }
 
 #[test]
-fn a_rule_that_matches_nothing_is_said() {
+fn a_rule_that_matches_nothing_is_logged() {
     let root = Root::new();
     let _writer = root.put("jdk17-G1", 1);
     let path = root.path().join("exporter.yaml");
     fs::write(&path, "rules:\n- {counter: com.example.nothing, metric: app.nothing}\n").unwrap();
     let flags = root.flags().into_iter().chain([format!("--config.file={}", path.display())]);
     let exporter = Exporter::start(flags);
-    wait_for("the complaint", || {
+    wait_for("the log message", || {
         exporter.scrape();
         ensure(exporter.log().contains("com.example.nothing"), exporter.log())
     });
 }
 
 #[test]
-fn healthcheck_tells_by_its_exit_code() {
+fn healthcheck_reports_by_its_exit_code() {
     let root = Root::new();
     let exporter = Exporter::start(root.flags());
     let url = format!("http://{}/-/healthy", exporter.address());
@@ -268,16 +268,16 @@ fn paths_and_methods_that_do_not_exist_are_refused() {
     }
 }
 
-/// A configuration that keeps to files, under which JVMs that publish none are refused.
+/// A configuration that reads files only, so that JVMs without one are refused.
 fn files_only() -> (TempDir, String) {
     let directory = tempfile::tempdir().unwrap();
     let path = file(directory.path().join("exporter.yaml"), b"discovery: {processes: off}\n");
     (directory, format!("--config.file={}", path.display()))
 }
 
-/// Reasons why JVMs cannot be read, as `list` says them.
+/// Reasons why JVMs cannot be read, in the output of `list`.
 #[test]
-fn list_says_why_a_jvm_cannot_be_read() {
+fn list_shows_why_a_jvm_cannot_be_read() {
     let jdk = jdk::any();
     let jvm = Jvm::start(&jdk, ["-XX:+PerfDisableSharedMem"]);
     let (_directory, files_only) = files_only();
@@ -297,53 +297,52 @@ fn list_says_why_a_jvm_cannot_be_read() {
 }
 
 #[test]
-fn list_says_why_a_jvm_of_a_user_without_name_cannot_be_read() {
-    let test = "list_says_why_a_jvm_of_a_user_without_name_cannot_be_read";
-    let Some(stranger) = Stranger::new(test) else { return };
+fn list_shows_why_a_jvm_of_a_user_without_name_cannot_be_read() {
+    let test = "list_shows_why_a_jvm_of_a_user_without_name_cannot_be_read";
+    let Some(other) = OtherUser::new(test) else { return };
     let Some(jdk) = jdk::installed().iter().find(|jdk| jdk.home.starts_with("/usr")) else {
         return skip(test, "no JDK below /usr, where every user can start it");
     };
-    let jvm =
-        Jvm::spawn(stranger.command(12345, &jdk.java()).arg("-Xmx96m").arg("-cp").arg(stranger.path()).arg("Workload"));
+    let jvm = Jvm::spawn(other.command(12345, &jdk.java()).arg("-Xmx96m").arg("-cp").arg(other.path()).arg("Workload"));
     let (_directory, files_only) = files_only();
     let refusal = refusal_of(jvm.pid(), || command(["list", "--format=json", &files_only]));
     assert!(refusal.contains("passwd"), "{refusal}");
 }
 
 #[test]
-fn list_of_another_user_says_whose_a_region_is() {
-    let Some(stranger) = Stranger::new("list_of_another_user_says_whose_a_region_is") else { return };
+fn list_of_another_user_shows_the_owner_of_a_region() {
+    let Some(other) = OtherUser::new("list_of_another_user_shows_the_owner_of_a_region") else { return };
     let jvm = Jvm::start(&jdk::any(), ["-XX:+UseSerialGC"]);
-    let binary = stranger.path().join("hotspot-exporter");
+    let binary = other.path().join("hotspot-exporter");
     copy_program(env!("CARGO_BIN_EXE_hotspot-exporter"), &binary);
     let refusal = refusal_of(jvm.pid(), || {
-        let mut list = stranger.command(65534, &binary);
+        let mut list = other.command(65534, &binary);
         list.args(["list", "--format=json"]);
         list
     });
     assert!(refusal.contains("owner"), "{refusal}");
 }
 
-/// What `list` says of a process that it refuses, as the text of the whole entry. A JVM without a region is taken for
-/// one that still starts, at first.
+/// The entry of a refused process in the output of `list`. At first a JVM without a region counts as one that is
+/// starting.
 fn refusal_of(pid: u32, list: impl Fn() -> Command) -> String {
     let file = format!("/{pid}");
     let is_it =
         |entry: &&Value| entry["pid"] == pid || entry["path"].as_str().is_some_and(|path| path.ends_with(&file));
     wait_for("list to refuse the JVM", || {
-        let said = Call::of(list());
-        let said = said.expect(0, &[]).json();
-        let refused = said["refused"].as_array().unwrap();
-        refused.iter().find(is_it).map(Value::to_string).ok_or(format!("{pid} is not refused in {said:#}"))
+        let output = Call::of(list());
+        let listing = output.expect(0, &[]).json();
+        let refused = listing["refused"].as_array().unwrap();
+        refused.iter().find(is_it).map(Value::to_string).ok_or(format!("{pid} is not refused in {listing:#}"))
     })
 }
 
-/// Runs programs as users without rights here, in a directory that everybody can read.
-struct Stranger {
+/// Runs programs as unprivileged users, in a directory that everybody can read.
+struct OtherUser {
     directory: TempDir,
 }
 
-impl Stranger {
+impl OtherUser {
     fn new(test: &str) -> Option<Self> {
         if !is_root() || program("setpriv").is_none() {
             skip(test, "setpriv --reuid needs root, and Debian's util-linux");

@@ -1,11 +1,17 @@
 //! Pages and families as Prometheus text and OpenMetrics.
 
+use std::fs;
 use std::sync::Arc;
 
+use crate::support::exporter::Exporter;
+use crate::support::package;
+use crate::support::regions::Root;
+use hotspot_exporter::app;
 use hotspot_exporter::fact::{Formula, PublishedId, Scale, Since, Values};
 use hotspot_exporter::metric::{Family, Histogram, Kind, Labels, Value};
 use hotspot_exporter::output::prometheus::{ExpositionFormat, Page, PageSeries, finish, write_families, write_page};
 use hotspot_exporter::rules::PlannedSeries;
+use yaml_serde::Value as Yaml;
 
 fn family(name: &str, unit: &str, kind: Kind) -> Arc<Family> {
     Arc::new(Family { name: name.into(), unit: unit.into(), kind, help: "Says \"what\"\nit \\ is.".into() })
@@ -166,5 +172,86 @@ fn numbers_are_the_shortest_that_read_back() {
         let mut out = Vec::new();
         write_families(&families, ExpositionFormat::Text, &mut out);
         assert!(String::from_utf8(out).unwrap().ends_with(&format!("\nx {expected}\n")), "{value} as {expected}");
+    }
+}
+
+/// Every value of a key in a YAML file.
+fn values_of<'a>(yaml: &'a Yaml, key: &str, into: &mut Vec<&'a str>) {
+    match yaml {
+        Yaml::Mapping(mapping) => {
+            for (name, value) in mapping {
+                into.extend(value.as_str().filter(|_| name.as_str() == Some(key)));
+                values_of(value, key, into);
+            }
+        }
+        Yaml::Sequence(list) => list.iter().for_each(|value| values_of(value, key, into)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_help_is_a_short_sentence() {
+    let mut all: Vec<String> = app::declarations().map(|metric| metric.family().help.into()).collect();
+    assert!(all.len() > 30, "{all:?}");
+    for profile in fs::read_dir(package().join("config/profiles")).unwrap() {
+        let text = fs::read_to_string(profile.unwrap().path()).unwrap();
+        let (yaml, mut helps): (Yaml, _) = (yaml_serde::from_str(&text).unwrap(), Vec::new());
+        values_of(&yaml, "help", &mut helps);
+        assert!(!helps.is_empty(), "{text}");
+        all.extend(helps.into_iter().map(str::to_owned));
+    }
+    for help in all {
+        assert!(help.len() <= 119, "{} bytes: {help}", help.len());
+        assert!(help.ends_with('.') && !help.contains('\n'), "not a sentence: {help:?}");
+        assert!(!help.starts_with(|first: char| first.is_lowercase() || first.is_whitespace()), "{help:?}");
+    }
+}
+
+#[test]
+fn series_of_closed_sets_exist_at_the_first_scrape() {
+    let root = Root::new();
+    let config = root.path().join("exporter.yaml");
+    fs::write(&config, "otlp: {enabled: true, endpoint: 'http://127.0.0.1:1', interval: 1h}\n").unwrap();
+    let config = format!("--config.file={}", config.display());
+    let page = Exporter::start(root.flags().into_iter().chain([config])).scrape();
+    for (name, labels) in [
+        ("hotspot_exporter_targets", &[("state", "stalled")][..]),
+        ("hotspot_exporter_refused", &[("reason", "too_many")]),
+        ("hotspot_exporter_read_failures_total", &[("reason", "deadline")]),
+        ("hotspot_exporter_series_dropped", &[("reason", "conflict")]),
+        ("hotspot_exporter_config_reloads_total", &[("outcome", "success")]),
+        ("hotspot_exporter_config_reloads_total", &[("outcome", "failure")]),
+        ("hotspot_exporter_requests_refused_total", &[("reason", "password_queue")]),
+        ("hotspot_exporter_web_config_reloads_total", &[("outcome", "failure")]),
+        ("hotspot_exporter_nmt_failures_total", &[("reason", "no_socket")]),
+        ("hotspot_exporter_nmt_failures_total", &[("reason", "unknown_reply")]),
+        ("hotspot_exporter_otlp_pushes_total", &[("outcome", "failure")]),
+        ("hotspot_exporter_otlp_failures_total", &[("reason", "tls")]),
+        ("hotspot_exporter_otlp_points_total", &[]),
+        ("hotspot_exporter_otlp_queue_bytes", &[]),
+        ("hotspot_exporter_otlp_push_duration_seconds_count", &[]),
+        ("hotspot_exporter_sampler_overruns_total", &[]),
+    ] {
+        assert_eq!(page.value(name, labels), Some(0.0), "{name} {labels:?}");
+    }
+    assert_eq!(page.value("hotspot_exporter_config_last_reload_successful", &[]), Some(1.0));
+    let loaded = page.value("hotspot_exporter_config_last_reload_success_timestamp_seconds", &[]);
+    assert!(loaded.is_some_and(|time| time > 1.5e9), "{loaded:?}");
+    // Without a web configuration there is nothing to have succeeded.
+    assert_eq!(page.value("hotspot_exporter_web_config_last_reload_successful", &[]), None);
+}
+
+#[test]
+fn all_own_metrics_are_declared() {
+    let root = Root::new();
+    let page = Exporter::start(root.flags()).scrape();
+    let declared: Vec<String> = app::declarations()
+        .map(|metric| {
+            let family = metric.family();
+            family.prometheus() + if family.kind == Kind::Counter { "_total" } else { "" }
+        })
+        .collect();
+    for name in page.types.keys() {
+        assert!(declared.contains(name), "{name} is not declared");
     }
 }

@@ -1,4 +1,4 @@
-//! The protobuf exposition, decoded by types that are written from client_model's `metrics.proto` and not from ours.
+//! The protobuf exposition of a running JVM, decoded by types written from client_model's `metrics.proto`.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The exporter as a unit of systemd: what it tells, and the sockets that it takes over.
+//! The exporter as a systemd unit: its notifications, and the sockets that systemd passes.
 
 use std::fs;
 use std::net::TcpListener;
@@ -11,7 +11,7 @@ use crate::support::{PATIENCE, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// What systemd hears at the end of `NOTIFY_SOCKET`.
+/// Stands in for systemd: receives the notifications at `NOTIFY_SOCKET`.
 struct Manager {
     socket: UnixDatagram,
     directory: TempDir,
@@ -25,7 +25,7 @@ impl Manager {
         Self { socket, directory }
     }
 
-    /// An exporter of one empty root that scans once an hour, with a watchdog of that many microseconds.
+    /// An exporter with one empty root that scans once an hour, and a watchdog of that many microseconds.
     fn start(&self, watchdog: &str) -> Exporter {
         self.configure("discovery: {interval: 1h}\n");
         fs::create_dir(self.directory.path().join("tmp")).unwrap();
@@ -48,16 +48,16 @@ impl Manager {
     }
 
     /// The next datagram.
-    fn hear(&self) -> String {
+    fn receive(&self) -> String {
         let mut buffer = [0; 4096];
-        let length = self.socket.recv(&mut buffer).expect("the exporter says something");
+        let length = self.socket.recv(&mut buffer).expect("a notification");
         String::from_utf8(buffer[..length].to_vec()).unwrap()
     }
 
-    /// The next datagram that is more than a sign of life.
-    fn hear_news(&self) -> String {
+    /// The next datagram that is no keep-alive.
+    fn receive_state(&self) -> String {
         loop {
-            let message = self.hear();
+            let message = self.receive();
             if message != "WATCHDOG=1\n" {
                 return message;
             }
@@ -73,50 +73,50 @@ fn signal(exporter: &Exporter, signal: Signal) {
 fn the_first_scan_makes_the_unit_ready() {
     let manager = Manager::new();
     let _exporter = manager.start("");
-    assert_eq!(manager.hear(), "STATUS=0 JVMs served, 0 stalled, 0 starting, 0 not served\nREADY=1\n");
+    assert_eq!(manager.receive(), "STATUS=0 JVMs served, 0 stalled, 0 starting, 0 not served\nREADY=1\n");
 }
 
 #[test]
-fn the_watchdog_hears_the_scanning_thread_between_scans() {
+fn the_scanning_thread_keeps_the_watchdog_alive_between_scans() {
     let manager = Manager::new();
-    // Many signs of life fit between two scans an hour apart.
+    // Many keep-alive notifications fit between two scans an hour apart.
     let exporter = manager.start("400000");
-    assert!(manager.hear().contains("READY=1"));
+    assert!(manager.receive().contains("READY=1"));
     for _ in 0..5 {
-        assert_eq!(manager.hear(), "WATCHDOG=1\n");
+        assert_eq!(manager.receive(), "WATCHDOG=1\n");
     }
     let scans = exporter.scrape().value("hotspot_exporter_scans_total", &[]);
-    assert_eq!(scans, Some(1.0), "a sign of life costs no scan");
+    assert_eq!(scans, Some(1.0), "a keep-alive notification costs no scan");
 }
 
 #[test]
-fn without_a_watchdog_there_are_no_signs_of_life() {
+fn without_a_watchdog_there_is_no_keep_alive() {
     let manager = Manager::new();
     let exporter = manager.start("");
-    assert!(manager.hear().contains("READY=1"));
+    assert!(manager.receive().contains("READY=1"));
     signal(&exporter, Signal::TERM);
-    assert_eq!(manager.hear(), "STOPPING=1\n");
+    assert_eq!(manager.receive(), "STOPPING=1\n");
 }
 
 #[test]
-fn a_reload_is_told_with_its_begin_and_end() {
+fn begin_and_end_of_a_reload_are_notified() {
     let manager = Manager::new();
     let exporter = manager.start("");
-    assert!(manager.hear().contains("READY=1"));
+    assert!(manager.receive().contains("READY=1"));
 
     manager.configure("discovery: {interval: 30m}\n");
     signal(&exporter, Signal::HUP);
-    let begin = manager.hear_news();
+    let begin = manager.receive_state();
     assert!(begin.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{begin}");
-    assert_eq!(manager.hear_news(), "READY=1\n");
-    assert_eq!(manager.hear_news(), "STATUS=0 JVMs served, 0 stalled, 0 starting, 0 not served\n");
+    assert_eq!(manager.receive_state(), "READY=1\n");
+    assert_eq!(manager.receive_state(), "STATUS=0 JVMs served, 0 stalled, 0 starting, 0 not served\n");
 
     manager.configure("discovery: {interval: soon}\n");
     signal(&exporter, Signal::HUP);
-    assert!(manager.hear_news().starts_with("RELOADING=1\n"));
-    assert_eq!(manager.hear_news(), "READY=1\n");
-    // The next scan says what is wrong. Before it the changed file is tried once more.
-    let status = std::iter::repeat_with(|| manager.hear_news()).find(|news| news.starts_with("STATUS=")).unwrap();
+    assert!(manager.receive_state().starts_with("RELOADING=1\n"));
+    assert_eq!(manager.receive_state(), "READY=1\n");
+    // The status of the next scan names the failure. Before that scan the changed file is read once more.
+    let status = std::iter::repeat_with(|| manager.receive_state()).find(|state| state.starts_with("STATUS=")).unwrap();
     assert!(status.contains("the last reload failed"), "{status}");
 }
 
@@ -125,7 +125,7 @@ fn sockets_of_systemd_are_served() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let root = tempfile::tempdir().unwrap();
-    // systemd passes sockets from descriptor 3 on, and says for which process they are.
+    // systemd passes sockets from descriptor 3 on, and names the process that they are for.
     let mut command = Command::new("sh");
     command.args(["-c", r#"exec 3<&0 </dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec "$0" "$@""#]);
     command.arg(env!("CARGO_BIN_EXE_hotspot-exporter")).args(["--web.systemd-socket", "--path.procfs=off"]);
@@ -139,9 +139,9 @@ fn sockets_of_systemd_are_served() {
 }
 
 #[test]
-fn a_flag_for_sockets_that_nobody_passed_is_an_error() {
+fn the_socket_flag_without_a_socket_is_an_error() {
     let output = command(["--web.systemd-socket"]).env_remove("LISTEN_FDS").output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("systemd passed no socket") && said.contains(".socket unit"), "{said}");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("systemd passed no socket") && error.contains(".socket unit"), "{error}");
 }
