@@ -83,9 +83,9 @@ pub struct Target {
     /// Its region, which contains the counters.
     pub region: Arc<Region>,
     /// What identifies it inside the region.
-    pub(crate) region_identity: RegionIdentity,
+    pub region_identity: RegionIdentity,
     /// Offsets of the words of its plans and vitals; their formulas name a word by its index here.
-    pub(crate) words: Arc<[u32]>,
+    pub words: Arc<[u32]>,
     /// What lists of JVMs show, independent of the rules.
     pub(crate) vitals: Vitals,
     /// One plan per profile, in the order of the configuration.
