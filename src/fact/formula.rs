@@ -76,7 +76,7 @@ pub enum ProviderId {
 
 impl ProviderId {
     /// Number of providers.
-    pub const COUNT: usize = 3;
+    pub(crate) const COUNT: usize = 3;
 }
 
 /// Converts a counter's unit to the metric's.
@@ -99,7 +99,7 @@ impl Hash for Scale {
 
 impl Scale {
     /// Applies the scale to a word.
-    pub fn apply(self, word: i64) -> Value {
+    pub(crate) fn apply(self, word: i64) -> Value {
         match self {
             Self::One => Value::Int(word),
             Self::Ratio(multiplier, divisor) => Value::Float(word as f64 * multiplier / divisor),
@@ -107,7 +107,7 @@ impl Scale {
     }
 
     /// This scale, followed by a multiplication.
-    pub fn times(self, factor: f64) -> Self {
+    pub(crate) fn times(self, factor: f64) -> Self {
         match self {
             _ if factor == 1.0 => self,
             Self::One => Self::Ratio(factor, 1.0),
@@ -132,7 +132,7 @@ pub trait Values {
 
 impl Formula {
     /// Words added and words subtracted, then scaled.
-    pub fn sum(added: &[u32], subtracted: &[u32], scale: Scale) -> Self {
+    pub(crate) fn sum(added: &[u32], subtracted: &[u32], scale: Scale) -> Self {
         if let ([word], []) = (added, subtracted) {
             return Self::Word(*word, scale);
         }
@@ -184,7 +184,7 @@ impl Formula {
     }
 
     /// The moment at which a cumulative value is zero; of several parts, the one about which least is known.
-    pub fn since(&self) -> Since {
+    pub(crate) fn since(&self) -> Since {
         match self {
             Self::Published(_, since) => *since,
             Self::IfNonZero(_, formula) => formula.since(),
@@ -195,7 +195,7 @@ impl Formula {
     }
 
     /// The same formula over renamed words.
-    pub fn map_words(&self, rename: &mut impl FnMut(u32) -> u32) -> Self {
+    pub(crate) fn map_words(&self, rename: &mut impl FnMut(u32) -> u32) -> Self {
         match self {
             Self::Constant(value) => Self::Constant(value.clone()),
             Self::Up => Self::Up,
@@ -218,7 +218,7 @@ impl Formula {
 
     /// The formula with its result multiplied, as far as it is made of words and numbers; a published value stays as it
     /// is (see [`Self::is_scalable`]).
-    pub fn scaled(self, factor: f64) -> Self {
+    pub(crate) fn scaled(self, factor: f64) -> Self {
         match self {
             Self::Word(word, scale) => Self::Word(word, scale.times(factor)),
             Self::Sum(terms, scale) => Self::Sum(terms, scale.times(factor)),
@@ -234,7 +234,7 @@ impl Formula {
     }
 
     /// Whether [`Self::scaled`] changes the value.
-    pub fn is_scalable(&self) -> bool {
+    pub(crate) fn is_scalable(&self) -> bool {
         match self {
             Self::Word(..) | Self::Sum(..) | Self::FirstNonZero(..) | Self::SelectNonZero(..) => true,
             Self::IfNonZero(_, formula) => formula.is_scalable(),
@@ -246,7 +246,7 @@ impl Formula {
     }
 
     /// The words that the value is computed from, in the order of the formula.
-    pub fn words(&self) -> Vec<u32> {
+    pub(crate) fn words(&self) -> Vec<u32> {
         let mut words = Vec::new();
         self.map_words(&mut |word| {
             words.push(word);

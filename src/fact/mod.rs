@@ -10,10 +10,13 @@ mod table;
 
 use crate::metric::Kind;
 
-pub use catalogue::{FactInfo, find};
+pub use catalogue::FactInfo;
+#[cfg(test)]
+pub(crate) use catalogue::find;
 pub use formula::{Formula, ProviderId, PublishedId, Scale, Since, Term, Values};
-pub use provider::{AttachedProvider, Provider, Reading, intern};
-pub use table::ValueTable;
+pub(crate) use provider::{AttachedProvider, intern};
+pub use provider::{Provider, Reading};
+pub(crate) use table::ValueTable;
 
 /// Something known of a JVM that a rule may turn into a metric (`source:` in YAML).
 #[derive(Clone, Debug, PartialEq)]

@@ -20,17 +20,17 @@ pub trait Provider: Debug + Send + Sync {
 
 /// A provider of one JVM.
 #[derive(Clone, Debug)]
-pub struct AttachedProvider {
+pub(crate) struct AttachedProvider {
     /// Which provider it is.
-    pub id: ProviderId,
+    pub(crate) id: ProviderId,
     /// Where its values are read.
-    pub provider: Arc<dyn Provider>,
+    pub(crate) provider: Arc<dyn Provider>,
     /// The facts from which the JVM's plans were made.
-    pub facts: Arc<[Fact]>,
+    pub(crate) facts: Arc<[Fact]>,
 }
 
 /// The one copy of these facts, shared by all JVMs with equal facts: a thousand JVMs of one kind hold them once.
-pub fn intern(facts: Vec<Fact>) -> Arc<[Fact]> {
+pub(crate) fn intern(facts: Vec<Fact>) -> Arc<[Fact]> {
     static INTERNED: Mutex<Vec<Weak<[Fact]>>> = Mutex::new(Vec::new());
     let mut interned = lock(&INTERNED);
     interned.retain(|other| other.strong_count() > 0);

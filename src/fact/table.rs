@@ -8,7 +8,7 @@ use crate::metric::Value;
 /// Facts and their current values. Facts are never removed, so the set changes only by growing; an unknown value is
 /// `None`.
 #[derive(Debug)]
-pub struct ValueTable {
+pub(crate) struct ValueTable {
     provider: ProviderId,
     /// As last read; interned.
     facts: Arc<[Fact]>,
@@ -22,19 +22,19 @@ pub struct ValueTable {
 
 impl ValueTable {
     /// An empty table.
-    pub fn new(provider: ProviderId) -> Self {
+    pub(crate) fn new(provider: ProviderId) -> Self {
         Self { provider, facts: Arc::new([]), added: Vec::new(), values: Vec::new(), next: 0 }
     }
 
     /// Sets every value to unknown.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.values.fill(None);
         self.next = 0;
     }
 
     /// Sets the value of the fact `name` with these label values. A name that the catalogue lacks is a programming
     /// error; a release build ignores it.
-    pub fn set(&mut self, name: &str, labels: &[&str], value: Value) {
+    pub(crate) fn set(&mut self, name: &str, labels: &[&str], value: Value) {
         let Some(at) = self.find(name, labels).or_else(|| self.add(name, labels)) else { return };
         if let Some(current) = self.values.get_mut(at) {
             *current = Some(value);
@@ -43,7 +43,7 @@ impl ValueTable {
     }
 
     /// Sets every unknown value to 0 whose fact's name `is_sum` accepts.
-    pub fn zero_unknown(&mut self, is_sum: impl Fn(&str) -> bool) {
+    pub(crate) fn zero_unknown(&mut self, is_sum: impl Fn(&str) -> bool) {
         for (fact, value) in self.facts.iter().chain(&self.added).zip(&mut self.values) {
             if value.is_none() && is_sum(fact.name) {
                 *value = Some(Value::Int(0));
@@ -52,7 +52,7 @@ impl ValueTable {
     }
 
     /// The facts and their values.
-    pub fn read(&mut self) -> Reading {
+    pub(crate) fn read(&mut self) -> Reading {
         if !self.added.is_empty() {
             let added = std::mem::take(&mut self.added);
             self.facts = intern(self.facts.iter().cloned().chain(added).collect());

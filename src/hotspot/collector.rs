@@ -8,7 +8,7 @@ use crate::perfdata::Image;
 
 /// A garbage collector of HotSpot, or the collector of the same name in GraalVM native images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Collector {
+pub(crate) enum Collector {
     /// `-XX:+UseSerialGC`; on JDK 8 also with ParNew as its young collector.
     Serial,
     /// `-XX:+UseParallelGC`.
@@ -27,7 +27,7 @@ pub enum Collector {
 
 impl Collector {
     /// The common name.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Serial => "Serial",
             Self::Parallel => "Parallel",
@@ -40,7 +40,7 @@ impl Collector {
     }
 
     /// The collector of the JVM in `image`; `None` for an unknown collector, and while the JVM has not published names.
-    pub fn of(image: &Image) -> Option<Self> {
+    pub(crate) fn of(image: &Image) -> Option<Self> {
         let policy = image.text("sun.gc.policy.name").unwrap_or_default();
         match &*policy {
             "GarbageFirst" => return Some(Self::G1),
@@ -92,21 +92,21 @@ pub enum Role {
 
 /// The counters `sun.gc.collector.N.*` of a collector whose `invocations` and `time` count pauses, by their offsets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PauseCounters {
+pub(crate) struct PauseCounters {
     /// The name of the GarbageCollectorMXBean that counts the same pauses: `jvm.gc.name`.
-    pub gc: &'static str,
+    pub(crate) gc: &'static str,
     /// The action in the bean's notifications: `jvm.gc.action`.
-    pub action: &'static str,
+    pub(crate) action: &'static str,
     /// What the pauses do.
-    pub role: Role,
+    pub(crate) role: Role,
     /// `invocations`
-    pub invocations: Option<u32>,
+    pub(crate) invocations: Option<u32>,
     /// `time`, in ticks.
-    pub time: Option<u32>,
+    pub(crate) time: Option<u32>,
     /// `lastEntryTime`, in ticks.
-    pub last_entry: Option<u32>,
+    pub(crate) last_entry: Option<u32>,
     /// `lastExitTime`, in ticks.
-    pub last_exit: Option<u32>,
+    pub(crate) last_exit: Option<u32>,
 }
 
 /// The collectors whose counters count pauses. There is none for Shenandoah, which counts nested concurrent phases as

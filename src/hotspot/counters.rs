@@ -8,7 +8,7 @@ use crate::perfdata::Image;
 
 /// `sun.os.hrt.frequency`; `None` while the JVM has not written it: since JDK 17 the region is readable before that,
 /// also while agents start.
-pub fn ticks_per_second(image: &Image) -> Option<f64> {
+pub(crate) fn ticks_per_second(image: &Image) -> Option<f64> {
     image.word("sun.os.hrt.frequency").filter(|hertz| *hertz > 0).map(|hertz| hertz as f64)
 }
 

@@ -9,37 +9,37 @@ use crate::perfdata::Image;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Jvm {
     /// The garbage collector; `None` if it is unknown.
-    pub collector: Option<Collector>,
+    pub(crate) collector: Option<Collector>,
     /// Feature release: 8, 11, 25.
-    pub feature: Option<u32>,
+    pub(crate) feature: Option<u32>,
     /// `java.version`
     pub java_version: Option<String>,
     /// `java.vm.name`
-    pub vm_name: Option<String>,
+    pub(crate) vm_name: Option<String>,
     /// `java.vm.vendor`
-    pub vm_vendor: Option<String>,
+    pub(crate) vm_vendor: Option<String>,
     /// `java.vm.version`
-    pub vm_version: Option<String>,
+    pub(crate) vm_version: Option<String>,
     /// Main class, or file name of the jar.
-    pub main: Option<String>,
+    pub(crate) main: Option<String>,
     /// A name for the application, from an allowed property, the jar or the main class, in this order.
     pub app: Option<String>,
     /// The application's version, where the jar's name contains one.
-    pub app_version: Option<String>,
+    pub(crate) app_version: Option<String>,
     /// `app` is the name of a launcher; the unit or container that started the JVM may have a better one.
-    pub app_is_launcher: bool,
+    pub(crate) app_is_launcher: bool,
     /// Whether Native Memory Tracking is on by the JVM's arguments.
-    pub nmt: NmtSetting,
+    pub(crate) nmt: NmtSetting,
     /// `-XX:MaxMetaspaceSize`, in bytes.
-    pub max_metaspace: Option<u64>,
+    pub(crate) max_metaspace: Option<u64>,
     /// Whether the JVM can start an attach listener; `None` where it does not publish this.
-    pub attach_supported: Option<bool>,
+    pub(crate) attach_supported: Option<bool>,
     /// A GraalVM native image, with other collectors and pools and fewer counters.
-    pub native_image: bool,
+    pub(crate) native_image: bool,
     /// The JVM has finished its start, or has no counter for this. Since JDK 17 the region is readable before premain
     /// agents run; HotSpot writes names, arguments and the tick frequency after them
     /// (`PerfDataManager::create_misc_perfdata`), and the end time of the start last.
-    pub fully_up: bool,
+    pub(crate) fully_up: bool,
 }
 
 impl Jvm {

@@ -32,15 +32,14 @@ mod safepoint;
 #[cfg(test)]
 mod tests;
 mod text_counter;
-pub mod units;
+pub(crate) mod units;
 mod version;
 
-pub use collector::{Collector, PauseCounters, Role};
+pub use collector::Role;
+pub(crate) use collector::{Collector, PauseCounters};
 pub use command::NmtSetting;
-pub use counters::ticks_per_second;
+pub(crate) use counters::ticks_per_second;
 pub use jvm::Jvm;
 pub use model::Model;
-pub use pool::{Freshness, Heap, Pool, UsedBytes};
-pub use runtime::{ClassCounters, CompilerCounters, ThreadCounters};
-pub use safepoint::SafepointCounters;
+pub(crate) use pool::Pool;
 pub use text_counter::TextCounter;

@@ -17,48 +17,48 @@ pub struct Model {
     /// The JVM's identity.
     pub jvm: Jvm,
     /// `sun.os.hrt.frequency`, ticks per second; `None` while the JVM has not written it.
-    pub frequency: Option<f64>,
+    pub(crate) frequency: Option<f64>,
     /// `sun.rt.createVmBeginTime`, which is tick 0, in milliseconds since the epoch; 0 while the JVM has not written
     /// it.
-    pub begin_millis: i64,
+    pub(crate) begin_millis: i64,
     /// The start in milliseconds since the epoch, which distinguishes two JVMs in the same region; 0 where the JVM does
     /// not publish it.
-    pub start_millis: i64,
+    pub(crate) start_millis: i64,
     /// `sun.os.hrt.ticks`, the uptime, which JDK 8 to 24 write every 50 ms (JDK-8241678 removed it): its offset, and
     /// its value in the image.
-    pub uptime_ticks: Option<(u32, i64)>,
+    pub(crate) uptime_ticks: Option<(u32, i64)>,
     /// The start in seconds since the epoch.
-    pub start_time: Option<Formula>,
+    pub(crate) start_time: Option<Formula>,
     /// The heap.
-    pub heap: Heap,
+    pub(crate) heap: Heap,
     /// Metaspace, and Compressed Class Space, which is a part of it.
-    pub metaspace: [Pool; 2],
+    pub(crate) metaspace: [Pool; 2],
     /// Address space reserved for class metadata, in bytes.
-    pub metaspace_reserved: Option<Formula>,
+    pub(crate) metaspace_reserved: Option<Formula>,
     /// The collectors whose counters count pauses.
-    pub pauses: Vec<PauseCounters>,
+    pub(crate) pauses: Vec<PauseCounters>,
     /// `sun.gc.cause`: the cause of the running collection.
-    pub cause: Option<TextCounter>,
+    pub(crate) cause: Option<TextCounter>,
     /// `sun.gc.lastCause`
-    pub last_cause: Option<TextCounter>,
+    pub(crate) last_cause: Option<TextCounter>,
     /// CPU seconds of the collector's threads, by kind (G1 and Parallel, JDK 22 and later).
-    pub gc_cpu_time: Vec<(&'static str, Formula)>,
+    pub(crate) gc_cpu_time: Vec<(&'static str, Formula)>,
     /// Offset of `sun.gc.tlab.alloc`, in heap words.
-    pub tlab_allocated: Option<u32>,
+    pub(crate) tlab_allocated: Option<u32>,
     /// Offset of the used bytes of the old generation's first space. G1 allocates humongous objects there directly.
-    pub old_used: Option<u32>,
+    pub(crate) old_used: Option<u32>,
     /// Safepoints.
-    pub safepoints: SafepointCounters,
+    pub(crate) safepoints: SafepointCounters,
     /// Threads.
-    pub threads: ThreadCounters,
+    pub(crate) threads: ThreadCounters,
     /// Classes.
-    pub classes: ClassCounters,
+    pub(crate) classes: ClassCounters,
     /// The JIT compiler.
-    pub compiler: CompilerCounters,
+    pub(crate) compiler: CompilerCounters,
     /// Seconds of the VM thread's operations.
-    pub vm_operation_time: Option<Formula>,
+    pub(crate) vm_operation_time: Option<Formula>,
     /// CPU seconds of the VM thread (JDK 22 and later).
-    pub vm_cpu_time: Option<Formula>,
+    pub(crate) vm_cpu_time: Option<Formula>,
 }
 
 impl Model {

@@ -11,7 +11,7 @@ use crate::metric::Value;
 
 /// When HotSpot updates a pool's used bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Freshness {
+pub(crate) enum Freshness {
     /// At each change, or with each new heap region.
     Live,
     /// By a timer: every 50 ms with Serial, Parallel and CMS until JDK 24, 100 ms with Shenandoah, 200 ms in native
@@ -23,7 +23,7 @@ pub enum Freshness {
 
 impl Freshness {
     /// The `mode` of `pool.freshness`.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Live => "live",
             Self::Sampled => "sampled",
@@ -34,26 +34,26 @@ impl Freshness {
 
 /// A memory pool; sizes are in bytes. What the JVM does not publish is `None`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Pool {
+pub(crate) struct Pool {
     /// The name of its MemoryPoolMXBean.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// When `used` is updated.
-    pub freshness: Freshness,
+    pub(crate) freshness: Freshness,
     /// Eden: the pool is empty after each collection.
-    pub is_eden: bool,
+    pub(crate) is_eden: bool,
     /// Bytes in use.
-    pub used: Option<UsedBytes>,
+    pub(crate) used: Option<UsedBytes>,
     /// Bytes committed by the operating system.
-    pub committed: Option<Formula>,
+    pub(crate) committed: Option<Formula>,
     /// Maximum size. Must not be summed over pools.
-    pub limit: Option<Formula>,
+    pub(crate) limit: Option<Formula>,
     /// Initial size.
-    pub init: Option<Formula>,
+    pub(crate) init: Option<Formula>,
 }
 
 /// The words that hold a pool's used bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum UsedBytes {
+pub(crate) enum UsedBytes {
     /// The sum of these words.
     Sum(Box<[u32]>),
     /// The word, absent while `guard` is 0.
@@ -69,7 +69,7 @@ pub enum UsedBytes {
 
 impl UsedBytes {
     /// The value in bytes.
-    pub fn formula(&self) -> Formula {
+    pub(crate) fn formula(&self) -> Formula {
         match self {
             Self::Sum(words) => Formula::sum(words, &[], Scale::One),
             Self::IfNonZero { word, guard } => Formula::IfNonZero(*guard, Box::new(Formula::Word(*word, Scale::One))),
@@ -78,7 +78,7 @@ impl UsedBytes {
     }
 
     /// The words whose sum is the value while it is present.
-    pub fn words(&self) -> &[u32] {
+    pub(crate) fn words(&self) -> &[u32] {
         match self {
             Self::Sum(words) => words,
             Self::IfNonZero { word, .. } | Self::NonZero(word) => std::slice::from_ref(word),
@@ -88,13 +88,13 @@ impl UsedBytes {
 
 /// The heap.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Heap {
+pub(crate) struct Heap {
     /// Its pools; none where the collector is unknown.
-    pub pools: Vec<Pool>,
+    pub(crate) pools: Vec<Pool>,
     /// Maximum bytes, which is not the sum of the pools' limits.
-    pub limit: Option<Formula>,
+    pub(crate) limit: Option<Formula>,
     /// Initial bytes.
-    pub init: Option<Formula>,
+    pub(crate) init: Option<Formula>,
 }
 
 impl Heap {
@@ -105,12 +105,12 @@ impl Heap {
     }
 
     /// Bytes in use; `None` where one of the pools does not publish them.
-    pub fn used(&self) -> Option<Formula> {
+    pub(crate) fn used(&self) -> Option<Formula> {
         total(&self.pools, |pool| pool.used.as_ref().map(UsedBytes::formula))
     }
 
     /// Committed bytes; `None` where one of the pools does not publish them.
-    pub fn committed(&self) -> Option<Formula> {
+    pub(crate) fn committed(&self) -> Option<Formula> {
         total(&self.pools, |pool| pool.committed.clone())
     }
 }

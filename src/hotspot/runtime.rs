@@ -5,15 +5,15 @@ use crate::fact::{Formula, Scale};
 
 /// Offsets of the counters of platform threads. HotSpot does not count virtual threads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ThreadCounters {
+pub(crate) struct ThreadCounters {
     /// `java.threads.live`, daemon threads included.
-    pub live: Option<u32>,
+    pub(crate) live: Option<u32>,
     /// `java.threads.daemon`
-    pub daemon: Option<u32>,
+    pub(crate) daemon: Option<u32>,
     /// `java.threads.livePeak`
-    pub peak: Option<u32>,
+    pub(crate) peak: Option<u32>,
     /// `java.threads.started`
-    pub started: Option<u32>,
+    pub(crate) started: Option<u32>,
 }
 
 impl ThreadCounters {
@@ -30,17 +30,17 @@ impl ThreadCounters {
 /// Offsets of the counters of classes: those loaded from class files, then those from the CDS archive, which are the
 /// majority since JDK 12. A native image publishes only a constant for class files, and so has none of these.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct ClassCounters {
+pub(crate) struct ClassCounters {
     /// Loaded since start.
-    pub loaded: Option<[u32; 2]>,
+    pub(crate) loaded: Option<[u32; 2]>,
     /// Unloaded since start.
-    pub unloaded: Option<[u32; 2]>,
+    pub(crate) unloaded: Option<[u32; 2]>,
     /// Bytes of metadata of the classes loaded.
-    pub loaded_bytes: Option<[u32; 2]>,
+    pub(crate) loaded_bytes: Option<[u32; 2]>,
     /// Bytes of metadata of the classes unloaded.
-    pub unloaded_bytes: Option<[u32; 2]>,
+    pub(crate) unloaded_bytes: Option<[u32; 2]>,
     /// Seconds spent loading classes.
-    pub load_time: Option<Formula>,
+    pub(crate) load_time: Option<Formula>,
 }
 
 impl ClassCounters {
@@ -58,17 +58,17 @@ impl ClassCounters {
 
 /// The counters of the JIT compiler: offsets of numbers, formulas of seconds.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct CompilerCounters {
+pub(crate) struct CompilerCounters {
     /// Seconds of finished compilations.
-    pub time: Option<Formula>,
+    pub(crate) time: Option<Formula>,
     /// `sun.ci.standardCompiles`
-    pub standard: Option<u32>,
+    pub(crate) standard: Option<u32>,
     /// `sun.ci.osrCompiles`: on-stack replacements.
-    pub osr: Option<u32>,
+    pub(crate) osr: Option<u32>,
     /// `sun.ci.totalBailouts`
-    pub bailouts: Option<u32>,
+    pub(crate) bailouts: Option<u32>,
     /// `sun.ci.totalInvalidates`
-    pub invalidations: Option<u32>,
+    pub(crate) invalidations: Option<u32>,
 }
 
 impl CompilerCounters {

@@ -11,19 +11,19 @@ const EXCLUDES_SYNC: u32 = 13;
 
 /// The counters of safepoints: offsets, and formulas of seconds.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct SafepointCounters {
+pub(crate) struct SafepointCounters {
     /// Offset of `sun.rt.safepoints`, their number.
-    pub count: Option<u32>,
+    pub(crate) count: Option<u32>,
     /// Offset of `sun.rt.safepointTime`, in ticks.
-    pub ticks: Option<u32>,
+    pub(crate) ticks: Option<u32>,
     /// Time to safepoint: from the request until all threads have stopped.
-    pub sync_time: Option<Formula>,
+    pub(crate) sync_time: Option<Formula>,
     /// Time at safepoints, while all threads are stopped.
-    pub time: Option<Formula>,
+    pub(crate) time: Option<Formula>,
     /// Time to safepoint and time at safepoints.
-    pub stopped_time: Option<Formula>,
+    pub(crate) stopped_time: Option<Formula>,
     /// Time between safepoints; grows only at the next safepoint.
-    pub application_time: Option<Formula>,
+    pub(crate) application_time: Option<Formula>,
 }
 
 impl SafepointCounters {

@@ -5,7 +5,7 @@ use crate::perfdata::Units;
 
 /// What a counter counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Unit {
+pub(crate) enum Unit {
     /// Bytes.
     Bytes,
     /// Words of the heap, 8 bytes each on 64-bit systems.
@@ -32,7 +32,7 @@ pub enum Unit {
 
 impl Unit {
     /// The metric's unit in UCUM; empty for plain numbers and text.
-    pub fn ucum(self) -> &'static str {
+    pub(crate) fn ucum(self) -> &'static str {
         match self {
             Self::Bytes | Self::HeapWords => "By",
             Self::Ticks | Self::Nanoseconds | Self::EpochMilliseconds | Self::Milliseconds => "s",
@@ -44,7 +44,7 @@ impl Unit {
 
     /// Converts the counter's word to [`Self::ucum`]. `frequency` is the JVM's `sun.os.hrt.frequency`, above 0; only
     /// ticks use it.
-    pub fn scale(self, frequency: f64) -> Scale {
+    pub(crate) fn scale(self, frequency: f64) -> Scale {
         match self {
             Self::HeapWords => Scale::Ratio(8.0, 1.0),
             Self::Ticks => Scale::Ratio(1.0, frequency),
@@ -60,7 +60,7 @@ impl Unit {
 ///
 /// A correction applies only to the label that is known to be wrong, so that a JDK with a correct label is not
 /// affected.
-pub fn correct(name: &str, units: Units) -> Unit {
+pub(crate) fn correct(name: &str, units: Units) -> Unit {
     match units {
         Units::Bytes => match name {
             // compileBroker.cpp labels the number of compiler threads U_Bytes, JDK 8 to 25.

@@ -87,7 +87,7 @@ fn process_status(target: &Target) -> &'static str {
         (Some(_), _) => "visible; its cgroup is not, so cgroup.* is absent",
         (None, Some(_)) => "absent: /proc must not be read (--path.procfs), or the process has ended",
         (None, None) => {
-            "absent: the process is not visible in /proc, so proc.* and cgroup.* are absent; a sidecar needs \
+            "absent: it is not visible in /proc, so proc.* and cgroup.* are absent; a sidecar needs \
              shareProcessNamespace"
         }
     }

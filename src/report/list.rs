@@ -95,7 +95,7 @@ pub struct RefusedRow {
 
 impl RefusedRow {
     /// The path, or `pid 4711`.
-    pub fn subject(&self) -> String {
+    pub(crate) fn subject(&self) -> String {
         match (&self.path, self.pid) {
             (Some(path), _) => path.clone(),
             (None, Some(pid)) => format!("pid {pid}"),
@@ -105,7 +105,7 @@ impl RefusedRow {
 }
 
 /// What to check when no JVM was found, most likely cause first.
-pub const NOTHING_FOUND: [(&str, &str); 4] = [
+pub(crate) const NOTHING_FOUND: [(&str, &str); 4] = [
     (
         "User",
         "The exporter reads the files of its own user. Run it with the JVM's user and group id, or give it CAP_DAC_READ_SEARCH.",
@@ -225,7 +225,7 @@ impl JvmRow {
     }
 
     /// Used bytes, or else committed bytes, of the limit: `13.4 MiB of 96.0 MiB`; `None` where neither is known.
-    pub fn heap(&self) -> Option<String> {
+    pub(crate) fn heap(&self) -> Option<String> {
         let size = self.heap_used.or(self.heap_committed)?;
         Some(match self.heap_limit {
             Some(limit) => format!("{} of {}", bytes(size), bytes(limit)),
@@ -258,7 +258,7 @@ fn or_dash(value: &Option<String>) -> Cow<'_, str> {
 }
 
 /// A size in the largest binary unit in which it is at least 1: `13.4 MiB`.
-pub fn bytes(size: u64) -> String {
+pub(crate) fn bytes(size: u64) -> String {
     let (mut scaled, mut unit) = (size as f64, 0);
     let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     while scaled >= 1024.0 && unit + 1 < units.len() {
@@ -270,7 +270,7 @@ pub fn bytes(size: u64) -> String {
 }
 
 /// A duration in its two largest units: `3d 4h`, `12m 5s`.
-pub fn duration(seconds: f64) -> String {
+pub(crate) fn duration(seconds: f64) -> String {
     let seconds = seconds.max(0.0) as u64;
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {

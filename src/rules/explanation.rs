@@ -7,15 +7,15 @@ use crate::metric::{Kind, Labels};
 
 /// Where a rule is defined.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct RuleLocation {
+pub(crate) struct RuleLocation {
     /// The file, as named on the command line or in the configuration.
-    pub file: Arc<str>,
+    pub(crate) file: Arc<str>,
     /// Line of the rule, from 1.
-    pub line: u32,
+    pub(crate) line: u32,
     /// Index in the file's `rules`, from 0.
-    pub index: u32,
+    pub(crate) index: u32,
     /// What the rule selects: `counter PATTERN` or `source NAME`.
-    pub selector: Box<str>,
+    pub(crate) selector: Box<str>,
 }
 
 impl fmt::Display for RuleLocation {
@@ -26,7 +26,7 @@ impl fmt::Display for RuleLocation {
 
 /// What rules select from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ExplainedInput {
+pub(crate) enum ExplainedInput {
     /// A counter, by name.
     Counter(Box<str>),
     /// A fact.
@@ -42,33 +42,33 @@ pub enum ExplainedInput {
 
 /// What a profile makes of a counter or a fact.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Explanation {
+pub(crate) struct Explanation {
     /// The counter or fact.
-    pub input: ExplainedInput,
+    pub(crate) input: ExplainedInput,
     /// The rule that selected it.
-    pub rule: Option<RuleLocation>,
+    pub(crate) rule: Option<RuleLocation>,
     /// The series, or why there is none.
-    pub outcome: Result<ExportedSeries, SkipReason>,
+    pub(crate) outcome: Result<ExportedSeries, SkipReason>,
 }
 
 /// The series of a counter or a fact.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExportedSeries {
+pub(crate) struct ExportedSeries {
     /// The metric's name as the rule spells it.
-    pub name: Box<str>,
+    pub(crate) name: Box<str>,
     /// The metric's name in Prometheus, without `_total`.
-    pub prometheus: Box<str>,
+    pub(crate) prometheus: Box<str>,
     /// The metric's unit in UCUM.
-    pub unit: Box<str>,
+    pub(crate) unit: Box<str>,
     /// The metric's kind.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// The labels without `app`, `slot` and those of the root's path.
-    pub labels: Arc<Labels>,
+    pub(crate) labels: Arc<Labels>,
 }
 
 /// Why a counter or fact is not exported: a closed set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum SkipReason {
+pub(crate) enum SkipReason {
     /// No rule selects it.
     NoRule,
     /// A rule drops it with `action: drop`.
@@ -91,25 +91,6 @@ pub enum SkipReason {
     Conflict,
     /// `limits.max_series_per_jvm` is reached.
     Limit,
-}
-
-impl SkipReason {
-    /// The name in tables and labels.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::NoRule => "no_rule",
-            Self::Rule => "dropped",
-            Self::Text => "text",
-            Self::Secret => "secret",
-            Self::Absent => "absent",
-            Self::UnknownType => "unknown_type",
-            Self::Unsuitable => "unsuitable",
-            Self::Name => "name",
-            Self::Duplicate => "duplicate",
-            Self::Conflict => "conflict",
-            Self::Limit => "limit",
-        }
-    }
 }
 
 impl fmt::Display for SkipReason {

@@ -26,7 +26,7 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-pub use explanation::{ExplainedInput, Explanation, ExportedSeries, RuleLocation, SkipReason};
+pub(crate) use explanation::{ExplainedInput, Explanation, ExportedSeries, RuleLocation, SkipReason};
 pub(crate) use matcher::truncate;
 pub use profile::{Profile, schema};
 
@@ -77,7 +77,7 @@ pub struct Plan {
     /// In the order of the families' Prometheus names.
     pub families: Box<[PlannedFamily]>,
     /// Series that rules ask for and that the plan omits.
-    pub dropped: Dropped,
+    pub(crate) dropped: Dropped,
 }
 
 impl Plan {
@@ -107,11 +107,11 @@ pub struct PlannedSeries {
 
 /// Numbers of series that rules ask for and that a plan omits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Dropped {
+pub(crate) struct Dropped {
     /// Beyond `limits.max_series_per_jvm`.
-    pub limit: u32,
+    pub(crate) limit: u32,
     /// With the family and labels of another series.
-    pub duplicate: u32,
+    pub(crate) duplicate: u32,
     /// Of a metric whose name the profile uses with another type or unit.
-    pub conflict: u32,
+    pub(crate) conflict: u32,
 }

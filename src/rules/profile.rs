@@ -124,7 +124,7 @@ impl Profile {
     }
 
     /// What becomes of every fact and every counter, without a limit on their number.
-    pub fn explain(&self, image: &Image, facts: &[Fact]) -> Vec<Explanation> {
+    pub(crate) fn explain(&self, image: &Image, facts: &[Fact]) -> Vec<Explanation> {
         let names: HashMap<u32, &str> = image.entries.list.iter().map(|entry| (entry.offset, &*entry.name)).collect();
         let mut explanations = Vec::new();
         let limits = SeriesLimits { max_series_per_jvm: usize::MAX, ..SeriesLimits::default() };
@@ -156,14 +156,15 @@ impl Profile {
     }
 
     /// The rules, including those of the configuration, that have selected nothing since the profile was loaded.
-    pub fn unmatched(&self) -> Vec<RuleLocation> {
+    pub(crate) fn unmatched(&self) -> Vec<RuleLocation> {
         let cache = self.cache();
         let rules = self.rules.iter().zip(&cache.matched);
         rules.filter(|(_, matched)| !**matched).map(|(rule, _)| rule.origin.clone()).collect()
     }
 
     /// Number of rules, including those of the configuration.
-    pub fn rules(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn rules(&self) -> usize {
         self.rules.len()
     }
 

@@ -215,19 +215,19 @@ fn facts_become_series_and_explain_names_their_counters() {
         let rule = explanation.rule.as_ref().map_or("-".to_owned(), ToString::to_string);
         match &explanation.outcome {
             Ok(exported) => format!("{input}; {rule}; {}", exported.prometheus),
-            Err(reason) => format!("{input}; {rule}; {}: {reason}", reason.as_str()),
+            Err(reason) => format!("{input}; {rule}; {reason}"),
         }
     });
     assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @r##"
 pool.used of ["a", "b"]; test.yaml:3 rules[0]; m_used_bytes
 pool.used of ["a"]; test.yaml:3 rules[0]; m_used_bytes
-pool.used of ["b"]; test.yaml:3 rules[0]; duplicate: the series exists already
-pool.used of ["b"]; test.yaml:3 rules[0]; conflict: the metric exists with another type or unit
-pool.used of []; test.yaml:3 rules[0]; unsuitable: it cannot take the rule's type or scale
-target.up of []; -; no_rule: no rule matches it
-sun.os.hrt.frequency; -; no_rule: no rule matches it
-a; test.yaml:4 rules[1]; dropped: dropped by the rule
-b; -; no_rule: no rule matches it
+pool.used of ["b"]; test.yaml:3 rules[0]; the series exists already
+pool.used of ["b"]; test.yaml:3 rules[0]; the metric exists with another type or unit
+pool.used of []; test.yaml:3 rules[0]; it cannot take the rule's type or scale
+target.up of []; -; no rule matches it
+sun.os.hrt.frequency; -; no rule matches it
+a; test.yaml:4 rules[1]; dropped by the rule
+b; -; no rule matches it
 "##);
 }
 

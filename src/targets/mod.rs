@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 pub use reconciler::{AttachProviders, Reconciler, ReconcilerSettings};
-pub use target::{Incarnation, Target, TargetState, Vitals};
+pub use target::{Incarnation, Target, TargetState};
 
 use crate::discovery::Refusal;
 use crate::perfdata::Transport;
@@ -32,7 +32,7 @@ pub struct TargetSet {
     /// The names of the profiles, in the order of each target's plans.
     pub profiles: Vec<Box<str>>,
     /// Dropped series of all JVMs and profiles.
-    pub dropped: Dropped,
+    pub(crate) dropped: Dropped,
     /// A JVM was replaced during the scan: the next scan should start at once.
     pub unsettled: bool,
     /// When the scan ended.

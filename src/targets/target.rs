@@ -87,31 +87,31 @@ pub struct Target {
     /// Offsets of the words of its plans and vitals; their formulas name a word by its index here.
     pub words: Arc<[u32]>,
     /// What lists of JVMs show, independent of the rules.
-    pub vitals: Vitals,
+    pub(crate) vitals: Vitals,
     /// One plan per profile, in the order of the configuration.
     pub plans: Vec<Arc<Plan>>,
     /// Its providers, with the facts from which the plans were made.
-    pub providers: Vec<AttachedProvider>,
+    pub(crate) providers: Vec<AttachedProvider>,
     /// When it got its providers: what they count themselves is zero then.
     pub attached: SystemTime,
 }
 
 /// What every list of JVMs shows; `None` where the JVM does not publish it.
 #[derive(Clone, Debug, Default)]
-pub struct Vitals {
+pub(crate) struct Vitals {
     /// Bytes in use in the heap.
-    pub heap_used: Option<Formula>,
+    pub(crate) heap_used: Option<Formula>,
     /// Committed bytes of the heap.
-    pub heap_committed: Option<Formula>,
+    pub(crate) heap_committed: Option<Formula>,
     /// Maximum bytes of the heap.
-    pub heap_limit: Option<Formula>,
+    pub(crate) heap_limit: Option<Formula>,
     /// The start in seconds since the epoch.
-    pub start_time: Option<Formula>,
+    pub(crate) start_time: Option<Formula>,
 }
 
 impl Target {
     /// Whether the region is a file that was unlinked.
-    pub fn is_unlinked(&self) -> bool {
+    pub(crate) fn is_unlinked(&self) -> bool {
         use std::os::unix::fs::MetadataExt;
         self.region.file().and_then(|file| file.metadata().ok()).is_some_and(|file| file.nlink() == 0)
     }
@@ -132,7 +132,7 @@ impl Target {
     }
 
     /// The facts of the target itself, which are not in the region.
-    pub fn facts(&self) -> Vec<Fact> {
+    pub(crate) fn facts(&self) -> Vec<Fact> {
         let pid = self.process.as_ref().map(|process| process.pid);
         let text = |value: Option<String>| value.unwrap_or_default().into_boxed_str();
         let info = vec![

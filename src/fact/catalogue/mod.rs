@@ -37,7 +37,7 @@ pub fn all() -> impl Iterator<Item = &'static FactInfo> {
 }
 
 /// The fact of that name.
-pub fn find(name: &str) -> Option<&'static FactInfo> {
+pub(crate) fn find(name: &str) -> Option<&'static FactInfo> {
     all().find(|fact| fact.name == name)
 }
 

@@ -1,6 +1,7 @@
 //! The fields of the model that are not facts: what the sampler and the reconciler use.
 
 use super::*;
+use crate::hotspot::pool::UsedBytes;
 
 fn model(region: &str) -> (Image, Model) {
     let image = fixture(region);
@@ -12,7 +13,11 @@ fn model(region: &str) -> (Image, Model) {
 fn pauses_have_roles() {
     let table: [(&str, &[(&str, Role)]); 6] = [
         ("jdk21-Serial", &[("Copy", Role::Young), ("MarkSweepCompact", Role::Full)]),
-        ("jdk11-ConcMarkSweep", &[("ParNew", Role::Young), ("ConcurrentMarkSweep", Role::Full)]),
+        // Foreground collections, then the pauses of concurrent cycles.
+        (
+            "jdk11-ConcMarkSweep",
+            &[("ParNew", Role::Young), ("ConcurrentMarkSweep", Role::Full), ("ConcurrentMarkSweep", Role::Full)],
+        ),
         (
             "jdk25-G1",
             &[

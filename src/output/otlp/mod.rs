@@ -23,7 +23,7 @@ mod message;
 mod pusher;
 mod queue;
 mod resource;
-pub mod retry;
+mod retry;
 mod statistics;
 mod temporality;
 

@@ -25,7 +25,7 @@ pub trait RequestSender {
 ///
 /// # Errors
 /// The last failure.
-pub async fn deliver(
+pub(super) async fn deliver(
     sender: &mut impl RequestSender,
     message: &Bytes,
     attempt_timeout: Duration,

@@ -7,7 +7,7 @@
 pub mod negotiate;
 mod page;
 mod pages;
-pub mod protobuf;
+pub(crate) mod protobuf;
 mod text;
 
 pub use negotiate::ExpositionFormat;

@@ -11,23 +11,23 @@ use crate::fact::Values;
 use crate::metric::{self, Exponential, Family, Kind, Labels, Value, label_name};
 
 /// The value of `Content-Type`.
-pub const CONTENT_TYPE: &str =
+pub(crate) const CONTENT_TYPE: &str =
     "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
 
 /// One series to write.
 #[derive(Clone, Debug)]
-pub struct SeriesSample<L> {
+pub(crate) struct SeriesSample<L> {
     /// Label names and values; names are translated to Prometheus'.
-    pub labels: L,
+    pub(crate) labels: L,
     /// The value; the sample is omitted if it does not fit the family's kind.
-    pub value: Value,
+    pub(crate) value: Value,
     /// When a counter or summary was zero, in seconds since the epoch. A histogram's value contains it.
-    pub created: Option<f64>,
+    pub(crate) created: Option<f64>,
 }
 
 /// Appends every present series of `page`; `values` returns the values of the JVM of an index. Returns the number of
 /// series.
-pub fn write_page<'v, V: Values + 'v>(page: &Page, values: impl Fn(u32) -> &'v V, out: &mut Vec<u8>) -> usize {
+pub(crate) fn write_page<'v, V: Values + 'v>(page: &Page, values: impl Fn(u32) -> &'v V, out: &mut Vec<u8>) -> usize {
     let none = Labels::default();
     let mut written = 0;
     for block in &page.blocks {
@@ -46,7 +46,11 @@ pub fn write_page<'v, V: Values + 'v>(page: &Page, values: impl Fn(u32) -> &'v V
 }
 
 /// Appends one family with its series, and returns their number. A family without series is not written.
-pub fn write_family<'a, L>(family: &Family, samples: impl Iterator<Item = SeriesSample<L>>, out: &mut Vec<u8>) -> usize
+pub(crate) fn write_family<'a, L>(
+    family: &Family,
+    samples: impl Iterator<Item = SeriesSample<L>>,
+    out: &mut Vec<u8>,
+) -> usize
 where
     L: Iterator<Item = (&'a str, &'a str)>,
 {
