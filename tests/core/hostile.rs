@@ -370,8 +370,8 @@ fn a_hundred_thousand_files_are_cut_and_the_others_are_served() {
         assert!(served(&exporter), "the one JVM is served");
     }
     let targets = exporter.targets();
-    let said = targets["refused"].as_array().unwrap().iter().any(|row| row["reason"] == "too_many");
-    assert!(said, "what is left out is said");
+    let reported = targets["refused"].as_array().unwrap().iter().any(|row| row["reason"] == "too_many");
+    assert!(reported, "what is left out is reported");
     wait_for("a second scan", || {
         let scans = exporter.scrape().value("hotspot_exporter_scans_total", &[]).unwrap_or(0.0);
         ensure(scans >= 2.0, scans)
