@@ -4,7 +4,7 @@
 //! 1. No reference to plain memory and no slice into a mapping exists: another process writes to it. Words are read with
 //!    one atomic load each; anything longer is copied first.
 //! 2. Every load is bounds-checked against the mapped length.
-//! 3. The file may shrink at any time. A mapped read past its end raises SIGBUS; [`guard`] turns that into a zero and a
+//! 3. The file may shrink at any time. A mapped read past its end raises SIGBUS; `guard` turns that into a zero and a
 //!    mark on the region, and every read checks the mark before it returns values.
 //! 4. The memory of another process is never mapped: the kernel copies it ([`ProcessMemory`]), which cannot fault.
 //! 5. Another JVM may reuse a region in place. [`RegionIdentity`] names the JVM that the caller knows; a read that cannot
