@@ -133,7 +133,7 @@ impl ProcessScanner {
     }
 
     fn scan_process(&mut self, pid: i32, named: bool, now: u64) -> Option<JvmProcess> {
-        let directory = directory(&self.root, &pid.to_string()).ok()?;
+        let directory = directory(&self.root, pid.to_string()).ok()?;
         let stat = Stat::read(&directory).ok()?;
         let scan = self.scan;
         let known = self.records.get_mut(&pid).filter(|record| record.is_of(&stat));

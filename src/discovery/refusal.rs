@@ -164,8 +164,8 @@ pub struct Refusal {
     pub reason: RefusalReason,
     /// What was found and, where it helps, what was expected. It never holds a program's arguments.
     pub detail: String,
-    /// What the operator can do: one sentence in the imperative. It is short of paths that others choose, since pages
-    /// group refusals by it.
+    /// What the operator can do: one sentence in the imperative. It never holds a path, which another user may have
+    /// chosen, since the landing page groups refusals by it.
     pub remedy: Cow<'static, str>,
 }
 

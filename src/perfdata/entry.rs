@@ -5,7 +5,7 @@ use super::types::{DataType, Units, Variability};
 use super::{DecodeError, DecodeErrorKind};
 
 /// Length of an entry header, in bytes (`PerfDataEntry`, perfMemory.hpp, JDK 8 to 27).
-pub const ENTRY_HEADER_LENGTH: usize = 20;
+const ENTRY_HEADER_LENGTH: usize = 20;
 
 /// Smallest legal entry: header, a name of one byte with its NUL, padded to 8.
 const ENTRY_MINIMUM: usize = 24;
@@ -64,7 +64,7 @@ pub struct Entries {
 /// The walk ends at the first entry that is incomplete or not legal. HotSpot publishes the count before the bytes
 /// (perfData.cpp, `create_entry`), so an incomplete entry is expected and no error. At most `bytes.len() / 24` entries are
 /// read, and no input causes a panic.
-pub fn walk(prologue: &Prologue, bytes: &[u8]) -> Entries {
+pub(super) fn walk(prologue: &Prologue, bytes: &[u8]) -> Entries {
     let mut entries = Entries::default();
     let published = usize::try_from(prologue.num_entries).unwrap_or(0).min(bytes.len() / ENTRY_MINIMUM);
     let used = usize::try_from(prologue.used).unwrap_or(0).min(bytes.len());

@@ -27,9 +27,10 @@ mod types;
 
 use std::fmt;
 
-pub use entry::{ENTRY_HEADER_LENGTH, Entries, Entry, walk};
+pub use entry::{Entries, Entry};
 pub use image::{CounterValue, Image};
-pub use prologue::{MAGIC, PROLOGUE_LENGTH, Prologue};
+pub(crate) use prologue::PROLOGUE_LENGTH;
+pub use prologue::Prologue;
 pub use region::{
     ChangeDetector, Consistency, FileMode, LayoutChange, MemoryError, ProcessMemory, Region, RegionError,
     RegionIdentity, Transport, WriterState,
@@ -40,7 +41,7 @@ pub use types::{ByteOrder, DataType, Units, Variability};
 pub const REGION_MINIMUM: u64 = 32;
 
 /// Largest region that is supported, in bytes. `PerfDataMemorySize`, rounded up to the page size, is at most 2 MiB in
-/// JDK 9 and later (globals.hpp, range 128 to 32\*64\*K); JDK 8 takes any number.
+/// JDK 11 and later (globals.hpp, range 128 to 32*64*K); JDK 8 takes any number.
 pub const REGION_MAXIMUM: u64 = 32 << 20;
 
 /// Bytes from the start of a region that are decoded. JVMs fill less than 100 KiB, whatever size the region has.
@@ -67,7 +68,7 @@ impl DecodeError {
     }
 
     /// The format version is not supported.
-    pub fn is_version(&self) -> bool {
+    pub(crate) fn is_version(&self) -> bool {
         matches!(self.kind, DecodeErrorKind::Version { .. })
     }
 }
@@ -101,7 +102,7 @@ impl fmt::Display for DecodeErrorKind {
                 )
             }
             Self::Magic { found: [0, 0, 0, 0] } => {
-                f.write_str("the magic number is still zero: the JVM has not written its prologue yet")
+                f.write_str("the magic number is still zero: the JVM has not yet written its prologue")
             }
             Self::Magic { found: [a, b, c, d] } => {
                 write!(f, "expected magic cafec0c0, found {a:02x}{b:02x}{c:02x}{d:02x}: not a PerfData file")

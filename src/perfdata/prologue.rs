@@ -4,10 +4,10 @@ use super::types::ByteOrder;
 use super::{DecodeError, DecodeErrorKind};
 
 /// Bytes at offset 0 in every byte order.
-pub const MAGIC: [u8; 4] = [0xca, 0xfe, 0xc0, 0xc0];
+const MAGIC: [u8; 4] = [0xca, 0xfe, 0xc0, 0xc0];
 
 /// Length of a version 2 prologue, in bytes; also the offset of the first entry in every known JDK.
-pub const PROLOGUE_LENGTH: usize = 32;
+pub(crate) const PROLOGUE_LENGTH: usize = 32;
 
 /// Byte offset of `accessible` in a region.
 pub(super) const ACCESSIBLE_OFFSET: usize = 7;

@@ -73,7 +73,7 @@ impl Process {
     /// # Errors
     /// There is no such process, or it has ended.
     pub fn open(procfs: &Path, pid: i32) -> io::Result<Self> {
-        let directory = directory(CWD, &procfs.join(pid.to_string()))?;
+        let directory = directory(CWD, procfs.join(pid.to_string()))?;
         let (stat, status) = (Stat::read(&directory)?, Status::read(&directory)?);
         Ok(Self::new(pid, directory, &stat, &status, false))
     }

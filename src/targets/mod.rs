@@ -4,6 +4,7 @@
 //! Scrapes read the last target set and never wait for a scan.
 
 pub(crate) mod changes;
+mod duplicates;
 mod reconciler;
 mod slots;
 mod target;

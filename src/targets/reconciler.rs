@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::duplicates::{self, second_views};
 use super::slots::Slots;
 use super::target::Target;
 use super::tracked::{Examination, TrackedRegion, reason};
@@ -137,6 +138,11 @@ impl Reconciler {
     fn examine_all(&mut self, starting: &mut Vec<Starting>, refusals: &mut Vec<Refusal>) -> bool {
         let (mut removed, mut planned) = (Vec::new(), Vec::new());
         let mut changed = false;
+        for (id, first) in second_views(&self.tracked) {
+            refusals.extend(self.tracked.get(&id).map(|view| duplicates::refusal(&view.candidate, &first)));
+            changed |= self.tracked.get(&id).is_some_and(|view| view.target.is_some());
+            self.remove(id);
+        }
         // Only live JVMs count towards the limit, and a JVM that is served stays served: files of ended JVMs must not
         // displace live ones.
         let max_jvms = self.settings.limits.max_jvms;

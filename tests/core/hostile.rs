@@ -1,4 +1,4 @@
-//! Directories that somebody else may write to: nothing blocks, nothing leads elsewhere, and `list` says why.
+//! Directories that others may write to: nothing blocks, nothing leads elsewhere, and `list` names reason and remedy.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
@@ -42,10 +42,12 @@ fn list(way: &[String], flags: &[String]) -> (BTreeMap<String, String>, Vec<Valu
     call.args(&words[1..]).args(exporter.get_args()).args(flags);
     let output = assert_cmd::Command::from_std(call).timeout(PATIENCE).output().unwrap();
     assert!(output.status.success(), "{way:?}: {output:?}");
-    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let listing: Value = serde_json::from_slice(&output.stdout).unwrap();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let refused = said["refused"].as_array().unwrap().iter().map(|row| (text(&row["path"]), text(&row["reason"])));
-    (refused.collect(), said["jvms"].as_array().unwrap().clone())
+    let rows = listing["refused"].as_array().unwrap();
+    assert!(rows.iter().all(|row| text(&row["remedy"]).ends_with('.')), "each has a remedy: {rows:#?}");
+    let refused = rows.iter().map(|row| (text(&row["path"]), text(&row["reason"])));
+    (refused.collect(), listing["jvms"].as_array().unwrap().clone())
 }
 
 /// A region that must not be served, outside of every root.
@@ -158,6 +160,99 @@ fn whatever_lies_in_the_place_of_a_directory_is_refused_with_its_reason() {
         assert_eq!(jvms.len(), 1, "{way:?}: {jvms:#?}");
         assert_eq!(jvms[0]["labels"]["pod"], "good");
     }
+}
+
+/// A JVM of JDK 8 with `-XX:PerfDataMemorySize=16m` fills no more of its region than any other.
+#[test]
+fn a_region_of_many_mebibytes_is_served() {
+    let root = Root::new();
+    let jvm = root.put("jdk8-Parallel", 1);
+    jvm.set_len(16 << 20).unwrap();
+    File::create(root.place(2)).unwrap().set_len((32 << 20) + 1).unwrap();
+    let (refused, jvms) = list(&[], &root.flags());
+    assert_eq!(refused, BTreeMap::from([(root.place(2).display().to_string(), "too_large".to_owned())]));
+    assert_eq!((jvms.len(), &jvms[0]["state"]), (1, &Value::from("mapped")), "{jvms:#?}");
+    for access in ["mapped", "pread"] {
+        let config = root.path().join("exporter.yaml");
+        fs::write(&config, format!("discovery: {{access: {access}}}\n")).unwrap();
+        let flags = [root.flags().to_vec(), vec![format!("--config.file={}", config.display())]].concat();
+        let mut dump = command(["dump", "--format=json"]);
+        dump.args(&flags).arg("1");
+        let output = assert_cmd::Command::from_std(dump).timeout(PATIENCE).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let dump: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(dump["prologue"]["size"], 16 << 20, "{access}");
+        assert!(dump["entries"].as_array().unwrap().len() > 100, "{access}");
+    }
+}
+
+/// An overlay, unmounted when it is dropped.
+struct Overlay<'a>(&'a Path);
+
+impl<'a> Overlay<'a> {
+    /// Mounts `merged` over `upper`, both of that directory; `None` where the kernel does not allow it.
+    fn mount(directory: &'a Path) -> Option<Self> {
+        for name in ["lower", "upper", "work", "merged"] {
+            fs::create_dir(directory.join(name)).unwrap();
+        }
+        let options = ["lowerdir=lower", "upperdir=upper", "workdir=work"].join(",");
+        let mount = Command::new("mount")
+            .args(["-t", "overlay", "overlay", "-o", &options, "merged"])
+            .current_dir(directory)
+            .output();
+        mount.is_ok_and(|output| output.status.success()).then_some(Self(directory))
+    }
+}
+
+impl Drop for Overlay<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.join("merged")).status();
+    }
+}
+
+/// A pattern over a container engine's directories matches the upper directory of a container and its mount.
+#[test]
+fn a_jvm_below_an_overlay_is_served_once() {
+    const TEST: &str = "a_jvm_below_an_overlay_is_served_once";
+    let root = Root::new();
+    let Some(overlay) = Overlay::mount(root.path()) else { return skip(TEST, "no overlay can be mounted") };
+    let user = root.path().join("merged/hsperfdata_tester");
+    fs::create_dir(&user).unwrap();
+    let copy = |fixture_name: &str, pid: u32| {
+        fs::copy(fixture(fixture_name), user.join(pid.to_string())).unwrap();
+        File::options().write(true).open(user.join(pid.to_string())).unwrap()
+    };
+    let _jvms = [copy("jdk25-G1", 1), copy("jdk21-Z", 2)];
+    // Other containers, whose files have the same names.
+    for container in ["a", "b"] {
+        fs::create_dir_all(root.path().join(container).join("hsperfdata_tester")).unwrap();
+        fs::copy(fixture("jdk17-G1"), root.path().join(container).join("hsperfdata_tester/1")).unwrap();
+    }
+    let _others = ["a", "b"].map(|container| {
+        File::options().write(true).open(root.path().join(container).join("hsperfdata_tester/1")).unwrap()
+    });
+    let flags = [format!("--discovery.root={}/*", root.path().display()), "--path.procfs=off".to_owned()];
+    let (refused, jvms) = list(&[], &flags);
+    assert_eq!(jvms.len(), 4, "{jvms:#?}");
+    assert_eq!(refused.values().collect::<Vec<_>>(), ["collision"; 2], "{refused:#?}");
+
+    let config = root.path().join("exporter.yaml");
+    fs::write(&config, "discovery: {interval: 1s}\n").unwrap();
+    let exporter = Exporter::start([&flags[..], &[format!("--config.file={}", config.display())]].concat());
+    let served = |scans: f64| {
+        wait_for("scans", || {
+            let page = exporter.scrape();
+            let value = page.value("hotspot_exporter_scans_total", &[]).unwrap_or(0.0);
+            ensure(value >= scans, value)
+        });
+        exporter.targets()["jvms"].clone()
+    };
+    let first = served(1.0);
+    assert_eq!(first.as_array().unwrap().len(), 4, "{first:#?}");
+    let paths = |jvms: &Value| jvms.as_array().unwrap().iter().map(|row| row["path"].clone()).collect::<Vec<_>>();
+    assert_eq!(paths(&served(3.0)), paths(&first), "the served views stay");
+    drop(exporter);
+    drop(overlay);
 }
 
 /// A process that looks like a JVM and is alone in a mount namespace, in which a script has prepared `/tmp`.
@@ -276,8 +371,8 @@ fn a_hundred_thousand_files_are_cut_and_the_others_are_served() {
         assert!(served(&exporter), "the one JVM is served");
     }
     let targets = exporter.targets();
-    let said = targets["refused"].as_array().unwrap().iter().any(|row| row["reason"] == "too_many");
-    assert!(said, "what is left out is said");
+    let reported = targets["refused"].as_array().unwrap().iter().any(|row| row["reason"] == "too_many");
+    assert!(reported, "what is left out is reported");
     wait_for("a second scan", || {
         let scans = exporter.scrape().value("hotspot_exporter_scans_total", &[]).unwrap_or(0.0);
         ensure(scans >= 2.0, scans)

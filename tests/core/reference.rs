@@ -127,8 +127,14 @@ fn documents_name_existing_metrics() {
 #[test]
 fn every_reason_is_documented() {
     let page = fs::read_to_string(package().join("docs/troubleshooting.md")).unwrap();
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |")?.split_once("` | "));
+    let remedies: BTreeMap<_, _> = rows
+        .filter_map(|(reason, row)| Some((reason, row.split_once(" | ")?.1.replace('`', ""))))
+        .filter(|(reason, _)| RefusalReason::ALL.iter().any(|known| known.as_str() == *reason))
+        .collect();
     for reason in RefusalReason::ALL {
-        assert!(page.contains(&format!("`{reason}`")), "docs/troubleshooting.md lacks {reason}");
+        let expected = reason.remedy().replace('`', "");
+        assert_eq!(remedies.get(reason.as_str()), Some(&expected), "docs/troubleshooting.md: {reason}");
     }
 }
 

@@ -34,6 +34,11 @@ impl RegionIdentity {
         Self { head, order: image.prologue.byte_order, birth }
     }
 
+    /// Whether the identity has the birth counter, which no other JVM shares.
+    pub(crate) fn is_certain(&self) -> bool {
+        self.birth.is_some()
+    }
+
     /// Offset of the birth counter.
     pub(super) fn birth_offset(&self) -> Option<u32> {
         self.birth.map(|(offset, _)| offset)

@@ -4,7 +4,7 @@
 //! 1. No reference to plain memory and no slice into a mapping exists: another process writes to it. Words are read with
 //!    one atomic load each; anything longer is copied first.
 //! 2. Every load is bounds-checked against the mapped length.
-//! 3. The file may shrink at any time. A mapped read past its end raises SIGBUS; [`guard`] turns that into a zero and a
+//! 3. The file may shrink at any time. A mapped read past its end raises SIGBUS; `guard` turns that into a zero and a
 //!    mark on the region, and every read checks the mark before it returns values.
 //! 4. The memory of another process is never mapped: the kernel copies it ([`ProcessMemory`]), which cannot fault.
 //! 5. Another JVM may reuse a region in place. [`RegionIdentity`] names the JVM that the caller knows; a read that cannot
@@ -34,7 +34,7 @@ use identity::HEAD;
 pub use identity::RegionIdentity;
 pub use lease::WriterState;
 use mapped::Mapping;
-pub use peer::{Peer, peer};
+pub(crate) use peer::peer;
 pub use process::{MemoryError, ProcessMemory};
 use stable::{COPIES_MAXIMUM, read_stable};
 
@@ -391,17 +391,39 @@ impl Region {
         if birth == value { Ok(Consistency::Stable) } else { Err(RegionError::Replaced) }
     }
 
+    /// The words of the prologue.
+    ///
+    /// # Errors
+    /// [`RegionError::Truncated`], or an error of the operating system.
+    pub(crate) fn prologue(&self) -> Result<[u64; HEAD.len()], RegionError> {
+        let head = self.head()?;
+        self.check_mapping()?;
+        Ok(head)
+    }
+
     /// Checks that the region is still that of the identity.
     fn check_identity(&self, region_identity: &RegionIdentity) -> Result<LayoutChange, RegionError> {
+        let head = self.head()?;
+        let birth = region_identity.birth_offset().map(|offset| self.word(offset)).transpose()?;
+        self.check_mapping()?;
+        region_identity.check(head, birth)
+    }
+
+    /// Checks that every load so far read the file.
+    fn check_mapping(&self) -> Result<(), RegionError> {
+        match &self.source {
+            Backing::Mapped { mapping, .. } => mapping.check(),
+            Backing::Pread { .. } | Backing::Process { .. } => Ok(()),
+        }
+    }
+
+    /// The words of the prologue; zeros where a mapping has faulted.
+    fn head(&self) -> Result<[u64; HEAD.len()], RegionError> {
         let mut head = [0; HEAD.len()];
         for (word, offset) in head.iter_mut().zip(HEAD) {
             *word = self.word(offset)?;
         }
-        let birth = region_identity.birth_offset().map(|offset| self.word(offset)).transpose()?;
-        if let Backing::Mapped { mapping, .. } = &self.source {
-            mapping.check()?;
-        }
-        region_identity.check(head, birth)
+        Ok(head)
     }
 
     /// One word in this machine's byte order.

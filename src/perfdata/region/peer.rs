@@ -8,20 +8,20 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// The process that called `listen` (or `connect`), at the time of that call, in the exporter's namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer {
+pub(crate) struct Peer {
     /// `None` where the process is not in the exporter's pid namespace or below it.
-    pub pid: Option<i32>,
+    pub(crate) pid: Option<i32>,
     /// Effective user id.
-    pub uid: u32,
+    pub(crate) uid: u32,
     /// Effective group id.
-    pub gid: u32,
+    pub(crate) gid: u32,
 }
 
 /// The peer of a connected Unix socket (`SO_PEERCRED`, unix(7)).
 ///
 /// # Errors
 /// Those of getsockopt(2), such as for a descriptor that is no socket.
-pub fn peer(socket: BorrowedFd<'_>) -> io::Result<Peer> {
+pub(crate) fn peer(socket: BorrowedFd<'_>) -> io::Result<Peer> {
     let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
     let mut length = libc::socklen_t::try_from(size_of::<libc::ucred>()).unwrap_or_default();
     // SAFETY: both pointers are to live locals of the type that SO_PEERCRED writes, `length` says how much may be
