@@ -6,7 +6,7 @@ use regex::{Regex, RegexBuilder};
 
 /// Compiled size of one pattern, in bytes.
 const COMPILED_MAXIMUM: usize = 1 << 18;
-/// Says that the pattern is a regular expression.
+/// Marks a regular expression.
 const REGEX_PREFIX: &str = "re:";
 
 /// A compiled counter pattern.
@@ -87,7 +87,7 @@ fn build(expression: &str) -> Result<Regex, String> {
     })
 }
 
-/// Glob to regular expression: `*` and braces as [`Pattern::compile`] says.
+/// Glob to regular expression; [`Pattern::compile`] documents `*` and braces.
 fn expression(glob: &str) -> Result<String, String> {
     translate(glob, |wildcard| match wildcard {
         Wildcard::Star { is_last: true } => Ok("(.*)".to_owned()),
@@ -169,8 +169,8 @@ enum Part {
 }
 
 impl Template {
-    /// Compiles `$1`, `$name`, `${name}` and `$$`, which is one `$`. `resolve` numbers a reference, or says what is wrong
-    /// with it.
+    /// Compiles `$1`, `$name`, `${name}` and `$$`, which is one `$`. `resolve` numbers a reference; its error
+    /// describes what is wrong with it.
     pub(crate) fn compile(text: &str, resolve: impl Fn(&str) -> Result<usize, String>) -> Result<Self, String> {
         let mut parts = Vec::new();
         let mut literal = String::new();

@@ -52,10 +52,8 @@ section! {
 
 /// The JSON Schema of a profile file.
 pub fn schema() -> Json {
-    let mut schema = section::document::<ProfileKeys>("config/profile.schema.json", "Profile of hotspot-exporter");
-    schema["type"] = "object".into();
-    schema["required"] = json!(["profile"]);
-    schema
+    let schema = ProfileKeys::schema_requiring(&["profile"]);
+    section::document("config/profile.schema.json", "Profile of hotspot-exporter", schema)
 }
 
 /// A named list of rules, compiled; shared by all JVMs and by simultaneous scans.
@@ -85,8 +83,8 @@ impl Profile {
         }
     }
 
-    /// Compiles a profile file whose rules come after `before`, which have been checked. The caller looks at `problems`
-    /// before using the profile.
+    /// Compiles a profile file whose rules come after `before`, which have been checked. The caller checks `problems`
+    /// before it uses the profile.
     pub(crate) fn decode(
         file: &str,
         text: &str,
@@ -156,7 +154,7 @@ impl Profile {
     }
 
     /// The rules that have taken nothing since the profile was loaded, the configuration's own included.
-    pub fn unmatched(&self) -> Vec<Origin> {
+    pub(crate) fn unmatched(&self) -> Vec<Origin> {
         let memory = self.memory();
         let rules = self.rules.iter().zip(&memory.matched);
         rules.filter(|(_, matched)| !**matched).map(|(rule, _)| rule.origin.clone()).collect()
