@@ -66,5 +66,5 @@ pub struct Overrides {
 
 /// The JSON Schema of the configuration file.
 pub fn schema() -> serde_json::Value {
-    section::document("config/schema.json", "Configuration of hotspot-exporter", schema::Keys::schema())
+    section::document("config/schema.json", "Configuration of hotspot-exporter", schema::ConfigKeys::schema())
 }

@@ -36,7 +36,7 @@ pub(super) const fn between(minimum: Duration, maximum: Duration) -> DurationBou
 section! {
     /// The configuration file.
     #[derive(Debug)]
-    pub(super) struct Keys {
+    pub(super) struct ConfigKeys {
         /// Where the exporter looks for JVMs.
         pub(super) discovery: Discovery = Discovery::default() => Nested::new(),
         /// The label `app` of a JVM.
