@@ -6,7 +6,7 @@ use regex::{Regex, RegexBuilder};
 
 /// Compiled size of one pattern, in bytes.
 const COMPILED_MAXIMUM: usize = 1 << 18;
-/// Marks a regular expression.
+/// Says that the pattern is a regular expression.
 const REGEX_PREFIX: &str = "re:";
 
 /// A compiled counter pattern.
@@ -169,8 +169,8 @@ enum Part {
 }
 
 impl Template {
-    /// Compiles `$1`, `$name`, `${name}` and `$$`, which is one `$`. `resolve` numbers a reference; its error
-    /// describes what is wrong with it.
+    /// Compiles `$1`, `$name`, `${name}` and `$$`, which is one `$`. `resolve` numbers a reference, or says what is wrong
+    /// with it.
     pub(crate) fn compile(text: &str, resolve: impl Fn(&str) -> Result<usize, String>) -> Result<Self, String> {
         let mut parts = Vec::new();
         let mut literal = String::new();

@@ -83,8 +83,8 @@ impl Profile {
         }
     }
 
-    /// Compiles a profile file whose rules come after `before`, which have been checked. The caller checks `problems`
-    /// before it uses the profile.
+    /// Compiles a profile file whose rules come after `before`, which have been checked. The caller looks at `problems`
+    /// before using the profile.
     pub(crate) fn decode(
         file: &str,
         text: &str,
@@ -154,7 +154,7 @@ impl Profile {
     }
 
     /// The rules that have taken nothing since the profile was loaded, the configuration's own included.
-    pub(crate) fn unmatched(&self) -> Vec<Origin> {
+    pub fn unmatched(&self) -> Vec<Origin> {
         let memory = self.memory();
         let rules = self.rules.iter().zip(&memory.matched);
         rules.filter(|(_, matched)| !**matched).map(|(rule, _)| rule.origin.clone()).collect()
