@@ -21,7 +21,7 @@ use crate::yaml::codec::Choice;
 /// Where metrics go over HTTP below a base address.
 const HTTP_PATH: &str = "/v1/metrics";
 
-/// Variables of the environment; an empty one counts as not set, as the specification says.
+/// Variables of the environment; an empty one counts as not set, as the specification requires.
 struct Environment<'a> {
     variables: &'a [(String, String)],
     problems: Vec<Problem>,
@@ -45,7 +45,7 @@ impl<'a> Environment<'a> {
         Some((name.to_owned(), self.get(name)?))
     }
 
-    /// What a variable says, or a problem and nothing.
+    /// The parsed value of a variable. `None` after a problem.
     fn parse<T>(&mut self, found: Option<(String, &str)>, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         let (name, value) = found?;
         match parse(value) {

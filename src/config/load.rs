@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::environment;
 use super::otlp::{self, Files};
 use super::root::RootPattern;
-use super::schema::{Keys, PROFILE_MAXIMUM, TEXT_MAXIMUM, proc_path};
+use super::schema::{ConfigKeys, PROFILE_MAXIMUM, TEXT_MAXIMUM, proc_path};
 use super::{Config, Fingerprint, NmtMode, Overrides, Problem, Problems, Toggle};
 use crate::rules::Profile;
 use crate::rules::check::check;
@@ -63,7 +63,7 @@ pub fn load(
     let mut decoder = Decoder { file: Arc::clone(&name), problems: &mut problems };
     let base = file.and_then(FilePath::parent);
     let mut secrets = Files { read, base, list: Vec::new() };
-    let (mut keys, _) = Keys::decode(&mut decoder, &node, &Path::Root);
+    let (mut keys, _) = ConfigKeys::decode(&mut decoder, &node, &Path::Root);
     keys.override_by(overrides, decoder.problems);
     let from_files = otlp::read(&keys.otlp, &mut decoder, &Path::Root.key("otlp"), &mut secrets);
     let variables = &overrides.environment;
@@ -80,7 +80,7 @@ pub fn load(
         return Err(problems.sorted());
     }
     loader.files.extend(secrets.list);
-    let Keys { discovery, identity, sampling, nmt, limits, .. } = keys;
+    let ConfigKeys { discovery, identity, sampling, nmt, limits, .. } = keys;
     Ok(Config {
         discovery,
         identity,
@@ -99,7 +99,7 @@ pub(super) fn unplaced(file: &str, path: &str, message: String) -> Problem {
     Problem { file: file.into(), line: 0, column: 0, path: path.to_owned(), message, hint: String::new() }
 }
 
-impl Keys {
+impl ConfigKeys {
     /// Lays the command line over the file, by the same checks.
     fn override_by(&mut self, overrides: &Overrides, problems: &mut Problems) {
         let mut refuse = |flag: &str, message| problems.push(unplaced("command line", flag, message));

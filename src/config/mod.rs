@@ -24,6 +24,7 @@ pub use root::RootPattern;
 pub use schema::{Discovery, Identity, Limits, Nmt, NmtMode, Procfs, Sampling, Toggle};
 
 use crate::rules::Profile;
+use crate::yaml::section::{self, Section as _};
 
 /// The whole configuration.
 #[derive(Clone, Debug)]
@@ -65,5 +66,5 @@ pub struct Overrides {
 
 /// The JSON Schema of the configuration file.
 pub fn schema() -> serde_json::Value {
-    crate::yaml::section::document::<schema::Keys>("config/schema.json", "Configuration of hotspot-exporter")
+    section::document("config/schema.json", "Configuration of hotspot-exporter", schema::ConfigKeys::schema())
 }

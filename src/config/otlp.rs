@@ -13,7 +13,7 @@ use crate::tls::{self, ClientTls, Pem};
 use crate::yaml::codec::{Choice, Codec, Deferred, OrNull, Text};
 use crate::yaml::decode::{Decoder, Path};
 use crate::yaml::document::{Node, NodeData, NodeKey, excerpt};
-use crate::yaml::section::{Given, Section, section};
+use crate::yaml::section::{Section, section};
 
 /// `otlp:` with the environment over it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub struct Otlp {
 }
 
 impl Otlp {
-    /// Whether the endpoint's scheme asks for TLS.
+    /// Whether the endpoint's scheme requires TLS.
     pub(crate) fn is_encrypted(&self) -> bool {
         self.endpoint.scheme_str() == Some("https")
     }
@@ -140,7 +140,7 @@ pub(super) const LIST_MAXIMUM: usize = 100;
 const VALUE_MAXIMUM: usize = 64 << 10;
 
 section! {
-    /// The keys of `otlp:`, before the environment is laid over them.
+    /// The keys of `otlp:`, before the environment replaces some.
     #[derive(Debug)]
     pub(super) struct OtlpKeys {
         /// auto: enabled if the environment names an endpoint. true or false: regardless of the environment.
@@ -185,13 +185,6 @@ section! {
     }
 }
 
-/// A client certificate needs its key, and the other way round.
-pub(super) fn check(keys: &mut OtlpKeys, _: &Given<'_>, decoder: &mut Decoder<'_>, _: &Node, path: &Path<'_>) {
-    if let (Some(alone), None) | (None, Some(alone)) = (&keys.client_certificate, &keys.client_key) {
-        decoder.report(alone.position, path, "`client_certificate` and `client_key` go together", "give both");
-    }
-}
-
 /// Name and value pairs; a value of any type of scalar is its text.
 struct Attributes;
 
@@ -223,7 +216,7 @@ fn scalar() -> Json {
 }
 
 fn headers_schema() -> Json {
-    let secret = HeaderKeys::schema();
+    let secret = HeaderKeys::schema_requiring(&["file"]);
     json!({"type": "object", "additionalProperties": {"anyOf": [scalar(), secret]}})
 }
 
@@ -292,15 +285,20 @@ pub(super) struct OtlpFiles {
 
 /// Reads headers, certificates and the key.
 pub(super) fn read(keys: &OtlpKeys, decoder: &mut Decoder<'_>, path: &Path<'_>, files: &mut Files<'_>) -> OtlpFiles {
+    let headers = keys.headers.as_ref().map(|node| headers(decoder, node, &path.key("headers"), files));
     let mut pem = |node: &Option<Node>, key, content| {
         node.as_ref().and_then(|node| file(decoder, node, &path.key(key), files, content))
     };
-    OtlpFiles {
+    let read = OtlpFiles {
+        headers,
         certificate: pem(&keys.certificate, "certificate", Content::Certificates),
         client_certificate: pem(&keys.client_certificate, "client_certificate", Content::Certificates),
         client_key: pem(&keys.client_key, "client_key", Content::Key),
-        headers: keys.headers.as_ref().map(|node| headers(decoder, node, &path.key("headers"), files)),
+    };
+    if let (Some(alone), None) | (None, Some(alone)) = (&keys.client_certificate, &keys.client_key) {
+        decoder.report(alone.position, path, "`client_certificate` and `client_key` go together", "give both");
     }
+    read
 }
 
 fn file(

@@ -70,7 +70,7 @@ impl RootPattern {
     }
 
     /// As written.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 

@@ -36,7 +36,7 @@ pub(super) const fn between(minimum: Duration, maximum: Duration) -> DurationBou
 section! {
     /// The configuration file.
     #[derive(Debug)]
-    pub(super) struct Keys {
+    pub(super) struct ConfigKeys {
         /// Where the exporter looks for JVMs.
         pub(super) discovery: Discovery = Discovery::default() => Nested::new(),
         /// The label `app` of a JVM.
@@ -77,7 +77,7 @@ section! {
         /// OpenTelemetry specification named beside a key overrides it. Variables for metrics
         /// (OTEL_EXPORTER_OTLP_METRICS_…) override those for all signals (OTEL_EXPORTER_OTLP_…). OTEL_SDK_DISABLED=true
         /// disables pushing.
-        pub(super) otlp: OtlpKeys = OtlpKeys::default() => Nested::checked(super::otlp::check),
+        pub(super) otlp: OtlpKeys = OtlpKeys::default() => Nested::new(),
         /// Bounds of one exporter. What exceeds a limit is omitted and counted.
         pub(super) limits: Limits = Limits::default() => Nested::new(),
     }
@@ -111,7 +111,7 @@ section! {
     /// `discovery.procfs:`
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Procfs {
-        /// auto: where it works. off: never.
+        /// auto: look for them where it works. off: never.
         pub enabled: Toggle = Toggle::Auto => TOGGLE,
         /// The mount point.
         pub path: PathBuf = PathBuf::from("/proc") => Text {
@@ -125,7 +125,7 @@ section! {
 
 impl Procfs {
     /// The mount point, unless processes are to be left alone.
-    pub fn visible(&self) -> Option<&FilePath> {
+    pub(crate) fn visible(&self) -> Option<&FilePath> {
         (self.enabled == Toggle::Auto).then_some(&self.path)
     }
 }
@@ -215,12 +215,12 @@ section! {
     pub struct Limits {
         /// JVMs served at one time; further ones are refused.
         pub max_jvms: usize = 1000 => Integer { minimum: 1, maximum: 100_000 },
-        /// Per profile.
+        /// Series of one JVM in one profile.
         pub max_series_per_jvm: usize = SeriesLimits::default().max_series_per_jvm => Integer {
             minimum: 1,
             maximum: 100_000,
         },
-        /// In bytes; longer values are truncated at a character boundary.
+        /// Bytes of a label's value; longer values are truncated at a character boundary.
         pub max_label_value_length: usize = SeriesLimits::default().max_label_value_length => Integer {
             minimum: 16,
             maximum: 4096,
@@ -280,7 +280,7 @@ impl Codec for Roots {
     }
 
     fn schema(&self) -> Json {
-        let item = json!({"anyOf": [ROOT.schema(), RootKeys::schema()]});
+        let item = json!({"anyOf": [ROOT.schema(), RootKeys::schema_requiring(&["path"])]});
         json!({"type": ["array", "null"], "maxItems": LIST_MAXIMUM, "items": item})
     }
 }
@@ -302,7 +302,7 @@ section! {
 }
 
 fn root(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<RootPattern> {
-    if matches!(node.data, NodeData::Scalar { .. }) && !node.is_null() {
+    if !matches!(node.data, NodeData::Mapping(_)) {
         return ROOT.decode(decoder, node, path)?;
     }
     let (keys, given) = RootKeys::decode(decoder, node, path);

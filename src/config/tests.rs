@@ -57,7 +57,7 @@ type Show = fn(&Config) -> String;
 /// Every key with a value that is not its default, and the field that has it.
 const KEYS: [(&str, &str, Show, &str); 30] = [
     ("discovery.interval", "1m30s", |c| format!("{:?}", c.discovery.interval), "90s"),
-    ("discovery.roots", "[/a/{b}, {path: /c}]", roots, "/a/{b} /c"),
+    ("discovery.roots", "['/a/{b}', {path: /c}]", roots, "/a/{b} /c"),
     ("discovery.procfs.enabled", "off", |c| format!("{:?}", c.discovery.procfs.enabled), "Off"),
     ("discovery.procfs.path", "/host/proc", |c| format!("{:?}", c.discovery.procfs.path), "\"/host/proc\""),
     ("discovery.access", "pread", |c| format!("{:?}", c.discovery.access), "Pread"),
@@ -73,7 +73,7 @@ const KEYS: [(&str, &str, Show, &str); 30] = [
     ("profiles", "[raw, client_java]", profiles, "raw client_java"),
     ("rules", "[{counter: a, action: drop}]", |c| (c.profiles[0].rules() - otel_rules()).to_string(), "1"),
     ("otlp.enabled", "true", |c| c.otlp.enabled.to_string(), "true"),
-    ("otlp.endpoint", "https://collector:4317", |c| c.otlp.endpoint.to_string(), "https://collector:4317/"),
+    ("otlp.endpoint", "'https://collector:4317'", |c| c.otlp.endpoint.to_string(), "https://collector:4317/"),
     ("otlp.protocol", "http/protobuf", |c| format!("{:?}", c.otlp.protocol), "HttpProtobuf"),
     ("otlp.interval", "1m", |c| format!("{:?}", c.otlp.interval), "60s"),
     ("otlp.timeout", "1ms", |c| format!("{:?}", c.otlp.timeout), "1ms"),
@@ -149,7 +149,7 @@ fn default_roots_are_patterns() {
 
 #[test]
 fn procfs_cannot_be_forced() {
-    assert_snapshot!(problems("discovery: {procfs: {enabled: true}}"), @"");
+    assert_snapshot!(problems("discovery: {procfs: {enabled: true}}"), @"/etc/c.yaml:1:31: discovery.procfs.enabled: expected one of auto, off, found `true`; write `auto` for where it works");
 }
 
 #[test]
@@ -200,31 +200,35 @@ limits: {max_jvms: 0, max_series_per_jvm: "5", max_label_value_length: 1e3}
 /etc/c.yaml:5:13: discovery.interval: expected a duration from 100ms to 1h, found `50ms`
 /etc/c.yaml:7:14: discovery.roots[0].path: a root is an absolute path, found `tmp`
 /etc/c.yaml:8:14: discovery.roots[1].path: {app}: the label `app` has a meaning already
-/etc/c.yaml:9:14: discovery.roots[2].path: a brace without its partner in `/a/{x`
+/etc/c.yaml:9:14: discovery.roots[2].path: `{` without `}`
 /etc/c.yaml:10:14: discovery.roots[3].path: the label {x} is there twice
 /etc/c.yaml:11:14: discovery.roots[4].path: a root has no `..`
-/etc/c.yaml:13:14: discovery.roots[6].path: this root is there twice
-/etc/c.yaml:14:7: discovery.roots[7]: the root has no path; write `{path: /tmp}`
+/etc/c.yaml:13:7: discovery.roots[6]: this root is there twice
+/etc/c.yaml:14:7: discovery.roots[7]: the root has no path; write `/tmp` or `{path: /tmp}`
 /etc/c.yaml:15:14: discovery.roots[8].path: {__x}: names that start with `__` are Prometheus' own
-/etc/c.yaml:16:21: discovery.procfs.enabled: expected one of auto, true, false, on, off, found `maybe`
-/etc/c.yaml:16:34: discovery.procfs.path: expected an absolute path, found `proc`
-/etc/c.yaml:17:11: discovery.access: expected one of mapped, pread, found `mmap`
-/etc/c.yaml:18:25: identity.properties[0]: expected the name of a property; write it without -D and without its value
-/etc/c.yaml:19:22: sampling.interval: expected 0 or a duration from 1ms to 10s, found `20s`
-/etc/c.yaml:19:42: sampling.idle_interval: expected a duration, found `soon`; write it as 10ms, 5s or 1m30s
-/etc/c.yaml:20:6: nmt: the timeout is longer than the interval; set both `interval` and `timeout`
-/etc/c.yaml:20:13: nmt.mode: expected one of off, passive, active, found `loud`
-/etc/c.yaml:20:29: nmt.interval: expected a duration from 1s to 24h, found `500ms`
-/etc/c.yaml:21:18: profiles[1]: the profile otel is there twice; give one of them another name
-/etc/c.yaml:21:24: profiles[2]: no profile `rwa` is shipped; did you mean `raw`?; or give the path of a file, with `/` or `.yaml`
-/etc/c.yaml:21:29: profiles[3]: /etc/missing.yaml cannot be read: entity not found; relative paths start at the configuration's directory
-/etc/c.yaml:22:8: rules: expected a list, found a mapping; write `[…]`, or lines that start with `-`
-/etc/c.yaml:23:33: otlp.endpoint: expected an http:// or https:// address, found the text "localhost:4317"
-/etc/c.yaml:23:61: otlp.protocol: expected one of grpc, http/protobuf, found `carrier`
-/etc/c.yaml:23:80: otlp.interval: expected a duration, found a list; write it as 10ms, 5s or 1m30s
-/etc/c.yaml:24:20: limits.max_jvms: expected a whole number from 1 to 100000, found `0`
-/etc/c.yaml:24:43: limits.max_series_per_jvm: expected a whole number from 1 to 100000, found the text "5"
-/etc/c.yaml:24:72: limits.max_label_value_length: expected a whole number from 16 to 4096, found `1e3`
+/etc/c.yaml:16:7: discovery.roots[9]: a root is an absolute path, found `tmp`
+/etc/c.yaml:17:18: discovery.roots[10].paths: this key is not known; did you mean `path`?
+/etc/c.yaml:18:7: discovery.roots[11]: expected a text, found a list
+/etc/c.yaml:19:6: discovery.roots[12]: expected a text, found nothing
+/etc/c.yaml:20:21: discovery.procfs.enabled: expected one of auto, off, found `maybe`; write `auto` for where it works
+/etc/c.yaml:20:34: discovery.procfs.path: expected an absolute path, found `proc`
+/etc/c.yaml:21:11: discovery.access: expected one of mapped, pread, found `mmap`
+/etc/c.yaml:22:25: identity.properties[0]: expected the name of a property; write it without -D and without its value
+/etc/c.yaml:23:22: sampling.interval: expected 0 or a duration from 1ms to 10s, found `20s`
+/etc/c.yaml:23:42: sampling.idle_interval: expected a duration, found `soon`; write it as 10ms, 5s or 1m30s
+/etc/c.yaml:24:6: nmt: the timeout is longer than the interval; set both `interval` and `timeout`
+/etc/c.yaml:24:13: nmt.mode: expected one of off, passive, active, found `loud`
+/etc/c.yaml:24:29: nmt.interval: expected a duration from 1s to 24h, found `500ms`
+/etc/c.yaml:25:18: profiles[1]: the profile otel is there twice; give one of them another name
+/etc/c.yaml:25:24: profiles[2]: no profile `rwa` is shipped; did you mean `raw`?; or give the path of a file, with `/` or `.yaml`
+/etc/c.yaml:25:29: profiles[3]: /etc/missing.yaml cannot be read: entity not found; relative paths start at the configuration's directory
+/etc/c.yaml:26:8: rules: expected a list, found a mapping; write `[…]`, or lines that start with `-`
+/etc/c.yaml:27:33: otlp.endpoint: expected an http:// or https:// address, found `localhost:4317`
+/etc/c.yaml:27:61: otlp.protocol: expected one of grpc, http/protobuf, found `carrier`
+/etc/c.yaml:27:80: otlp.interval: expected a duration, found a list; write it as 10ms, 5s or 1m30s
+/etc/c.yaml:28:20: limits.max_jvms: expected a whole number from 1 to 100000, found `0`
+/etc/c.yaml:28:43: limits.max_series_per_jvm: expected a whole number from 1 to 100000, found the text "5"
+/etc/c.yaml:28:72: limits.max_label_value_length: expected a whole number from 16 to 4096, found `1e3`
 "##);
 }
 

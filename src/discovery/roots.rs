@@ -141,8 +141,8 @@ mod tests {
         symlink(below.path().join("pods"), below.path().join("alias")).unwrap();
         for (pattern, expected) in [
             (
-                "pods/{pod}/{app}-{n}/tmp",
-                vec![("pods/a/web-0/tmp", "app=web,n=0,pod=a"), ("pods/b/web-1/tmp", "app=web,n=1,pod=b")],
+                "pods/{pod}/{service}-{n}/tmp",
+                vec![("pods/a/web-0/tmp", "n=0,pod=a,service=web"), ("pods/b/web-1/tmp", "n=1,pod=b,service=web")],
             ),
             ("pods/?/d*/tmp", vec![("pods/b/db/tmp", "")]),
             ("pods/{pod}", vec![("pods/a", "pod=a"), ("pods/b", "pod=b"), ("pods/c", "pod=c")]),

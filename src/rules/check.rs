@@ -10,7 +10,7 @@ use crate::yaml::{Problem, Problems};
 /// Checks every rule from number `first` on against those before it.
 ///
 /// In one file a rule that can never match is a problem. A rule of one file that a rule of another hides is not: that is
-/// how a configuration replaces what a shipped profile says.
+/// how a configuration replaces rules of a shipped profile.
 pub(crate) fn check(rules: &[Rule], first: usize, problems: &mut Problems) {
     let mut metrics: HashMap<String, &Rule> = HashMap::new();
     for (index, rule) in rules.iter().enumerate() {

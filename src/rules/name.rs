@@ -91,7 +91,7 @@ fn is_reserved(name: &str) -> bool {
     name.starts_with(RESERVED_PREFIX) || is_of_own_process(&name)
 }
 
-/// Whether the exporter tells of its own process under that name, which is the whole one, with unit and suffix, or lacks
+/// Whether the exporter exports its own process under that name: the whole name, with unit and suffix, or one without
 /// the suffix of a counter.
 pub(crate) fn is_of_own_process(name: &str) -> bool {
     OWN_PROCESS.iter().any(|own| *own == name || own.strip_suffix("_total") == Some(name))

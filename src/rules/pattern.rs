@@ -87,7 +87,7 @@ fn build(expression: &str) -> Result<Regex, String> {
     })
 }
 
-/// Glob to regular expression: `*` and braces as [`Pattern::compile`] says.
+/// Glob to regular expression; [`Pattern::compile`] documents `*` and braces.
 fn expression(glob: &str) -> Result<String, String> {
     translate(glob, |wildcard| match wildcard {
         Wildcard::Star { is_last: true } => Ok("(.*)".to_owned()),

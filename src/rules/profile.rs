@@ -51,10 +51,8 @@ section! {
 
 /// The JSON Schema of a profile file.
 pub fn schema() -> Json {
-    let mut schema = section::document::<ProfileKeys>("config/profile.schema.json", "Profile of hotspot-exporter");
-    schema["type"] = "object".into();
-    schema["required"] = json!(["profile"]);
-    schema
+    let schema = ProfileKeys::schema_requiring(&["profile"]);
+    section::document("config/profile.schema.json", "Profile of hotspot-exporter", schema)
 }
 
 /// A compiled, named list of rules, shared by all JVMs and by simultaneous scans.

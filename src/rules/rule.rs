@@ -14,7 +14,7 @@ use crate::metric::{Kind, label_name};
 use crate::yaml::codec::{Choice, Codec, Deferred, Factor, Invalid, Text};
 use crate::yaml::decode::{Decoder, Path, suggest};
 use crate::yaml::document::{Node, NodeData, Position};
-use crate::yaml::section::{Given, Section, section};
+use crate::yaml::section::{Given, Section, merge, section};
 
 /// Keys that describe a metric, and so contradict an action.
 const METRIC_KEYS: [&str; 6] = ["metric", "type", "unit", "scale", "help", "labels"];
@@ -215,12 +215,15 @@ fn labels_schema() -> Json {
 
 /// The JSON Schema of a list of rules.
 pub(crate) fn rules_schema() -> Json {
-    let mut rule = RuleKeys::schema();
-    rule["type"] = "object".into();
-    rule["oneOf"] = json!([{"required": ["counter"]}, {"required": ["source"]}]);
-    rule["if"] = json!({"required": ["action"]});
-    rule["then"] = json!({"properties": METRIC_KEYS.iter().map(|key| ((*key).to_owned(), false.into())).collect::<Map<_, Json>>()});
-    rule["else"] = json!({"required": ["metric"], "properties": {"prefix": false}});
+    let absent: Map<String, Json> = METRIC_KEYS.iter().map(|key| ((*key).to_owned(), false.into())).collect();
+    let together = json!({
+        "type": "object",
+        "oneOf": [{"required": ["counter"]}, {"required": ["source"]}],
+        "if": {"required": ["action"]},
+        "then": {"properties": absent},
+        "else": {"required": ["metric"], "properties": {"prefix": false}},
+    });
+    let rule = merge(RuleKeys::schema(), together);
     json!({"type": ["array", "null"], "maxItems": RULE_MAXIMUM, "items": rule})
 }
 

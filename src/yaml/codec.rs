@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::decode::{Decoder, DurationBounds, Human, Path};
 use super::document::Node;
+use super::section::merge;
 
 /// A type of value.
 pub(crate) trait Codec {
@@ -220,11 +221,8 @@ impl<T> Codec for Text<T> {
     }
 
     fn schema(&self) -> Json {
-        let mut schema = json!({"type": "string", "minLength": 1, "maxLength": self.maximum});
-        if !self.pattern.is_empty() {
-            schema["pattern"] = self.pattern.into();
-        }
-        schema
+        let schema = json!({"type": "string", "minLength": 1, "maxLength": self.maximum});
+        if self.pattern.is_empty() { schema } else { merge(schema, json!({"pattern": self.pattern})) }
     }
 }
 
@@ -277,14 +275,14 @@ impl<C: Codec> Codec for OrNull<C> {
 
     fn schema(&self) -> Json {
         let mut schema = self.0.schema();
-        if let Some(words) = schema["enum"].as_array_mut() {
+        if let Some(words) = schema.get_mut("enum").and_then(Json::as_array_mut) {
             words.push(Json::Null);
-        } else if let Some(kinds) = schema["type"].as_array_mut() {
+        } else if let Some(kind) = schema.get_mut("type") {
+            let mut kinds = kind.as_array().cloned().unwrap_or_else(|| vec![kind.clone()]);
             if !kinds.contains(&"null".into()) {
                 kinds.push("null".into());
             }
-        } else {
-            schema["type"] = json!([schema["type"], "null"]);
+            *kind = kinds.into();
         }
         schema
     }

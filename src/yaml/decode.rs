@@ -179,7 +179,7 @@ impl Decoder<'_> {
         number.or_else(|| self.expected("a number other than 0", node, path, ""))
     }
 
-    /// A duration within bounds, both included; `0` too where `zero` says so.
+    /// A duration within bounds, both included; `0` too where `zero` is set.
     pub(crate) fn duration(&mut self, node: &Node, path: &Path<'_>, bounds: &DurationBounds) -> Option<Duration> {
         let duration = match &node.data {
             NodeData::Scalar { text, .. } => parse_duration(text),

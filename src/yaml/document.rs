@@ -1,5 +1,4 @@
-//! YAML text to a tree that knows its positions, within bounds: nothing that a file says costs more than a small factor
-//! of its length.
+//! YAML text to a tree that knows its positions, within bounds: no file costs more than a small factor of its length.
 //!
 //! Anchors, aliases and `<<` merge keys work. Duplicate keys, keys that are not words, tags other than `!!str` and
 //! second documents are refused.
@@ -15,7 +14,7 @@ const TEXT_MAXIMUM: usize = 1 << 20;
 const NODE_MAXIMUM: usize = 100_000;
 /// Deepest nesting.
 const DEPTH_MAXIMUM: usize = 64;
-/// The key whose value is laid under the mapping that it is in.
+/// The key whose value gives defaults to the mapping that it is in.
 const MERGE_KEY: &str = "<<";
 
 /// A value and where it starts.
@@ -273,7 +272,7 @@ fn lay_under(pairs: &mut Vec<(NodeKey, Node)>, seen: &mut HashSet<Rc<str>>, merg
     Ok(())
 }
 
-/// Whether a tag says that a scalar is a string; other tags than YAML's own for strings, lists and mappings are refused.
+/// Whether a tag makes a scalar a string; other tags than YAML's own for strings, lists and mappings are refused.
 fn is_string(tag: Option<&Tag>, position: Position) -> Result<bool, SyntaxError> {
     match tag {
         None => Ok(false),

@@ -1,29 +1,29 @@
-//! Whether files are as they were.
+//! Whether files have changed.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// What tells that a file was changed, or a mounted ConfigMap swapped: of each file its device, inode, length, and the
-/// times of its content and of its inode; nothing where there is no file.
+/// The state of some files, which differs after an edit or after a mounted ConfigMap is swapped: device, inode, length,
+/// and the times of content and inode. A missing file has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fingerprint(Vec<(PathBuf, Option<Stamp>)>);
 
 type Stamp = [i64; 7];
 
 impl Fingerprint {
-    /// The files as they are now.
+    /// The current state of the files.
     pub(crate) fn of(files: &[PathBuf]) -> Self {
         let mut fingerprint = Self::default();
         files.iter().for_each(|file| fingerprint.note(file));
         fingerprint
     }
 
-    /// Adds a file as it is now. Noted before it is read, no change is missed.
+    /// Adds the current state of a file. Note it before reading, so that no change is missed.
     pub(crate) fn note(&mut self, file: &Path) {
         self.0.push((file.to_owned(), stamp(file)));
     }
 
-    /// Whether all files are still as they were noted.
+    /// Whether no file has changed since it was noted.
     pub(crate) fn holds(&self) -> bool {
         self.0.iter().all(|(file, noted)| stamp(file) == *noted)
     }

@@ -1,5 +1,5 @@
 //! YAML with positions: a document whose every node knows its line and column, decoders that report every problem of a
-//! file at once, and a fingerprint that tells whether files changed.
+//! file at once, sections whose keys are declared once, and a fingerprint that changes with files.
 
 pub(crate) mod codec;
 pub(crate) mod decode;

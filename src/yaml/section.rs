@@ -17,7 +17,7 @@ pub(crate) trait Section: Default {
     /// In the order of their declaration.
     const KEYS: &'static [&'static str];
 
-    /// Decodes the value of that key into its field, and says whether it is sound. `None` if the section has no such key.
+    /// Decodes the value of that key into its field. Whether it is sound; `None` if the section has no such key.
     fn set(&mut self, key: &str, decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<bool>;
 
     /// The JSON Schema of each key's value.
@@ -39,9 +39,14 @@ pub(crate) trait Section: Default {
         (section, given)
     }
 
-    /// The JSON Schema of the mapping.
+    /// The JSON Schema of the mapping, which null may replace.
     fn schema() -> Json {
         json!({"type": ["object", "null"], "additionalProperties": false, "properties": Self::properties()})
+    }
+
+    /// The JSON Schema of a mapping that must have these keys.
+    fn schema_requiring(keys: &[&str]) -> Json {
+        merge(Self::schema(), json!({"type": "object", "required": keys}))
     }
 }
 
@@ -108,17 +113,25 @@ impl<S: Section> Codec for Nested<S> {
     }
 }
 
-/// The JSON Schema of a file that holds one section; `path` is the schema's own in the repository.
-pub(crate) fn document<S: Section>(path: &str, title: &str) -> Json {
-    let mut document = json!({
+/// The JSON Schema of a file; `path` is the schema's own in the repository.
+pub(crate) fn document(path: &str, title: &str, schema: Json) -> Json {
+    let head = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": format!("{}/raw/main/{path}", env!("CARGO_PKG_REPOSITORY")),
         "title": title,
     });
-    if let (Some(document), Json::Object(schema)) = (document.as_object_mut(), S::schema()) {
-        document.extend(schema);
+    merge(head, schema)
+}
+
+/// The first object with the members of the second, which replace members of the same name.
+pub(crate) fn merge(first: Json, second: Json) -> Json {
+    match (first, second) {
+        (Json::Object(mut first), Json::Object(second)) => {
+            first.extend(second);
+            Json::Object(first)
+        }
+        (first, _) => first,
     }
-    document
 }
 
 /// Puts a decoded value into its field; without one the default stays.
@@ -132,15 +145,12 @@ pub(crate) fn put<T>(field: &mut T, value: Option<T>) -> bool {
 
 /// The JSON Schema of a key: of its type, with its documentation and default.
 pub(crate) fn property<C: Codec>(codec: &C, default: &C::Value, documentation: &[&str]) -> Json {
-    let mut property = json!({"description": describe(documentation, codec.note())});
-    let default = codec.encode(default);
-    if let (Some(property), Json::Object(schema)) = (property.as_object_mut(), codec.schema()) {
-        property.extend(schema);
-        if !default.is_null() {
-            property.insert("default".to_owned(), default);
-        }
+    let description = json!({"description": describe(documentation, codec.note())});
+    let property = merge(description, codec.schema());
+    match codec.encode(default) {
+        Json::Null => property,
+        default => merge(property, json!({"default": default})),
     }
-    property
 }
 
 /// One text of the lines of a doc comment: a line for each paragraph, and what is fenced as it is.
@@ -163,8 +173,8 @@ fn describe(lines: &[&str], note: Option<String>) -> String {
     text
 }
 
-/// Declares a mapping: `/// documentation`, then `field: Type = default => codec`. The key is the field's name, or what
-/// stands after `as`.
+/// Declares a mapping: `/// documentation`, then `field: Type = default => codec`. The key is the field's name, or the
+/// literal after `as`.
 macro_rules! section {
     (
         $(#[doc = $about:literal])*

@@ -18,6 +18,7 @@ mod page;
 mod protobuf;
 mod reference;
 mod region;
+mod schema;
 mod server;
 mod service;
 mod structure;
