@@ -110,8 +110,7 @@ fn no_two_types_have_one_name() {
     let declaration = Regex::new(r"(?m)^\s*(?:pub(?:\([a-z]+\))? )?(?:struct|enum|trait|union|type) (\w+)").unwrap();
     let mut places: BTreeMap<String, BTreeSet<PathBuf>> = BTreeMap::new();
     for (file, code) in sources() {
-        let without_impls = without_implementations(&code);
-        for found in declaration.captures_iter(&without_impls) {
+        for found in declaration.captures_iter(&without_associated_types(&code)) {
             places.entry(found[1].to_owned()).or_default().insert(file.clone());
         }
     }
@@ -119,17 +118,13 @@ fn no_two_types_have_one_name() {
     assert!(places.is_empty(), "one word for one thing: {places:#?}");
 }
 
-/// The code without the bodies of `impl` blocks, whose associated types have the names that their traits give.
-fn without_implementations(code: &str) -> String {
-    let mut outside = true;
+/// The code without the bodies of traits and their implementations, whose associated types are no types of their own.
+fn without_associated_types(code: &str) -> String {
+    let opens = Regex::new(r"^(?:(?:pub(?:\([a-z]+\))? )?trait|impl)\b.*[^}]$").unwrap();
+    let mut is_inside = false;
     let kept = code.lines().filter(|line| {
-        if line.starts_with("impl") && !line.ends_with('}') {
-            outside = false;
-        }
-        let keep = outside;
-        if *line == "}" {
-            outside = true;
-        }
+        let keep = !is_inside;
+        is_inside = (is_inside || opens.is_match(line)) && *line != "}";
         keep
     });
     kept.collect::<Vec<_>>().join("\n")
