@@ -1,6 +1,17 @@
 //! What is known of a JVM beside its counters: samples taken between scrapes, the JVM's own account of its native
 //! memory, and the kernel's account of its process.
 
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::panic
+)]
+
 pub mod nmt;
 pub(crate) mod process;
 pub(crate) mod sampler;

@@ -2,8 +2,12 @@
 
 use std::io;
 
-/// Why a JVM sent no reply.
-#[derive(Debug, thiserror::Error)]
+use strum::{EnumDiscriminants, IntoStaticStr, VariantArray};
+
+/// Why a query gave no summary.
+#[derive(Debug, thiserror::Error, EnumDiscriminants)]
+#[strum_discriminants(doc = "The kind of an [`AttachError`], for metrics.")]
+#[strum_discriminants(name(NmtFailureReason), derive(IntoStaticStr, VariantArray), strum(serialize_all = "snake_case"))]
 pub enum AttachError {
     /// The listener is not started.
     #[error(
@@ -12,10 +16,10 @@ pub enum AttachError {
     NoSocket,
     /// The socket is not one that a JVM of this user makes.
     #[error("the attach socket is not trusted: {0}")]
-    Socket(&'static str),
+    UntrustedSocket(&'static str),
     /// Nothing listens.
     #[error("no process listens on the attach socket, which a killed JVM leaves behind")]
-    Dead,
+    DeadSocket,
     /// The listener's queue is full.
     #[error("the attach listener is busy or stopped; another tool may hold it")]
     Busy,
@@ -24,7 +28,7 @@ pub enum AttachError {
         "the attach socket belongs to another process: uid {uid}{}",
         pid.map(|pid| format!(", pid {pid}")).unwrap_or_default()
     )]
-    Peer {
+    WrongPeer {
         /// User of the process that listens.
         uid: u32,
         /// Its pid, where that is visible.
@@ -55,9 +59,12 @@ pub enum AttachError {
         /// The first line, shortened.
         message: Box<str>,
     },
+    /// The JVM replied with something other than a summary, in its first line.
+    #[error("the JVM's reply is not a summary: {0}")]
+    UnknownReply(Box<str>),
     /// Active mode must not start this JVM's listener.
     #[error("the attach listener is not started: {0}")]
-    Unsafe(&'static str),
+    UnsafeToSignal(&'static str),
     /// The operating system refused.
     #[error("cannot query the JVM: {0}")]
     Io(#[from] io::Error),
@@ -75,93 +82,13 @@ impl From<rustix::io::Errno> for AttachError {
 impl AttachError {
     /// The reason for metrics.
     pub fn reason(&self) -> NmtFailureReason {
-        match self {
-            Self::NoSocket => NmtFailureReason::NoSocket,
-            Self::Socket(_) => NmtFailureReason::UntrustedSocket,
-            Self::Dead => NmtFailureReason::DeadSocket,
-            Self::Busy => NmtFailureReason::Busy,
-            Self::Peer { .. } => NmtFailureReason::WrongPeer,
-            Self::Timeout => NmtFailureReason::Timeout,
-            Self::Closed => NmtFailureReason::Closed,
-            Self::TooLong { .. } => NmtFailureReason::TooLong,
-            Self::Garbage => NmtFailureReason::Garbage,
-            Self::Status { .. } => NmtFailureReason::Status,
-            Self::Unsafe(_) => NmtFailureReason::UnsafeToSignal,
-            Self::Io(_) => NmtFailureReason::Io,
-            Self::Internal => NmtFailureReason::Internal,
-        }
+        self.into()
     }
 }
 
-/// Why a query gave no summary, for metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NmtFailureReason {
-    /// [`AttachError::Busy`]
-    Busy,
-    /// [`AttachError::Closed`]
-    Closed,
-    /// [`AttachError::Dead`]
-    DeadSocket,
-    /// [`AttachError::Garbage`]
-    Garbage,
-    /// [`AttachError::Internal`]
-    Internal,
-    /// [`AttachError::Io`]
-    Io,
-    /// [`AttachError::NoSocket`]
-    NoSocket,
-    /// [`AttachError::Status`]
-    Status,
-    /// [`AttachError::Timeout`]
-    Timeout,
-    /// [`AttachError::TooLong`]
-    TooLong,
-    /// The JVM replied with something other than a summary.
-    UnknownReply,
-    /// [`AttachError::Unsafe`]
-    UnsafeToSignal,
-    /// [`AttachError::Socket`]
-    UntrustedSocket,
-    /// [`AttachError::Peer`]
-    WrongPeer,
-}
-
 impl NmtFailureReason {
-    /// Every reason in the order of declaration, for metrics that show zeros too.
-    pub const ALL: [Self; 14] = [
-        Self::Busy,
-        Self::Closed,
-        Self::DeadSocket,
-        Self::Garbage,
-        Self::Internal,
-        Self::Io,
-        Self::NoSocket,
-        Self::Status,
-        Self::Timeout,
-        Self::TooLong,
-        Self::UnknownReply,
-        Self::UnsafeToSignal,
-        Self::UntrustedSocket,
-        Self::WrongPeer,
-    ];
-
     /// The label value.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Busy => "busy",
-            Self::Closed => "closed",
-            Self::DeadSocket => "dead_socket",
-            Self::Garbage => "garbage",
-            Self::Internal => "internal",
-            Self::Io => "io",
-            Self::NoSocket => "no_socket",
-            Self::Status => "status",
-            Self::Timeout => "timeout",
-            Self::TooLong => "too_long",
-            Self::UnknownReply => "unknown_reply",
-            Self::UnsafeToSignal => "unsafe_to_signal",
-            Self::UntrustedSocket => "untrusted_socket",
-            Self::WrongPeer => "wrong_peer",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }

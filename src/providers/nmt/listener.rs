@@ -31,16 +31,20 @@ const ROOT_ACCEPTED_SINCE: u32 = 11;
 
 /// Starts the listener of `jvm` and waits for its socket. `signalled` becomes true right before a signal is sent.
 pub(super) fn start(jvm: &Attachable, signalled: &mut bool, deadline: Instant) -> Result<(), AttachError> {
-    let process =
-        jvm.process.as_ref().ok_or(AttachError::Unsafe("its process is not visible in the proc file system"))?;
+    let process = jvm
+        .process
+        .as_ref()
+        .ok_or(AttachError::UnsafeToSignal("its process is not visible in the proc file system"))?;
     if jvm.attach_supported != Some(true) {
-        return Err(AttachError::Unsafe("its sun.rt.jvmCapabilities does not permit attaching"));
+        return Err(AttachError::UnsafeToSignal("its sun.rt.jvmCapabilities does not permit attaching"));
     }
     // The process's own directory, which the kernel accepts as a pidfd: a pid may belong to another pid namespace, or
     // to another process meanwhile. For a process outside the exporter's pid namespace the signal fails with EINVAL.
     let handle = openat(process.directory(), ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     check_process(jvm, process)?;
-    check_libjvm(process)?;
+    if !Mappings::read(process.directory())?.is_hotspot() {
+        return Err(AttachError::UnsafeToSignal("it has no HotSpot mapped"));
+    }
     check_directories(jvm, process)?;
     as_user(jvm.uid, jvm.gid, || {
         let _trigger = Trigger::create(jvm)?;
@@ -55,26 +59,23 @@ pub(super) fn start(jvm: &Attachable, signalled: &mut bool, deadline: Instant) -
 fn check_process(jvm: &Attachable, process: &Process) -> Result<(), AttachError> {
     let stat = stat::Stat::read(process.directory())?;
     if stat.start_ticks != process.start_ticks {
-        return Err(AttachError::Unsafe("its pid now belongs to another process"));
+        return Err(AttachError::UnsafeToSignal("its pid now belongs to another process"));
     }
     if !matches!(stat.state, b'R' | b'S' | b'D') {
-        return Err(AttachError::Unsafe("it is stopped or dead, and would receive the signal too late"));
+        return Err(AttachError::UnsafeToSignal("it is stopped or dead, and would receive the signal too late"));
     }
     let status = stat::read_text(process.directory(), "status", stat::STATUS_MAXIMUM)?;
     if stat::effective_id(&status, "Uid:") != Some(jvm.uid) {
-        return Err(AttachError::Unsafe("it does not run as the owner of the region"));
+        return Err(AttachError::UnsafeToSignal("it does not run as the owner of the region"));
     }
     // Bit n-1 is signal n; SIGQUIT is 3.
     let handles = |set: &str| stat::signal_set(&status, set).map(|mask| mask & (1 << 2) != 0);
     if handles("SigCgt:") != Some(true) || handles("SigIgn:") != Some(false) {
-        return Err(AttachError::Unsafe("it does not catch SIGQUIT (-Xrs, or still starting), which would kill it"));
+        return Err(AttachError::UnsafeToSignal(
+            "it does not catch SIGQUIT (-Xrs, or still starting), which would kill it",
+        ));
     }
     Ok(())
-}
-
-fn check_libjvm(process: &Process) -> Result<(), AttachError> {
-    let maps = Mappings::read(process.directory())?;
-    if maps.is_hotspot() { Ok(()) } else { Err(AttachError::Unsafe("it has no HotSpot mapped")) }
 }
 
 /// HotSpot searches for its trigger in its working directory, then in its `/tmp`.
@@ -84,12 +85,12 @@ fn check_directories(jvm: &Attachable, process: &Process) -> Result<(), AttachEr
     let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let tmp = rustix::fs::openat2(&root, "tmp", flags, Mode::empty(), inside)?;
     if file_id(&tmp)? != file_id(&jvm.tmp)? {
-        return Err(AttachError::Unsafe("the directory of the region is not the /tmp of the process"));
+        return Err(AttachError::UnsafeToSignal("the directory of the region is not the /tmp of the process"));
     }
     let cwd = rustix::fs::openat(process.directory(), "cwd", flags, Mode::empty())?;
     match rustix::fs::statat(&cwd, trigger_name(jvm), AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => Ok(()),
-        _ => Err(AttachError::Unsafe("its working directory contains another attach trigger")),
+        _ => Err(AttachError::UnsafeToSignal("its working directory contains another attach trigger")),
     }
 }
 
@@ -111,14 +112,16 @@ impl<'a> Trigger<'a> {
     fn create(jvm: &'a Attachable) -> Result<Self, AttachError> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
         let file = match rustix::fs::openat(&jvm.tmp, trigger_name(jvm), flags, Mode::RUSR | Mode::WUSR) {
-            Err(Errno::EXIST) => return Err(AttachError::Unsafe("another tool is attaching: its trigger file exists")),
+            Err(Errno::EXIST) => {
+                return Err(AttachError::UnsafeToSignal("another tool is attaching: its trigger file exists"));
+            }
             other => other?,
         };
         let trigger = Self { jvm };
         let owner = rustix::fs::fstat(&file)?.st_uid;
         let root_accepted = jvm.feature.is_some_and(|feature| feature >= ROOT_ACCEPTED_SINCE);
         if owner != jvm.uid && !(owner == 0 && root_accepted) {
-            return Err(AttachError::Unsafe("the JVM's user does not own the trigger file"));
+            return Err(AttachError::UnsafeToSignal("the JVM's user does not own the trigger file"));
         }
         Ok(trigger)
     }

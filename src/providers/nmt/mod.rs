@@ -11,17 +11,6 @@
 //! 4. Replies are hostile: the owner of the socket and the uid of the peer must be the JVM's, and a reply is at most
 //!    [`REPLY_MAXIMUM`] bytes.
 
-#![deny(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::cast_possible_truncation,
-    clippy::cast_possible_wrap,
-    clippy::cast_sign_loss,
-    clippy::panic
-)]
-
 mod attach;
 mod attachable;
 mod credentials;

@@ -21,8 +21,8 @@ pub fn parse(text: &str) -> NmtReply {
     for line in text.lines() {
         parser.line(line);
     }
-    if let Some(summary) = parser.finish() {
-        return NmtReply::Summary(Box::new(summary));
+    if let Parser { total: Some(total), categories, exact, .. } = parser {
+        return NmtReply::Summary(Box::new(NmtSummary { total, categories, exact }));
     }
     // The status of a reply, or the pid that `jcmd` prints before it.
     let is_number = |line: &str| line.strip_suffix(':').unwrap_or(line).parse::<i32>().is_ok();
@@ -47,11 +47,7 @@ struct Parser {
     skipping: bool,
 }
 
-#[derive(Clone, Copy)]
-enum MetaspacePart {
-    Metadata,
-    ClassSpace,
-}
+type MetaspacePart = fn(&mut Category) -> &mut Option<MetaspaceMemory>;
 
 impl Parser {
     fn line(&mut self, line: &str) {
@@ -94,10 +90,6 @@ impl Parser {
         self.skipping = kept.is_none();
         self.categories.extend(kept);
     }
-
-    fn finish(self) -> Option<NmtSummary> {
-        Some(NmtSummary { total: self.total?, categories: self.categories, exact: self.exact })
-    }
 }
 
 /// A line under a category.
@@ -123,15 +115,11 @@ fn detail(category: &mut Category, part: &mut Option<MetaspacePart>, line: &str)
     } else if inner.starts_with("tracking overhead=") {
         category.tracking_overhead = amount(inner, "tracking overhead=");
     } else if inner.starts_with("Metadata:") {
-        *part = Some(MetaspacePart::Metadata);
+        *part = Some(|category| &mut category.metadata);
     } else if inner.starts_with("Class space:") {
-        *part = Some(MetaspacePart::ClassSpace);
+        *part = Some(|category| &mut category.class_space);
     } else if let Some(part) = *part {
-        let part = match part {
-            MetaspacePart::Metadata => &mut category.metadata,
-            MetaspacePart::ClassSpace => &mut category.class_space,
-        };
-        metaspace(part, inner);
+        metaspace(part(category), inner);
     }
 }
 

@@ -7,6 +7,8 @@ use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use strum::VariantArray;
+
 use super::attach::{Capabilities, query};
 use super::record::{NmtRecord, NmtState};
 use super::{Attachable, NmtFailureReason};
@@ -51,8 +53,8 @@ struct PollQueue {
     jvms: HashMap<u64, PollEntry>,
     next_id: u64,
     workers: usize,
-    /// Failed queries, in the order of [`NmtFailureReason::ALL`].
-    failures: [u64; NmtFailureReason::ALL.len()],
+    /// Failed queries, in the order of [`NmtFailureReason::VARIANTS`].
+    failures: [u64; NmtFailureReason::VARIANTS.len()],
     stopped: bool,
 }
 
@@ -81,7 +83,7 @@ impl Poller {
             jvms: HashMap::new(),
             next_id: 0,
             workers: 0,
-            failures: [0; NmtFailureReason::ALL.len()],
+            failures: [0; NmtFailureReason::VARIANTS.len()],
             stopped: false,
         };
         Self { shared: Arc::new(PollerState { queue: Mutex::new(queue), changed: Condvar::new() }) }
@@ -111,7 +113,7 @@ impl Poller {
     /// Queries without a summary, for every reason.
     pub fn failures(&self) -> Vec<(&'static str, u64)> {
         let failures = lock(&self.shared.queue).failures;
-        NmtFailureReason::ALL.iter().map(|reason| reason.as_str()).zip(failures).collect()
+        NmtFailureReason::VARIANTS.iter().map(|reason| reason.as_str()).zip(failures).collect()
     }
 
     /// One worker per JVM, up to the maximum.
@@ -186,9 +188,7 @@ impl PollQueue {
 
     /// Records the end of a query and sets the time of the next.
     fn finish(&mut self, id: u64, capabilities: Capabilities, failure: Option<NmtFailureReason>) {
-        let counts = NmtFailureReason::ALL.iter().zip(&mut self.failures);
-        if let Some((_, count)) = failure.and_then(|failure| counts.into_iter().find(|(reason, _)| **reason == failure))
-        {
+        if let Some(count) = failure.and_then(|failure| self.failures.get_mut(failure as usize)) {
             *count = count.saturating_add(1);
         }
         let Some(entry) = self.jvms.get_mut(&id) else { return };

@@ -1,28 +1,33 @@
 //! The state of one JVM's native memory queries, and the facts from its replies.
 
-use std::fmt;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::summary::{BlockMemory, Category, MappedMemory, MetaspaceMemory, NmtReply, NmtSummary};
+use super::summary::{Category, MappedMemory, MetaspaceMemory, NmtReply, NmtSummary};
 use super::{AttachError, NmtFailureReason};
 use crate::fact::{ProviderId, Reading, ValueTable};
 use crate::hotspot::NmtSetting;
 use crate::metric::Value;
 
 /// The state of the queries of one JVM.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, strum::Display)]
 pub enum NmtState {
     /// Not queried yet.
+    #[strum(to_string = "not queried yet")]
     Waiting,
     /// Tracking is off, by the JVM's arguments or its reply. Never queried again.
+    #[strum(to_string = "tracking is not enabled; start the JVM with -XX:NativeMemoryTracking=summary")]
     NotEnabled,
     /// Tracking was shut down. Never queried again.
+    #[strum(to_string = "tracking was shut down, which lasts until the JVM is restarted")]
     ShutDown,
     /// The JVM was started with `+DisableAttachMechanism`. Never queried.
+    #[strum(to_string = "the JVM was started with -XX:+DisableAttachMechanism")]
     NotAttachable,
     /// The last query gave a summary.
+    #[strum(to_string = "answering")]
     Answering,
     /// The last query failed.
+    #[strum(to_string = "{message}")]
     Failing {
         /// Why, for metrics.
         reason: NmtFailureReason,
@@ -35,19 +40,6 @@ impl NmtState {
     /// Whether no further query can change the state.
     pub(super) fn is_final(&self) -> bool {
         matches!(self, Self::NotEnabled | Self::ShutDown | Self::NotAttachable)
-    }
-}
-
-impl fmt::Display for NmtState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Waiting => "not queried yet",
-            Self::NotEnabled => "tracking is not enabled; start the JVM with -XX:NativeMemoryTracking=summary",
-            Self::ShutDown => "tracking was shut down, which lasts until the JVM is restarted",
-            Self::NotAttachable => "the JVM was started with -XX:+DisableAttachMechanism",
-            Self::Answering => "answering",
-            Self::Failing { message, .. } => message,
-        })
     }
 }
 
@@ -88,15 +80,16 @@ impl NmtRecord {
                 if self.last_success.is_some() {
                     self.table.set("nmt.duration", &[], Value::Float(took.as_secs_f64()));
                 }
-                self.state = NmtState::Failing { reason: error.reason(), message: error.to_string().into() };
-                return;
+                return self.fail(&error);
             }
         };
         match reply {
             NmtReply::NotEnabled => self.disable(NmtState::NotEnabled),
             NmtReply::ShutDown => self.disable(NmtState::ShutDown),
-            NmtReply::ScaleRefused => self.unknown_reply("it supports no scale"),
-            NmtReply::Unknown(line) => self.unknown_reply(&line),
+            NmtReply::ScaleRefused => self.fail(&AttachError::UnknownReply("it supports no scale".into())),
+            NmtReply::Unknown(line) => {
+                self.fail(&AttachError::UnknownReply(line.chars().filter(|c| !c.is_control()).collect()));
+            }
             NmtReply::Summary(summary) => {
                 self.publish(&summary);
                 self.state = NmtState::Answering;
@@ -124,9 +117,8 @@ impl NmtRecord {
         self.table.set("nmt.enabled", &[], Value::Int(0));
     }
 
-    fn unknown_reply(&mut self, line: &str) {
-        let message = format!("the JVM's reply is not a summary: {line}").chars().filter(|c| !c.is_control()).collect();
-        self.state = NmtState::Failing { reason: NmtFailureReason::UnknownReply, message };
+    fn fail(&mut self, error: &AttachError) {
+        self.state = NmtState::Failing { reason: error.reason(), message: error.to_string().into() };
     }
 
     fn publish(&mut self, summary: &NmtSummary) {
@@ -153,19 +145,19 @@ impl NmtRecord {
 const ADDITIVE: [&str; 6] =
     ["nmt.reserved", "nmt.committed", "nmt.malloc", "nmt.arena", "nmt.mmap_reserved", "nmt.mmap_committed"];
 
-/// Sources of an allocator: bytes, blocks, peak bytes.
-type BlockSources = [&'static str; 3];
-
-const MALLOC: BlockSources = ["nmt.malloc", "nmt.malloc_blocks", "nmt.malloc_peak"];
-const ARENA: BlockSources = ["nmt.arena", "nmt.arena_blocks", "nmt.arena_peak"];
-
 fn publish_category(table: &mut ValueTable, category: &Category, exact: bool) {
     let label: &[&str] = &[&category.name];
     amount(table, "nmt.reserved", label, Some(category.reserved));
     amount(table, "nmt.committed", label, Some(category.committed));
     amount(table, "nmt.readonly", label, category.readonly);
-    publish_blocks(table, MALLOC, label, category.malloc);
-    publish_blocks(table, ARENA, label, category.arena);
+    for ([bytes, count, peak], blocks) in [
+        (["nmt.malloc", "nmt.malloc_blocks", "nmt.malloc_peak"], category.malloc),
+        (["nmt.arena", "nmt.arena_blocks", "nmt.arena_peak"], category.arena),
+    ] {
+        amount(table, bytes, label, blocks.map(|blocks| blocks.bytes));
+        amount(table, count, label, blocks.and_then(|blocks| blocks.count));
+        amount(table, peak, label, blocks.and_then(|blocks| blocks.peak));
+    }
     if let Some(MappedMemory { reserved, committed, peak }) = category.mmap {
         amount(table, "nmt.mmap_reserved", label, Some(reserved));
         amount(table, "nmt.mmap_committed", label, Some(committed));
@@ -183,29 +175,13 @@ fn publish_category(table: &mut ValueTable, category: &Category, exact: bool) {
         amount(table, "nmt.classes", &["array"], classes.array);
     }
     amount(table, "nmt.tracking_overhead", &[], category.tracking_overhead);
-    publish_metaspace(table, "metadata", category.metadata);
-    publish_metaspace(table, "class_space", category.class_space);
-}
-
-fn publish_blocks(
-    table: &mut ValueTable,
-    [bytes, count, peak]: BlockSources,
-    label: &[&str],
-    blocks: Option<BlockMemory>,
-) {
-    if let Some(blocks) = blocks {
-        amount(table, bytes, label, Some(blocks.bytes));
-        amount(table, count, label, blocks.count);
-        amount(table, peak, label, blocks.peak);
-    }
-}
-
-fn publish_metaspace(table: &mut ValueTable, part: &str, metaspace: Option<MetaspaceMemory>) {
-    if let Some(MetaspaceMemory { reserved, committed, used, waste, .. }) = metaspace {
-        amount(table, "nmt.metaspace_reserved", &[part], Some(reserved));
-        amount(table, "nmt.metaspace_committed", &[part], Some(committed));
-        amount(table, "nmt.metaspace_used", &[part], used);
-        amount(table, "nmt.metaspace_waste", &[part], waste);
+    for (part, metaspace) in [("metadata", category.metadata), ("class_space", category.class_space)] {
+        if let Some(MetaspaceMemory { reserved, committed, used, waste, .. }) = metaspace {
+            amount(table, "nmt.metaspace_reserved", &[part], Some(reserved));
+            amount(table, "nmt.metaspace_committed", &[part], Some(committed));
+            amount(table, "nmt.metaspace_used", &[part], used);
+            amount(table, "nmt.metaspace_waste", &[part], waste);
+        }
     }
 }
 

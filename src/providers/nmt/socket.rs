@@ -33,20 +33,20 @@ impl Socket {
         };
         let stat = rustix::fs::fstat(&file)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
-            return Err(AttachError::Socket("it is not a socket"));
+            return Err(AttachError::UntrustedSocket("it is not a socket"));
         }
         if stat.st_uid != jvm.uid {
-            return Err(AttachError::Socket("its owner is not the JVM's user"));
+            return Err(AttachError::UntrustedSocket("its owner is not the JVM's user"));
         }
         if stat.st_mode & 0o077 != 0 {
-            return Err(AttachError::Socket("users other than its owner may use it; a JVM makes it 0600"));
+            return Err(AttachError::UntrustedSocket("users other than its owner may use it; a JVM makes it 0600"));
         }
         // In a set-gid directory (Kubernetes' fsGroup makes one) files get the directory's group, so the region's
         // group does not identify the JVM's; and JDK 11+ gives the socket its egid, JDK 8 does not.
         let directory = rustix::fs::statat(&jvm.tmp, "", AtFlags::EMPTY_PATH)?;
         let set_gid = Mode::from_raw_mode(directory.st_mode).contains(Mode::SGID);
         if stat.st_gid != jvm.gid && !set_gid {
-            return Err(AttachError::Socket("its group is not the JVM's"));
+            return Err(AttachError::UntrustedSocket("its group is not the JVM's"));
         }
         let gid = if jvm.process.is_some() { jvm.gid } else { stat.st_gid };
         Ok(Self { file, uid: jvm.uid, gid, pid: jvm.process.as_ref().map(|process| process.pid) })
@@ -61,14 +61,14 @@ impl Socket {
         let stream = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
         let address = SocketAddrUnix::new(format!("/proc/self/fd/{}", self.file.as_raw_fd()))?;
         match rustix::net::connect(&stream, &address) {
-            Err(Errno::CONNREFUSED) => return Err(AttachError::Dead),
+            Err(Errno::CONNREFUSED) => return Err(AttachError::DeadSocket),
             Err(Errno::AGAIN) => return Err(AttachError::Busy),
             other => other?,
         }
         let peer = peer(stream.as_fd())?;
         let other_process = peer.pid.is_some() && self.pid.is_some() && peer.pid != self.pid;
         if peer.uid != self.uid || other_process {
-            return Err(AttachError::Peer { uid: peer.uid, pid: peer.pid });
+            return Err(AttachError::WrongPeer { uid: peer.uid, pid: peer.pid });
         }
         Ok(stream)
     }

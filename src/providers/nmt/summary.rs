@@ -90,13 +90,13 @@ pub struct Category {
 pub struct BlockMemory {
     /// Bytes now.
     pub bytes: u64,
-    /// BlockMemory now.
+    /// Blocks now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
     /// Peak bytes. May be below `bytes` for an instant (JDK 25 counts them separately).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak: Option<u64>,
-    /// BlockMemory at that time.
+    /// Blocks at that time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_count: Option<u64>,
 }
@@ -104,9 +104,7 @@ pub struct BlockMemory {
 /// Memory in mappings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct MappedMemory {
-    /// Bytes.
     pub reserved: u64,
-    /// Bytes.
     pub committed: u64,
     /// Peak committed bytes (JDK 21 and later).
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,22 +1,174 @@
 //! What the kernel reports about a JVM's process: /proc and its cgroup. It includes what Native Memory Tracking cannot
 //! see: memory of native libraries, mapped files, allocator slack, and the limit at which the kernel kills the process.
 //!
-//! [`ProcessMonitor`] reads every process at its own interval, never during a scrape. A process that is not visible (a
-//! sidecar without a shared pid namespace) has no provider; where its cgroup is not visible under the exporter's own
-//! cgroup mounts, the `cgroup.*` facts are absent.
+//! [`ProcessMonitor`] reads all processes in turn at its own interval, on one thread, never during a scrape. A process
+//! that is not visible (a sidecar without a shared pid namespace) has no provider; where its cgroup is not visible under
+//! the exporter's own cgroup mounts, the `cgroup.*` facts are absent.
 
-#![deny(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::cast_possible_truncation,
-    clippy::cast_possible_wrap,
-    clippy::cast_sign_loss,
-    clippy::panic
-)]
-
-mod monitor;
 mod usage;
 
-pub(crate) use monitor::ProcessMonitor;
+use std::sync::{Arc, Condvar, Mutex, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::fact::{Provider, ProviderId, Reading, ValueTable};
+use crate::proc::Process;
+use crate::proc::cgroup::Hierarchies;
+use crate::sync::{lock, wait_timeout};
+use usage::{PreviousUsage, ProcessUsage};
+
+/// Time between two readings of a process: about 50 us of work each, more with many threads.
+const INTERVAL: Duration = Duration::from_secs(15);
+
+/// Reads processes in the background. Dropped, it stops.
+#[derive(Debug)]
+pub(crate) struct ProcessMonitor {
+    shared: Arc<MonitorState>,
+}
+
+/// A process in the monitor, and the provider of its values. Dropped, the process is read no more.
+#[derive(Debug)]
+pub(crate) struct MonitoredProcess {
+    process: Arc<Process>,
+    previous: Mutex<PreviousUsage>,
+    table: Mutex<ValueTable>,
+}
+
+#[derive(Debug)]
+struct MonitorState {
+    cgroups: Hierarchies,
+    queue: Mutex<MonitorQueue>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct MonitorQueue {
+    processes: Vec<Weak<MonitoredProcess>>,
+    running: bool,
+    stopped: bool,
+}
+
+impl ProcessMonitor {
+    /// Reads the process at once, and then every [`INTERVAL`] for as long as the result is held.
+    pub(crate) fn add(&self, process: Arc<Process>) -> Arc<MonitoredProcess> {
+        let table = Mutex::new(ValueTable::new(ProviderId::Process));
+        let process = Arc::new(MonitoredProcess { process, previous: Mutex::default(), table });
+        process.update(&self.shared.cgroups);
+        let mut queue = lock(&self.shared.queue);
+        queue.processes.push(Arc::downgrade(&process));
+        if !queue.running {
+            let shared = Arc::clone(&self.shared);
+            let thread = thread::Builder::new().name("process".to_owned()).stack_size(256 << 10);
+            match thread.spawn(move || shared.run()) {
+                Ok(_) => queue.running = true,
+                Err(error) => tracing::warn!(%error, "cannot start the thread that reads processes"),
+            }
+        }
+        process
+    }
+}
+
+impl Default for ProcessMonitor {
+    /// A monitor without processes, and so without a thread.
+    fn default() -> Self {
+        let cgroups = Hierarchies::visible().unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot read the cgroup mounts; cgroup facts are absent");
+            Hierarchies::default()
+        });
+        let shared = MonitorState { cgroups, queue: Mutex::default(), changed: Condvar::new() };
+        Self { shared: Arc::new(shared) }
+    }
+}
+
+impl Drop for ProcessMonitor {
+    fn drop(&mut self) {
+        lock(&self.shared.queue).stopped = true;
+        self.shared.changed.notify_all();
+    }
+}
+
+impl MonitorState {
+    fn run(&self) {
+        let mut queue = lock(&self.queue);
+        loop {
+            let begin = Instant::now();
+            while !queue.stopped && begin.elapsed() < INTERVAL {
+                queue = wait_timeout(&self.changed, queue, INTERVAL.saturating_sub(begin.elapsed()));
+            }
+            if queue.stopped {
+                return;
+            }
+            queue.processes.retain(|process| process.strong_count() > 0);
+            let processes = queue.processes.clone();
+            drop(queue);
+            for process in processes.iter().filter_map(Weak::upgrade) {
+                process.update(&self.cgroups);
+            }
+            queue = lock(&self.queue);
+        }
+    }
+}
+
+impl MonitoredProcess {
+    /// Reads before it locks the table, so that a scrape never waits for the kernel.
+    fn update(&self, cgroups: &Hierarchies) {
+        let usage = ProcessUsage::read(self.process.directory(), cgroups, &mut lock(&self.previous));
+        let mut table = lock(&self.table);
+        match usage {
+            Ok(usage) => usage.publish(&mut table),
+            Err(error) => {
+                tracing::debug!(%error, "cannot read the process");
+                table.clear();
+            }
+        }
+    }
+}
+
+impl Provider for MonitoredProcess {
+    fn read(&self) -> Reading {
+        lock(&self.table).read()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+    use std::path::Path;
+    use std::process::Command;
+
+    use super::*;
+    use crate::metric::Value;
+
+    fn value(reading: &Reading, source: &str) -> Option<Value> {
+        let at = reading.0.iter().position(|fact| fact.name == source)?;
+        reading.1[at].clone()
+    }
+
+    fn process(pid: u32) -> Arc<Process> {
+        Arc::new(Process::open(Path::new("/proc"), i32::try_from(pid).unwrap()).unwrap())
+    }
+
+    #[test]
+    fn the_exporters_own_process_has_facts() {
+        let monitor = ProcessMonitor::default();
+        let monitored = monitor.add(process(std::process::id()));
+        let reading = monitored.read();
+        for source in ["proc.memory_resident", "proc.memory_virtual", "proc.threads", "proc.descriptors"] {
+            assert!(matches!(value(&reading, source), Some(Value::Int(1..))), "{source}");
+        }
+        assert!(matches!(value(&reading, "proc.cpu_time"), Some(Value::Float(0.0..))));
+        assert!(matches!(value(&reading, "proc.context_switches"), Some(Value::Int(_))));
+    }
+
+    #[test]
+    fn a_process_that_ended_has_no_values() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let monitored = ProcessMonitor::default().add(process(child.id()));
+        assert!(value(&monitored.read(), "proc.threads").is_some());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        monitored.update(&Hierarchies::default());
+        assert!(monitored.read().1.iter().all(Option::is_none));
+    }
+}

@@ -32,11 +32,8 @@ pub(super) struct ProcessUsage {
     cpu_utilization: Option<f64>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct ContextSwitches {
-    voluntary: u64,
-    involuntary: u64,
-}
+/// Voluntary and involuntary ones.
+type ContextSwitches = [u64; 2];
 
 /// What a reading needs of the previous one.
 #[derive(Debug, Default)]
@@ -102,8 +99,8 @@ impl ProcessUsage {
             ("proc.threads", &[], stat::number(status, "Threads:")),
             ("proc.descriptors", &[], self.descriptors),
             ("proc.descriptor_limit", &[], self.descriptor_limit),
-            ("proc.context_switches", &["voluntary"], self.context_switches.map(|switches| switches.voluntary)),
-            ("proc.context_switches", &["involuntary"], self.context_switches.map(|switches| switches.involuntary)),
+            ("proc.context_switches", &["voluntary"], self.context_switches.map(|switches| switches[0])),
+            ("proc.context_switches", &["involuntary"], self.context_switches.map(|switches| switches[1])),
             ("proc.page_faults", &["minor"], Some(stat.minor_faults)),
             ("proc.page_faults", &["major"], Some(stat.major_faults)),
             ("cgroup.memory_current", &[], cgroup.memory_current),
@@ -141,8 +138,7 @@ impl PreviousUsage {
             let Some(id) = entry.file_name().to_str().ok().and_then(|name| name.parse::<i32>().ok()) else { continue };
             let Ok(status) = read_text(&tasks, &format!("{id}/status"), STATUS_MAXIMUM) else { continue };
             let count = |key| stat::number(&status, key).unwrap_or_default();
-            let voluntary = count("voluntary_ctxt_switches:");
-            now.insert(id, ContextSwitches { voluntary, involuntary: count("nonvoluntary_ctxt_switches:") });
+            now.insert(id, ["voluntary_ctxt_switches:", "nonvoluntary_ctxt_switches:"].map(count));
         }
         if now.len() > THREADS_MAXIMUM {
             return Ok(None);
@@ -157,19 +153,13 @@ impl PreviousUsage {
         if let Some(threads) = &self.threads {
             for (id, switches) in &now {
                 // A count below the previous one belongs to another thread that reuses the id.
-                let before = threads.get(id).copied().filter(|old| old.voluntary <= switches.voluntary);
-                self.total.add(*switches, before.unwrap_or_default());
+                let before = threads.get(id).copied().filter(|old| old[0] <= switches[0]).unwrap_or_default();
+                for ((total, now), before) in self.total.iter_mut().zip(switches).zip(before) {
+                    *total = total.saturating_add(now.saturating_sub(before));
+                }
             }
         }
         self.threads = Some(now);
-    }
-}
-
-impl ContextSwitches {
-    fn add(&mut self, now: Self, before: Self) {
-        let grown = |total: u64, now: u64, before: u64| total.saturating_add(now.saturating_sub(before));
-        self.voluntary = grown(self.voluntary, now.voluntary, before.voluntary);
-        self.involuntary = grown(self.involuntary, now.involuntary, before.involuntary);
     }
 }
 
@@ -230,7 +220,7 @@ mod tests {
             (&[(1, 505), (3, 10)], 15, "one has ended"),
             (&[(1, 505), (3, 4)], 19, "another took its id"),
         ] {
-            let switches = |voluntary| ContextSwitches { voluntary, involuntary: 0 };
+            let switches = |voluntary| [voluntary, 0];
             previous.add(readings.iter().map(|(id, voluntary)| (*id, switches(*voluntary))).collect());
             assert_eq!(previous.total, switches(total), "{why}");
         }

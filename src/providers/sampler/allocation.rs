@@ -46,13 +46,14 @@ pub(super) struct Interval {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Allocation {
     rule: AllocationRule,
-    last: Interval,
+    pub(super) last: Interval,
     /// Collections whose word was added when it changed, before they completed.
     ahead: u64,
-    bytes: i64,
+    pub(super) bytes: i64,
     /// The previous sample read a publication of generational ZGC.
     read_before: bool,
-    overwritten: u64,
+    /// Publications that may have been overwritten before a sample read them; their bytes are missing.
+    pub(super) overwritten: u64,
 }
 
 /// A publication of generational ZGC.
@@ -70,21 +71,6 @@ impl Allocation {
     /// Starts at zero.
     pub(super) fn new(rule: AllocationRule, first: Interval) -> Self {
         Self { rule, last: first, ahead: 0, bytes: 0, read_before: false, overwritten: 0 }
-    }
-
-    /// Bytes allocated since.
-    pub(super) fn bytes(&self) -> i64 {
-        self.bytes
-    }
-
-    /// Publications that may have been overwritten before a sample read them; their bytes are missing.
-    pub(super) fn overwritten(&self) -> u64 {
-        self.overwritten
-    }
-
-    /// Bytes used in the generation that takes humongous objects, at the last sample.
-    pub(super) fn old(&self) -> Option<i64> {
-        self.last.old
     }
 
     /// Adds an interval. Returns what generational ZGC published, if it did.
@@ -144,7 +130,7 @@ mod tests {
             for (tlab, young, active) in samples {
                 allocation.record(Interval { tlab, young, active, ..Interval::default() });
             }
-            assert_eq!(allocation.bytes(), words * 8, "{why}");
+            assert_eq!(allocation.bytes, words * 8, "{why}");
         }
     }
 
@@ -162,7 +148,7 @@ mod tests {
             for (tlab, major) in samples {
                 allocation.record(Interval { tlab: *tlab, major: *major, ..Interval::default() });
             }
-            assert_eq!(allocation.overwritten(), lost, "{why}");
+            assert_eq!(allocation.overwritten, lost, "{why}");
         }
     }
 
@@ -173,6 +159,6 @@ mod tests {
         for (old, active) in [(150, false), (140, false), (500, true), (600, false), (610, false)] {
             allocation.record(Interval { old: Some(old), active, ..Interval::default() });
         }
-        assert_eq!(allocation.bytes(), 50 + 100 + 10, "promotion does not count");
+        assert_eq!(allocation.bytes, 50 + 100 + 10, "promotion does not count");
     }
 }

@@ -8,7 +8,7 @@ use crate::metric::{Histogram, exponential};
 /// A histogram that readers share; a reader that still holds the last state costs the next change one copy.
 #[derive(Clone, Debug)]
 pub(super) struct Distribution {
-    histogram: Arc<Histogram>,
+    pub(super) histogram: Arc<Histogram>,
     /// The sum in ticks, so that it stays exactly that of PerfData.
     ticks: i64,
     frequency: f64,
@@ -25,11 +25,6 @@ impl Distribution {
             exponential: Some(exponential::empty()),
         };
         Self { histogram: Arc::new(histogram), ticks: 0, frequency }
-    }
-
-    /// The current state.
-    pub(super) fn histogram(&self) -> Arc<Histogram> {
-        Arc::clone(&self.histogram)
     }
 
     /// Adds pauses: exact lengths where known, the others at their mean.
@@ -73,7 +68,7 @@ mod tests {
         ] {
             distribution.add(&CompletedPauses { count, time, last });
         }
-        let histogram = distribution.histogram();
+        let histogram = distribution.histogram;
         assert_eq!(histogram.counts, [4, 1, 0, 0, 2]);
         assert_eq!(histogram.sum, 40_029_000_011.0 / 1e9);
         assert_eq!(histogram.created, 5.0);

@@ -1,14 +1,12 @@
 //! The sampler's values as facts that rules may name.
 
-use std::sync::Arc;
-
 use super::allocation::AllocationRule;
-use super::peak::{WINDOW_COUNT, WINDOW_LENGTHS};
-use super::sample_plan::{PauseSource, SamplePlan};
+use super::peak::WINDOW_LENGTHS;
+use super::sample_plan::{PauseSource, PoolSource, SamplePlan};
 use crate::fact::catalogue::sampler::*;
-use crate::fact::{Fact, FactInfo, Formula, ProviderId, PublishedId, intern};
+use crate::fact::{Fact, FactInfo, Formula, ProviderId, PublishedId};
 
-/// One value of a JVM's provider. Numbers are indexes into the plan, the known causes or the windows.
+/// One value of a JVM's provider. Numbers are indexes into the plan, the known causes, the gauges or the windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SampledValue {
     Pauses(usize),
@@ -21,90 +19,86 @@ pub(super) enum SampledValue {
     CycleTime,
     PoolAfterGc(usize),
     LiveSet,
-    HeapPeak(usize),
-    ThreadPeak(usize),
-    ClassPeak(usize),
+    GaugePeak(usize, usize),
     Allocated,
     Overwritten,
 }
 
-/// What the provider of a JVM with this plan publishes, before any cause is known.
-pub(super) fn values(plan: &SamplePlan, causes: bool) -> Vec<SampledValue> {
-    let mut values = Vec::new();
-    let windows = || 0..WINDOW_COUNT;
-    for number in 0..plan.pauses.len() {
-        if !causes {
-            values.push(SampledValue::Pauses(number));
-        }
-        values.push(SampledValue::Interpolated(number));
-        values.extend(windows().map(|window| SampledValue::LongestPause(number, window)));
-    }
-    if !plan.pauses.is_empty() {
-        values.extend([SampledValue::InProgress, SampledValue::PauseAge]);
-    }
-    if plan.cycles.is_some() {
-        values.extend([SampledValue::Cycles, SampledValue::CycleTime]);
-    }
-    if plan.live_set.is_some() && !plan.pools.is_empty() {
-        values.extend((0..plan.pools.len()).map(SampledValue::PoolAfterGc).chain([SampledValue::LiveSet]));
-    }
-    if plan.heap_peak && !plan.pools.is_empty() {
-        values.extend(windows().map(SampledValue::HeapPeak));
-    }
-    if plan.threads.is_some() {
-        values.extend(windows().map(SampledValue::ThreadPeak));
-    }
-    if plan.classes.is_some() {
-        values.extend(windows().map(SampledValue::ClassPeak));
-    }
-    if let Some(source) = plan.allocation {
-        values.push(SampledValue::Allocated);
-        if source.rule == AllocationRule::Overwritten {
-            values.push(SampledValue::Overwritten);
-        }
-    }
-    values.shrink_to_fit();
-    values
+/// Values and their facts, in one order.
+pub(super) struct FactList {
+    pub(super) values: Vec<SampledValue>,
+    pub(super) facts: Vec<Fact>,
 }
 
-/// The facts of these values, in their order; `causes` are the known ones with their collectors.
-pub(super) fn facts(values: &[SampledValue], plan: &SamplePlan, causes: &[(usize, &str)]) -> Arc<[Fact]> {
-    let pause = |number: usize| {
-        let source = plan.pauses.get(number);
-        let text = |text: fn(&PauseSource) -> &'static str| source.map(text).unwrap_or_default().into();
-        vec![("gc", text(|source| source.gc)), ("action", text(|source| source.action))]
-    };
-    let window = |at: usize| {
-        let label = WINDOW_LENGTHS.get(at).map(|length| format!("{}s", length.as_secs())).unwrap_or_default();
-        ("window", label.into())
-    };
-    let collector = || vec![("gc", plan.cycles.map(|(gc, _)| gc).unwrap_or_default().into())];
-    let all = values.iter().zip(0..).filter_map(|(value, index)| {
-        let (info, labels): (FactInfo, Vec<(&'static str, Box<str>)>) = match *value {
-            SampledValue::Pauses(number) => (PAUSE, pause(number)),
-            SampledValue::PausesByCause(at) => {
-                let (number, cause) = causes.get(at).copied().unwrap_or_default();
-                (PAUSE, [pause(number), vec![("cause", cause.into())]].concat())
+impl FactList {
+    /// What the provider of a JVM with this plan publishes, before any cause is known.
+    pub(super) fn of(plan: &SamplePlan, causes: bool) -> Self {
+        let mut list = Self { values: Vec::new(), facts: Vec::new() };
+        for (number, source) in plan.pauses.iter().enumerate() {
+            if !causes {
+                list.add(SampledValue::Pauses(number), PAUSE, source.labels());
             }
-            SampledValue::Interpolated(number) => (INTERPOLATED, pause(number)),
-            SampledValue::LongestPause(number, at) => (PAUSE_MAX, [pause(number), vec![window(at)]].concat()),
-            SampledValue::InProgress => (IN_PROGRESS, vec![]),
-            SampledValue::PauseAge => (PAUSE_AGE, vec![]),
-            SampledValue::Cycles => (CYCLES, collector()),
-            SampledValue::CycleTime => (CYCLE_TIME, collector()),
-            SampledValue::PoolAfterGc(at) => {
-                let pool = plan.pools.get(at).map(|pool| pool.pool).unwrap_or_default();
-                (AFTER_GC, vec![("pool", pool.into()), ("type", "heap".into())])
+            list.add(SampledValue::Interpolated(number), INTERPOLATED, source.labels());
+            for (window, label) in windows() {
+                let labels = [source.labels(), vec![label]].concat();
+                list.add(SampledValue::LongestPause(number, window), PAUSE_MAX, labels);
             }
-            SampledValue::LiveSet => (LIVE_SET, vec![]),
-            SampledValue::HeapPeak(at) => (HEAP_MAX, vec![window(at)]),
-            SampledValue::ThreadPeak(at) => (THREAD_MAX, vec![window(at)]),
-            SampledValue::ClassPeak(at) => (CLASS_MAX, vec![window(at)]),
-            SampledValue::Allocated => (ALLOCATED, vec![]),
-            SampledValue::Overwritten => (OVERWRITTEN, vec![]),
-        };
+        }
+        if !plan.pauses.is_empty() {
+            list.add(SampledValue::InProgress, IN_PROGRESS, vec![]);
+            list.add(SampledValue::PauseAge, PAUSE_AGE, vec![]);
+        }
+        if let Some((gc, _)) = plan.cycles {
+            list.add(SampledValue::Cycles, CYCLES, vec![("gc", gc.into())]);
+            list.add(SampledValue::CycleTime, CYCLE_TIME, vec![("gc", gc.into())]);
+        }
+        if plan.live_set.is_some() && !plan.pools.is_empty() {
+            for (at, PoolSource { pool, .. }) in plan.pools.iter().enumerate() {
+                let labels = vec![("pool", (*pool).into()), ("type", "heap".into())];
+                list.add(SampledValue::PoolAfterGc(at), AFTER_GC, labels);
+            }
+            list.add(SampledValue::LiveSet, LIVE_SET, vec![]);
+        }
+        let has_heap = plan.heap_peak && !plan.pools.is_empty();
+        let gauges = [(HEAP_MAX, has_heap), (THREAD_MAX, plan.threads.is_some()), (CLASS_MAX, plan.classes.is_some())];
+        for (gauge, (info, _)) in gauges.into_iter().enumerate().filter(|(_, (_, sampled))| *sampled) {
+            for (window, label) in windows() {
+                list.add(SampledValue::GaugePeak(gauge, window), info, vec![label]);
+            }
+        }
+        if let Some(source) = plan.allocation {
+            list.add(SampledValue::Allocated, ALLOCATED, vec![]);
+            if source.rule == AllocationRule::Overwritten {
+                list.add(SampledValue::Overwritten, OVERWRITTEN, vec![]);
+            }
+        }
+        list.values.shrink_to_fit();
+        list
+    }
+
+    /// Adds the pauses of a collector with the cause at that index.
+    pub(super) fn add_cause(&mut self, at: usize, source: &PauseSource, cause: &str) {
+        let labels = [source.labels(), vec![("cause", cause.into())]].concat();
+        self.add(SampledValue::PausesByCause(at), PAUSE, labels);
+    }
+
+    fn add(&mut self, value: SampledValue, info: FactInfo, labels: Labels) {
+        let index = u32::try_from(self.values.len()).unwrap_or(u32::MAX);
         let published = PublishedId { provider: ProviderId::Sampler, index };
-        Fact::of(info.name, labels, Some(Formula::Published(published, info.since)))
-    });
-    intern(all.collect())
+        self.values.push(value);
+        self.facts.extend(Fact::of(info.name, labels, Some(Formula::Published(published, info.since))));
+    }
+}
+
+type Labels = Vec<(&'static str, Box<str>)>;
+
+impl PauseSource {
+    fn labels(&self) -> Labels {
+        vec![("gc", self.gc.into()), ("action", self.action.into())]
+    }
+}
+
+/// The index and the label of each window.
+fn windows() -> impl Iterator<Item = (usize, (&'static str, Box<str>))> {
+    WINDOW_LENGTHS.iter().map(|length| ("window", format!("{}s", length.as_secs()).into())).enumerate()
 }

@@ -40,7 +40,8 @@ pub(super) struct FastPath {
     layout: GaugeLayout,
     /// Since the last full sample.
     maxima: GaugeMaxima,
-    rate: Rate,
+    /// The rate after the last full sample.
+    pub(super) rate: Rate,
     sampler: SharedSampler,
 }
 
@@ -48,7 +49,7 @@ impl FastPath {
     /// The entry of a JVM that has no sample yet.
     pub(super) fn new(shared: SharedSampler) -> Self {
         let sampler = lock(&shared);
-        let subject = sampler.subject();
+        let subject = &sampler.subject;
         let (region, region_identity) = (Arc::clone(&subject.region), subject.region_identity);
         let offsets = subject.plan.detector_offsets();
         let entry = Self {
@@ -68,11 +69,6 @@ impl FastPath {
         };
         drop(sampler);
         entry
-    }
-
-    /// The rate after the last full sample.
-    pub(super) fn rate(&self) -> Rate {
-        self.rate
     }
 
     /// Takes one sample, in most cases with one read. False: the region is lost, or nothing holds the provider.

@@ -3,7 +3,7 @@
 use super::SampleSubject;
 use super::distribution::Distribution;
 use super::pause::{CompletedPauses, PauseReading, PauseTracker, stable_reading};
-use super::peak::{Peak, WINDOW_COUNT, WindowChange};
+use super::peak::Peak;
 use super::sample_plan::{PauseSource, SamplePlan};
 use super::settings::SamplerSettings;
 use super::words::{NO_GC, PAUSE_WORDS};
@@ -79,7 +79,7 @@ impl GcPauses {
         for (number, ((source, collector), reading)) in sources {
             let Some(reading) = reading else { continue };
             let changed = collector.tracker.is_none_or(|tracker| tracker.has_changed(&reading));
-            let reread = || subject.read(&source.offsets(), buffer).and_then(PauseReading::from_words);
+            let reread = || subject.read(&source.offsets, buffer).and_then(PauseReading::from_words);
             // Words that do not stabilize are read again at the next tick.
             let stable = if changed { stable_reading(reading, reread) } else { Some(reading) };
             let completed = stable.and_then(|reading| collector.update(reading, changed));
@@ -113,21 +113,14 @@ impl GcPauses {
         }
     }
 
-    /// Closes windows.
-    pub(super) fn advance_windows(&mut self, changes: [WindowChange; WINDOW_COUNT]) {
-        for collector in &mut self.collectors {
-            collector.longest.advance(changes);
-        }
-    }
-
     /// `invocations` of each collector, as far as counted.
     pub(super) fn invocations(&self) -> impl Iterator<Item = i64> {
-        self.collectors.iter().map(|collector| collector.tracker.map_or(0, |tracker| tracker.invocations()))
+        self.collectors.iter().map(|collector| collector.tracker.map_or(0, |tracker| tracker.invocations))
     }
 
     /// When the oldest running pause began, in ticks.
     pub(super) fn running_since(&self) -> Option<i64> {
-        self.collectors.iter().filter_map(|collector| collector.tracker?.running_since()).min()
+        self.collectors.iter().filter_map(|collector| collector.tracker?.running_since).min()
     }
 
     fn durations_of(&mut self, collector: usize, cause: &str) -> &mut Distribution {

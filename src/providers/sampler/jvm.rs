@@ -5,15 +5,15 @@ use std::sync::Arc;
 use super::SampleSubject;
 use super::allocation::{Allocation, Interval};
 use super::cycle::Cycles;
-use super::facts::{self, SampledValue};
-use super::gauge::{GaugeMaxima, GaugePeaks};
+use super::facts::{FactList, SampledValue};
+use super::gauge::GaugeMaxima;
 use super::gc_pauses::{GcPauses, PauseActivity};
-use super::peak::{WINDOW_COUNT, Windows};
+use super::peak::{Peak, WINDOW_COUNT, Windows};
 use super::rate::{Rate, RateController};
 use super::sample_plan::LiveSetTiming;
 use super::settings::SamplerSettings;
 use super::words::{NO_GC, NO_GC_BYTES, PAUSE_WORDS, WordCursor, sum};
-use crate::fact::{Fact, Reading};
+use crate::fact::{Fact, Reading, intern};
 use crate::metric::Value;
 use crate::perfdata::{MemoryError, RegionError};
 
@@ -48,12 +48,13 @@ pub(super) struct Next {
 /// Everything sampled from one JVM.
 #[derive(Debug)]
 pub(super) struct JvmSampler {
-    subject: SampleSubject,
+    pub(super) subject: SampleSubject,
     offsets: Box<[u32]>,
     pauses: GcPauses,
     cycles: Cycles,
     windows: Windows,
-    peaks: GaugePeaks,
+    /// In the order of [`GaugeMaxima`].
+    peaks: [Peak; 3],
     /// Bytes used per pool at the end of the last collection.
     after_gc: Option<Box<[i64]>>,
     allocation: Option<Allocation>,
@@ -69,28 +70,23 @@ impl JvmSampler {
     /// Starts at `now`, seconds since the epoch.
     pub(super) fn new(subject: SampleSubject, settings: &SamplerSettings, now: f64, monotonic: u64) -> Self {
         let plan = &subject.plan;
-        let values = facts::values(plan, settings.causes);
+        let FactList { values, facts } = FactList::of(plan, settings.causes);
         Self {
             offsets: plan.full_offsets().into(),
             pauses: GcPauses::new(plan, settings, now),
             cycles: Cycles::default(),
             windows: Windows::default(),
-            peaks: GaugePeaks::default(),
+            peaks: <[Peak; 3]>::default(),
             after_gc: None,
             allocation: None,
             // A cycle that begins and ends between two samples leaves no trace.
             rate: RateController::new(settings.period(Rate::Normal), plan.cycles.is_none(), monotonic),
-            facts: facts::facts(&values, plan, &[]),
             values,
+            facts: intern(facts),
             failures: 0,
             lost: false,
             subject,
         }
-    }
-
-    /// What is sampled.
-    pub(super) fn subject(&self) -> &SampleSubject {
-        &self.subject
     }
 
     /// The values, as last counted, of words that can change without the words of
@@ -98,7 +94,7 @@ impl JvmSampler {
     /// collector, one of which may begin long after its safepoint was counted, and the bytes where humongous objects
     /// go.
     pub(super) fn undetected_words(&self) -> impl Iterator<Item = i64> {
-        self.pauses.invocations().chain(self.allocation.and_then(|allocation| allocation.old()))
+        self.pauses.invocations().chain(self.allocation.and_then(|allocation| allocation.last.old))
     }
 
     /// Takes a full sample: reads every word. `since` holds the maxima between the previous sample and this one.
@@ -107,7 +103,7 @@ impl JvmSampler {
         if self.lost {
             return None;
         }
-        self.peaks.record(since);
+        self.record_gauges(since);
         let error = match self.try_sample(tick, scratch) {
             Ok(next) => {
                 self.failures = 0;
@@ -125,8 +121,8 @@ impl JvmSampler {
         let Scratch { words, reread } = scratch;
         self.subject.region.read_fast(&self.subject.region_identity, &self.offsets, words)?;
         if let Some(changes) = self.windows.advance(tick.windows) {
-            self.peaks.advance(changes);
-            self.pauses.advance_windows(changes);
+            let longest = self.pauses.collectors.iter_mut().map(|collector| &mut collector.longest);
+            self.peaks.iter_mut().chain(longest).for_each(|peak| peak.advance(changes));
         }
 
         let plan = &self.subject.plan;
@@ -154,11 +150,18 @@ impl JvmSampler {
         let used = plan.pools.iter().map(|pool| sum(words.take(pool.used.len())));
         let heap =
             if collected { sum(self.after_gc.insert(used.collect())) } else { used.fold(0, i64::saturating_add) };
-        self.peaks.record(GaugeMaxima {
-            heap: plan.heap_peak.then_some(heap),
-            threads: plan.threads.map(|_| words.thread_count()),
-            classes: plan.classes.map(|_| words.class_count()),
-        });
+        let heap = plan.heap_peak.then_some(heap);
+        let threads = plan.threads.map(|_| words.thread_count());
+        let classes = plan.classes.map(|_| words.class_count());
+        self.record_gauges([heap, threads, classes]);
+    }
+
+    fn record_gauges(&mut self, maxima: GaugeMaxima) {
+        for (peak, value) in self.peaks.iter_mut().zip(maxima) {
+            if let Some(value) = value {
+                peak.record(value);
+            }
+        }
     }
 
     fn sample_allocation(&mut self, words: &mut WordCursor<'_>, tick: Tick, activity: &PauseActivity) {
@@ -186,9 +189,14 @@ impl JvmSampler {
         self.pauses.attribute(&activity.completed, last_cause.as_deref());
         let causes = &self.pauses.causes;
         if causes.len() > known {
-            self.values.extend((known..causes.len()).map(SampledValue::PausesByCause));
-            let causes: Vec<_> = causes.iter().map(|cause| (cause.collector, &*cause.cause)).collect();
-            self.facts = facts::facts(&self.values, &self.subject.plan, &causes);
+            let mut list = FactList { values: std::mem::take(&mut self.values), facts: self.facts.to_vec() };
+            for (at, pauses) in causes.iter().enumerate().skip(known) {
+                if let Some(source) = self.subject.plan.pauses.get(pauses.collector) {
+                    list.add_cause(at, source, &pauses.cause);
+                }
+            }
+            self.values = list.values;
+            self.facts = intern(list.facts);
         }
     }
 
@@ -203,8 +211,10 @@ impl JvmSampler {
         let collector = |number: usize| self.pauses.collectors.get(number);
         let count = |count: u64| Value::Int(i64::try_from(count).unwrap_or(i64::MAX));
         Some(match value {
-            SampledValue::Pauses(number) => Value::Histogram(collector(number)?.durations.histogram()),
-            SampledValue::PausesByCause(at) => Value::Histogram(self.pauses.causes.get(at)?.durations.histogram()),
+            SampledValue::Pauses(number) => Value::Histogram(collector(number)?.durations.histogram.clone()),
+            SampledValue::PausesByCause(at) => {
+                Value::Histogram(self.pauses.causes.get(at)?.durations.histogram.clone())
+            }
             SampledValue::Interpolated(number) => count(collector(number)?.interpolated),
             SampledValue::LongestPause(number, window) => {
                 Value::Float(collector(number)?.longest.last(window)? as f64 / plan.frequency)
@@ -218,11 +228,9 @@ impl JvmSampler {
             SampledValue::CycleTime => Value::Float(self.cycles.nanoseconds as f64 / 1e9),
             SampledValue::PoolAfterGc(pool) => Value::Int(*self.after_gc.as_ref()?.get(pool)?),
             SampledValue::LiveSet => Value::Int(sum(self.after_gc.as_ref()?)),
-            SampledValue::HeapPeak(window) => Value::Int(self.peaks.heap.last(window)?),
-            SampledValue::ThreadPeak(window) => Value::Int(self.peaks.threads.last(window)?),
-            SampledValue::ClassPeak(window) => Value::Int(self.peaks.classes.last(window)?),
-            SampledValue::Allocated => Value::Int(self.allocation.as_ref()?.bytes()),
-            SampledValue::Overwritten => count(self.allocation.as_ref()?.overwritten()),
+            SampledValue::GaugePeak(gauge, window) => Value::Int(self.peaks.get(gauge)?.last(window)?),
+            SampledValue::Allocated => Value::Int(self.allocation.as_ref()?.bytes),
+            SampledValue::Overwritten => count(self.allocation.as_ref()?.overwritten),
         })
     }
 }

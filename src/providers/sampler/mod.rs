@@ -11,17 +11,6 @@
 //! sample only blurs which bucket a pause falls into, and such pauses are counted. What is unsound for a collector or
 //! JDK has no fact: see [`SamplePlan`].
 
-#![deny(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::cast_possible_truncation,
-    clippy::cast_possible_wrap,
-    clippy::cast_sign_loss,
-    clippy::panic
-)]
-
 mod allocation;
 mod cycle;
 mod distribution;
@@ -98,22 +87,9 @@ pub(crate) struct SamplerStatistics {
 /// [`SamplerStatistics`], written by the sampling thread only.
 #[derive(Debug, Default)]
 struct SamplerCounters {
-    ticks: Count,
-    samples: Count,
-    overruns: Count,
-}
-
-#[derive(Debug, Default)]
-struct Count(AtomicU64);
-
-impl Count {
-    fn add(&self, more: u64) {
-        self.0.fetch_add(more, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
+    ticks: AtomicU64,
+    samples: AtomicU64,
+    overruns: AtomicU64,
 }
 
 impl Sampler {
@@ -152,11 +128,9 @@ impl Sampler {
 
     /// What the thread has done so far.
     pub(crate) fn statistics(&self) -> SamplerStatistics {
-        SamplerStatistics {
-            ticks: self.counters.ticks.get(),
-            samples: self.counters.samples.get(),
-            overruns: self.counters.overruns.get(),
-        }
+        let [ticks, samples, overruns] = [&self.counters.ticks, &self.counters.samples, &self.counters.overruns]
+            .map(|count| count.load(Ordering::Relaxed));
+        SamplerStatistics { ticks, samples, overruns }
     }
 }
 

@@ -1,4 +1,4 @@
-//! CompletedPauses pauses of one collector, from four words that HotSpot writes without any synchronization with
+//! Completed pauses of one collector, from four words that HotSpot writes without any synchronization with
 //! readers.
 //!
 //! A pause writes, in this order, `invocations + 1`, `lastEntryTime`; at its end `lastExitTime`, then `time + length`
@@ -88,10 +88,12 @@ const CONTRADICTIONS_MAXIMUM: u32 = 100;
 /// The last accepted reading of one collector.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PauseTracker {
-    invocations: i64,
+    /// Pauses begun.
+    pub(super) invocations: i64,
     completed: i64,
     time: i64,
-    running_since: Option<i64>,
+    /// When the running pause began, in ticks.
+    pub(super) running_since: Option<i64>,
     contradictions: u32,
 }
 
@@ -105,16 +107,6 @@ impl PauseTracker {
             running_since: first.is_running().then_some(first.entry),
             contradictions: 0,
         }
-    }
-
-    /// When the running pause began, in ticks.
-    pub(super) fn running_since(&self) -> Option<i64> {
-        self.running_since
-    }
-
-    /// Pauses begun, as last accepted.
-    pub(super) fn invocations(&self) -> i64 {
-        self.invocations
     }
 
     /// Whether `reading` differs, and so must be confirmed by [`stable_reading`].
@@ -259,12 +251,12 @@ mod tests {
     fn a_pause_that_runs_at_attach_counts_when_it_ends() {
         let running = PauseReading { invocations: 5, time: 70, entry: 100, exit: 90 };
         let mut tracker = PauseTracker::new(running);
-        assert_eq!(tracker.running_since(), Some(100));
+        assert_eq!(tracker.running_since, Some(100));
         assert_eq!(
             tracker.update(PauseReading { exit: 130, time: 101, ..running }).map(|pauses| (pauses.count, pauses.time)),
             Some((1, 31))
         );
-        assert_eq!(tracker.running_since(), None);
+        assert_eq!(tracker.running_since, None);
     }
 
     #[test]

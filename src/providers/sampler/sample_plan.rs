@@ -1,6 +1,7 @@
 //! Which words of a region to sample, and what each collector's words are reliable for.
 
 use super::allocation::AllocationRule;
+use super::words::PAUSE_WORDS;
 use crate::hotspot::{Collector, Model, PauseCounters, Pool, Role, TextCounter};
 
 /// One collector's pauses. Offsets are those of its counters in the region.
@@ -12,14 +13,8 @@ pub(crate) struct PauseSource {
     pub(crate) action: &'static str,
     /// What it does.
     pub(crate) role: Role,
-    /// `sun.gc.collector.N.invocations`
-    pub(crate) invocations: u32,
-    /// `sun.gc.collector.N.time`
-    pub(crate) time: u32,
-    /// `sun.gc.collector.N.lastEntryTime`
-    pub(crate) entry: u32,
-    /// `sun.gc.collector.N.lastExitTime`
-    pub(crate) exit: u32,
+    /// `sun.gc.collector.N.invocations`, `time`, `lastEntryTime` and `lastExitTime`.
+    pub(crate) offsets: [u32; PAUSE_WORDS],
 }
 
 /// One heap pool.
@@ -130,10 +125,7 @@ fn pauses(collector: Collector, known: &[PauseCounters]) -> Vec<PauseSource> {
             gc: pauses.gc,
             action: pauses.action,
             role: pauses.role,
-            invocations: pauses.invocations?,
-            time: pauses.time?,
-            entry: pauses.last_entry?,
-            exit: pauses.last_exit?,
+            offsets: [pauses.invocations?, pauses.time?, pauses.last_entry?, pauses.last_exit?],
         })
     };
     let known = known.iter().filter(|pauses| collector != Collector::Cms || pauses.role == Role::Young);

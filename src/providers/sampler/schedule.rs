@@ -1,5 +1,6 @@
 //! The sampling thread: JVMs grouped by rate, on one clock.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, Mutex};
 
@@ -63,13 +64,13 @@ impl Schedule {
         let now = monotonic();
         let tick = Tick { monotonic: now, windows: peak::ordinals(wall()) };
         for group in self.groups.iter_mut().filter(|group| !group.jvms.is_empty() && group.due <= now) {
-            counters.ticks.add(1);
-            counters.samples.add(group.jvms.len() as u64);
+            counters.ticks.fetch_add(1, Relaxed);
+            counters.samples.fetch_add(group.jvms.len() as u64, Relaxed);
             group.sample(tick, &mut self.scratch, &mut self.moving);
-            counters.overruns.add(group.advance(monotonic()));
+            counters.overruns.fetch_add(group.advance(monotonic()), Relaxed);
         }
         for jvm in self.moving.drain(..) {
-            if let Some(group) = self.groups.iter_mut().find(|group| group.rate == jvm.rate()) {
+            if let Some(group) = self.groups.iter_mut().find(|group| group.rate == jvm.rate) {
                 group.add(jvm, now);
             }
         }
@@ -100,7 +101,7 @@ impl RateGroup {
         let mut at = 0;
         while let Some(jvm) = self.jvms.get_mut(at) {
             let stays = jvm.sample(tick, scratch);
-            if stays && jvm.rate() == self.rate {
+            if stays && jvm.rate == self.rate {
                 at = at.saturating_add(1);
                 continue;
             }

@@ -1,7 +1,7 @@
 //! The words of a sample: their offsets in the region, and a cursor that takes them in the same order.
 
 use super::pause::PauseReading;
-use super::sample_plan::{PauseSource, SamplePlan};
+use super::sample_plan::SamplePlan;
 
 /// `sun.gc.cause` while no collection runs, in every collector.
 pub(super) const NO_GC: &str = "No GC";
@@ -19,7 +19,7 @@ pub(super) const PAUSE_WORDS: usize = 4;
 impl SamplePlan {
     /// The words of a full sample, in the order in which [`super::jvm`] takes them.
     pub(super) fn full_offsets(&self) -> Vec<u32> {
-        let pauses = self.pauses.iter().flat_map(PauseSource::offsets);
+        let pauses = self.pauses.iter().flat_map(|source| source.offsets);
         let pools = self.pools.iter().flat_map(|pool| pool.used.iter().copied());
         let classes = self.classes.iter().flatten().copied();
         let allocation = self.allocation.iter().flat_map(|source| std::iter::once(source.tlab).chain(source.old));
@@ -39,7 +39,7 @@ impl SamplePlan {
     /// The words of the detector, those of [`super::jvm::JvmSampler::undetected_words`], and those of the gauges in the
     /// order in which [`super::gauge::GaugeLayout`] takes them. `None` without a detector.
     pub(super) fn gauge_offsets(&self) -> Option<Vec<u32>> {
-        let invocations = self.pauses.iter().map(|source| source.invocations);
+        let invocations = self.pauses.iter().map(|source| source.offsets[0]);
         let old = self.allocation.iter().filter_map(|source| source.old);
         let pools = self.pools.iter().filter(|_| self.heap_peak).flat_map(|pool| pool.used.iter().copied());
         let classes = self.classes.iter().flatten().copied();
@@ -52,15 +52,8 @@ impl SamplePlan {
     }
 }
 
-impl PauseSource {
-    /// The words of one [`PauseReading`], in its order.
-    pub(super) fn offsets(&self) -> [u32; PAUSE_WORDS] {
-        [self.invocations, self.time, self.entry, self.exit]
-    }
-}
-
 impl PauseReading {
-    /// The reading in these words, which lie in the order of [`PauseSource::offsets`].
+    /// The reading in these words, which lie in the order of [`PauseSource::offsets`](super::sample_plan::PauseSource::offsets).
     pub(super) fn from_words(words: &[i64]) -> Option<Self> {
         let [invocations, time, entry, exit] = *words else { return None };
         Some(Self { invocations, time, entry, exit })

@@ -54,7 +54,7 @@ impl Drop for Decoy {
 fn a_program_that_does_not_catch_sigquit_lives() {
     let mut decoy = Decoy::run("touch up; exec sleep 600");
     let error = query_once(&decoy.attachable(), NmtMode::Active).unwrap_err();
-    assert!(matches!(error, AttachError::Unsafe(_)), "{error}");
+    assert!(matches!(error, AttachError::UnsafeToSignal(_)), "{error}");
     assert!(decoy.child.try_wait().unwrap().is_none());
 }
 
@@ -64,7 +64,7 @@ fn a_program_that_catches_sigquit_gets_none_in_any_mode() {
     let mut decoy = Decoy::run("trap 'touch quit' QUIT; touch up; while :; do sleep 0.05; done");
     assert_eq!(query_once(&decoy.attachable(), NmtMode::Passive).unwrap_err().reason().as_str(), "no_socket");
     let error = query_once(&decoy.attachable(), NmtMode::Active).unwrap_err();
-    assert!(matches!(error, AttachError::Unsafe("it has no HotSpot mapped")), "{error}");
+    assert!(matches!(error, AttachError::UnsafeToSignal("it has no HotSpot mapped")), "{error}");
 
     assert!(!decoy.tmp.path().join("quit").exists());
     let pid = rustix::process::Pid::from_child(&decoy.child);
@@ -85,5 +85,5 @@ fn a_reused_pid_is_detected() {
     let mut attachable = decoy.attachable();
     Arc::get_mut(attachable.process.as_mut().unwrap()).unwrap().start_ticks -= 1;
     let error = query_once(&attachable, NmtMode::Active).unwrap_err();
-    assert!(matches!(error, AttachError::Unsafe(why) if why.contains("another process")), "{error}");
+    assert!(matches!(error, AttachError::UnsafeToSignal(why) if why.contains("another process")), "{error}");
 }

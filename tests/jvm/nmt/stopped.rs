@@ -23,7 +23,7 @@ fn a_jvm_that_does_not_catch_sigquit_gets_none() {
             fs::remove_file(socket).unwrap();
         }
         let error = query_once(&jvm.attachable(), NmtMode::Active).unwrap_err();
-        assert!(matches!(error, AttachError::Unsafe(why) if why.contains("does not catch")), "{error}");
+        assert!(matches!(error, AttachError::UnsafeToSignal(why) if why.contains("does not catch")), "{error}");
         jvm.assert_unharmed();
     }
 }
@@ -52,7 +52,7 @@ fn a_starting_jvm_survives_active_mode() {
                 let Some(attachable) = jvm.try_attachable() else { continue };
                 match query(&attachable, NmtMode::Active, &mut capabilities, deadline) {
                     Ok(NmtReply::Summary(_)) => break,
-                    Err(AttachError::Unsafe(_) | AttachError::NoSocket) => {}
+                    Err(AttachError::UnsafeToSignal(_) | AttachError::NoSocket) => {}
                     other => panic!("JDK {}: {other:?}", java.feature),
                 }
             }
