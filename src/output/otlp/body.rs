@@ -7,8 +7,8 @@ use opentelemetry_proto::tonic::metrics::v1::{
 use prost::encoding::WireType;
 
 use super::delta::Point;
-use super::message::{self, Form, field, framed_length};
-use crate::metric::{Exponential, Histogram, Labels, Value};
+use super::message::{self, EncodedLabels, Form, field, framed_length};
+use crate::metric::{Exponential, Histogram, Value};
 
 /// Bytes of a 64-bit field with its key.
 const FIXED: usize = 9;
@@ -37,14 +37,6 @@ pub(super) struct MetricShape {
     pub(super) is_monotonic: bool,
 }
 
-/// The labels of a point.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct PointLabels<'a> {
-    pub(super) labels: &'a Labels,
-    /// The result of [`message::encoded_attributes`].
-    pub(super) encoded: &'a [u8],
-}
-
 impl Body {
     /// Bytes written so far.
     pub(super) fn len(&self) -> usize {
@@ -52,26 +44,22 @@ impl Body {
     }
 
     /// Appends a point to the metric with that head. The caller ends the metric before it begins another.
-    pub(super) fn add(&mut self, head: &[u8], shape: MetricShape, labels: PointLabels<'_>, point: &Point, time: u64) {
+    pub(super) fn add(&mut self, head: &[u8], shape: MetricShape, labels: &EncodedLabels, point: &Point, time: u64) {
         if self.current != Some(shape) {
             self.end(head);
             self.current = Some(shape);
         }
         self.count += 1;
         match &point.value {
-            Value::Int(value) => {
-                self.number(point.start, time, labels, key(field::INT), value.to_le_bytes());
-            }
-            Value::Float(value) => {
-                self.number(point.start, time, labels, key(field::DOUBLE), value.to_le_bytes());
-            }
+            Value::Int(value) => self.number(point.start, time, labels, key(field::INT), value.to_le_bytes()),
+            Value::Float(value) => self.number(point.start, time, labels, key(field::DOUBLE), value.to_le_bytes()),
             Value::Summary { count, sum } => {
                 let summary = SummaryDataPoint {
                     start_time_unix_nano: point.start,
                     time_unix_nano: time,
                     count: *count,
                     sum: *sum,
-                    attributes: message::attributes(labels.labels),
+                    attributes: message::attributes(&labels.labels),
                     ..SummaryDataPoint::default()
                 };
                 prost::encoding::message::encode(field::DATA_POINTS, &summary, &mut self.points);
@@ -91,7 +79,7 @@ impl Body {
 
     /// Appends a number's point, its fields in order. A start of 0 is omitted. A push spends most of its time here, so
     /// the fields of fixed length are assembled before they are appended.
-    fn number(&mut self, start: u64, time: u64, labels: PointLabels<'_>, value_key: u8, value: [u8; 8]) {
+    fn number(&mut self, start: u64, time: u64, labels: &EncodedLabels, value_key: u8, value: [u8; 8]) {
         let mut fields = [0; 3 * FIXED];
         let (starts, rest) = fields.split_at_mut(FIXED);
         let (times, values) = rest.split_at_mut(FIXED);
@@ -101,7 +89,7 @@ impl Body {
         let fields = if start == 0 { fields.get(FIXED..).unwrap_or_default() } else { &fields };
         message::begin(field::DATA_POINTS, fields.len() + labels.encoded.len(), &mut self.points);
         self.points.extend_from_slice(fields);
-        self.points.extend_from_slice(labels.encoded);
+        self.points.extend_from_slice(&labels.encoded);
     }
 
     /// Ends the metric with that head.
@@ -152,9 +140,9 @@ fn set(field: &mut [u8], key: u8, value: [u8; 8]) {
     }
 }
 
-fn explicit(histogram: &Histogram, labels: PointLabels<'_>, start: u64, time: u64) -> HistogramDataPoint {
+fn explicit(histogram: &Histogram, labels: &EncodedLabels, start: u64, time: u64) -> HistogramDataPoint {
     HistogramDataPoint {
-        attributes: message::attributes(labels.labels),
+        attributes: message::attributes(&labels.labels),
         start_time_unix_nano: start,
         time_unix_nano: time,
         count: histogram.count(),
@@ -169,13 +157,13 @@ fn explicit(histogram: &Histogram, labels: PointLabels<'_>, start: u64, time: u6
 fn exponential(
     histogram: &Histogram,
     buckets: &Exponential,
-    labels: PointLabels<'_>,
+    labels: &EncodedLabels,
     start: u64,
     time: u64,
 ) -> ExponentialHistogramDataPoint {
     let positive = Buckets { offset: buckets.offset.saturating_sub(1), bucket_counts: buckets.counts.clone() };
     ExponentialHistogramDataPoint {
-        attributes: message::attributes(labels.labels),
+        attributes: message::attributes(&labels.labels),
         start_time_unix_nano: start,
         time_unix_nano: time,
         count: histogram.count(),

@@ -2,16 +2,17 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::failure::PushFailure;
-use super::pusher::{LastFailure, Pusher};
+use super::pusher::Pusher;
 use super::retry::RequestSender;
 use crate::config::Otlp;
+use crate::sync::lock;
 use crate::targets::Target;
 
 /// Most ended JVMs whose last values are not read yet while a push is in progress: each keeps its region open.
@@ -60,21 +61,13 @@ impl Commands {
         ended
     }
 
-    /// The JVMs of all commands that are left when the pusher stops.
-    fn drain_ended(&mut self) -> Vec<Arc<Target>> {
-        while let Ok(command) = self.received.try_recv() {
-            self.waiting.push_back(command);
-        }
-        self.take_ended()
-    }
-
     /// Runs a push, and receives commands meanwhile, which are executed after it. `Stop` ends the push at once and is
     /// executed first. When too many JVMs have ended for their regions to be kept open, the push continues only while
     /// the receiver accepts requests; else its last failure is returned.
     async fn receive_during<T>(
         &mut self,
         push: impl Future<Output = T>,
-        last_failure: &LastFailure,
+        last_failure: &Mutex<Option<PushFailure>>,
     ) -> Option<PushFailure> {
         let mut push = std::pin::pin!(push);
         let mut unread = 0;
@@ -91,7 +84,7 @@ impl Commands {
                             unread += targets.len();
                         }
                         self.waiting.push_back(command);
-                        if unread > UNREAD_MAXIMUM && let Some(failure) = last_failure.get() {
+                        if unread > UNREAD_MAXIMUM && let Some(failure) = lock(last_failure).clone() {
                             return Some(failure);
                         }
                     }
@@ -105,7 +98,7 @@ impl<S: RequestSender> Pusher<S> {
     /// Pushes until it is stopped. `connect` makes the sender of a new configuration.
     pub async fn run(mut self, received: UnboundedReceiver<PushCommand>, connect: impl Fn(&Otlp) -> Result<S, String>) {
         let mut commands = Commands { received, waiting: VecDeque::new() };
-        let mut ticks = ticks(self.config());
+        let mut ticks = ticks(&self.config);
         loop {
             let command = tokio::select! {
                 // The last values of an ended JVM are read before the push in which it is missing.
@@ -119,7 +112,7 @@ impl<S: RequestSender> Pusher<S> {
                     match connect(&config) {
                         Ok(sender) => {
                             self.configure(*config, sender);
-                            ticks = self::ticks(self.config());
+                            ticks = self::ticks(&self.config);
                         }
                         Err(error) => {
                             tracing::error!(error, "cannot apply the new OTLP configuration; the old one stays in use");
@@ -136,16 +129,19 @@ impl<S: RequestSender> Pusher<S> {
                 None => true,
             };
             // While the receiver is unavailable, the queue waits for the next push, which begins with it.
-            if is_due || !self.is_failing() {
+            if is_due || !self.is_failing {
                 self.push_receiving(is_due, &mut commands).await;
             }
         }
-        self.flush(commands.drain_ended()).await;
+        while let Ok(command) = commands.received.try_recv() {
+            commands.waiting.push_back(command);
+        }
+        self.flush(commands.take_ended()).await;
     }
 
     /// Pushes everything, or only the queue, and receives commands meanwhile.
     async fn push_receiving(&mut self, everything: bool, commands: &mut Commands) {
-        let (began, last_failure) = (Instant::now(), self.last_failure().clone());
+        let (began, last_failure) = (Instant::now(), Arc::clone(&self.last_failure));
         if self.is_paused() {
             return self.count_push(false, began);
         }

@@ -1,4 +1,5 @@
-//! Deltas between the values of successive requests that the receiver accepted.
+//! Decides in which form and with which temporality a value is pushed, and computes deltas between the values of
+//! successive requests that the receiver accepted.
 //!
 //! The last reported value of each series advances only when the receiver has accepted the request: the window of a
 //! failed request becomes part of the next one.
@@ -7,10 +8,15 @@
 
 use std::sync::Arc;
 
+use opentelemetry_proto::tonic::metrics::v1::AggregationTemporality;
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::body::MetricShape;
+use super::encode::nanoseconds;
+use super::message::Form;
+use crate::config::{HistogramForm, Otlp, Temporality};
 use crate::metric::exponential::coarsen;
-use crate::metric::{Exponential, Histogram, Value};
+use crate::metric::{Exponential, Histogram, Kind, Value};
 use crate::targets::Incarnation;
 
 /// The owner of a series: a JVM, or `None` for the exporter.
@@ -29,9 +35,7 @@ pub(super) struct Point {
 /// A value that was reported to the receiver.
 #[derive(Clone, Debug)]
 struct Reported {
-    value: Value,
-    /// When the cumulative value was zero.
-    start: u64,
+    point: Point,
     /// When the value was read.
     time: u64,
 }
@@ -39,6 +43,8 @@ struct Reported {
 /// The last reported value of every series that is pushed as deltas.
 #[derive(Debug)]
 pub(super) struct DeltaStore {
+    temporality: Temporality,
+    histograms: HistogramForm,
     /// Of values that were zero before this time, an earlier exporter may have reported a part.
     opened: u64,
     reported: FxHashMap<Owner, FxHashMap<SeriesId, Reported>>,
@@ -50,24 +56,77 @@ pub(super) struct DeltaStore {
 
 impl DeltaStore {
     /// A store without values, opened at `now`.
-    pub(super) fn new(now: u64) -> Self {
-        Self { opened: now, reported: FxHashMap::default(), pending: Vec::new(), absent: FxHashSet::default() }
+    pub(super) fn new(config: &Otlp, now: u64) -> Self {
+        Self {
+            temporality: config.temporality,
+            histograms: config.histograms,
+            opened: now,
+            reported: FxHashMap::default(),
+            pending: Vec::new(),
+            absent: FxHashSet::default(),
+        }
+    }
+
+    /// Applies a new configuration. The values stay, so that deltas continue.
+    pub(super) fn configure(&mut self, config: &Otlp) {
+        self.temporality = config.temporality;
+        self.histograms = config.histograms;
+    }
+
+    /// The shape of the metric's message and the point in it. `None` for a value that does not fit the kind, and where
+    /// there is no delta.
+    pub(super) fn encode(
+        &mut self,
+        owner: Owner,
+        kind: Kind,
+        id: SeriesId,
+        mut point: Point,
+        now: u64,
+    ) -> Option<(MetricShape, Point)> {
+        let form = match (kind, &point.value) {
+            (Kind::Counter | Kind::UpDownCounter, Value::Int(_) | Value::Float(_)) => Form::Sum,
+            (Kind::Gauge | Kind::Info, Value::Int(_) | Value::Float(_)) => Form::Gauge,
+            (Kind::Summary, Value::Summary { .. }) => Form::Summary,
+            (Kind::Histogram, Value::Histogram(histogram)) => {
+                point.start = nanoseconds(histogram.created);
+                match (self.histograms, &histogram.exponential) {
+                    (HistogramForm::Exponential, Some(_)) => Form::Exponential,
+                    _ => Form::Histogram,
+                }
+            }
+            _ => return None,
+        };
+        let is_delta = match self.temporality {
+            Temporality::Cumulative => false,
+            Temporality::Delta => matches!(kind, Kind::Counter | Kind::Histogram),
+            // All values are read as cumulative ones; only cumulative histograms cost a receiver memory.
+            Temporality::LowMemory => kind == Kind::Histogram,
+        };
+        let temporality = if is_delta { AggregationTemporality::Delta } else { AggregationTemporality::Cumulative };
+        if form == Form::Gauge {
+            point.start = 0;
+        }
+        if is_delta {
+            point = self.delta(owner, id, point, now)?;
+        }
+        // The start is after `now` where the clock was set back.
+        point.start = point.start.min(now);
+        Some((MetricShape { form, temporality, is_monotonic: kind == Kind::Counter }, point))
     }
 
     /// The growth of a series since its last reported value. `None` for the first value of a series that was zero
     /// before the store was opened: another exporter may have reported a part of it.
-    pub(super) fn delta(&mut self, owner: Owner, id: SeriesId, point: Point, now: u64) -> Option<Point> {
+    fn delta(&mut self, owner: Owner, id: SeriesId, point: Point, now: u64) -> Option<Point> {
         let before = self.reported.get(&owner).and_then(|series| series.get(&id));
         let delta = match before {
             None if point.start < self.opened => None,
             None => Some(point.clone()),
             // The series restarted.
-            Some(before) if before.start != point.start => Some(point.clone()),
-            Some(before) => {
-                subtract(&point.value, &before.value).map(|value| Point { value, start: before.time.max(point.start) })
-            }
+            Some(before) if before.point.start != point.start => Some(point.clone()),
+            Some(before) => subtract(&point.value, &before.point.value)
+                .map(|value| Point { value, start: before.time.max(point.start) }),
         };
-        self.pending.push((owner, id, Reported { value: point.value, start: point.start, time: now }));
+        self.pending.push((owner, id, Reported { point, time: now }));
         delta
     }
 
@@ -107,14 +166,13 @@ impl DeltaStore {
 fn subtract(now: &Value, before: &Value) -> Option<Value> {
     match (now, before) {
         (Value::Int(now), Value::Int(before)) => now.checked_sub(*before).filter(|grown| *grown >= 0).map(Value::Int),
+        (Value::Int(_) | Value::Float(_), Value::Int(_) | Value::Float(_)) => {
+            Some(now.as_f64() - before.as_f64()).filter(|grown| *grown >= 0.0).map(Value::Float)
+        }
         (Value::Histogram(now), Value::Histogram(before)) => {
             histogram(now, before).map(|grown| Value::Histogram(Arc::new(grown)))
         }
-        (Value::Histogram(_), _)
-        | (_, Value::Histogram(_))
-        | (Value::Summary { .. }, _)
-        | (_, Value::Summary { .. }) => None,
-        (now, before) => Some(now.as_f64() - before.as_f64()).filter(|grown| *grown >= 0.0).map(Value::Float),
+        _ => None,
     }
 }
 
@@ -126,14 +184,10 @@ fn histogram(now: &Histogram, before: &Histogram) -> Option<Histogram> {
         (Some(now), Some(before)) => Some(buckets(now, before)?),
         _ => None,
     };
+    let counts = now.counts.iter().zip(&before.counts).map(|(now, before)| now.checked_sub(*before));
     Some(Histogram {
         bounds: Arc::clone(&now.bounds),
-        counts: now
-            .counts
-            .iter()
-            .zip(&before.counts)
-            .map(|(now, before)| now.checked_sub(*before))
-            .collect::<Option<_>>()?,
+        counts: counts.collect::<Option<_>>()?,
         sum: (now.sum - before.sum).max(0.0),
         created: now.created,
         exponential,
@@ -179,7 +233,7 @@ mod tests {
 
     #[test]
     fn windows_are_contiguous_and_failed_ones_are_merged() {
-        let mut store = DeltaStore::new(100);
+        let mut store = DeltaStore::new(&Otlp::default(), 100);
         let int = |value, start| Some(point(Value::Int(value), start));
         // The series is older than the store: there is no first delta.
         assert_eq!(push(&mut store, Value::Int(5), 50, 110, true), None);
@@ -195,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_series_younger_than_the_store_is_reported_from_its_start() {
-        let mut store = DeltaStore::new(100);
+        let mut store = DeltaStore::new(&Otlp::default(), 100);
         let delta = push(&mut store, Value::Float(2.5), 105, 110, true);
         assert_eq!(delta, Some(point(Value::Float(2.5), 105)));
     }
@@ -219,7 +273,7 @@ mod tests {
 
     #[test]
     fn ended_jvms_are_removed() {
-        let mut store = DeltaStore::new(100);
+        let mut store = DeltaStore::new(&Otlp::default(), 100);
         push(&mut store, Value::Int(5), 200, 210, true);
         let region = crate::discovery::RegionId::Memory { pid: 1, start_ticks: 2, address: 3 };
         let jvm = Incarnation { region, start_millis: 3 };
@@ -229,5 +283,20 @@ mod tests {
         assert_eq!(store.reported.len(), 2, "its last values may still be reported");
         store.retain(&FxHashSet::default());
         assert_eq!(store.reported.keys().collect::<Vec<_>>(), [&None]);
+    }
+
+    #[test]
+    fn a_clock_set_back_to_before_the_start_does_not_restart_a_sum() {
+        let config = Otlp { temporality: Temporality::Delta, ..Otlp::default() };
+        let mut store = DeltaStore::new(&config, 50);
+        let mut push = |value, now| {
+            let point = Point { value: Value::Int(value), start: 1000 };
+            let encoded = store.encode(None, Kind::Counter, (1, 2), point, now);
+            store.acknowledge();
+            encoded.map(|(_, point)| (point.value, point.start))
+        };
+        assert_eq!(push(5, 100), Some((Value::Int(5), 100)));
+        assert_eq!(push(7, 110), Some((Value::Int(2), 110)));
+        assert_eq!(push(8, 1020), Some((Value::Int(1), 1000)));
     }
 }

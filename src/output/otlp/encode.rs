@@ -12,15 +12,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::body::{Body, PointLabels};
+use super::body::Body;
 use super::delta::{DeltaStore, Point};
-use super::message::{self, EncodedFamily, Fingerprinter};
+use super::message::{self, EncodedFamily, EncodedLabels, Fingerprinter};
 use super::resource::Resources;
-use super::temporality::DeltaEncoder;
 use crate::config::Otlp;
 use crate::fact::{Since, Values};
 use crate::metric::FamilySamples;
-use crate::rules::PlannedSeries;
 use crate::snapshot::{Snapshot, TargetValues};
 use crate::targets::{Incarnation, Target};
 
@@ -44,7 +42,7 @@ pub struct SeriesPosition {
 pub struct Encoder {
     resources: Resources,
     scope: Vec<u8>,
-    deltas: DeltaEncoder,
+    deltas: DeltaStore,
     fingerprinter: Fingerprinter,
     /// By the addresses of the family and of its series.
     families: FxHashMap<(usize, usize), EncodedFamily>,
@@ -58,7 +56,7 @@ impl Encoder {
         Self {
             resources: Resources::new(config),
             scope: message::scope(),
-            deltas: DeltaEncoder::new(config, DeltaStore::new(now)),
+            deltas: DeltaStore::new(config, now),
             fingerprinter: Fingerprinter::default(),
             families: FxHashMap::default(),
             resource_of: FxHashMap::default(),
@@ -75,24 +73,20 @@ impl Encoder {
 
     /// The receiver has accepted the last request.
     pub fn acknowledge(&mut self) {
-        self.deltas.store.acknowledge();
+        self.deltas.acknowledge();
     }
 
     /// The last request failed: its deltas become part of the next one.
     pub fn rollback(&mut self) {
-        self.deltas.store.rollback(0);
+        self.deltas.rollback(0);
     }
 
     /// Drops the state of JVMs that are not in the snapshot, and of families that no plan uses.
     pub fn forget_unused(&mut self, snapshot: &Snapshot) {
         let live: FxHashSet<Incarnation> =
             snapshot.target_set.targets.iter().map(|target| target.incarnation).collect();
-        self.deltas.store.retain(&live);
+        self.deltas.retain(&live);
         self.resource_of.retain(|jvm, _| live.contains(jvm));
-        self.forget_unused_families();
-    }
-
-    fn forget_unused_families(&mut self) {
         self.families.retain(|_, family| family.is_used());
     }
 
@@ -113,13 +107,13 @@ impl Encoder {
         let mut points = 0;
         while let Some(target) = snapshot.target_set.targets.get(position.target) {
             let values = snapshot.values(u32::try_from(position.target).unwrap_or(u32::MAX));
-            let (begin, checkpoint) = (*position, self.deltas.store.checkpoint());
+            let (begin, checkpoint) = (*position, self.deltas.checkpoint());
             self.write_part(target, &values, now, position);
             match self.end_part(target, &values, out) {
                 Some(count) => points += count,
                 // The request is full; the part begins the next one.
                 None => {
-                    self.deltas.store.rollback(checkpoint);
+                    self.deltas.rollback(checkpoint);
                     *position = begin;
                     break;
                 }
@@ -131,14 +125,14 @@ impl Encoder {
     /// Returns a request with the last values of an ended JVM, and its number of points, and drops the JVM's state.
     pub fn write_ended(&mut self, target: &Arc<Target>, values: &TargetValues<'_>, now: u64) -> (Vec<u8>, u64) {
         // While the receiver is unavailable, nothing else drops unused families.
-        self.forget_unused_families();
+        self.families.retain(|_, family| family.is_used());
         let (mut out, mut points, mut position) = (Vec::new(), 0, SeriesPosition::default());
         while position.target == 0 {
             self.write_part(target, values, now, &mut position);
             points += self.end_part(target, values, &mut out).unwrap_or(0);
         }
-        self.deltas.store.rollback(0);
-        self.deltas.store.remove(target.incarnation);
+        self.deltas.rollback(0);
+        self.deltas.remove(target.incarnation);
         self.resource_of.remove(&target.incarnation);
         (out, points)
     }
@@ -149,11 +143,11 @@ impl Encoder {
             let head = message::head(family);
             let fingerprint = self.fingerprinter.of(family);
             for (labels, value) in series {
-                let id = (fingerprint, self.fingerprinter.of(labels));
+                let labels = EncodedLabels::of(Arc::new(labels.clone()), &self.fingerprinter);
+                let id = (fingerprint, labels.fingerprint);
                 let point = Point { value: value.clone(), start: started };
                 if let Some((shape, point)) = self.deltas.encode(None, family.kind, id, point, now) {
-                    let encoded = message::encoded_attributes(labels);
-                    self.body.add(&head, shape, PointLabels { labels, encoded: &encoded }, &point, now);
+                    self.body.add(&head, shape, &labels, &point, now);
                 }
             }
             self.body.end(&head);
@@ -165,7 +159,9 @@ impl Encoder {
     fn write_part(&mut self, target: &Target, values: &TargetValues<'_>, now: u64, position: &mut SeriesPosition) {
         let plan = target.plans.first().filter(|_| !values.is_gone());
         let families = plan.map(|plan| &*plan.families).unwrap_or_default();
-        let (starts, owner) = (StartTimes::of(target, values), Some(target.incarnation));
+        let owner = Some(target.incarnation);
+        let attached = since_epoch(target.attached);
+        let started = values.created(Since::Start).map_or(attached, nanoseconds);
         for planned in families.iter().skip(position.family) {
             let addresses = (Arc::as_ptr(&planned.family).addr(), planned.series.as_ptr().addr());
             let encoded =
@@ -174,10 +170,15 @@ impl Encoder {
             let from = std::mem::take(&mut position.series);
             for (index, (series, labels)) in planned.series.iter().zip(&encoded.labels).enumerate().skip(from) {
                 let Some(value) = series.formula.evaluate(values) else { continue };
-                let (id, start) = ((encoded.fingerprint, labels.fingerprint), starts.of_series(series));
+                let start = match series.formula.since() {
+                    Since::Start => started,
+                    Since::Attached => attached,
+                    // In OTLP, 0 means unknown.
+                    Since::Before => 0,
+                };
+                let id = (encoded.fingerprint, labels.fingerprint);
                 let point = self.deltas.encode(owner, kind, id, Point { value, start }, now);
                 if let Some((shape, point)) = point {
-                    let labels = PointLabels { labels: &series.labels, encoded: &labels.encoded };
                     self.body.add(&encoded.head, shape, labels, &point, now);
                 }
                 if self.body.len() > PART_MAXIMUM {
@@ -204,28 +205,6 @@ impl Encoder {
             }
         };
         self.body.write(resource, &self.scope, REQUEST_MAXIMUM, out)
-    }
-}
-
-/// When a JVM's cumulative values were zero.
-struct StartTimes {
-    jvm: u64,
-    attached: u64,
-}
-
-impl StartTimes {
-    fn of(target: &Target, values: &TargetValues<'_>) -> Self {
-        let attached = since_epoch(target.attached);
-        Self { jvm: values.created(Since::Start).map_or(attached, nanoseconds), attached }
-    }
-
-    fn of_series(&self, planned: &PlannedSeries) -> u64 {
-        match planned.formula.since() {
-            Since::Start => self.jvm,
-            Since::Attached => self.attached,
-            // In OTLP, 0 means unknown.
-            Since::Before => 0,
-        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! Why a request failed, and whether to retry it.
 
 use std::error::Error;
-use std::fmt;
 use std::io;
 use std::time::Duration;
+
+use strum::VariantArray;
 
 /// The receiver's response to a request that it accepted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,7 +16,8 @@ pub struct Accepted {
 }
 
 /// A request that failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}; {}", .reason.remedy())]
 pub struct PushFailure {
     /// The reason, for metrics.
     pub reason: PushFailureReason,
@@ -26,7 +28,8 @@ pub struct PushFailure {
 }
 
 /// Why a request failed: a closed set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, strum::IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum PushFailureReason {
     /// Nothing listens at the address, or its name cannot be resolved.
     Connect,
@@ -48,29 +51,11 @@ pub enum PushFailureReason {
 
 impl PushFailureReason {
     /// Every reason: each has a series from the first scrape on.
-    pub const ALL: [Self; 8] = [
-        Self::Connect,
-        Self::Tls,
-        Self::Protocol,
-        Self::Timeout,
-        Self::Throttled,
-        Self::Unavailable,
-        Self::Unauthorized,
-        Self::Rejected,
-    ];
+    pub(super) const ALL: &[Self] = Self::VARIANTS;
 
     /// The label value.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Connect => "connect",
-            Self::Tls => "tls",
-            Self::Protocol => "protocol",
-            Self::Timeout => "timeout",
-            Self::Throttled => "throttled",
-            Self::Unavailable => "unavailable",
-            Self::Unauthorized => "unauthorized",
-            Self::Rejected => "rejected",
-        }
+    pub(super) fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// What the user can do.
@@ -100,12 +85,6 @@ pub enum Retry {
     After(Duration),
 }
 
-impl fmt::Display for PushFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; {}", self.detail, self.reason.remedy())
-    }
-}
-
 impl PushFailure {
     /// The failure of an exchange without a response.
     pub(super) fn of_exchange(error: &(dyn Error + 'static)) -> Self {
@@ -120,22 +99,16 @@ impl PushFailure {
             }
             // `source` of an I/O error skips the error that it contains.
             next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-                Some(inner) => Some(inner as &(dyn Error + 'static)),
+                Some(inner) => Some(inner),
                 None => error.source(),
             };
         }
         let reason = reason.unwrap_or(PushFailureReason::Timeout);
-        let retry = if matches!(reason, PushFailureReason::Tls | PushFailureReason::Protocol) {
-            Retry::Never
-        } else {
-            Retry::Backoff
+        let retry = match reason {
+            PushFailureReason::Tls | PushFailureReason::Protocol => Retry::Never,
+            _ => Retry::Backoff,
         };
         Self { reason, retry, detail: texts.join(": ") }
-    }
-
-    /// Whether the failure concerns this request only, and not every request.
-    pub(super) fn concerns_request(&self) -> bool {
-        self.reason == PushFailureReason::Rejected
     }
 
     /// The failure of an attempt without a response in time.
@@ -171,8 +144,7 @@ fn classify(error: &(dyn Error + 'static), text: &str) -> Option<PushFailureReas
         return Some(PushFailureReason::Connect);
     }
     // A server that speaks HTTP/1 sends invalid HTTP/2 frames, another one sends bytes where HTTP/1 expects none.
-    let is_unexpected = text.contains("received unexpected message");
-    let is_framing = is_unexpected
+    let is_framing = text.contains("received unexpected message")
         || text.contains("frame with invalid size")
         || text.contains("http2 error") && text.contains("protocol");
     is_framing.then_some(PushFailureReason::Protocol)

@@ -1,5 +1,8 @@
 //! OTLP over gRPC. Requests pass through tonic as encoded bytes.
 
+use std::error::Error;
+use std::iter::successors;
+
 use bytes::{Buf, BufMut, Bytes};
 use http::uri::PathAndQuery;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
@@ -71,50 +74,35 @@ pub(super) fn accepted(response: ExportMetricsServiceResponse) -> Accepted {
 
 /// tonic also enforces the timeout that it sends to the receiver.
 fn is_timeout(status: &Status) -> bool {
-    let mut next = std::error::Error::source(status);
-    while let Some(error) = next {
-        if error.is::<TimeoutExpired>() {
-            return true;
-        }
-        next = error.source();
-    }
-    false
+    successors(status.source(), |&error| error.source()).any(|error| error.is::<TimeoutExpired>())
 }
 
 /// The specification's retryable codes (opentelemetry.io/docs/specs/otlp, "Failures").
 fn failure(status: &Status) -> PushFailure {
     // tonic made this status from a failed exchange.
-    if let Some(error) = std::error::Error::source(status) {
-        let failure = PushFailure::of_exchange(error);
-        if status.code() != Code::DeadlineExceeded {
-            return failure;
-        }
+    if let Some(error) = status.source()
+        && status.code() != Code::DeadlineExceeded
+    {
+        return PushFailure::of_exchange(error);
     }
     let delay = status.get_details_retry_info().and_then(|info| info.retry_delay);
-    let (reason, may_retry) = match status.code() {
-        Code::ResourceExhausted => (PushFailureReason::Throttled, delay.is_some()),
+    let later = delay.map_or(Retry::Backoff, Retry::After);
+    let (reason, retry) = match status.code() {
+        Code::ResourceExhausted => (PushFailureReason::Throttled, delay.map_or(Retry::Never, Retry::After)),
         Code::Unavailable | Code::Aborted | Code::Cancelled | Code::OutOfRange | Code::DataLoss => {
-            (PushFailureReason::Unavailable, true)
+            (PushFailureReason::Unavailable, later)
         }
-        Code::DeadlineExceeded => (PushFailureReason::Timeout, true),
-        Code::Unauthenticated | Code::PermissionDenied => (PushFailureReason::Unauthorized, false),
-        Code::Unimplemented => (PushFailureReason::Protocol, false),
+        Code::DeadlineExceeded => (PushFailureReason::Timeout, later),
+        Code::Unauthenticated | Code::PermissionDenied => (PushFailureReason::Unauthorized, Retry::Never),
+        Code::Unimplemented => (PushFailureReason::Protocol, Retry::Never),
         // tonic makes this status from a response that is not gRPC.
         Code::Unknown | Code::Internal if status.message().contains("grpc-status header missing") => {
-            (PushFailureReason::Protocol, false)
+            (PushFailureReason::Protocol, Retry::Never)
         }
-        _ => (PushFailureReason::Rejected, false),
+        _ => (PushFailureReason::Rejected, Retry::Never),
     };
-    let retry = match (may_retry, delay) {
-        (false, _) => Retry::Never,
-        (true, Some(delay)) => Retry::After(delay),
-        (true, None) => Retry::Backoff,
-    };
-    PushFailure {
-        reason,
-        retry,
-        detail: format!("the receiver responded with {:?}: {}", status.code(), excerpt(status.message())),
-    }
+    let detail = format!("the receiver responded with {:?}: {}", status.code(), excerpt(status.message()));
+    PushFailure { reason, retry, detail }
 }
 
 /// Sends encoded requests, and decodes responses.

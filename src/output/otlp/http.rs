@@ -95,17 +95,13 @@ fn gzip(message: &[u8]) -> Bytes {
 /// The specification's retryable codes (opentelemetry.io/docs/specs/otlp, "Failures").
 fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> PushFailure {
     let delay = headers.get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?, SystemTime::now()));
-    let (reason, may_retry) = match status.as_u16() {
-        429 => (PushFailureReason::Throttled, true),
-        502..=504 => (PushFailureReason::Unavailable, true),
-        401 | 403 => (PushFailureReason::Unauthorized, false),
-        300..=399 | 404 | 405 | 415 => (PushFailureReason::Protocol, false),
-        _ => (PushFailureReason::Rejected, false),
-    };
-    let retry = match (may_retry, delay) {
-        (false, _) => Retry::Never,
-        (true, Some(delay)) => Retry::After(delay),
-        (true, None) => Retry::Backoff,
+    let later = delay.map_or(Retry::Backoff, Retry::After);
+    let (reason, retry) = match status.as_u16() {
+        429 => (PushFailureReason::Throttled, later),
+        502..=504 => (PushFailureReason::Unavailable, later),
+        401 | 403 => (PushFailureReason::Unauthorized, Retry::Never),
+        300..=399 | 404 | 405 | 415 => (PushFailureReason::Protocol, Retry::Never),
+        _ => (PushFailureReason::Rejected, Retry::Never),
     };
     let mut detail = format!("the receiver responded with {status}");
     if let Some(location) = headers.get(LOCATION).and_then(|location| location.to_str().ok()) {

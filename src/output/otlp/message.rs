@@ -3,8 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Weak};
 
-use opentelemetry_proto::tonic::common::v1::any_value::Value::{IntValue, StringValue};
-use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
 use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, ExponentialHistogram, Gauge, Histogram, Metric, ResourceMetrics, ScopeMetrics, Sum, Summary,
 };
@@ -85,32 +84,13 @@ pub(super) fn head(family: &Family) -> Vec<u8> {
     metric.encode_to_vec()
 }
 
-/// A string attribute.
-pub(super) fn text(key: &str, value: impl Into<String>) -> KeyValue {
-    attribute(key, StringValue(value.into()))
-}
-
-/// An integer attribute.
-pub(super) fn integer(key: &str, value: i64) -> KeyValue {
-    attribute(key, IntValue(value))
-}
-
-fn attribute(key: &str, value: opentelemetry_proto::tonic::common::v1::any_value::Value) -> KeyValue {
+pub(super) fn attribute(key: &str, value: any_value::Value) -> KeyValue {
     KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
 }
 
 /// Labels as attributes.
 pub(super) fn attributes(labels: &Labels) -> Vec<KeyValue> {
-    labels.iter().map(|(name, value)| text(name, value)).collect()
-}
-
-/// Labels as the encoded attributes of a point.
-pub(super) fn encoded_attributes(labels: &Labels) -> Vec<u8> {
-    let mut out = Vec::new();
-    for attribute in attributes(labels) {
-        prost::encoding::message::encode(field::ATTRIBUTES, &attribute, &mut out);
-    }
-    out
+    labels.iter().map(|(name, value)| attribute(name, any_value::Value::StringValue(value.to_owned()))).collect()
 }
 
 /// The encoded `resource` of a `ResourceMetrics`.
@@ -162,20 +142,29 @@ pub(super) struct EncodedFamily {
     pub(super) labels: Box<[EncodedLabels]>,
 }
 
-/// A label set as the attributes of a point.
+/// The labels of a point.
 #[derive(Debug)]
 pub(super) struct EncodedLabels {
+    pub(super) labels: Arc<Labels>,
     pub(super) fingerprint: u64,
+    /// The labels as the attributes of a number.
     pub(super) encoded: Box<[u8]>,
+}
+
+impl EncodedLabels {
+    pub(super) fn of(labels: Arc<Labels>, fingerprinter: &Fingerprinter) -> Self {
+        let mut encoded = Vec::new();
+        for attribute in attributes(&labels) {
+            prost::encoding::message::encode(field::ATTRIBUTES, &attribute, &mut encoded);
+        }
+        Self { fingerprint: fingerprinter.of(&labels), encoded: encoded.into(), labels }
+    }
 }
 
 impl EncodedFamily {
     pub(super) fn of(planned: &PlannedFamily, fingerprinter: &Fingerprinter) -> Self {
         let PlannedFamily { family, series } = planned;
-        let labels = series.iter().map(|planned| EncodedLabels {
-            fingerprint: fingerprinter.of(&planned.labels),
-            encoded: encoded_attributes(&planned.labels).into(),
-        });
+        let labels = series.iter().map(|planned| EncodedLabels::of(Arc::clone(&planned.labels), fingerprinter));
         Self {
             family: Arc::downgrade(family),
             series: Arc::downgrade(series),

@@ -25,7 +25,6 @@ mod queue;
 mod resource;
 mod retry;
 mod statistics;
-mod temporality;
 
 use std::fmt::Debug;
 use std::sync::Arc;

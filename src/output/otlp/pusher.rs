@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::PushSource;
 use super::encode::{Encoder, SeriesPosition, nanoseconds, since_epoch};
-use super::failure::{Accepted, PushFailure, Retry};
+use super::failure::{Accepted, PushFailure, PushFailureReason, Retry};
 use super::queue::{EndedQueue, QueuedRequest};
 use super::retry::{RequestSender, deliver};
 use super::statistics::PushStatistics;
@@ -16,7 +16,7 @@ use crate::config::Otlp;
 use crate::snapshot::Snapshot;
 use crate::sync::lock;
 use crate::targets::Target;
-use crate::telemetry::LogDedup;
+use crate::telemetry::{Counter, LogDedup, Outcome};
 
 /// Time for the last push when the program ends.
 pub const FLUSH: Duration = Duration::from_millis(1800);
@@ -30,7 +30,7 @@ const PARTIAL_SUCCESS: &str = "partial success";
 /// Pushes snapshots of a source.
 #[derive(Debug)]
 pub struct Pusher<S> {
-    config: Otlp,
+    pub(super) config: Otlp,
     sender: S,
     source: Arc<dyn PushSource>,
     statistics: Arc<PushStatistics>,
@@ -39,25 +39,12 @@ pub struct Pusher<S> {
     /// The memory of the last request, for the next one.
     buffer: Vec<u8>,
     /// The last request failed.
-    is_failing: bool,
+    pub(super) is_failing: bool,
     /// End of the pause that the receiver asked for.
     paused_until: Option<Instant>,
-    last_failure: LastFailure,
+    /// The last failure of the current request, readable while the request is in progress.
+    pub(super) last_failure: Arc<Mutex<Option<PushFailure>>>,
     dedup: LogDedup<&'static str>,
-}
-
-/// The last failure of the current request, readable while the request is in progress.
-#[derive(Clone, Debug, Default)]
-pub(super) struct LastFailure(Arc<Mutex<Option<PushFailure>>>);
-
-impl LastFailure {
-    fn set(&self, failure: Option<PushFailure>) {
-        *lock(&self.0) = failure;
-    }
-
-    pub(super) fn get(&self) -> Option<PushFailure> {
-        lock(&self.0).clone()
-    }
 }
 
 impl<S: RequestSender> Pusher<S> {
@@ -80,17 +67,9 @@ impl<S: RequestSender> Pusher<S> {
             buffer: Vec::new(),
             is_failing: false,
             paused_until: None,
-            last_failure: LastFailure::default(),
+            last_failure: Arc::default(),
             dedup: LogDedup::default(),
         }
-    }
-
-    pub(super) fn config(&self) -> &Otlp {
-        &self.config
-    }
-
-    pub(super) fn is_failing(&self) -> bool {
-        self.is_failing
     }
 
     /// Whether the receiver has asked for a pause that is not over.
@@ -98,12 +77,9 @@ impl<S: RequestSender> Pusher<S> {
         self.paused_until.is_some_and(|end| Instant::now() < end)
     }
 
-    pub(super) fn last_failure(&self) -> &LastFailure {
-        &self.last_failure
-    }
-
     pub(super) fn count_push(&self, succeeded: bool, began: Instant) {
-        self.statistics.pushed(succeeded, began.elapsed());
+        self.statistics.pushes.with(Outcome::of(succeeded), Counter::increment);
+        self.statistics.durations.observe(began.elapsed());
     }
 
     /// Applies a new configuration with its sender.
@@ -164,8 +140,13 @@ impl<S: RequestSender> Pusher<S> {
             let (message, points) = self.encoder.write_ended(target, &snapshot.values(index), now);
             self.queue.push(message, points);
         }
-        self.statistics.dropped(self.queue.shrink());
-        self.statistics.queued(self.queue.bytes(), self.queue.points());
+        self.statistics.dropped.add(self.queue.shrink());
+        self.count_queue();
+    }
+
+    fn count_queue(&self) {
+        self.statistics.queued_bytes.set(self.queue.bytes() as u64);
+        self.statistics.queued_points.set(self.queue.points());
     }
 
     /// Sends the queue, the oldest request first. A request that the receiver rejects permanently is dropped.
@@ -173,13 +154,13 @@ impl<S: RequestSender> Pusher<S> {
         while let Some(QueuedRequest { message, points }) = self.queue.front().cloned() {
             match self.deliver(&message, points, deadline).await {
                 Ok(()) => {}
-                Err(failure) if failure.retry == Retry::Never && failure.concerns_request() => {
-                    self.statistics.dropped(points);
+                Err(PushFailure { reason: PushFailureReason::Rejected, retry: Retry::Never, .. }) => {
+                    self.statistics.dropped.add(points);
                 }
                 Err(failure) => return Err(failure),
             }
             self.queue.pop_front();
-            self.statistics.queued(self.queue.bytes(), self.queue.points());
+            self.count_queue();
         }
         Ok(())
     }
@@ -222,14 +203,16 @@ impl<S: RequestSender> Pusher<S> {
     /// Sends one request, and counts and logs the outcome.
     async fn deliver(&mut self, message: &Bytes, points: u64, deadline: Instant) -> Result<(), PushFailure> {
         let (statistics, last_failure) = (&self.statistics, &self.last_failure);
-        last_failure.set(None);
+        *lock(last_failure) = None;
         let on_failure = |failure: &PushFailure| {
-            statistics.failed(failure.reason);
-            last_failure.set(Some(failure.clone()));
+            statistics.failures.with(failure.reason, Counter::increment);
+            *lock(last_failure) = Some(failure.clone());
         };
         match deliver(&mut self.sender, message, self.config.timeout, deadline, on_failure).await {
             Ok(accepted) => {
-                self.statistics.accepted(points, message.len(), accepted.rejected);
+                statistics.points.add(points);
+                statistics.bytes.add(message.len() as u64);
+                statistics.rejected.add(accepted.rejected);
                 if std::mem::take(&mut self.is_failing) {
                     tracing::info!(endpoint = %self.config.endpoint, "the OTLP receiver accepts metrics again");
                     self.dedup.retain(|key| *key == PARTIAL_SUCCESS);

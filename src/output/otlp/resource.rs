@@ -1,12 +1,13 @@
 //! Resource attributes, which identify a JVM to the receiver, by the names of the semantic conventions.
 
 use std::fs;
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use opentelemetry_proto::tonic::common::v1::KeyValue;
+use opentelemetry_proto::tonic::common::v1::any_value::Value::{self, IntValue, StringValue};
 use uuid::Uuid;
 
-use super::message::{integer, text};
+use super::message::attribute;
 use crate::config::Otlp;
 use crate::targets::Target;
 
@@ -54,7 +55,7 @@ impl Resources {
         out.add("service.version", env!("CARGO_PKG_VERSION"));
         let instance = format!("{} {}", self.name, self.host);
         out.add("service.instance.id", Uuid::new_v5(&INSTANCES, instance.as_bytes()).to_string());
-        out.integer("process.pid", std::process::id().into());
+        out.push("process.pid", IntValue(std::process::id().into()));
         out.common(&self.common);
         out.0
     }
@@ -64,7 +65,7 @@ impl Resources {
         let mut out = ResourceAttributes::default();
         out.add("service.name", &*target.app);
         out.add("service.version", target.jvm.app_version.as_deref().unwrap_or_default());
-        out.integer("jvm.hotspot.slot", target.slot.into());
+        out.push("jvm.hotspot.slot", IntValue(target.slot.into()));
         // The labels of the root's path take precedence over attributes of all JVMs.
         for (name, value) in target.identity.iter().filter(|(name, _)| !matches!(*name, "app" | "slot")) {
             match name {
@@ -108,15 +109,10 @@ impl Resources {
 struct ResourceAttributes(Vec<KeyValue>);
 
 impl ResourceAttributes {
-    fn has(&self, key: &str) -> bool {
-        self.0.iter().any(|attribute| attribute.key == key)
-    }
-
     fn get(&self, key: &str) -> Option<&str> {
-        use opentelemetry_proto::tonic::common::v1::any_value::Value;
         let found = self.0.iter().find(|attribute| attribute.key == key)?;
         match found.value.as_ref()?.value.as_ref()? {
-            Value::StringValue(text) => Some(text),
+            StringValue(text) => Some(text),
             _ => None,
         }
     }
@@ -124,14 +120,14 @@ impl ResourceAttributes {
     /// Adds an attribute, unless its value is empty.
     fn add(&mut self, key: &str, value: impl Into<String>) {
         let value = value.into();
-        if !value.is_empty() && !self.has(key) {
-            self.0.push(text(key, value));
+        if !value.is_empty() {
+            self.push(key, StringValue(value));
         }
     }
 
-    fn integer(&mut self, key: &str, value: i64) {
-        if !self.has(key) {
-            self.0.push(integer(key, value));
+    fn push(&mut self, key: &str, value: Value) {
+        if !self.0.iter().any(|known| known.key == key) {
+            self.0.push(attribute(key, value));
         }
     }
 
@@ -144,15 +140,12 @@ impl ResourceAttributes {
     fn process(&mut self, target: &Target, started: Option<f64>) {
         let process = target.process.as_deref();
         let pid = process.map_or(target.vpid, |process| process.pid);
-        self.integer("process.pid", pid.into());
+        self.push("process.pid", IntValue(pid.into()));
         if pid != target.vpid {
-            self.integer("process.vpid", target.vpid.into());
+            self.push("process.vpid", IntValue(target.vpid.into()));
         }
-        let created = process.map(|process| {
-            let since = process.start_time.duration_since(UNIX_EPOCH).unwrap_or_default();
-            since.as_secs_f64()
-        });
-        if let Some(created) = created.or(started) {
+        let since_epoch = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        if let Some(created) = process.map(|process| since_epoch(process.start_time)).or(started) {
             self.add("process.creation.time", rfc3339(created));
         }
         self.add("process.owner", &*target.user);

@@ -2,7 +2,6 @@
 
 #![allow(clippy::disallowed_types, reason = "keys are addresses")]
 
-use std::fmt::Write as _;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -90,7 +89,11 @@ impl Page {
                 blocks.len() - 1
             });
             let list = *lists.entry(Arc::as_ptr(series)).or_insert_with(|| {
-                page.row_lists.push(series.iter().map(|planned| Row::new(planned, first)).collect());
+                let row = |planned: &PlannedSeries| {
+                    let (text, labels) = (closing(&planned.labels, first), Arc::clone(&planned.labels));
+                    Row { labels: LabelText { labels, text }, formula: planned.formula.clone() }
+                };
+                page.row_lists.push(series.iter().map(row).collect());
                 u32::try_from(page.row_lists.len() - 1).unwrap_or(u32::MAX)
             });
             blocks[block].2.push(TargetRows { target, list });
@@ -140,13 +143,6 @@ impl Block {
     }
 }
 
-impl Row {
-    fn new(planned: &PlannedSeries, first: bool) -> Self {
-        let text = closing(&planned.labels, first);
-        Self { labels: LabelText { labels: Arc::clone(&planned.labels), text }, formula: planned.formula.clone() }
-    }
-}
-
 /// The text between the labels of the JVM and the value; `first` if the JVM has no labels.
 pub(super) fn closing(labels: &Labels, first: bool) -> Box<str> {
     match (labels.is_empty(), first) {
@@ -159,21 +155,9 @@ pub(super) fn closing(labels: &Labels, first: bool) -> Box<str> {
 
 /// `a="b",c="d"`, escaped.
 fn pairs(labels: &Labels) -> String {
-    let mut text = String::new();
-    for (index, (name, value)) in labels.iter().enumerate() {
-        if index > 0 {
-            text.push(',');
-        }
-        let _ = write!(text, "{}=\"", label_name(name));
-        for c in value.chars() {
-            match c {
-                '\\' => text.push_str("\\\\"),
-                '"' => text.push_str("\\\""),
-                '\n' => text.push_str("\\n"),
-                c => text.push(c),
-            }
-        }
-        text.push('"');
-    }
-    text
+    let pair = |(name, value): (&str, &str)| {
+        let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        format!("{}=\"{value}\"", label_name(name))
+    };
+    labels.iter().map(pair).collect::<Vec<_>>().join(",")
 }
