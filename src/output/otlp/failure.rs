@@ -26,7 +26,8 @@ pub struct PushFailure {
 }
 
 /// Why a request failed: a closed set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum PushFailureReason {
     /// Nothing listens at the address, or its name cannot be resolved.
     Connect,

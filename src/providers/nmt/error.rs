@@ -94,7 +94,8 @@ impl AttachError {
 }
 
 /// Why a query gave no summary, for metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum NmtFailureReason {
     /// [`AttachError::Busy`]
     Busy,
