@@ -14,7 +14,7 @@ use hotspot_exporter::discovery::Scanner;
 use hotspot_exporter::output::otlp::{Encoder, SeriesPosition};
 use hotspot_exporter::providers::Providers;
 use hotspot_exporter::snapshot::Snapshot;
-use hotspot_exporter::targets::{Reconciler, ReconcilerSettings, TargetSet};
+use hotspot_exporter::targets::{Reconciler, TargetSet};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use prost::Message;
 
@@ -42,7 +42,7 @@ fn target_set(root: &Path) -> Arc<TargetSet> {
     let roots = vec![root.display().to_string()];
     let overrides = Overrides { roots, procfs: Some(None), ..Overrides::default() };
     let config = config::load(None, &overrides, &|path| fs::read_to_string(path)).unwrap();
-    let mut reconciler = Reconciler::new(ReconcilerSettings::from(&config), Box::new(Providers::default()));
+    let mut reconciler = Reconciler::new(Arc::new(config.clone()), Box::new(Providers::default()));
     reconciler.update(Scanner::new(&config.discovery).scan(&|_| false))
 }
 

@@ -61,7 +61,7 @@ pub struct Flags {
     pub procfs: Option<String>,
     /// How to query Native Memory Tracking.
     #[arg(long = "nmt.mode", value_name = "MODE", global = true)]
-    pub nmt_mode: Option<NmtChoice>,
+    pub nmt_mode: Option<NmtMode>,
     /// Allow `nmt.mode: active`, which signals JVMs, when running as root.
     #[arg(long = "nmt.allow-active-as-root", global = true)]
     pub allow_active_as_root: bool,
@@ -124,17 +124,6 @@ pub enum OutputFormat {
     Json,
 }
 
-/// `--nmt.mode`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum NmtChoice {
-    /// Query no JVM.
-    Off,
-    /// Use the attach socket of JVMs that have one. Signals no JVM and writes nothing.
-    Passive,
-    /// Start the attach listener of JVMs that have none.
-    Active,
-}
-
 impl Flags {
     /// What the flags replace in the configuration file. `signals` says whether this call can signal JVMs.
     pub fn overrides(&self, signals: bool) -> Overrides {
@@ -142,11 +131,7 @@ impl Flags {
             active_refused: signals && !self.allow_active_as_root && rustix::process::geteuid().is_root(),
             roots: self.roots.clone(),
             procfs: self.procfs.as_ref().map(|path| (path != "off").then(|| PathBuf::from(path))),
-            nmt_mode: self.nmt_mode.map(|mode| match mode {
-                NmtChoice::Off => NmtMode::Off,
-                NmtChoice::Passive => NmtMode::Passive,
-                NmtChoice::Active => NmtMode::Active,
-            }),
+            nmt_mode: self.nmt_mode,
             environment: environment(),
         }
     }

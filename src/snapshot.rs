@@ -17,23 +17,15 @@ pub struct Snapshot {
     pub target_set: Arc<TargetSet>,
     samples: Vec<Sample>,
     words: Vec<i64>,
-    /// The JVMs that could not be read.
-    pub failures: Vec<UnreadTarget>,
+    /// Why each JVM that could not be read was not.
+    pub(crate) failures: Vec<ReadFailure>,
     /// The target set no longer fits the JVMs: a plan is outdated, or a JVM has ended.
     pub outdated: bool,
 }
 
-/// A JVM that could not be read.
-#[derive(Debug)]
-pub struct UnreadTarget {
-    /// Index in the target set.
-    pub target: usize,
-    /// Why.
-    pub reason: ReadFailure,
-}
-
 /// Why a JVM could not be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum ReadFailure {
     /// The process has ended, or its region file has no writer left.
     Exited,
@@ -47,24 +39,6 @@ pub enum ReadFailure {
     Io,
     /// The scrape's deadline has passed.
     Deadline,
-}
-
-impl ReadFailure {
-    /// Every reason: each has a series from the first scrape on.
-    pub const ALL: [Self; 6] =
-        [Self::Exited, Self::Replaced, Self::Truncated, Self::Unsettled, Self::Io, Self::Deadline];
-
-    /// The label value.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Exited => "exited",
-            Self::Replaced => "replaced",
-            Self::Truncated => "truncated",
-            Self::Unsettled => "unsettled",
-            Self::Io => "io",
-            Self::Deadline => "deadline",
-        }
-    }
 }
 
 impl From<&RegionError> for ReadFailure {
@@ -150,7 +124,7 @@ impl Snapshot {
                 Err(reason) => {
                     sample.gone = matches!(reason, ReadFailure::Exited | ReadFailure::Replaced);
                     snapshot.outdated |= reason != ReadFailure::Deadline;
-                    snapshot.failures.push(UnreadTarget { target: index, reason });
+                    snapshot.failures.push(reason);
                 }
             }
             snapshot.samples.push(sample);

@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
+use strum::VariantArray;
+
 use super::App;
 use crate::discovery::RefusalReason;
 use crate::metric::{FamilySamples, Kind, Labels, Value};
 use crate::output::otlp::PushStatistics;
+use crate::providers::nmt::NmtFailureReason;
 use crate::snapshot::ReadFailure;
 use crate::targets::{TargetSet, TargetState};
 use crate::telemetry::{
     By, Counter, Declaration, Gauge, HttpMetrics, MetricGroup, ObservedCounter, OptionalGauge, Outcome, ProcessMetrics,
-    SampleSource, SeriesKey, UpDownCounter, closed_label, metrics, unix_time,
+    SampleSource, UpDownCounter, closed_label, int, metrics, unix_time,
 };
 
 metrics! {
@@ -44,12 +47,12 @@ impl AppMetrics {
     pub(super) fn scanned(&self, set: &TargetSet, took: Duration) {
         self.scans.increment();
         self.scan_duration.set(Value::Float(took.as_secs_f64()));
-        for state in TargetState::ALL {
-            self.targets.with(state, |jvms| jvms.set(set.count(state)));
+        for state in TargetState::VARIANTS {
+            self.targets.with(*state, |jvms| jvms.set(set.count(*state)));
         }
-        for reason in RefusalReason::ALL {
-            let count = set.refusals.iter().filter(|refusal| refusal.reason == reason).count();
-            self.refused.with(reason, |refused| refused.set(count));
+        for reason in RefusalReason::VARIANTS {
+            let count = set.refusals.iter().filter(|refusal| refusal.reason == *reason).count();
+            self.refused.with(*reason, |refused| refused.set(count));
         }
         for (reason, count) in [
             (DropReason::Limit, set.dropped.limit),
@@ -103,12 +106,12 @@ impl App {
         let sampler = self.sampler.load();
         let sampled = sampler.as_ref().map(|sampler| sampler.statistics()).unwrap_or_default();
         let sampler = SamplerMetrics {
-            ticks: sampled.ticks.into(),
-            looks: sampled.samples.into(),
-            overruns: sampled.overruns.into(),
+            ticks: int(sampled.ticks).into(),
+            looks: int(sampled.samples).into(),
+            overruns: int(sampled.overruns).into(),
         };
         let failures = self.poller.failures().into_iter();
-        let nmt = NmtMetrics { failures: failures.map(|(why, count)| (NmtFailureReason(why), count.into())).collect() };
+        let nmt = NmtMetrics { failures: failures.map(|(reason, count)| (reason, int(count).into())).collect() };
 
         let mut families: Vec<FamilySamples> = self.metrics.families().collect();
         families.extend(self.http.families());
@@ -159,35 +162,13 @@ closed_label!(TargetState, "state");
 closed_label!(RefusalReason, "reason");
 closed_label!(ReadFailure, "reason");
 closed_label!(DropReason, "reason");
+closed_label!(NmtFailureReason, "reason");
 
 /// Why a series that a rule makes is not served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 enum DropReason {
     Limit,
     Duplicate,
     Conflict,
-}
-
-impl DropReason {
-    const ALL: [Self; 3] = [Self::Limit, Self::Duplicate, Self::Conflict];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Limit => "limit",
-            Self::Duplicate => "duplicate",
-            Self::Conflict => "conflict",
-        }
-    }
-}
-
-/// Why a query failed, from the closed set that [`crate::providers::nmt::Poller::failures`] reports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct NmtFailureReason(&'static str);
-
-impl SeriesKey for NmtFailureReason {
-    const NAMES: &'static [&'static str] = &["reason"];
-
-    fn values(&self) -> Vec<String> {
-        vec![self.0.to_owned()]
-    }
 }

@@ -26,7 +26,7 @@ use crate::report::list::Listing;
 use crate::server::Backend;
 use crate::service::Service;
 use crate::snapshot::Snapshot;
-use crate::targets::{Reconciler, ReconcilerSettings, TargetSet};
+use crate::targets::{Reconciler, TargetSet};
 use crate::telemetry::{Counter, HttpMetrics};
 use metrics::AppMetrics;
 pub use metrics::declarations;
@@ -118,7 +118,7 @@ impl App {
     pub fn scan_once(&self) -> Snapshot {
         let (started, config) = (Instant::now(), self.config.load_full());
         let providers = Providers::default();
-        let mut reconciler = Reconciler::new(ReconcilerSettings::from(&*config), Box::new(providers));
+        let mut reconciler = Reconciler::new(Arc::clone(&config), Box::new(providers));
         let scan = Scanner::new(&config.discovery).scan(&|_| false);
         self.publish(reconciler.update(scan), started.elapsed());
         Snapshot::take(self.targets(), Instant::now() + COMMAND_DEADLINE)
@@ -140,8 +140,8 @@ impl App {
     /// Takes a snapshot of these targets, counts the JVMs that could not be read, and has an outdated set replaced.
     fn snapshot_of(&self, targets: Arc<TargetSet>, deadline: Instant) -> Snapshot {
         let snapshot = Snapshot::take(targets, deadline);
-        for failure in &snapshot.failures {
-            self.metrics.read_failures.with(failure.reason, Counter::increment);
+        for reason in &snapshot.failures {
+            self.metrics.read_failures.with(*reason, Counter::increment);
         }
         if snapshot.outdated {
             self.waker.wake();

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::discovery::{DirectoryWatcher, Scanner, Woken};
 use crate::providers::{self, Providers};
 use crate::targets::changes::ChangeLog;
-use crate::targets::{AttachProviders, Reconciler, ReconcilerSettings};
+use crate::targets::{AttachProviders, Reconciler};
 use crate::yaml::Fingerprint;
 
 /// Shortest time from one scan's start to the next, and the part of the time that scans may take: whoever may write to
@@ -36,7 +36,7 @@ impl ScanLoop {
         let providers = start_providers(&app, &config);
         Self {
             scanner: Scanner::new(&config.discovery),
-            reconciler: Reconciler::new(ReconcilerSettings::from(&*config), providers),
+            reconciler: Reconciler::new(Arc::clone(&config), providers),
             changes: ChangeLog::default(),
             files: config.seen.clone(),
             app,
@@ -117,7 +117,7 @@ impl ScanLoop {
     /// their sums and histograms start at zero.
     fn reconfigure(&mut self, new: Arc<Config>) {
         let old = std::mem::replace(&mut self.config, new);
-        let new = &*self.config;
+        let new = &self.config;
         self.app.poller.configure(new.nmt.clone());
         if old.otlp != new.otlp {
             self.app.configure_push(&new.otlp);
@@ -126,7 +126,7 @@ impl ScanLoop {
         let providers = (!keeps_providers).then(|| start_providers(&self.app, new));
         self.files = new.seen.clone();
         self.scanner = Scanner::new(&new.discovery);
-        self.reconciler.reconfigure(ReconcilerSettings::from(new), providers);
+        self.reconciler.reconfigure(Arc::clone(new), providers);
     }
 }
 

@@ -199,13 +199,13 @@ section! {
 }
 
 /// `nmt.mode`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum NmtMode {
     /// Query no JVM.
     Off,
-    /// Use an attach socket that exists.
+    /// Use the attach socket of JVMs that have one. Signals no JVM and writes nothing.
     Passive,
-    /// Also start the attach listener.
+    /// Start the attach listener of JVMs that have none.
     Active,
 }
 

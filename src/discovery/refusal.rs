@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 /// The closed set of reasons. [`RefusalReason::as_str`] is the value of the `reason` label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum RefusalReason {
     /// The operating system denies access, or the file belongs to another user than its directory.
     OtherOwner,

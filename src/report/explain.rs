@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::running;
-use super::subject::{ReportError, Subject, of_file};
+use super::subject::{ReportError, Subject, find, of_file};
 use crate::config::{Config, NmtMode};
 use crate::fact::{Fact, Provider, ProviderId};
 use crate::hotspot::Model;
@@ -32,13 +31,13 @@ pub fn explain(subject: &str, config: &Config) -> Result<String, ReportError> {
         }
         Subject::Process(pid) => {
             let providers = Providers::new(start_sampler(&config.sampling), None);
-            explain_target(&*running::find(pid, config, providers)?, config)
+            explain_target(&*find(pid, config, providers)?, config)
         }
     }
 }
 
 fn explain_target(target: &Target, config: &Config) -> Result<String, ReportError> {
-    let region = |error| ReportError::Region { path: target.path.clone(), error };
+    let region = |error| ReportError::Region(target.path.clone(), error);
     let image = Image::read(&target.region).map_err(region)?;
     let mut facts = Model::of(&image, &config.identity.properties).facts();
     facts.extend(target.facts());

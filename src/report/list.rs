@@ -141,7 +141,7 @@ impl Listing {
                     .or(Some(starting.vpid))
                     .and_then(|pid| u32::try_from(pid).ok())
                     .filter(|pid| *pid > 0),
-                state: TargetState::Starting.as_str().to_owned(),
+                state: <&str>::from(TargetState::Starting).to_owned(),
                 path: Some(starting.path.display().to_string()).filter(|path| !path.is_empty()),
                 via: starting.transport.map(|transport| transport.as_str().to_owned()),
                 ..JvmRow::default()
@@ -203,7 +203,7 @@ impl JvmRow {
             app: Some(target.app.to_string()),
             slot: Some(target.slot),
             pid: u32::try_from(target.process.as_ref().map_or(target.vpid, |process| process.pid)).ok(),
-            state: target.state.as_str().to_owned(),
+            state: <&str>::from(target.state).to_owned(),
             main_class: target.jvm.main.clone(),
             java_version: target.jvm.java_version.clone(),
             gc: target.jvm.collector.map(|collector| collector.name().to_owned()),

@@ -4,10 +4,9 @@ mod dump;
 mod explain;
 pub mod list;
 mod nmt;
-mod running;
 mod subject;
 
 pub use dump::{dump_json, dump_table};
 pub use explain::explain;
-pub use nmt::{NativeError, native_memory};
+pub use nmt::native_memory;
 pub use subject::{ReportError, image};

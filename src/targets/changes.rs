@@ -25,7 +25,7 @@ impl ChangeLog {
         self.dedup.retain(|key| keys.contains(key));
         let further = log_each(missing(&after.targets, &before.targets), |target| {
             let (app, slot, path) = (&*target.app, target.slot, target.path.display());
-            tracing::info!(app, slot, %path, state = target.state.as_str(), "JVM found");
+            tracing::info!(app, slot, %path, state = <&str>::from(target.state), "JVM found");
         });
         if further > 0 {
             tracing::info!(further, "JVMs found; `list` and /targets name them");

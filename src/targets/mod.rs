@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-pub use reconciler::{AttachProviders, Reconciler, ReconcilerSettings};
+pub use reconciler::{AttachProviders, Reconciler};
 pub use target::{Incarnation, Target, TargetState};
 
 use crate::discovery::Refusal;

@@ -10,37 +10,12 @@ use super::slots::Slots;
 use super::target::Target;
 use super::tracked::{Examination, TrackedRegion, reason};
 use super::{Starting, TargetSet};
-use crate::config::{Config, Limits};
+use crate::config::Config;
 use crate::discovery::{Candidate, Refusal, RefusalReason, RegionId, RegionSource, Scan};
 use crate::fact::{Provider, ProviderId};
 use crate::hotspot::Model;
 use crate::metric::Labels;
-use crate::perfdata::FileMode;
-use crate::rules::{self, Dropped, Profile, SeriesLimits};
-
-/// The part of the configuration that the reconciler uses.
-#[derive(Clone, Debug)]
-pub struct ReconcilerSettings {
-    /// How regions are read.
-    pub access: FileMode,
-    /// Limits of JVMs and series.
-    pub limits: Limits,
-    /// The profiles.
-    pub profiles: Vec<Arc<Profile>>,
-    /// Names of `-D` properties that may name the application.
-    pub properties: Vec<String>,
-}
-
-impl From<&Config> for ReconcilerSettings {
-    fn from(config: &Config) -> Self {
-        Self {
-            access: config.discovery.access,
-            limits: config.limits.clone(),
-            profiles: config.profiles.clone(),
-            properties: config.identity.properties.clone(),
-        }
-    }
-}
+use crate::rules::{self, Dropped, SeriesLimits};
 
 /// Makes the providers of a JVM that has become readable.
 pub trait AttachProviders: Debug + Send {
@@ -52,7 +27,7 @@ pub trait AttachProviders: Debug + Send {
 /// The JVMs as of the last scan.
 #[derive(Debug)]
 pub struct Reconciler {
-    settings: ReconcilerSettings,
+    config: Arc<Config>,
     providers: Box<dyn AttachProviders>,
     tracked: BTreeMap<RegionId, TrackedRegion>,
     slots: Slots,
@@ -65,9 +40,9 @@ pub struct Reconciler {
 
 impl Reconciler {
     /// A reconciler that tracks no JVM.
-    pub fn new(settings: ReconcilerSettings, providers: Box<dyn AttachProviders>) -> Self {
+    pub fn new(config: Arc<Config>, providers: Box<dyn AttachProviders>) -> Self {
         Self {
-            settings,
+            config,
             providers,
             tracked: BTreeMap::new(),
             slots: Slots::default(),
@@ -79,8 +54,8 @@ impl Reconciler {
 
     /// Applies a new configuration: the next [`Reconciler::update`] makes new plans for every JVM. New providers, if
     /// given, replace those of all JVMs.
-    pub fn reconfigure(&mut self, settings: ReconcilerSettings, providers: Option<Box<dyn AttachProviders>>) {
-        self.settings = settings;
+    pub fn reconfigure(&mut self, config: Arc<Config>, providers: Option<Box<dyn AttachProviders>>) {
+        self.config = config;
         if let Some(providers) = providers {
             self.providers = providers;
             self.tracked.values_mut().for_each(|tracked| tracked.providers.clear());
@@ -121,11 +96,11 @@ impl Reconciler {
 
     /// Opens a new region.
     fn track(&mut self, mut candidate: Candidate, source: RegionSource, refusals: &mut Vec<Refusal>) {
-        match source.open(self.settings.access) {
+        match source.open(self.config.discovery.access) {
             Ok(region) => {
                 // They become labels of the series and keys of the slots.
                 let truncated =
-                    |(name, value): (&str, &str)| (name.to_owned(), truncate(value, &self.settings.limits.series()));
+                    |(name, value): (&str, &str)| (name.to_owned(), truncate(value, &self.config.limits.series()));
                 candidate.labels = Labels::new(candidate.labels.iter().map(truncated));
                 self.tracked.insert(candidate.id, TrackedRegion::new(candidate, region));
             }
@@ -145,12 +120,12 @@ impl Reconciler {
         }
         // Only live JVMs count towards the limit, and a JVM that is served stays served: files of ended JVMs must not
         // displace live ones.
-        let max_jvms = self.settings.limits.max_jvms;
+        let max_jvms = self.config.limits.max_jvms;
         let served = self.tracked.values().filter(|tracked| tracked.target.is_some()).count();
         let mut free = max_jvms.saturating_sub(served);
         for (id, tracked) in &mut self.tracked {
             let is_new = tracked.target.is_none();
-            let mut examination = tracked.examine(&self.settings);
+            let mut examination = tracked.examine(&self.config);
             if is_new && matches!(examination, Examination::Starting | Examination::Readable(_)) {
                 match free.checked_sub(1) {
                     Some(left) => free = left,
@@ -180,7 +155,7 @@ impl Reconciler {
                 }
                 // Planned at once, which drops the image: those of a thousand JVMs take tens of megabytes.
                 Examination::Readable(readable) => {
-                    planned.push((*id, tracked.plan(*readable, &mut *self.providers, &self.settings)));
+                    planned.push((*id, tracked.plan(*readable, &mut *self.providers, &self.config)));
                 }
             }
         }
@@ -225,9 +200,9 @@ impl Reconciler {
         let current = self.tracked.values().filter(|tracked| !tracked.outdated);
         let targets: Vec<_> = current.filter_map(|tracked| tracked.target.clone()).collect();
         if changed {
-            self.settings.profiles.iter().for_each(|profile| profile.forget_unused());
+            self.config.profiles.iter().for_each(|profile| profile.forget_unused());
         }
-        let profiles = self.settings.profiles.iter().map(|profile| profile.name.clone()).collect();
+        let profiles = self.config.profiles.iter().map(|profile| profile.name.clone()).collect();
         let mut dropped = Dropped::default();
         for plan in targets.iter().flat_map(|target| &target.plans) {
             dropped.limit += plan.dropped.limit;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::reconciler::ReconcilerSettings;
+use crate::config::Config;
 use crate::discovery::RegionId;
 use crate::fact::{AttachedProvider, Fact, Formula};
 use crate::hotspot::{Jvm, Model};
@@ -23,7 +23,8 @@ pub struct Incarnation {
 }
 
 /// The state of a JVM.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum TargetState {
     /// Its region is not initialized yet: empty, without a magic number, not accessible, or without the constants that
     /// identify the JVM. It has no series.
@@ -39,22 +40,6 @@ pub enum TargetState {
     /// Its heartbeat does not advance: stopped, frozen, or killed where its process is not visible. `jvm_up` is 0 and
     /// all other series are absent.
     Stalled,
-}
-
-impl TargetState {
-    /// Every state: each has a series from the first scrape on.
-    pub const ALL: [Self; 5] = [Self::Starting, Self::Mapped, Self::Unlinked, Self::Unconfirmed, Self::Stalled];
-
-    /// The label value.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::Mapped => "mapped",
-            Self::Unlinked => "unlinked",
-            Self::Unconfirmed => "unconfirmed",
-            Self::Stalled => "stalled",
-        }
-    }
 }
 
 /// A JVM of a target set. Immutable: after a change, the next target set has a new one for the same region.
@@ -117,15 +102,15 @@ impl Target {
     }
 
     /// Makes the plans of every profile from a copy of the region and its model.
-    pub(super) fn plan(&mut self, image: &Image, model: &Model, settings: &ReconcilerSettings) {
+    pub(super) fn plan(&mut self, image: &Image, model: &Model, config: &Config) {
         let mut facts = model.facts();
         facts.extend(self.facts());
         facts.extend(self.providers.iter().flat_map(|attached| attached.facts.iter().cloned()));
         let mut words = WordIndex::default();
-        self.plans = settings
+        self.plans = config
             .profiles
             .iter()
-            .map(|profile| Arc::new(profile.plan(image, &facts, &settings.limits.series(), &mut words)))
+            .map(|profile| Arc::new(profile.plan(image, &facts, &config.limits.series(), &mut words)))
             .collect();
         self.vitals = Vitals::of(model, &mut words);
         self.words = words.offsets().into();

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Starting;
-use super::reconciler::{AttachProviders, ReconcilerSettings, refuse, truncate};
+use super::reconciler::{AttachProviders, refuse, truncate};
 use super::target::{Incarnation, Target, TargetState, Vitals};
+use crate::config::Config;
 use crate::discovery::liveness::assess;
 use crate::discovery::{Candidate, Liveness, Refusal, RefusalReason};
 use crate::fact::{AttachedProvider, Provider, ProviderId};
@@ -86,13 +87,13 @@ impl TrackedRegion {
     }
 
     /// Checks whether the JVM runs and what has changed in its region.
-    pub(super) fn examine(&mut self, settings: &ReconcilerSettings) -> Examination {
+    pub(super) fn examine(&mut self, config: &Config) -> Examination {
         // A file stays open after its JVM's end, memory does not: a JVM that the scan did not find has ended, or has a
         // file.
         if self.region.transport() == Transport::Memory && !self.linked {
             return Examination::Ended;
         }
-        let Some(target) = self.target.clone() else { return self.examine_new(settings) };
+        let Some(target) = self.target.clone() else { return self.examine_new(config) };
         let state = match self.state(&target) {
             Some(state) => state,
             None => return Examination::Ended,
@@ -104,10 +105,10 @@ impl TrackedRegion {
                 match (same && !self.outdated, state == target.state) {
                     (true, true) => Examination::Unchanged,
                     (true, false) => Examination::State(state),
-                    (false, _) => self.read(settings, state),
+                    (false, _) => self.read(config, state),
                 }
             }
-            Ok(LayoutChange::Grown) => self.read(settings, state),
+            Ok(LayoutChange::Grown) => self.read(config, state),
             Err(RegionError::Unsettled) => Examination::Unchanged,
             // The next scan opens the region that replaced it.
             Err(_) => Examination::Ended,
@@ -115,15 +116,15 @@ impl TrackedRegion {
     }
 
     /// Examines a region that has no target yet.
-    fn examine_new(&mut self, settings: &ReconcilerSettings) -> Examination {
+    fn examine_new(&mut self, config: &Config) -> Examination {
         match assess(self.candidate.process.as_deref(), &self.region) {
             Liveness::Dead => Examination::Ended,
-            Liveness::Alive | Liveness::Unknown => self.read(settings, TargetState::Mapped),
+            Liveness::Alive | Liveness::Unknown => self.read(config, TargetState::Mapped),
         }
     }
 
     /// Decodes the region and makes its JVM's target.
-    fn read(&mut self, settings: &ReconcilerSettings, state: TargetState) -> Examination {
+    fn read(&mut self, config: &Config, state: TargetState) -> Examination {
         let image = match Image::read(&self.region) {
             Ok(image) => image,
             Err(RegionError::Decode(error)) if error.is_blank() => return Examination::Starting,
@@ -134,7 +135,7 @@ impl TrackedRegion {
             }
             Err(error) => return Examination::Refused(reason(&error), error.to_string()),
         };
-        let model = Model::of(&image, &settings.properties);
+        let model = Model::of(&image, &config.identity.properties);
         let jvm = model.jvm.clone();
         // Until the JVM is up, the times of its start are 0, and constants that HotSpot writes with them are missing.
         if !image.prologue.accessible || !jvm.fully_up {
@@ -173,19 +174,14 @@ impl TrackedRegion {
     }
 
     /// Attaches providers to a readable JVM and makes its plans. The caller assigns slot and identity.
-    pub(super) fn plan(
-        &mut self,
-        readable: Readable,
-        providers: &mut dyn AttachProviders,
-        settings: &ReconcilerSettings,
-    ) -> Target {
+    pub(super) fn plan(&mut self, readable: Readable, providers: &mut dyn AttachProviders, config: &Config) -> Target {
         let Readable { image, model, mut target } = readable;
         if self.providers.is_empty() {
             self.providers = providers.attach(&target, &model);
             self.attached = SystemTime::now();
         }
         target.attached = self.attached;
-        target.app = truncate(&target.app, &settings.limits.series()).into();
+        target.app = truncate(&target.app, &config.limits.series()).into();
         target.providers = self
             .providers
             .iter()
@@ -195,7 +191,7 @@ impl TrackedRegion {
                 facts: provider.read().0,
             })
             .collect();
-        target.plan(&image, &model, settings);
+        target.plan(&image, &model, config);
         target
     }
 

@@ -78,7 +78,8 @@ impl Drop for InFlight {
 }
 
 /// Why the server refused a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub(crate) enum HttpRefusal {
     /// More connections than the limit.
     MaxConnections,
@@ -101,34 +102,6 @@ pub(crate) enum HttpRefusal {
 }
 
 closed_label!(HttpRefusal, "reason");
-
-impl HttpRefusal {
-    const ALL: [Self; 9] = [
-        Self::MaxConnections,
-        Self::MaxRequests,
-        Self::Deadline,
-        Self::Body,
-        Self::Lifecycle,
-        Self::Handshake,
-        Self::RateLimit,
-        Self::Unauthorized,
-        Self::PasswordQueue,
-    ];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::MaxConnections => "max_connections",
-            Self::MaxRequests => "max_requests",
-            Self::Deadline => "deadline",
-            Self::Body => "body",
-            Self::Lifecycle => "lifecycle",
-            Self::Handshake => "handshake",
-            Self::RateLimit => "rate_limit",
-            Self::Unauthorized => "unauthorized",
-            Self::PasswordQueue => "password_queue",
-        }
-    }
-}
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct ProfileLabel(String);

@@ -12,6 +12,6 @@ pub(crate) use http::HttpRefusal;
 pub(crate) use process::{ProcessMetrics, start_time as process_start_time};
 pub(crate) use registry::{
     Bounds, By, Counter, DurationHistogram, Gauge, ObservedCounter, OptionalGauge, Outcome, SampleSource, SeriesKey,
-    UpDownCounter, closed_label, metrics, unix_time,
+    UpDownCounter, closed_label, int, metrics, unix_time,
 };
 pub use registry::{Declaration, MetricGroup};

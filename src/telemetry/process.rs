@@ -36,7 +36,7 @@ impl ProcessMetrics {
         let resident = stat.as_ref().map(|stat| int(stat.resident_pages.saturating_mul(page)));
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         Self {
-            cpu: seconds(rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime)).into(),
+            cpu: Value::Float(seconds(rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime))).into(),
             resident: resident.into(),
             virtual_memory: of_stat(|stat| stat.virtual_bytes),
             threads: of_stat(|stat| stat.threads),

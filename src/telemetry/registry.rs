@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -103,32 +103,14 @@ macro_rules! metrics {
 pub(crate) use metrics;
 
 /// The values of one metric.
-pub(crate) trait SampleSource {
+pub(crate) trait SampleSource: Default {
     /// What they mean.
     const KIND: Kind;
     /// Names of their labels.
-    const LABELS: &'static [&'static str];
+    const LABELS: &'static [&'static str] = &[];
 
     /// The series as they are now.
     fn samples(&self) -> Vec<(Labels, Value)>;
-}
-
-/// The value of one series.
-pub(crate) trait Instrument: Default {
-    /// What it means.
-    const KIND: Kind;
-
-    /// The value as it is now.
-    fn value(&self) -> Option<Value>;
-}
-
-impl<I: Instrument> SampleSource for I {
-    const KIND: Kind = I::KIND;
-    const LABELS: &'static [&'static str] = &[];
-
-    fn samples(&self) -> Vec<(Labels, Value)> {
-        self.value().map(|value| (Labels::default(), value)).into_iter().collect()
-    }
 }
 
 /// The label values of a series.
@@ -142,26 +124,26 @@ pub(crate) trait SeriesKey: Clone + Ord + 'static {
     fn values(&self) -> Vec<String>;
 }
 
-/// Makes an enumeration with `ALL` and `as_str` the closed set of a label's values.
+/// Makes an enumeration that derives `VariantArray` and `IntoStaticStr` of strum the closed set of a label's values.
 macro_rules! closed_label {
     ($Key:ty, $name:literal) => {
         impl $crate::telemetry::SeriesKey for $Key {
             const NAMES: &'static [&'static str] = &[$name];
-            const ALL: &'static [Self] = &Self::ALL;
+            const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
             fn values(&self) -> Vec<String> {
-                vec![self.as_str().to_owned()]
+                vec![<&str>::from(self).to_owned()]
             }
         }
     };
 }
 pub(crate) use closed_label;
 
-/// A metric with labels: one instrument per key.
+/// A metric with labels: one instrument without labels per key.
 #[derive(Debug)]
 pub(crate) struct By<K, I>(Mutex<BTreeMap<K, I>>);
 
-impl<K: SeriesKey, I: Instrument> Default for By<K, I> {
+impl<K: SeriesKey, I: SampleSource> Default for By<K, I> {
     fn default() -> Self {
         K::ALL.iter().map(|key| (key.clone(), I::default())).collect()
     }
@@ -173,26 +155,47 @@ impl<K: Ord, I> FromIterator<(K, I)> for By<K, I> {
     }
 }
 
-impl<K: SeriesKey, I: Instrument> By<K, I> {
+impl<K: SeriesKey, I: SampleSource> By<K, I> {
     /// Changes the instrument of that key.
     pub(crate) fn with(&self, key: K, change: impl FnOnce(&I)) {
         change(lock(&self.0).entry(key).or_default());
     }
 }
 
-impl<K: SeriesKey, I: Instrument> SampleSource for By<K, I> {
+impl<K: SeriesKey, I: SampleSource> SampleSource for By<K, I> {
     const KIND: Kind = I::KIND;
     const LABELS: &'static [&'static str] = K::NAMES;
 
     fn samples(&self) -> Vec<(Labels, Value)> {
         let labels = |key: &K| Labels::new(K::NAMES.iter().copied().zip(key.values()));
-        lock(&self.0).iter().filter_map(|(key, instrument)| Some((labels(key), instrument.value()?))).collect()
+        let series = |(key, source): (&K, &I)| {
+            source.samples().into_iter().map(|(_, value)| (labels(key), value)).collect::<Vec<_>>()
+        };
+        lock(&self.0).iter().flat_map(series).collect()
     }
 }
 
-/// A number of events.
-#[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
+/// Declares an instrument that holds a whole number, which is 0 at the start.
+macro_rules! whole_number {
+    ($(#[$attribute:meta])* $Name:ident) => {
+        $(#[$attribute])*
+        #[derive(Debug, Default)]
+        pub(crate) struct $Name(AtomicI64);
+
+        impl SampleSource for $Name {
+            const KIND: Kind = Kind::$Name;
+
+            fn samples(&self) -> Vec<(Labels, Value)> {
+                unlabelled(Value::Int(self.0.load(Relaxed)))
+            }
+        }
+    };
+}
+
+whole_number! {
+    /// A number of events.
+    Counter
+}
 
 impl Counter {
     /// One more.
@@ -202,45 +205,14 @@ impl Counter {
 
     /// So many more.
     pub(crate) fn add(&self, count: u64) {
-        self.0.fetch_add(count, Relaxed);
+        self.0.fetch_add(whole(count), Relaxed);
     }
 }
 
-impl Instrument for Counter {
-    const KIND: Kind = Kind::Counter;
-
-    fn value(&self) -> Option<Value> {
-        Some(int(self.0.load(Relaxed)))
-    }
+whole_number! {
+    /// A number of things that exist now, which adds up over its labels.
+    UpDownCounter
 }
-
-/// A counter that another part keeps, read for one output.
-#[derive(Debug, Default)]
-pub(crate) struct ObservedCounter(Option<Value>);
-
-impl From<u64> for ObservedCounter {
-    fn from(count: u64) -> Self {
-        Self(Some(int(count)))
-    }
-}
-
-impl From<f64> for ObservedCounter {
-    fn from(sum: f64) -> Self {
-        Self(Some(Value::Float(sum)))
-    }
-}
-
-impl Instrument for ObservedCounter {
-    const KIND: Kind = Kind::Counter;
-
-    fn value(&self) -> Option<Value> {
-        self.0.clone()
-    }
-}
-
-/// A number of things that exist now, which adds up over its labels.
-#[derive(Debug, Default)]
-pub(crate) struct UpDownCounter(AtomicI64);
 
 impl UpDownCounter {
     /// So many more, or fewer.
@@ -250,34 +222,37 @@ impl UpDownCounter {
 
     /// So many.
     pub(crate) fn set(&self, count: usize) {
-        self.0.store(i64::try_from(count).unwrap_or(i64::MAX), Relaxed);
+        self.0.store(whole(count), Relaxed);
     }
 }
 
-impl Instrument for UpDownCounter {
-    const KIND: Kind = Kind::UpDownCounter;
-
-    fn value(&self) -> Option<Value> {
-        Some(Value::Int(self.0.load(Relaxed)))
-    }
+whole_number! {
+    /// A whole number that goes up and down.
+    Gauge
 }
-
-/// A whole number that goes up and down; 0 until it is set.
-#[derive(Debug, Default)]
-pub(crate) struct Gauge(AtomicU64);
 
 impl Gauge {
     /// The value from now on.
     pub(crate) fn set(&self, value: u64) {
-        self.0.store(value, Relaxed);
+        self.0.store(whole(value), Relaxed);
     }
 }
 
-impl Instrument for Gauge {
-    const KIND: Kind = Kind::Gauge;
+/// A counter that another part keeps, read for one output.
+#[derive(Debug, Default)]
+pub(crate) struct ObservedCounter(Option<Value>);
 
-    fn value(&self) -> Option<Value> {
-        Some(int(self.0.load(Relaxed)))
+impl From<Value> for ObservedCounter {
+    fn from(value: Value) -> Self {
+        Self(Some(value))
+    }
+}
+
+impl SampleSource for ObservedCounter {
+    const KIND: Kind = Kind::Counter;
+
+    fn samples(&self) -> Vec<(Labels, Value)> {
+        unlabelled(self.0.clone())
     }
 }
 
@@ -303,11 +278,11 @@ impl From<Option<Value>> for OptionalGauge {
     }
 }
 
-impl Instrument for OptionalGauge {
+impl SampleSource for OptionalGauge {
     const KIND: Kind = Kind::Gauge;
 
-    fn value(&self) -> Option<Value> {
-        lock(&self.0).clone()
+    fn samples(&self) -> Vec<(Labels, Value)> {
+        unlabelled(lock(&self.0).clone())
     }
 }
 
@@ -346,42 +321,44 @@ impl<B: Bounds> DurationHistogram<B> {
     }
 }
 
-impl<B: Bounds> Instrument for DurationHistogram<B> {
+impl<B: Bounds> SampleSource for DurationHistogram<B> {
     const KIND: Kind = Kind::Histogram;
 
-    fn value(&self) -> Option<Value> {
-        Some(Value::Histogram(Arc::new(lock(&self.0).clone())))
+    fn samples(&self) -> Vec<(Labels, Value)> {
+        unlabelled(Value::Histogram(Arc::new(lock(&self.0).clone())))
     }
 }
 
 /// How something ended, as a label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub(crate) enum Outcome {
     Success,
     Failure,
 }
 
 impl Outcome {
-    const ALL: [Self; 2] = [Self::Success, Self::Failure];
-
     /// Of something that did or did not succeed.
     pub(crate) fn of(succeeded: bool) -> Self {
         if succeeded { Self::Success } else { Self::Failure }
-    }
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::Failure => "failure",
-        }
     }
 }
 
 closed_label!(Outcome, "outcome");
 
-/// A count as a whole number.
-pub(super) fn int(count: u64) -> Value {
-    Value::Int(i64::try_from(count).unwrap_or(i64::MAX))
+/// The only series of a metric without labels, or none.
+fn unlabelled(value: impl Into<Option<Value>>) -> Vec<(Labels, Value)> {
+    value.into().map(|value| (Labels::default(), value)).into_iter().collect()
+}
+
+/// A count as the model has it.
+fn whole(count: impl TryInto<i64>) -> i64 {
+    count.try_into().unwrap_or(i64::MAX)
+}
+
+/// A count as a value.
+pub(crate) fn int(count: u64) -> Value {
+    Value::Int(whole(count))
 }
 
 /// Seconds since the epoch.
@@ -464,7 +441,7 @@ mod tests {
         group.open.add(-1);
         group.queue.set(7);
         group.last.set(Value::Float(1.5));
-        let group = EachSort { sent: 9_u64.into(), ..group };
+        let group = EachSort { sent: int(9).into(), ..group };
         let end = [
             "loads_total{outcome=success} 0",
             "loads_total{outcome=failure} 1",
@@ -497,7 +474,7 @@ mod tests {
         for millis in [50, 100, 150, 250, 500] {
             durations.observe(Duration::from_millis(millis));
         }
-        let Some(Value::Histogram(histogram)) = durations.value() else { panic!("{durations:?}") };
+        let [(_, Value::Histogram(histogram))] = &*durations.samples() else { panic!("{durations:?}") };
         assert_eq!((&*histogram.counts, histogram.sum), (&[2, 1, 2][..], 1.05));
         assert!(histogram.created > 1.5e9);
     }

@@ -25,7 +25,7 @@ use hotspot_exporter::output::otlp::{
 use hotspot_exporter::perfdata::Image;
 use hotspot_exporter::providers::Providers;
 use hotspot_exporter::snapshot::Snapshot;
-use hotspot_exporter::targets::{Reconciler, ReconcilerSettings, TargetSet};
+use hotspot_exporter::targets::{Reconciler, TargetSet};
 use opentelemetry::KeyValue as Attribute;
 use opentelemetry::metrics::{Meter, MeterProvider};
 use opentelemetry_otlp::WithExportConfig;
@@ -44,7 +44,7 @@ fn target_set(root: &Path, change: impl FnOnce(&mut Config)) -> Arc<TargetSet> {
     let overrides = Overrides { roots, procfs: Some(None), ..Overrides::default() };
     let mut config = config::load(None, &overrides, &|path| std::fs::read_to_string(path)).unwrap();
     change(&mut config);
-    let mut reconciler = Reconciler::new(ReconcilerSettings::from(&config), Box::new(Providers::default()));
+    let mut reconciler = Reconciler::new(Arc::new(config.clone()), Box::new(Providers::default()));
     reconciler.update(Scanner::new(&config.discovery).scan(&|_| false))
 }
 

@@ -16,7 +16,7 @@ use hotspot_exporter::hotspot::Model;
 use hotspot_exporter::output::prometheus::Pages;
 use hotspot_exporter::perfdata::{FileMode, Image, Region, WriterState};
 use hotspot_exporter::snapshot::Snapshot;
-use hotspot_exporter::targets::{AttachProviders, Reconciler, ReconcilerSettings, Target, TargetSet, TargetState};
+use hotspot_exporter::targets::{AttachProviders, Reconciler, Target, TargetSet, TargetState};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 #[derive(Debug)]
@@ -49,16 +49,10 @@ impl Host {
         let mut config = config::load(None, &overrides, &|path| fs::read_to_string(path)).unwrap();
         assert_eq!(config.discovery.procfs.enabled, Toggle::Off);
         change(&mut config);
-        let settings = ReconcilerSettings {
-            access: config.discovery.access,
-            limits: config.limits.clone(),
-            profiles: config.profiles.clone(),
-            properties: config.identity.properties.clone(),
-        };
         Self {
             tmp: tmp.to_owned(),
             scanner: Scanner::new(&config.discovery),
-            reconciler: Reconciler::new(settings, Box::new(NoBoards)),
+            reconciler: Reconciler::new(Arc::new(config.clone()), Box::new(NoBoards)),
         }
     }
 

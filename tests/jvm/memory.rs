@@ -19,7 +19,7 @@ use hotspot_exporter::hotspot::Model;
 use hotspot_exporter::perfdata::{CounterValue, Image, MemoryError, RegionError, Transport, Variability};
 use hotspot_exporter::report::list::{JvmRow, Listing};
 use hotspot_exporter::snapshot::Snapshot;
-use hotspot_exporter::targets::{AttachProviders, Reconciler, ReconcilerSettings, Target, TargetSet, TargetState};
+use hotspot_exporter::targets::{AttachProviders, Reconciler, Target, TargetSet, TargetState};
 
 const DEADLINE: Duration = Duration::from_secs(120);
 const FIXTURE: &str = "tests/fixtures/perfdata/jdk17-G1.hsperfdata";
@@ -150,13 +150,7 @@ impl Exporter {
     }
 
     fn with(config: &Config) -> Self {
-        let settings = ReconcilerSettings {
-            access: config.discovery.access,
-            limits: config.limits.clone(),
-            profiles: config.profiles.clone(),
-            properties: config.identity.properties.clone(),
-        };
-        let reconciler = Reconciler::new(settings, Box::new(NoProviders));
+        let reconciler = Reconciler::new(Arc::new(config.clone()), Box::new(NoProviders));
         Self { scanner: Scanner::new(&config.discovery), reconciler, target_set: Arc::default() }
     }
 

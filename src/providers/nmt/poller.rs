@@ -111,9 +111,9 @@ impl Poller {
     }
 
     /// Queries without a summary, for every reason.
-    pub fn failures(&self) -> Vec<(&'static str, u64)> {
+    pub fn failures(&self) -> Vec<(NmtFailureReason, u64)> {
         let failures = lock(&self.shared.queue).failures;
-        NmtFailureReason::VARIANTS.iter().map(|reason| reason.as_str()).zip(failures).collect()
+        NmtFailureReason::VARIANTS.iter().copied().zip(failures).collect()
     }
 
     /// One worker per JVM, up to the maximum.

@@ -268,7 +268,7 @@ fn hung_jvms_do_not_delay_the_others() {
     let polled = poller.add(fake.attachable());
     wait_for("ten replies", || *queried.lock().unwrap() >= 10);
     assert_eq!(polled.state(), NmtState::Answering);
-    assert!(poller.failures().iter().any(|(reason, count)| *reason == "timeout" && *count >= 20));
+    assert!(poller.failures().iter().any(|(reason, count)| reason.as_str() == "timeout" && *count >= 20));
 }
 
 #[test]
