@@ -27,119 +27,69 @@ pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:9850/-/healthy";
 /// Time for the whole request.
 pub const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Why the exporter is not healthy.
+/// Why the exporter is not healthy: what was expected, what was found, and the remedy.
 #[derive(Debug, thiserror::Error)]
-pub enum HealthcheckError {
-    /// The URL is malformed or has another scheme.
-    #[error("URL {url:?}: expected http://HOST[:PORT]/PATH or https://HOST[:PORT]/PATH, such as {DEFAULT_URL}")]
-    Url {
-        /// As given.
-        url: String,
-    },
-    /// The certificate would have to be verified, and the healthcheck has no CA.
-    #[error("URL {url:?}: expected a loopback address after https://, such as https://127.0.0.1:9850/-/healthy")]
-    NotLoopback {
-        /// As given.
-        url: String,
-    },
-    /// The TLS handshake fails.
-    #[error("{url}: TLS failed: {error}; an exporter that requires client certificates cannot be checked")]
-    Tls {
-        /// As given.
-        url: String,
-        /// What was wrong.
-        error: std::io::Error,
-    },
-    /// Nothing listens on the address.
-    #[error("cannot connect to {authority}: {error}; is the exporter running with this --web.listen-address?")]
-    Connect {
-        /// Host and port.
-        authority: String,
-        /// Why.
-        error: std::io::Error,
-    },
-    /// The peer does not speak HTTP.
-    #[error("{url}: expected an HTTP response: {error}")]
-    Http {
-        /// As given.
-        url: String,
-        /// What was wrong with the response.
-        error: hyper::Error,
-    },
-    /// The response has another status.
-    #[error("{url}: expected 200 OK, found {status}")]
-    Status {
-        /// As given.
-        url: String,
-        /// The status of the response.
-        status: StatusCode,
-    },
-    /// There was no response in time.
-    #[error("{url}: no response within {} s", .deadline.as_secs_f64())]
-    Timeout {
-        /// As given.
-        url: String,
-        /// The time it had.
-        deadline: Duration,
-    },
-}
+#[error("{0}")]
+pub struct HealthcheckError(String);
 
 /// Requests `url`, and succeeds if the response within `deadline` is 200 or 401.
 ///
 /// # Errors
 /// The step that failed.
 pub async fn healthcheck(url: &str, deadline: Duration) -> Result<(), HealthcheckError> {
-    match tokio::time::timeout(deadline, check(url)).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(HealthcheckError::Timeout { url: url.to_owned(), deadline }),
-    }
+    let late = |_| Err(format!("{url}: no response within {} s", deadline.as_secs_f64()));
+    tokio::time::timeout(deadline, check(url)).await.unwrap_or_else(late).map_err(HealthcheckError)
 }
 
-async fn check(url: &str) -> Result<(), HealthcheckError> {
-    let bad_url = || HealthcheckError::Url { url: url.to_owned() };
+async fn check(url: &str) -> Result<(), String> {
+    let bad_url =
+        || format!("URL {url:?}: expected http://HOST[:PORT]/PATH or https://HOST[:PORT]/PATH, such as {DEFAULT_URL}");
     let uri: Uri = url.parse().map_err(|_| bad_url())?;
-    let host = uri.host().ok_or_else(bad_url)?;
     let (tls, port) = match uri.scheme_str() {
         Some("http") => (false, 80),
         Some("https") => (true, 443),
         _ => return Err(bad_url()),
     };
-    let authority = uri.authority().ok_or_else(bad_url)?.as_str();
-    let unbracketed = host.trim_start_matches('[').trim_end_matches(']');
-    let stream = TcpStream::connect((unbracketed, uri.port_u16().unwrap_or(port)))
-        .await
-        .map_err(|error| HealthcheckError::Connect { authority: authority.to_owned(), error })?;
-    let failed = |error| HealthcheckError::Tls { url: url.to_owned(), error };
+    let authority = uri.authority().ok_or_else(bad_url)?;
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let request = Request::get(path).header(header::HOST, authority.as_str()).body(Empty::<Bytes>::new());
+    let request = request.map_err(|_| bad_url())?;
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(port))).await.map_err(|error| {
+        format!("cannot connect to {authority}: {error}; is the exporter running with this --web.listen-address?")
+    })?;
     let status = if tls {
-        let address = stream.peer_addr().ok().map(|address| address.ip());
-        let address = address.filter(IpAddr::is_loopback);
-        let address = address.ok_or_else(|| HealthcheckError::NotLoopback { url: url.to_owned() })?;
-        let name = ServerName::try_from(unbracketed.to_owned()).unwrap_or_else(|_| ServerName::from(address));
-        let config = unverified().map_err(|error| failed(std::io::Error::other(error)))?;
-        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(failed)?;
-        // With TLS 1.3, a refusal for want of a client certificate arrives only here.
-        request(stream, &uri, authority).await.map_err(|error| failed(std::io::Error::other(error)))?
+        let address = stream.peer_addr().ok().map(|address| address.ip()).filter(IpAddr::is_loopback);
+        let address = address.ok_or_else(|| {
+            format!("URL {url:?}: expected a loopback address after https://, such as https://127.0.0.1:9850/-/healthy")
+        })?;
+        let name = ServerName::try_from(host.to_owned()).unwrap_or_else(|_| ServerName::from(address));
+        // With TLS 1.3, a refusal for want of a client certificate arrives only as an error of the request.
+        request_over_tls(stream, name, request).await.map_err(|error| {
+            format!("{url}: TLS failed: {error}; an exporter that requires client certificates cannot be checked")
+        })?
     } else {
-        let error = |error| HealthcheckError::Http { url: url.to_owned(), error };
-        request(stream, &uri, authority).await.map_err(error)?
+        send(stream, request).await.map_err(|error| format!("{url}: expected an HTTP response: {error}"))?
     };
     match status {
         StatusCode::OK | StatusCode::UNAUTHORIZED => Ok(()),
-        status => Err(HealthcheckError::Status { url: url.to_owned(), status }),
+        status => Err(format!("{url}: expected 200 OK, found {status}")),
     }
 }
 
-async fn request<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
-    stream: S,
-    uri: &Uri,
-    authority: &str,
-) -> Result<StatusCode, hyper::Error> {
-    let mut request = Request::new(Empty::<Bytes>::new());
-    *request.uri_mut() = uri.path_and_query().map_or_else(Uri::default, |path| Uri::from(path.clone()));
-    // Every authority of a URL is a valid header value.
-    if let Ok(host) = header::HeaderValue::from_str(authority) {
-        request.headers_mut().insert(header::HOST, host);
-    }
+async fn request_over_tls(
+    stream: TcpStream,
+    name: ServerName<'static>,
+    request: Request<Empty<Bytes>>,
+) -> Result<StatusCode, Box<dyn std::error::Error>> {
+    let stream = TlsConnector::from(Arc::new(unverified()?)).connect(name, stream).await?;
+    Ok(send(stream, request).await?)
+}
+
+async fn send<S>(stream: S, request: Request<Empty<Bytes>>) -> Result<StatusCode, hyper::Error>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::select! {
         response = sender.send_request(request) => Ok(response?.status()),
@@ -155,7 +105,6 @@ fn unverified() -> Result<ClientConfig, rustls::Error> {
     Ok(config.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))).with_no_client_auth())
 }
 
-/// Accepts any certificate.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 

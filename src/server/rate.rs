@@ -16,8 +16,8 @@ pub(super) struct RateLimit {
 
 impl RateLimit {
     /// A full bucket. The interval must not be zero.
-    pub(super) fn new(interval: Duration, burst: u32, now: Instant) -> Self {
-        let burst = f64::from(burst);
+    pub(super) fn new(interval: Duration, burst: usize, now: Instant) -> Self {
+        let burst = burst as f64;
         Self { interval, burst, bucket: Mutex::new((burst, now)) }
     }
 

@@ -36,17 +36,6 @@ const POLICY: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; f
 
 type BytesResponse = Response<Bytes>;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Route {
-    Landing,
-    /// `None` is the default profile.
-    Metrics(Option<String>),
-    Targets,
-    Healthy,
-    Ready,
-    Reload,
-}
-
 /// The endpoints.
 pub(super) struct Routes {
     options: Options,
@@ -77,14 +66,8 @@ impl Routes {
         let web = self.options.web.current();
         let mut response = match self.refusal(&web, request.headers()).await {
             Some(refusal) => refusal,
-            None => match self.route(request.uri().path()) {
-                _ if !request.body().is_end_stream() => self.refuse_body(),
-                None => text(StatusCode::NOT_FOUND, "Not found.\n"),
-                Some(route) => match allowed(&route, request.method()) {
-                    Err(methods) => method_not_allowed(methods),
-                    Ok(()) => self.dispatch(route, request.headers()).await,
-                },
-            },
+            None if !request.body().is_end_stream() => self.refuse_body(),
+            None => self.dispatch(&request).await,
         };
         harden(response.headers_mut());
         for (name, value) in &web.headers {
@@ -100,11 +83,9 @@ impl Routes {
     /// guesses of passwords are limited too.
     async fn refusal(&self, web: &WebSettings, headers: &HeaderMap) -> Option<BytesResponse> {
         if web.rate.as_ref().is_some_and(|rate| !rate.allows(Instant::now())) {
-            self.telemetry.request_refused(HttpRefusal::RateLimit);
             let reason = "Too many requests: rate_limit of the web configuration.\n";
-            let mut response = text(StatusCode::TOO_MANY_REQUESTS, reason);
-            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
-            return Some(response);
+            let again = (header::RETRY_AFTER, RETRY_AFTER);
+            return Some(self.refuse(HttpRefusal::RateLimit, StatusCode::TOO_MANY_REQUESTS, again, reason));
         }
         if web.users.is_empty() {
             return None;
@@ -115,41 +96,36 @@ impl Routes {
                 Some(self.busy(HttpRefusal::PasswordQueue, "Too many passwords are waiting to be checked.\n"))
             }
             AuthResult::Denied => {
-                self.telemetry.request_refused(HttpRefusal::Unauthorized);
-                let mut response = text(StatusCode::UNAUTHORIZED, "A valid user and password are required.\n");
-                response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
-                Some(response)
+                let (challenge, reason) =
+                    ((header::WWW_AUTHENTICATE, CHALLENGE), "A valid user and password are required.\n");
+                Some(self.refuse(HttpRefusal::Unauthorized, StatusCode::UNAUTHORIZED, challenge, reason))
             }
         }
     }
 
-    fn route(&self, path: &str) -> Option<Route> {
-        Some(match path {
-            "/" => Route::Landing,
-            "/targets" => Route::Targets,
-            "/-/healthy" => Route::Healthy,
-            "/-/ready" => Route::Ready,
-            "/-/reload" => Route::Reload,
-            path => match path.strip_prefix(self.options.telemetry_path.as_str())? {
-                "" => Route::Metrics(None),
-                below => Route::Metrics(Some(below.strip_prefix('/')?.to_owned())),
+    async fn dispatch(&self, request: &Request<Incoming>) -> BytesResponse {
+        let (method, path, headers) = (request.method(), request.uri().path(), request.headers());
+        let below = path.strip_prefix(self.options.telemetry_path.as_str());
+        let below = below.filter(|below| below.is_empty() || below.starts_with('/'));
+        match path {
+            "/-/reload" if !matches!(*method, Method::POST | Method::PUT) => method_not_allowed("POST, PUT"),
+            "/-/reload" => self.reload().await,
+            "/" | "/targets" | "/-/healthy" | "/-/ready" if !is_read(method) => method_not_allowed("GET, HEAD"),
+            "/" => self.landing(headers).await,
+            "/targets" => self.targets(headers).await,
+            "/-/healthy" => text(StatusCode::OK, "Healthy.\n"),
+            "/-/ready" if self.backend.is_ready() => text(StatusCode::OK, "Ready.\n"),
+            "/-/ready" => text(StatusCode::SERVICE_UNAVAILABLE, "Not ready: the first scan has not finished.\n"),
+            _ => match below {
+                None => text(StatusCode::NOT_FOUND, "Not found.\n"),
+                Some(_) if !is_read(method) => method_not_allowed("GET, HEAD"),
+                Some(below) => self.metrics(below.strip_prefix('/'), headers).await,
             },
-        })
-    }
-
-    async fn dispatch(&self, route: Route, headers: &HeaderMap) -> BytesResponse {
-        match route {
-            Route::Landing => self.landing(headers).await,
-            Route::Metrics(profile) => self.metrics(profile, headers).await,
-            Route::Targets => self.targets(headers).await,
-            Route::Healthy => text(StatusCode::OK, "Healthy.\n"),
-            Route::Ready if self.backend.is_ready() => text(StatusCode::OK, "Ready.\n"),
-            Route::Ready => text(StatusCode::SERVICE_UNAVAILABLE, "Not ready: the first scan has not finished.\n"),
-            Route::Reload => self.reload().await,
         }
     }
 
-    async fn metrics(&self, profile: Option<String>, headers: &HeaderMap) -> BytesResponse {
+    /// `None` is the default profile.
+    async fn metrics(&self, profile: Option<&str>, headers: &HeaderMap) -> BytesResponse {
         let profiles = self.backend.profiles();
         let profile = match profile {
             None => profiles.into_iter().next(),
@@ -280,17 +256,26 @@ impl Routes {
     }
 
     fn busy(&self, refusal: HttpRefusal, reason: impl Into<Bytes>) -> BytesResponse {
-        self.telemetry.request_refused(refusal);
-        let mut response = text(StatusCode::SERVICE_UNAVAILABLE, reason);
-        response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
-        response
+        self.refuse(refusal, StatusCode::SERVICE_UNAVAILABLE, (header::RETRY_AFTER, RETRY_AFTER), reason)
     }
 
     /// The body stays unread, so the connection is closed.
     fn refuse_body(&self) -> BytesResponse {
-        self.telemetry.request_refused(HttpRefusal::Body);
-        let mut response = text(StatusCode::PAYLOAD_TOO_LARGE, "No endpoint accepts a request body.\n");
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        let close = (header::CONNECTION, HeaderValue::from_static("close"));
+        let reason = "No endpoint accepts a request body.\n";
+        self.refuse(HttpRefusal::Body, StatusCode::PAYLOAD_TOO_LARGE, close, reason)
+    }
+
+    fn refuse(
+        &self,
+        refusal: HttpRefusal,
+        status: StatusCode,
+        (name, value): (HeaderName, HeaderValue),
+        reason: impl Into<Bytes>,
+    ) -> BytesResponse {
+        self.telemetry.request_refused(refusal);
+        let mut response = text(status, reason);
+        response.headers_mut().insert(name, value);
         response
     }
 }
@@ -302,12 +287,8 @@ fn scrape_deadline(headers: &HeaderMap) -> ScrapeDeadline {
     ScrapeDeadline::from_header(headers.get(SCRAPE_TIMEOUT).map(HeaderValue::as_bytes))
 }
 
-fn allowed(route: &Route, method: &Method) -> Result<(), &'static str> {
-    let (ok, methods) = match route {
-        Route::Reload => (matches!(*method, Method::POST | Method::PUT), "POST, PUT"),
-        _ => (matches!(*method, Method::GET | Method::HEAD), "GET, HEAD"),
-    };
-    if ok { Ok(()) } else { Err(methods) }
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
 }
 
 fn method_not_allowed(methods: &'static str) -> BytesResponse {

@@ -58,8 +58,8 @@ pub(super) struct ClientPolicy {
     /// Verifies with `client_ca`; `None` accepts any certificate.
     pub(super) verifier: Option<Arc<dyn ClientCertVerifier>>,
     pub(super) mandatory: bool,
-    /// The certificate must have one of these alternative names.
-    pub(super) allowed_sans: Option<Vec<String>>,
+    /// The certificate must have one of these alternative names; an empty list allows all.
+    pub(super) allowed_sans: Vec<String>,
     pub(super) algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -81,12 +81,12 @@ impl ClientCertVerifier for ClientPolicy {
         if let Some(verifier) = &self.verifier {
             verifier.verify_client_cert(certificate, intermediates, now)?;
         }
-        match &self.allowed_sans {
-            Some(allowed) if !has_name(certificate, allowed) => {
-                Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
-            }
-            _ => Ok(ClientCertVerified::assertion()),
+        // A name is allowed if it equals one byte by byte.
+        let names = alternative_names(certificate).unwrap_or_default();
+        if !self.allowed_sans.is_empty() && !names.iter().any(|name| self.allowed_sans.contains(name)) {
+            return Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure));
         }
+        Ok(ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -110,11 +110,6 @@ impl ClientCertVerifier for ClientPolicy {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
     }
-}
-
-/// Whether the certificate has an alternative name that equals an allowed one byte by byte.
-fn has_name(certificate: &CertificateDer<'_>, allowed: &[String]) -> bool {
-    alternative_names(certificate).is_some_and(|names| names.iter().any(|name| allowed.contains(name)))
 }
 
 /// DNS names, e-mail addresses, IP addresses and URIs of a certificate, as exporter-toolkit writes them. Other kinds of
