@@ -409,7 +409,7 @@ fn shipped_profiles_plan_every_real_region_without_loss() {
         let text = std::fs::read_to_string(folder.join(format!("{name}.yaml"))).unwrap();
         let profile = Profile::parse(name, &text, &[]).unwrap_or_else(|problems| panic!("{problems}"));
         for (file, image) in &corpus() {
-            let facts = crate::hotspot::Model::of(image, &[]).facts();
+            let facts = crate::hotspot::Model::of(image, &[]).facts;
             let plan = profile.plan(image, &facts, &SeriesLimits::default(), &mut WordIndex::default());
             assert_eq!(plan.dropped, Dropped::default(), "{name} of {file}");
             assert!(!plan.families.is_empty(), "{name} of {file}");

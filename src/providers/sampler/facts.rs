@@ -5,8 +5,7 @@ use std::sync::Arc;
 use super::allocation::AllocationRule;
 use super::peak::{WINDOW_COUNT, WINDOW_LENGTHS};
 use super::sample_plan::{PauseSource, SamplePlan};
-use crate::fact::catalogue::sampler::*;
-use crate::fact::{Fact, FactInfo, Formula, ProviderId, PublishedId, intern};
+use crate::fact::{Fact, Formula, ProviderId, PublishedId, Since, intern};
 
 /// One value of a JVM's provider. Numbers are indexes into the plan, the known causes or the windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,31 +79,31 @@ pub(super) fn facts(values: &[SampledValue], plan: &SamplePlan, causes: &[(usize
     };
     let collector = || vec![("gc", plan.cycles.map(|(gc, _)| gc).unwrap_or_default().into())];
     let all = values.iter().zip(0..).filter_map(|(value, index)| {
-        let (info, labels): (FactInfo, Vec<(&'static str, Box<str>)>) = match *value {
-            SampledValue::Pauses(number) => (PAUSE, pause(number)),
+        let (name, labels): (_, Vec<(&'static str, Box<str>)>) = match *value {
+            SampledValue::Pauses(number) => ("gc.pause", pause(number)),
             SampledValue::PausesByCause(at) => {
                 let (number, cause) = causes.get(at).copied().unwrap_or_default();
-                (PAUSE, [pause(number), vec![("cause", cause.into())]].concat())
+                ("gc.pause", [pause(number), vec![("cause", cause.into())]].concat())
             }
-            SampledValue::Interpolated(number) => (INTERPOLATED, pause(number)),
-            SampledValue::LongestPause(number, at) => (PAUSE_MAX, [pause(number), vec![window(at)]].concat()),
-            SampledValue::InProgress => (IN_PROGRESS, vec![]),
-            SampledValue::PauseAge => (PAUSE_AGE, vec![]),
-            SampledValue::Cycles => (CYCLES, collector()),
-            SampledValue::CycleTime => (CYCLE_TIME, collector()),
+            SampledValue::Interpolated(number) => ("gc.pauses_interpolated", pause(number)),
+            SampledValue::LongestPause(number, at) => ("gc.pause_max", [pause(number), vec![window(at)]].concat()),
+            SampledValue::InProgress => ("gc.in_progress", vec![]),
+            SampledValue::PauseAge => ("gc.pause_age", vec![]),
+            SampledValue::Cycles => ("gc.cycles", collector()),
+            SampledValue::CycleTime => ("gc.cycle_time", collector()),
             SampledValue::PoolAfterGc(at) => {
                 let pool = plan.pools.get(at).map(|pool| pool.pool).unwrap_or_default();
-                (AFTER_GC, vec![("pool", pool.into()), ("type", "heap".into())])
+                ("pool.after_gc", vec![("pool", pool.into()), ("type", "heap".into())])
             }
-            SampledValue::LiveSet => (LIVE_SET, vec![]),
-            SampledValue::HeapPeak(at) => (HEAP_MAX, vec![window(at)]),
-            SampledValue::ThreadPeak(at) => (THREAD_MAX, vec![window(at)]),
-            SampledValue::ClassPeak(at) => (CLASS_MAX, vec![window(at)]),
-            SampledValue::Allocated => (ALLOCATED, vec![]),
-            SampledValue::Overwritten => (OVERWRITTEN, vec![]),
+            SampledValue::LiveSet => ("heap.live_set", vec![]),
+            SampledValue::HeapPeak(at) => ("heap.used_max", vec![window(at)]),
+            SampledValue::ThreadPeak(at) => ("thread.max", vec![window(at)]),
+            SampledValue::ClassPeak(at) => ("class.max", vec![window(at)]),
+            SampledValue::Allocated => ("alloc.bytes", vec![]),
+            SampledValue::Overwritten => ("alloc.overwritten", vec![]),
         };
         let published = PublishedId { provider: ProviderId::Sampler, index };
-        Fact::of(info.name, labels, Some(Formula::Published(published, info.since)))
+        Fact::of(name, labels, Some(Formula::Published(published, Since::Attached)))
     });
     intern(all.collect())
 }
