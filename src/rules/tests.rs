@@ -360,12 +360,12 @@ fn every_key_of_a_rule_reaches_its_field() {
     let rows = [
         ("counter", "{counter: x.y, metric: m}", "selector: Counter(Literal(\"x.y\"), \"x.y\")"),
         ("source", "{source: pool.used, metric: m}", "selector: Source(FactInfo { name: \"pool.used\""),
-        ("metric", "{counter: a, metric: m.n}", "metric: Template { parts: [Text(\"m.n\")] }"),
+        ("metric", "{counter: a, metric: m.n}", "metric: Template { segments: [Text(\"m.n\")] }"),
         ("type", "{counter: a, metric: m, type: info}", "kind: Some(Info)"),
         ("unit", "{counter: a, metric: m, unit: By}", "unit: Some(\"By\")"),
         ("scale", "{counter: a, metric: m, scale: 0.5}", "factor: 0.5"),
         ("help", "{counter: a, metric: m, help: H.}", "help: Some(\"H.\")"),
-        ("labels", "{counter: a, metric: m, labels: {l: 1}}", "labels: [(\"l\", Template { parts: [Text(\"1\")] })]"),
+        ("labels", "{counter: a, metric: m, labels: {l: 1}}", "labels: [(\"l\", Template { segments: [Text(\"1\")] })]"),
         ("action", "{counter: a, action: drop}", "action: Drop"),
         ("prefix", "{counter: a, action: derive, prefix: p}", "action: Derive { prefix: \"p\" }"),
     ];
