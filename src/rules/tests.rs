@@ -365,7 +365,11 @@ fn every_key_of_a_rule_reaches_its_field() {
         ("unit", "{counter: a, metric: m, unit: By}", "unit: Some(\"By\")"),
         ("scale", "{counter: a, metric: m, scale: 0.5}", "factor: 0.5"),
         ("help", "{counter: a, metric: m, help: H.}", "help: Some(\"H.\")"),
-        ("labels", "{counter: a, metric: m, labels: {l: 1}}", "labels: [(\"l\", Template { segments: [Text(\"1\")] })]"),
+        (
+            "labels",
+            "{counter: a, metric: m, labels: {l: 1}}",
+            "labels: [(\"l\", Template { segments: [Text(\"1\")] })]",
+        ),
         ("action", "{counter: a, action: drop}", "action: Drop"),
         ("prefix", "{counter: a, action: derive, prefix: p}", "action: Derive { prefix: \"p\" }"),
     ];
