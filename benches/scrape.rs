@@ -45,10 +45,10 @@ fn bench(c: &mut Criterion) {
     let image = Image::decode(bytes.clone()).unwrap();
     let config = defaults();
     let profile = &config.profiles[0];
-    let facts = Model::of(&image, &[]).facts();
+    let facts = Model::of(&image, &[]).facts;
 
     c.bench_function("decode one region", |b| b.iter(|| Image::decode(black_box(bytes.clone())).unwrap()));
-    c.bench_function("derive facts of one region", |b| b.iter(|| Model::of(black_box(&image), &[]).facts()));
+    c.bench_function("derive facts of one region", |b| b.iter(|| Model::of(black_box(&image), &[]).facts));
     c.bench_function("plan one region", |b| {
         b.iter(|| profile.plan(black_box(&image), &facts, &config.limits.series(), &mut WordIndex::default()));
     });

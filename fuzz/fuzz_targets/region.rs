@@ -66,7 +66,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
         profile.forget_unused();
     }
     let mut words = WordIndex::default();
-    let plan = profile.plan(&image, &model.facts(), &CONFIG.limits.series(), &mut words);
+    let plan = profile.plan(&image, &model.facts, &CONFIG.limits.series(), &mut words);
     assert!(plan.series().count() <= CONFIG.limits.max_series_per_jvm);
     let row = Row { image: &image, words: words.offsets().to_vec() };
     let series = plan.families.iter().map(|PlannedFamily { family, series }| PageSeries { family, target: 0, series });

@@ -216,33 +216,23 @@ impl Formula {
         }
     }
 
-    /// The formula with its result multiplied, as far as it is made of words and numbers; a published value stays as it
-    /// is (see [`Self::is_scalable`]).
-    pub(crate) fn scaled(self, factor: f64) -> Self {
-        match self {
+    /// The formula with its result multiplied; `None` where the result is not made of words and numbers alone.
+    pub(crate) fn scaled(self, factor: f64) -> Option<Self> {
+        Some(match self {
+            same if factor == 1.0 => same,
             Self::Word(word, scale) => Self::Word(word, scale.times(factor)),
             Self::Sum(terms, scale) => Self::Sum(terms, scale.times(factor)),
             Self::FirstNonZero(words, scale) => Self::FirstNonZero(words, scale.times(factor)),
             Self::SelectNonZero(pairs, scale) => Self::SelectNonZero(pairs, scale.times(factor)),
-            Self::IfNonZero(word, formula) => Self::IfNonZero(word, Box::new(formula.scaled(factor))),
-            Self::Total(parts) => Self::Total(parts.into_iter().map(|part| part.scaled(factor)).collect()),
-            Self::Summary(parts) => Self::Summary(Box::new((parts.0, parts.1.scaled(factor)))),
-            Self::Constant(Value::Int(value)) if factor != 1.0 => Self::Constant(Value::Float(value as f64 * factor)),
+            Self::IfNonZero(word, formula) => Self::IfNonZero(word, Box::new(formula.scaled(factor)?)),
+            Self::Total(parts) => {
+                Self::Total(parts.into_iter().map(|part| part.scaled(factor)).collect::<Option<_>>()?)
+            }
+            Self::Summary(parts) => Self::Summary(Box::new((parts.0, parts.1.scaled(factor)?))),
+            Self::Constant(Value::Int(value)) => Self::Constant(Value::Float(value as f64 * factor)),
             Self::Constant(Value::Float(value)) => Self::Constant(Value::Float(value * factor)),
-            other => other,
-        }
-    }
-
-    /// Whether [`Self::scaled`] changes the value.
-    pub(crate) fn is_scalable(&self) -> bool {
-        match self {
-            Self::Word(..) | Self::Sum(..) | Self::FirstNonZero(..) | Self::SelectNonZero(..) => true,
-            Self::IfNonZero(_, formula) => formula.is_scalable(),
-            Self::Total(parts) => parts.iter().all(Self::is_scalable),
-            Self::Summary(parts) => parts.1.is_scalable(),
-            Self::Constant(value) => matches!(value, Value::Int(_) | Value::Float(_)),
-            Self::Up | Self::Published(..) => false,
-        }
+            Self::Constant(_) | Self::Up | Self::Published(..) => return None,
+        })
     }
 
     /// The words that the value is computed from, in the order of the formula.
@@ -266,7 +256,7 @@ mod tests {
         let word = || Formula::Word(0, Scale::One);
         for (formula, since) in [
             (word(), Since::Start),
-            (published(Since::Attached).scaled(8.0), Since::Attached),
+            (published(Since::Attached), Since::Attached),
             (Formula::Total([word(), published(Since::Before), published(Since::Attached)].into()), Since::Before),
             (Formula::Summary(Box::new((word(), published(Since::Attached)))), Since::Attached),
         ] {

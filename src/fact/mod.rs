@@ -41,7 +41,9 @@ impl Fact {
         labels: Vec<(&'static str, Box<str>)>,
         formula: Option<Formula>,
     ) -> Option<Self> {
-        let info = catalogue::find(name)?;
-        Some(Self { name, labels, kind: info.kind, unit: info.unit, formula: formula? })
+        let info = catalogue::find(name);
+        debug_assert!(info.is_some(), "{name} is not in the catalogue");
+        let FactInfo { kind, unit, .. } = *info?;
+        Some(Self { name, labels, kind, unit, formula: formula? })
     }
 }

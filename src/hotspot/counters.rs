@@ -34,6 +34,11 @@ impl<'a> Counters<'a> {
         self.image.entry(name).filter(|entry| entry.is_word()).map(|entry| entry.offset)
     }
 
+    /// The byte offsets of all of these numbers.
+    pub(super) fn all<const N: usize>(&self, names: [&str; N]) -> Option<[u32; N]> {
+        self.offsets(&names)?.try_into().ok()
+    }
+
     /// A string in the image.
     pub(super) fn text(&self, name: &str) -> Option<Cow<'a, str>> {
         self.image.text(name)

@@ -1,8 +1,9 @@
 //! The facts of a [`Model`]: names, labels and formulas, as rules take them.
 
 use super::collector::PauseCounters;
-use super::model::Model;
-use super::pool::{Pool, UsedBytes};
+use super::counters::Counters;
+use super::model::{LOADED, Model, SAFEPOINT_TIME, SAFEPOINTS, UNLOADED};
+use super::pool::{Pool, UsedBytes, metaspace};
 use crate::fact::{Fact, Formula, Scale};
 use crate::metric::Value;
 
@@ -16,51 +17,44 @@ impl FactList {
     }
 }
 
-/// Every fact that follows from the region.
-pub(super) fn facts(model: &Model) -> Vec<Fact> {
+/// Every fact that follows from the region, whose model is complete but for them.
+pub(super) fn facts(model: &Model, counters: &Counters<'_>) -> Vec<Fact> {
     let mut facts = FactList(Vec::new());
-    runtime(model, &mut facts);
-    heap(model, &mut facts);
-    collectors(model, &mut facts);
-    safepoints(model, &mut facts);
+    runtime(model, counters, &mut facts);
+    heap(model, counters, &mut facts);
+    collectors(model, counters, &mut facts);
+    safepoints(model, counters, &mut facts);
     facts.0
 }
 
-fn word(offset: Option<u32>) -> Option<Formula> {
-    Some(Formula::Word(offset?, Scale::One))
-}
-
-fn runtime(model: &Model, facts: &mut FactList) {
-    let (threads, classes, compiler) = (&model.threads, &model.classes, &model.compiler);
+/// What does not depend on the collector. HotSpot does not count virtual threads.
+fn runtime(model: &Model, counters: &Counters<'_>, facts: &mut FactList) {
+    let sum = |added: &[&str], subtracted: &[&str]| counters.sum(added, subtracted);
     facts.add("target.start_time", &[], model.start_time.clone());
-    let user = threads.live.zip(threads.daemon).map(|(live, daemon)| Formula::sum(&[live], &[daemon], Scale::One));
-    facts.add("thread.count", &[("daemon", "true")], word(threads.daemon));
-    facts.add("thread.count", &[("daemon", "false")], user);
-    facts.add("thread.live", &[], word(threads.live));
-    facts.add("thread.daemon", &[], word(threads.daemon));
-    facts.add("thread.peak", &[], word(threads.peak));
-    facts.add("thread.started", &[], word(threads.started));
+    facts.add("thread.count", &[("daemon", "true")], counters.word("java.threads.daemon"));
+    facts.add("thread.count", &[("daemon", "false")], sum(&["java.threads.live"], &["java.threads.daemon"]));
+    facts.add("thread.live", &[], counters.word("java.threads.live"));
+    facts.add("thread.daemon", &[], counters.word("java.threads.daemon"));
+    facts.add("thread.peak", &[], counters.word("java.threads.livePeak"));
+    facts.add("thread.started", &[], counters.word("java.threads.started"));
 
-    let sum = |pair: Option<[u32; 2]>| Some(Formula::sum(&pair?, &[], Scale::One));
-    let count = classes.loaded.zip(classes.unloaded);
-    let count = count.map(|(loaded, unloaded)| Formula::sum(&loaded, &unloaded, Scale::One));
-    facts.add("class.loaded", &[], sum(classes.loaded));
-    facts.add("class.unloaded", &[], sum(classes.unloaded));
-    facts.add("class.count", &[], count);
-    facts.add("class.loaded_bytes", &[], sum(classes.loaded_bytes));
-    facts.add("class.unloaded_bytes", &[], sum(classes.unloaded_bytes));
-    facts.add("class.load_time", &[], classes.load_time.clone());
+    facts.add("class.loaded", &[], sum(&LOADED, &[]));
+    facts.add("class.unloaded", &[], sum(&UNLOADED, &[]));
+    facts.add("class.count", &[], sum(&LOADED, &UNLOADED));
+    facts.add("class.loaded_bytes", &[], sum(&["sun.cls.loadedBytes", "sun.cls.sharedLoadedBytes"], &[]));
+    facts.add("class.unloaded_bytes", &[], sum(&["sun.cls.unloadedBytes", "sun.cls.sharedUnloadedBytes"], &[]));
+    facts.add("class.load_time", &[], counters.seconds("sun.cls.time"));
 
-    facts.add("jit.time", &[], compiler.time.clone());
-    facts.add("jit.compilations", &[("kind", "standard")], word(compiler.standard));
-    facts.add("jit.compilations", &[("kind", "osr")], word(compiler.osr));
-    facts.add("jit.bailouts", &[], word(compiler.bailouts));
-    facts.add("jit.invalidations", &[], word(compiler.invalidations));
-    facts.add("vm.operation_time", &[], model.vm_operation_time.clone());
-    facts.add("vm.cpu_time", &[], model.vm_cpu_time.clone());
+    facts.add("jit.time", &[], counters.seconds("java.ci.totalTime"));
+    facts.add("jit.compilations", &[("kind", "standard")], counters.word("sun.ci.standardCompiles"));
+    facts.add("jit.compilations", &[("kind", "osr")], counters.word("sun.ci.osrCompiles"));
+    facts.add("jit.bailouts", &[], counters.word("sun.ci.totalBailouts"));
+    facts.add("jit.invalidations", &[], counters.word("sun.ci.totalInvalidates"));
+    facts.add("vm.operation_time", &[], counters.seconds("sun.threads.vmOperationTime"));
+    facts.add("vm.cpu_time", &[], counters.seconds("sun.threads.cpu_time.vm"));
 }
 
-fn heap(model: &Model, facts: &mut FactList) {
+fn heap(model: &Model, counters: &Counters<'_>, facts: &mut FactList) {
     let area = &[("area", "heap")];
     facts.add("area.used", area, model.heap.used());
     facts.add("area.committed", area, model.heap.committed());
@@ -69,10 +63,10 @@ fn heap(model: &Model, facts: &mut FactList) {
     for pool in &model.heap.pools {
         add_pool(pool, "heap", facts);
     }
-    for pool in &model.metaspace {
+    for pool in &metaspace(&model.jvm, counters) {
         add_pool(pool, "non_heap", facts);
     }
-    facts.add("metaspace.reserved", &[], model.metaspace_reserved.clone());
+    facts.add("metaspace.reserved", &[], counters.nonzero("sun.gc.metaspace.maxCapacity"));
 }
 
 fn add_pool(pool: &Pool, memory_type: &str, facts: &mut FactList) {
@@ -87,7 +81,7 @@ fn add_pool(pool: &Pool, memory_type: &str, facts: &mut FactList) {
     facts.add("pool.init", labels, pool.init.clone());
 }
 
-fn collectors(model: &Model, facts: &mut FactList) {
+fn collectors(model: &Model, counters: &Counters<'_>, facts: &mut FactList) {
     // One GarbageCollectorMXBean may count the pauses of several collectors of PerfData.
     let mut beans: Vec<&PauseCounters> = Vec::new();
     for pauses in &model.pauses {
@@ -100,9 +94,8 @@ fn collectors(model: &Model, facts: &mut FactList) {
         let invocations = of_bean().map(|pauses| pauses.invocations).collect::<Option<Vec<_>>>();
         let count = invocations.map(|words| Formula::sum(&words, &[], Scale::One));
         let ticks = of_bean().map(|pauses| pauses.time).collect::<Option<Vec<_>>>();
-        let time = ticks
-            .zip(model.frequency)
-            .map(|(words, frequency)| Formula::sum(&words, &[], Scale::Ratio(1.0, frequency)));
+        let scale = model.frequency.map(|frequency| Scale::Ratio(1.0, frequency));
+        let time = ticks.zip(scale).map(|(words, scale)| Formula::sum(&words, &[], scale));
         if let (Some(count), Some(time)) = (&count, &time) {
             let formula = Formula::Summary(Box::new((count.clone(), time.clone())));
             facts.add("gc.total", &[("gc", bean.gc)], Some(formula));
@@ -111,16 +104,36 @@ fn collectors(model: &Model, facts: &mut FactList) {
         facts.add("gc.count", labels, count);
         facts.add("gc.time", labels, time);
     }
-    for (thread, time) in &model.gc_cpu_time {
-        facts.add("gc.cpu_time", &[("thread", thread)], Some(time.clone()));
+    // String deduplication belongs to the collector although its counter's name has no `gc_`.
+    for (thread, name) in [
+        ("parallel_workers", "sun.threads.cpu_time.gc_parallel_workers"),
+        ("conc_mark", "sun.threads.cpu_time.gc_conc_mark"),
+        ("conc_refine", "sun.threads.cpu_time.gc_conc_refine"),
+        ("conc_refine_control", "sun.threads.cpu_time.gc_conc_refine_control"),
+        ("service", "sun.threads.cpu_time.gc_service"),
+        ("conc_dedup", "sun.threads.cpu_time.conc_dedup"),
+    ] {
+        facts.add("gc.cpu_time", &[("thread", thread)], counters.seconds(name));
     }
 }
 
-fn safepoints(model: &Model, facts: &mut FactList) {
-    let safepoints = &model.safepoints;
-    facts.add("safepoint.count", &[], word(safepoints.count));
-    facts.add("safepoint.sync_time", &[], safepoints.sync_time.clone());
-    facts.add("safepoint.time", &[], safepoints.time.clone());
-    facts.add("safepoint.stopped_time", &[], safepoints.stopped_time.clone());
-    facts.add("safepoint.application_time", &[], safepoints.application_time.clone());
+/// First release whose `sun.rt.safepointTime` excludes `safepointSyncTime`: it begins when all threads have stopped
+/// (measured on JDK 17 and later), on JDK 8 and 11 with the request to stop. The change is JDK-8219436 of early 2019,
+/// the time of JDK 13, whose `SafepointTracing::end()` records the time since all threads stopped.
+const EXCLUDES_SYNC: u32 = 13;
+
+fn safepoints(model: &Model, counters: &Counters<'_>, facts: &mut FactList) {
+    const SYNC: &str = "sun.rt.safepointSyncTime";
+    let (time, stopped_time) = match model.jvm.feature {
+        Some(feature) if feature < EXCLUDES_SYNC => {
+            (counters.seconds_of(&[SAFEPOINT_TIME], &[SYNC]), counters.seconds(SAFEPOINT_TIME))
+        }
+        Some(_) => (counters.seconds(SAFEPOINT_TIME), counters.seconds_of(&[SAFEPOINT_TIME, SYNC], &[])),
+        None => (None, None),
+    };
+    facts.add("safepoint.count", &[], counters.word(SAFEPOINTS));
+    facts.add("safepoint.sync_time", &[], counters.seconds(SYNC));
+    facts.add("safepoint.time", &[], time);
+    facts.add("safepoint.stopped_time", &[], stopped_time);
+    facts.add("safepoint.application_time", &[], counters.seconds("sun.rt.applicationTime"));
 }

@@ -2,7 +2,6 @@
 
 use super::collector::Collector;
 use super::command::{self, NmtSetting};
-use super::version;
 use crate::perfdata::Image;
 
 /// The identity of a JVM. Of the command line it holds only what [`command`] returns.
@@ -49,7 +48,7 @@ impl Jvm {
         let text = |name: &str| image.text(name).filter(|text| !text.is_empty()).map(|text| text.into_owned());
         let java_version = text("java.property.java.version");
         let specification = image.text("java.property.java.vm.specification.version");
-        let feature = java_version.as_deref().and_then(version::feature);
+        let feature = java_version.as_deref().and_then(feature_of);
         let vm_args = image.text("java.rt.vmArgs");
         let identity = command::identify(
             &image.text("sun.rt.javaCommand").unwrap_or_default(),
@@ -58,7 +57,7 @@ impl Jvm {
         );
         Self {
             collector: Collector::of(image),
-            feature: feature.or_else(|| version::feature(&specification?)),
+            feature: feature.or_else(|| feature_of(&specification?)),
             java_version,
             vm_name: text("java.property.java.vm.name"),
             vm_vendor: text("java.property.java.vm.vendor"),
@@ -89,4 +88,35 @@ fn attach_supported(image: &Image) -> Option<bool> {
 fn is_native_image(image: &Image) -> bool {
     image.entry("com.oracle.svm.processors").is_some()
         || image.text("java.property.java.vm.name").as_deref() == Some("Substrate VM")
+}
+
+/// The feature release of `java.version` or `java.vm.specification.version`: 8 of `1.8.0_504` and `1.8`, 11 of
+/// `11.0.33-ea`, 27 of `27` (JEP 223 changed the scheme in JDK 9).
+fn feature_of(version: &str) -> Option<u32> {
+    let version = version.strip_prefix("1.").unwrap_or(version);
+    let digits = version.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn feature_release() {
+        let table = [
+            ("1.8.0_504", Some(8)),
+            ("1.8", Some(8)),
+            ("9-internal", Some(9)),
+            ("11.0.33-ea", Some(11)),
+            ("21.0.13.0.3", Some(21)),
+            ("25.0.3", Some(25)),
+            ("27", Some(27)),
+            ("1", Some(1)),
+            ("", None),
+            ("unknown", None),
+            ("99999999999", None),
+        ];
+        for (version, expected) in table {
+            assert_eq!(super::feature_of(version), expected, "{version}");
+        }
+    }
 }

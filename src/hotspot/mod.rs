@@ -27,13 +27,10 @@ mod facts;
 mod jvm;
 mod model;
 mod pool;
-mod runtime;
-mod safepoint;
 #[cfg(test)]
 mod tests;
 mod text_counter;
 pub(crate) mod units;
-mod version;
 
 pub use collector::Role;
 pub(crate) use collector::{Collector, PauseCounters};

@@ -25,8 +25,6 @@ mod prologue;
 pub mod region;
 mod types;
 
-use std::fmt;
-
 pub use entry::{Entries, Entry};
 pub use image::{CounterValue, Image};
 pub(crate) use prologue::PROLOGUE_LENGTH;
@@ -59,7 +57,7 @@ pub struct DecodeError {
 impl DecodeError {
     /// The region's magic number is still zero: its JVM has created the file and not yet written to it.
     pub fn is_blank(&self) -> bool {
-        matches!(self.kind, DecodeErrorKind::Magic { found: [0, 0, 0, 0] })
+        matches!(self.kind, DecodeErrorKind::Blank)
     }
 
     /// The entry at the offset is not complete yet, as opposed to damaged.
@@ -73,57 +71,34 @@ impl DecodeError {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DecodeErrorKind {
+    #[error(
+        "a prologue has {PROLOGUE_LENGTH} bytes, found {found}: not a PerfData file, or its JVM is still creating it"
+    )]
     Short { found: usize },
-    Magic { found: [u8; 4] },
+    #[error("the magic number is still zero: the JVM has not written its prologue yet")]
+    Blank,
+    #[error("expected magic cafec0c0, found {found:08x}: not a PerfData file")]
+    Magic { found: u32 },
+    #[error("expected PerfData version 2, found {major}.{minor}: only JDK 5 and later are supported")]
     Version { major: u8, minor: u8 },
+    #[error("the first entry must be at {PROLOGUE_LENGTH} or beyond, a multiple of 4; found {found}")]
     EntryOffset { found: i32 },
+    #[error("an entry takes 24 to {limit} bytes here, a multiple of 4; found {found}")]
     EntryLength { found: i32, limit: usize },
+    #[error("the name at {name} and the value at {data} do not fit into the entry")]
     NameOffset { name: i32, data: i32 },
+    #[error("the name does not end before the value")]
     NameUnterminated,
+    #[error("a value of {found} elements does not fit into an entry of {limit} bytes")]
     VectorLength { found: i32, limit: usize },
+    #[error("the entry is not fully written yet")]
     Unfinished,
 }
 
 impl DecodeErrorKind {
     fn at(self, offset: usize) -> DecodeError {
         DecodeError { offset, kind: self }
-    }
-}
-
-impl fmt::Display for DecodeErrorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Short { found } => {
-                write!(
-                    f,
-                    "a prologue has {PROLOGUE_LENGTH} bytes, found {found}: not a PerfData file, or its JVM is still creating it"
-                )
-            }
-            Self::Magic { found: [0, 0, 0, 0] } => {
-                f.write_str("the magic number is still zero: the JVM has not yet written its prologue")
-            }
-            Self::Magic { found: [a, b, c, d] } => {
-                write!(f, "expected magic cafec0c0, found {a:02x}{b:02x}{c:02x}{d:02x}: not a PerfData file")
-            }
-            Self::Version { major, minor } => {
-                write!(f, "expected PerfData version 2, found {major}.{minor}: only JDK 5 and later are supported")
-            }
-            Self::EntryOffset { found } => {
-                write!(f, "the first entry must be at {PROLOGUE_LENGTH} or beyond, a multiple of 4; found {found}")
-            }
-            Self::EntryLength { found, limit } => {
-                write!(f, "an entry takes 24 to {limit} bytes here, a multiple of 4; found {found}")
-            }
-            Self::NameOffset { name, data } => {
-                write!(f, "the name at {name} and the value at {data} do not fit into the entry")
-            }
-            Self::NameUnterminated => f.write_str("the name does not end before the value"),
-            Self::VectorLength { found, limit } => {
-                write!(f, "a value of {found} elements does not fit into an entry of {limit} bytes")
-            }
-            Self::Unfinished => f.write_str("the entry is not fully written yet"),
-        }
     }
 }

@@ -46,58 +46,32 @@ impl Prologue {
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let found = bytes.len();
         let head: &[u8; PROLOGUE_LENGTH] = bytes.first_chunk().ok_or_else(|| DecodeErrorKind::Short { found }.at(0))?;
-        let [
-            m0,
-            m1,
-            m2,
-            m3,
-            order,
-            major,
-            minor,
-            accessible,
-            u0,
-            u1,
-            u2,
-            u3,
-            o0,
-            o1,
-            o2,
-            o3,
-            t0,
-            t1,
-            t2,
-            t3,
-            t4,
-            t5,
-            t6,
-            t7,
-            e0,
-            e1,
-            e2,
-            e3,
-            n0,
-            n1,
-            n2,
-            n3,
-        ] = *head;
-        let magic = [m0, m1, m2, m3];
-        if magic != MAGIC {
-            return Err(DecodeErrorKind::Magic { found: magic }.at(0));
+        let [m0, m1, m2, m3, order, major, minor, accessible, ..] = *head;
+        match [m0, m1, m2, m3] {
+            MAGIC => {}
+            [0, 0, 0, 0] => return Err(DecodeErrorKind::Blank.at(0)),
+            other => return Err(DecodeErrorKind::Magic { found: u32::from_be_bytes(other) }.at(0)),
         }
         if major != 2 {
             return Err(DecodeErrorKind::Version { major, minor }.at(5));
         }
-        let order = if order == 0 { ByteOrder::Big } else { ByteOrder::Little };
+        let byte_order = if order == 0 { ByteOrder::Big } else { ByteOrder::Little };
+        let at = |offset: usize| byte_order.i32(chunk(head, offset));
         Ok(Self {
-            byte_order: order,
+            byte_order,
             major,
             minor,
             accessible: accessible != 0,
-            used: order.i32([u0, u1, u2, u3]),
-            overflow: order.i32([o0, o1, o2, o3]),
-            mod_time_stamp: order.i64([t0, t1, t2, t3, t4, t5, t6, t7]),
-            entry_offset: order.i32([e0, e1, e2, e3]),
-            num_entries: order.i32([n0, n1, n2, n3]),
+            used: at(8),
+            overflow: at(12),
+            mod_time_stamp: byte_order.i64(chunk(head, 16)),
+            entry_offset: at(24),
+            num_entries: at(28),
         })
     }
+}
+
+/// The bytes at `offset` of a prologue, which has them.
+fn chunk<const N: usize>(head: &[u8; PROLOGUE_LENGTH], offset: usize) -> [u8; N] {
+    head.get(offset..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; N])
 }

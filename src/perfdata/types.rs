@@ -2,87 +2,65 @@
 
 use std::fmt;
 
-/// What a value counts (`jvmstat.monitor.Units`, `PerfData::Units` in perfData.hpp, JDK 8 to 27).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Units {
-    /// A plain number; also epoch milliseconds and, in Java-side counters, nanoseconds.
-    None,
-    /// Bytes. HotSpot mislabels a few counters so: see [`crate::hotspot::units`].
-    Bytes,
-    /// Ticks of `sun.os.hrt.frequency`.
-    Ticks,
-    /// Number of events.
-    Events,
-    /// A NUL-terminated string.
-    String,
-    /// Ticks per second.
-    Hertz,
-    /// A code outside 1 to 6, kept as found.
-    Unknown(u8),
+/// An enum of codes with their names, and a variant for any other code.
+macro_rules! codes {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $code:literal $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)*
+            /// Any other code, kept as found.
+            Unknown(u8),
+        }
+
+        impl $name {
+            /// Any code is legal input.
+            pub fn from_code(code: u8) -> Self {
+                match code {
+                    $($code => Self::$variant,)*
+                    other => Self::Unknown(other),
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$variant => f.write_str($text),)*
+                    Self::Unknown(code) => write!(f, "unknown({code})"),
+                }
+            }
+        }
+    };
 }
 
-impl Units {
-    /// Any code is legal input.
-    pub fn from_code(code: u8) -> Self {
-        match code {
-            1 => Self::None,
-            2 => Self::Bytes,
-            3 => Self::Ticks,
-            4 => Self::Events,
-            5 => Self::String,
-            6 => Self::Hertz,
-            other => Self::Unknown(other),
-        }
+codes! {
+    /// What a value counts (`jvmstat.monitor.Units`, `PerfData::Units` in perfData.hpp, JDK 8 to 27).
+    Units {
+        /// A plain number; also epoch milliseconds and, in Java-side counters, nanoseconds.
+        None = 1 "none",
+        /// Bytes. HotSpot mislabels a few counters so: see [`crate::hotspot::units`].
+        Bytes = 2 "bytes",
+        /// Ticks of `sun.os.hrt.frequency`.
+        Ticks = 3 "ticks",
+        /// Number of events.
+        Events = 4 "events",
+        /// A NUL-terminated string.
+        String = 5 "string",
+        /// Ticks per second.
+        Hertz = 6 "hertz",
     }
 }
 
-impl fmt::Display for Units {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::None => f.write_str("none"),
-            Self::Bytes => f.write_str("bytes"),
-            Self::Ticks => f.write_str("ticks"),
-            Self::Events => f.write_str("events"),
-            Self::String => f.write_str("string"),
-            Self::Hertz => f.write_str("hertz"),
-            Self::Unknown(code) => write!(f, "unknown({code})"),
-        }
-    }
-}
-
-/// How a value may change (`PerfData::Variability`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Variability {
-    /// Written once, possibly seconds after the entry appears.
-    Constant,
-    /// Never decreases while the JVM runs.
-    Monotonic,
-    /// Goes up and down.
-    Variable,
-    /// A code outside 1 to 3, kept as found.
-    Unknown(u8),
-}
-
-impl Variability {
-    /// Any code is legal input.
-    pub fn from_code(code: u8) -> Self {
-        match code {
-            1 => Self::Constant,
-            2 => Self::Monotonic,
-            3 => Self::Variable,
-            other => Self::Unknown(other),
-        }
-    }
-}
-
-impl fmt::Display for Variability {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Constant => f.write_str("constant"),
-            Self::Monotonic => f.write_str("monotonic"),
-            Self::Variable => f.write_str("variable"),
-            Self::Unknown(code) => write!(f, "unknown({code})"),
-        }
+codes! {
+    /// How a value may change (`PerfData::Variability`).
+    Variability {
+        /// Written once, possibly seconds after the entry appears.
+        Constant = 1 "constant",
+        /// Never decreases while the JVM runs.
+        Monotonic = 2 "monotonic",
+        /// Goes up and down.
+        Variable = 3 "variable",
     }
 }
 

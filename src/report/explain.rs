@@ -22,7 +22,7 @@ pub fn explain(subject: &str, config: &Config) -> Result<String, ReportError> {
     match Subject::of(subject)? {
         Subject::File(path) => {
             let image = of_file(path)?;
-            let mut out = profiles(config, &image, &Model::of(&image, &config.identity.properties).facts());
+            let mut out = profiles(config, &image, &Model::of(&image, &config.identity.properties).facts);
             out.push_str(
                 "Facts that are not in the region are not listed: target.* comes from the process, and is available \
                  while the exporter serves the JVM.\n",
@@ -39,7 +39,7 @@ pub fn explain(subject: &str, config: &Config) -> Result<String, ReportError> {
 fn explain_target(target: &Target, config: &Config) -> Result<String, ReportError> {
     let region = |error| ReportError::Region(target.path.clone(), error);
     let image = Image::read(&target.region).map_err(region)?;
-    let mut facts = Model::of(&image, &config.identity.properties).facts();
+    let mut facts = Model::of(&image, &config.identity.properties).facts;
     facts.extend(target.facts());
     facts.extend(target.providers.iter().flat_map(|attached| attached.facts.iter().cloned()));
     let (nmt_facts, nmt_status) = native_memory(target, config);

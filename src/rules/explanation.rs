@@ -67,46 +67,30 @@ pub(crate) struct ExportedSeries {
 }
 
 /// Why a counter or fact is not exported: a closed set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub(crate) enum SkipReason {
-    /// No rule selects it.
+    #[error("no rule matches it")]
     NoRule,
-    /// A rule drops it with `action: drop`.
+    #[error("dropped by the rule")]
     Rule,
-    /// A string that is not constant, or that the rule does not export as information.
+    #[error("a string that is not information, or not constant")]
     Text,
-    /// It may contain a secret, and is not exported whatever the rules say.
+    /// Whatever the rules say.
+    #[error("it may hold a secret")]
     Secret,
-    /// The JVM has not written it yet.
+    #[error("the JVM has not written it yet")]
     Absent,
-    /// Neither a 64-bit number nor a string.
+    #[error("neither a number nor a string")]
     UnknownType,
-    /// The value cannot take the rule's `type` or `scale`.
+    #[error("it cannot take the rule's type or scale")]
     Unsuitable,
-    /// With its references replaced, the metric's name is empty, too long or reserved.
+    /// With its references replaced, it is empty, too long or reserved.
+    #[error("the metric's name would be illegal")]
     Name,
-    /// The series exists already.
+    #[error("the series exists already")]
     Duplicate,
-    /// The metric's name is in use with another type or unit.
+    #[error("the metric exists with another type or unit")]
     Conflict,
-    /// `limits.max_series_per_jvm` is reached.
+    #[error("over limits.max_series_per_jvm")]
     Limit,
-}
-
-impl fmt::Display for SkipReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NoRule => "no rule matches it",
-            Self::Rule => "dropped by the rule",
-            Self::Text => "a string that is not information, or not constant",
-            Self::Secret => "it may hold a secret",
-            Self::Absent => "the JVM has not written it yet",
-            Self::UnknownType => "neither a number nor a string",
-            Self::Unsuitable => "it cannot take the rule's type or scale",
-            Self::Name => "the metric's name would be illegal",
-            Self::Duplicate => "the series exists already",
-            Self::Conflict => "the metric exists with another type or unit",
-            Self::Limit => "over limits.max_series_per_jvm",
-        })
-    }
 }

@@ -92,10 +92,12 @@ impl PlanCache {
             record(input, rule, outcome.and_then(|()| builder.last(&self.registry)));
         }
         let PlanBuilder { mut series, dropped, .. } = builder;
-        self.registry.rank();
-        series.sort_by(|(a, _), (b, _)| self.registry.compare(*a, *b));
-        let by_family = series.chunk_by(|(a, _), (b, _)| a == b);
-        Plan { families: by_family.filter_map(|series| self.registry.series(series)).collect(), dropped }
+        series.sort_by_key(|(family, _)| *family);
+        let mut by_family: Vec<_> = series.chunk_by(|(a, _), (b, _)| a == b).collect();
+        let name = |series: &[(FamilyId, _)]| series.first().and_then(|(family, _)| self.registry.prometheus(*family));
+        by_family.sort_by(|a, b| name(a).cmp(&name(b)));
+        let families = by_family.into_iter().filter_map(|series| self.registry.series(series)).collect();
+        Plan { families, dropped }
     }
 }
 
@@ -181,10 +183,7 @@ impl<'a> PlanBuilder<'a> {
         registry: &mut Registry,
     ) -> Result<(), SkipReason> {
         let value = match input {
-            RuleInput::Fact(fact) if matched.factor != 1.0 && !fact.formula.is_scalable() => {
-                return Err(SkipReason::Unsuitable);
-            }
-            RuleInput::Fact(fact) => fact.formula.clone().scaled(matched.factor),
+            RuleInput::Fact(fact) => fact.formula.clone().scaled(matched.factor).ok_or(SkipReason::Unsuitable)?,
             RuleInput::Counter(entry) if entry.is_text() => Formula::Constant(Value::Int(1)),
             RuleInput::Counter(entry) => self.word(entry, matched)?,
         };

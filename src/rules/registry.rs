@@ -1,6 +1,5 @@
 //! Interns families, label sets and lists of series: all plans share one copy of each.
 
-use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
@@ -27,15 +26,12 @@ pub(crate) struct Registry {
     /// Lists of series by the hash of their content.
     series: HashMap<u64, Vec<Arc<[PlannedSeries]>>>,
     seed: RandomState,
-    is_ranked: bool,
 }
 
 #[derive(Debug)]
 struct Registered {
     family: Arc<Family>,
     prometheus: Box<str>,
-    /// Position among all families by Prometheus name.
-    rank: u32,
 }
 
 impl Registry {
@@ -57,8 +53,7 @@ impl Registry {
         }
         let id = FamilyId::try_from(self.families.len()).map_err(|_| SkipReason::Limit)?;
         self.names.extend(names.into_iter().map(|name| (name, id)));
-        self.families.push(Registered { family: Arc::new(family), prometheus: prometheus.into(), rank: 0 });
-        self.is_ranked = false;
+        self.families.push(Registered { family: Arc::new(family), prometheus: prometheus.into() });
         Ok(id)
     }
 
@@ -95,28 +90,9 @@ impl Registry {
         labels
     }
 
-    /// Sorts all families for [`Self::compare`].
-    pub(crate) fn rank(&mut self) {
-        if self.is_ranked {
-            return;
-        }
-        let mut order: Vec<usize> = (0..self.families.len()).collect();
-        order.sort_by(|a, b| {
-            let name = |at: &usize| self.families.get(*at).map(|known| &known.prometheus);
-            name(a).cmp(&name(b))
-        });
-        for (rank, at) in (0..).zip(order) {
-            if let Some(known) = self.families.get_mut(at) {
-                known.rank = rank;
-            }
-        }
-        self.is_ranked = true;
-    }
-
-    /// Compares two families by Prometheus name.
-    pub(crate) fn compare(&self, a: FamilyId, b: FamilyId) -> Ordering {
-        let rank = |id: FamilyId| self.families.get(id as usize).map(|known| known.rank);
-        rank(a).cmp(&rank(b))
+    /// The Prometheus name of the family of that index.
+    pub(crate) fn prometheus(&self, id: FamilyId) -> Option<&str> {
+        self.families.get(id as usize).map(|known| &*known.prometheus)
     }
 
     /// Drops what is not used elsewhere. Invalidates all indexes.
@@ -133,7 +109,6 @@ impl Registry {
         for (id, known) in (0..).zip(&self.families) {
             self.names.extend(sample_names(&known.prometheus, known.family.kind).into_iter().map(|name| (name, id)));
         }
-        self.is_ranked = false;
     }
 }
 
@@ -182,8 +157,7 @@ mod tests {
         let mut registry = Registry::default();
         let gone = registry.family(family("b", Kind::Gauge, "")).unwrap();
         let kept = registry.family(family("a", Kind::Gauge, "")).unwrap();
-        registry.rank();
-        assert_eq!(registry.compare(gone, kept), Ordering::Greater);
+        assert_eq!((registry.prometheus(gone), registry.prometheus(kept)), (Some("b"), Some("a")));
         let held = Arc::clone(registry.get(kept).unwrap());
         let labels = registry.labels(Labels::new([("x", "1")]));
         registry.labels(Labels::new([("x", "2")]));

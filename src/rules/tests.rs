@@ -365,7 +365,11 @@ fn every_key_of_a_rule_reaches_its_field() {
         ("unit", "{counter: a, metric: m, unit: By}", "unit: Some(\"By\")"),
         ("scale", "{counter: a, metric: m, scale: 0.5}", "factor: 0.5"),
         ("help", "{counter: a, metric: m, help: H.}", "help: Some(\"H.\")"),
-        ("labels", "{counter: a, metric: m, labels: {l: 1}}", "labels: [(\"l\", Template { segments: [Text(\"1\")] })]"),
+        (
+            "labels",
+            "{counter: a, metric: m, labels: {l: 1}}",
+            "labels: [(\"l\", Template { segments: [Text(\"1\")] })]",
+        ),
         ("action", "{counter: a, action: drop}", "action: Drop"),
         ("prefix", "{counter: a, action: derive, prefix: p}", "action: Derive { prefix: \"p\" }"),
     ];
@@ -409,7 +413,7 @@ fn shipped_profiles_plan_every_real_region_without_loss() {
         let text = std::fs::read_to_string(folder.join(format!("{name}.yaml"))).unwrap();
         let profile = Profile::parse(name, &text, &[]).unwrap_or_else(|problems| panic!("{problems}"));
         for (file, image) in &corpus() {
-            let facts = crate::hotspot::Model::of(image, &[]).facts();
+            let facts = crate::hotspot::Model::of(image, &[]).facts;
             let plan = profile.plan(image, &facts, &SeriesLimits::default(), &mut WordIndex::default());
             assert_eq!(plan.dropped, Dropped::default(), "{name} of {file}");
             assert!(!plan.families.is_empty(), "{name} of {file}");

@@ -103,7 +103,7 @@ impl Target {
 
     /// Makes the plans of every profile from a copy of the region and its model.
     pub(super) fn plan(&mut self, image: &Image, model: &Model, config: &Config) {
-        let mut facts = model.facts();
+        let mut facts = model.facts.clone();
         facts.extend(self.facts());
         facts.extend(self.providers.iter().flat_map(|attached| attached.facts.iter().cloned()));
         let mut words = WordIndex::default();

@@ -24,7 +24,7 @@ use crate::metric::{Kind, Value};
 use crate::perfdata::Image;
 
 fn facts(image: &Image) -> Vec<Fact> {
-    Model::of(image, &[]).facts()
+    Model::of(image, &[]).facts
 }
 
 /// The words of an image, by byte offset.

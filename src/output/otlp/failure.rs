@@ -50,9 +50,6 @@ pub enum PushFailureReason {
 }
 
 impl PushFailureReason {
-    /// Every reason: each has a series from the first scrape on.
-    pub(super) const ALL: &[Self] = Self::VARIANTS;
-
     /// The label value.
     pub(super) fn as_str(self) -> &'static str {
         self.into()

@@ -3,8 +3,7 @@
 use super::allocation::AllocationRule;
 use super::peak::WINDOW_LENGTHS;
 use super::sample_plan::{PauseSource, PoolSource, SamplePlan};
-use crate::fact::catalogue::sampler::*;
-use crate::fact::{Fact, FactInfo, Formula, ProviderId, PublishedId};
+use crate::fact::{Fact, Formula, ProviderId, PublishedId, Since};
 
 /// One value of a JVM's provider. Numbers are indexes into the plan, the known causes, the gauges or the windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,40 +35,40 @@ impl FactList {
         let mut list = Self { values: Vec::new(), facts: Vec::new() };
         for (number, source) in plan.pauses.iter().enumerate() {
             if !causes {
-                list.add(SampledValue::Pauses(number), PAUSE, source.labels());
+                list.add(SampledValue::Pauses(number), "gc.pause", source.labels());
             }
-            list.add(SampledValue::Interpolated(number), INTERPOLATED, source.labels());
+            list.add(SampledValue::Interpolated(number), "gc.pauses_interpolated", source.labels());
             for (window, label) in windows() {
                 let labels = [source.labels(), vec![label]].concat();
-                list.add(SampledValue::LongestPause(number, window), PAUSE_MAX, labels);
+                list.add(SampledValue::LongestPause(number, window), "gc.pause_max", labels);
             }
         }
         if !plan.pauses.is_empty() {
-            list.add(SampledValue::InProgress, IN_PROGRESS, vec![]);
-            list.add(SampledValue::PauseAge, PAUSE_AGE, vec![]);
+            list.add(SampledValue::InProgress, "gc.in_progress", vec![]);
+            list.add(SampledValue::PauseAge, "gc.pause_age", vec![]);
         }
         if let Some((gc, _)) = plan.cycles {
-            list.add(SampledValue::Cycles, CYCLES, vec![("gc", gc.into())]);
-            list.add(SampledValue::CycleTime, CYCLE_TIME, vec![("gc", gc.into())]);
+            list.add(SampledValue::Cycles, "gc.cycles", vec![("gc", gc.into())]);
+            list.add(SampledValue::CycleTime, "gc.cycle_time", vec![("gc", gc.into())]);
         }
         if plan.live_set.is_some() && !plan.pools.is_empty() {
             for (at, PoolSource { pool, .. }) in plan.pools.iter().enumerate() {
                 let labels = vec![("pool", (*pool).into()), ("type", "heap".into())];
-                list.add(SampledValue::PoolAfterGc(at), AFTER_GC, labels);
+                list.add(SampledValue::PoolAfterGc(at), "pool.after_gc", labels);
             }
-            list.add(SampledValue::LiveSet, LIVE_SET, vec![]);
+            list.add(SampledValue::LiveSet, "heap.live_set", vec![]);
         }
         let has_heap = plan.heap_peak && !plan.pools.is_empty();
-        let gauges = [(HEAP_MAX, has_heap), (THREAD_MAX, plan.threads.is_some()), (CLASS_MAX, plan.classes.is_some())];
-        for (gauge, (info, _)) in gauges.into_iter().enumerate().filter(|(_, (_, sampled))| *sampled) {
+        let gauges = [("heap.used_max", has_heap), ("thread.max", plan.threads.is_some()), ("class.max", plan.classes.is_some())];
+        for (gauge, (name, _)) in gauges.into_iter().enumerate().filter(|(_, (_, sampled))| *sampled) {
             for (window, label) in windows() {
-                list.add(SampledValue::GaugePeak(gauge, window), info, vec![label]);
+                list.add(SampledValue::GaugePeak(gauge, window), name, vec![label]);
             }
         }
         if let Some(source) = plan.allocation {
-            list.add(SampledValue::Allocated, ALLOCATED, vec![]);
+            list.add(SampledValue::Allocated, "alloc.bytes", vec![]);
             if source.rule == AllocationRule::Overwritten {
-                list.add(SampledValue::Overwritten, OVERWRITTEN, vec![]);
+                list.add(SampledValue::Overwritten, "alloc.overwritten", vec![]);
             }
         }
         list.values.shrink_to_fit();
@@ -79,14 +78,14 @@ impl FactList {
     /// Adds the pauses of a collector with the cause at that index.
     pub(super) fn add_cause(&mut self, at: usize, source: &PauseSource, cause: &str) {
         let labels = [source.labels(), vec![("cause", cause.into())]].concat();
-        self.add(SampledValue::PausesByCause(at), PAUSE, labels);
+        self.add(SampledValue::PausesByCause(at), "gc.pause", labels);
     }
 
-    fn add(&mut self, value: SampledValue, info: FactInfo, labels: Labels) {
+    fn add(&mut self, value: SampledValue, name: &'static str, labels: Labels) {
         let index = u32::try_from(self.values.len()).unwrap_or(u32::MAX);
         let published = PublishedId { provider: ProviderId::Sampler, index };
         self.values.push(value);
-        self.facts.extend(Fact::of(info.name, labels, Some(Formula::Published(published, info.since))));
+        self.facts.extend(Fact::of(name, labels, Some(Formula::Published(published, Since::Attached))));
     }
 }
 

@@ -86,7 +86,7 @@ impl SamplePlan {
         Some(Self {
             frequency: model.frequency?,
             begin_millis: model.begin_millis,
-            safepoints: model.safepoints.count.zip(model.safepoints.ticks).map(<[u32; 2]>::from),
+            safepoints: model.safepoints,
             pauses,
             cycles: match collector {
                 Some(Collector::Zgc) => model.cause.map(|cause| ("ZGC", cause)),
@@ -106,12 +106,8 @@ impl SamplePlan {
                 Some(Collector::Serial | Collector::Parallel | Collector::G1 | Collector::Shenandoah)
             ) && model.heap.used().is_some(),
             pools,
-            threads: model.threads.live,
-            classes: model
-                .classes
-                .loaded
-                .zip(model.classes.unloaded)
-                .map(|([loaded, shared], [unloaded, rest])| [loaded, shared, unloaded, rest]),
+            threads: model.threads,
+            classes: model.classes,
             allocation,
         })
     }
