@@ -48,8 +48,8 @@ impl AppMetrics {
             self.targets.with(state, |jvms| jvms.set(set.count(state)));
         }
         for reason in RefusalReason::ALL {
-            let count = set.refusals.iter().filter(|refusal| refusal.reason == reason).count();
-            self.refused.with(reason, |refused| refused.set(count));
+            let count = set.refusals.iter().filter(|refusal| refusal.reason == *reason).count();
+            self.refused.with(*reason, |refused| refused.set(count));
         }
         for (reason, count) in [
             (DropReason::Limit, set.dropped.limit),
