@@ -15,8 +15,9 @@ use super::tls::{SUITES, ServerTls, TlsVersion, groups};
 use super::{CertificateDemand, WebSettings};
 use crate::server::auth::{Users, cost};
 use crate::server::rate::RateLimit;
-use crate::yaml::decode::{Decoder, DurationBounds, Path, suggest};
-use crate::yaml::document::{self, Node, NodeData, excerpt};
+use crate::yaml::codec::{Codec as _, DurationBounds, Integer, Switch};
+use crate::yaml::decode::{Decoder, Path, suggest};
+use crate::yaml::document::{Node, NodeData, excerpt};
 use crate::yaml::{Fingerprint, Problem, Problems};
 
 /// Longest file, of the configuration or of certificates, in bytes.
@@ -72,15 +73,8 @@ pub(super) fn read(file: &FilePath, seen: &mut Fingerprint) -> Result<WebSetting
             return Err(problems);
         }
     };
-    let node = match document::parse(&text) {
-        Ok(node) => node,
-        Err(error) => {
-            let (line, column) = (error.position.line, error.position.column);
-            problems.push(Problem { line, column, ..problem(file, "", error.message, "") });
-            return Err(problems);
-        }
-    };
-    let decoder = Decoder { file: file.to_string_lossy().into(), problems: &mut problems };
+    let mut decoder = Decoder { file: file.to_string_lossy().into(), problems: &mut problems };
+    let Some(node) = decoder.parse(&text) else { return Err(problems) };
     let settings = WebReader { decoder, base: file.parent(), seen }.settings(&node);
     if problems.is_empty() { Ok(settings) } else { Err(problems.sorted()) }
 }
@@ -153,8 +147,9 @@ impl WebReader<'_> {
         let suites = self.suites(fields, path);
         let groups = self.groups(fields, path);
         let order = fields.get("prefer_server_cipher_suites");
-        let server_order =
-            order.and_then(|node| self.decoder.switch(node, &path.key("prefer_server_cipher_suites"))).unwrap_or(true);
+        let server_order = order
+            .and_then(|node| Switch.decode(&mut self.decoder, node, &path.key("prefer_server_cipher_suites")))
+            .unwrap_or(true);
         let (Some(certificate), Some(key)) = (certificate, key) else { return };
         if !self.decoder.problems.is_empty() {
             return;
@@ -334,7 +329,7 @@ impl WebReader<'_> {
         for (key, node) in self.decoder.fields(node, path, &["http2", "headers"]) {
             let path = &path.key(&key.text);
             if &*key.text == "http2" {
-                settings.http2_requested = self.decoder.switch(node, path) == Some(true);
+                settings.http2_requested = Switch.decode(&mut self.decoder, node, path) == Some(true);
                 continue;
             }
             for (key, node) in self.decoder.fields(node, path, &HEADERS.map(|(name, ..)| name)) {
@@ -408,9 +403,9 @@ impl WebReader<'_> {
         for (key, node) in self.decoder.fields(node, path, &["interval", "burst"]) {
             let path = &path.key(&key.text);
             if &*key.text == "interval" {
-                interval = self.decoder.duration(node, path, &bounds);
+                interval = bounds.decode(&mut self.decoder, node, path);
             } else {
-                burst = self.decoder.integer(node, path, 0, 1_000_000);
+                burst = Integer { minimum: 0, maximum: 1_000_000 }.decode(&mut self.decoder, node, path);
             }
         }
         let interval = interval.filter(|interval| !interval.is_zero())?;
