@@ -4,7 +4,6 @@
 //! the default. So the environment replaces the file, as the command line does. The specification has the environment
 //! ignored where its own configuration file is in use; the file here is not that one, and has many other keys.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Uri};
@@ -15,7 +14,7 @@ use super::otlp::{
     PROTOCOLS, TEMPORALITIES, address, header,
 };
 use super::{Problem, Problems};
-use crate::tls::{self, ClientTls, Pem};
+use crate::tls::{self, ClientTls};
 use crate::yaml::codec::Choice;
 
 /// Where metrics go over HTTP below a base address.
@@ -33,46 +32,25 @@ impl<'a> Environment<'a> {
         Some(value.trim()).filter(|value| !value.is_empty())
     }
 
-    /// The variable for metrics, else the one for all signals.
-    fn option(&self, option: &str) -> Option<(String, &'a str)> {
-        ["OTEL_EXPORTER_OTLP_METRICS_", "OTEL_EXPORTER_OTLP_"]
-            .iter()
-            .find_map(|prefix| self.variable(&format!("{prefix}{option}")))
+    /// The name of the variable for metrics if it is set, else of the one for all signals.
+    fn name(&self, option: &str) -> Option<String> {
+        let names = ["OTEL_EXPORTER_OTLP_METRICS_", "OTEL_EXPORTER_OTLP_"].map(|prefix| format!("{prefix}{option}"));
+        names.into_iter().find(|name| self.get(name).is_some())
     }
 
-    /// That variable.
-    fn variable(&self, name: &str) -> Option<(String, &'a str)> {
-        Some((name.to_owned(), self.get(name)?))
+    /// The parsed value of that variable. `None` after a problem.
+    fn variable<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        let parsed = parse(self.get(name)?);
+        parsed.map_err(|message| self.problems.push(unplaced("environment", name, message))).ok()
     }
 
-    /// The parsed value of a variable. `None` after a problem.
-    fn parse<T>(&mut self, found: Option<(String, &str)>, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
-        let (name, value) = found?;
-        match parse(value) {
-            Ok(value) => Some(value),
-            Err(message) => {
-                self.problems.push(unplaced("environment", &name, message));
-                None
-            }
-        }
+    /// The parsed value of the variable for metrics, else of the one for all signals.
+    fn option<T>(&mut self, option: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        self.variable(&self.name(option)?, parse)
     }
 
     fn choice<T: Copy>(&mut self, option: &str, choice: &Choice<T>) -> Option<T> {
-        let found = self.option(option);
-        self.parse(found, |text| self::choice(text, choice.words))
-    }
-
-    fn file(&mut self, option: &str, files: &mut Files<'_>, content: Content) -> Option<Pem> {
-        let found = self.option(option);
-        self.parse(found, |text| files.pem(PathBuf::from(text), content))
-    }
-
-    fn is_true(&mut self, found: Option<(String, &str)>) -> Option<bool> {
-        self.parse(found, |text| match text.to_ascii_lowercase().as_str() {
-            "true" => Ok(true),
-            "false" => Ok(false),
-            _ => Err(format!("expected true or false, found `{text}`")),
-        })
+        self.option(option, |text| self::choice(text, choice.words))
     }
 }
 
@@ -94,22 +72,20 @@ pub(super) fn resolve(
 ) -> Otlp {
     let mut environment = Environment { variables, problems: Vec::new() };
     let disabled = environment.get("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-    let enabled = keys.enabled.unwrap_or_else(|| environment.option("ENDPOINT").is_some()) && !disabled;
+    let enabled = keys.enabled.unwrap_or_else(|| environment.name("ENDPOINT").is_some()) && !disabled;
     if !enabled {
         environment.variables = &[];
     }
     let protocol = environment.choice("PROTOCOL", &PROTOCOLS).unwrap_or(keys.protocol);
     let endpoint = environment_endpoint(&mut environment, protocol);
-    let (interval, timeout) = (environment.variable("OTEL_METRIC_EXPORT_INTERVAL"), environment.option("TIMEOUT"));
-    let given = environment.option("HEADERS");
     let otlp = Otlp {
         enabled,
         endpoint: endpoint.unwrap_or_else(|| file_endpoint(keys.endpoint, protocol)),
         protocol,
-        interval: environment.parse(interval, milliseconds).unwrap_or(keys.interval),
-        timeout: environment.parse(timeout, milliseconds).unwrap_or(keys.timeout),
+        interval: environment.variable("OTEL_METRIC_EXPORT_INTERVAL", milliseconds).unwrap_or(keys.interval),
+        timeout: environment.option("TIMEOUT", milliseconds).unwrap_or(keys.timeout),
         compression: environment.choice("COMPRESSION", &COMPRESSIONS).unwrap_or(keys.compression),
-        headers: environment.parse(given, header_list).or(read.headers.take()).unwrap_or_default(),
+        headers: environment.option("HEADERS", header_list).or(read.headers.take()).unwrap_or_default(),
         tls: client_tls(&mut environment, read, files),
         temporality: environment.choice("TEMPORALITY_PREFERENCE", &TEMPORALITIES).unwrap_or(keys.temporality),
         histograms: environment.choice("DEFAULT_HISTOGRAM_AGGREGATION", &HISTOGRAMS).unwrap_or(keys.histograms),
@@ -127,9 +103,10 @@ pub(super) fn resolve(
 }
 
 fn client_tls(environment: &mut Environment<'_>, read: OtlpFiles, files: &mut Files<'_>) -> ClientTls {
-    let roots = environment.file("CERTIFICATE", files, Content::Certificates).or(read.certificate);
-    let chain = environment.file("CLIENT_CERTIFICATE", files, Content::Certificates).or(read.client_certificate);
-    let key = environment.file("CLIENT_KEY", files, Content::Key).or(read.client_key);
+    let mut pem = |option, content| environment.option(option, |text| files.pem(text.into(), content));
+    let roots = pem("CERTIFICATE", Content::Certificates).or(read.certificate);
+    let chain = pem("CLIENT_CERTIFICATE", Content::Certificates).or(read.client_certificate);
+    let key = pem("CLIENT_KEY", Content::Key).or(read.client_key);
     if chain.is_some() != key.is_some() && environment.problems.is_empty() {
         let name = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE";
         let message = "a client certificate and OTEL_EXPORTER_OTLP_CLIENT_KEY go together".to_owned();
@@ -140,8 +117,7 @@ fn client_tls(environment: &mut Environment<'_>, read: OtlpFiles, files: &mut Fi
 
 /// The environment's attributes, then those of the file that it does not name.
 fn resource_attributes(environment: &mut Environment<'_>, file: Vec<(String, String)>) -> Vec<(String, String)> {
-    let variable = environment.variable("OTEL_RESOURCE_ATTRIBUTES");
-    let mut attributes = environment.parse(variable, pairs).unwrap_or_default();
+    let mut attributes = environment.variable("OTEL_RESOURCE_ATTRIBUTES", pairs).unwrap_or_default();
     let is_named = |key: &str| attributes.iter().any(|(known, _)| known == key);
     let others: Vec<_> = file.into_iter().filter(|(key, _)| !is_named(key)).collect();
     attributes.extend(others);
@@ -151,11 +127,10 @@ fn resource_attributes(environment: &mut Environment<'_>, file: Vec<(String, Str
 /// The address for metrics is taken as it is; below the one for all signals, HTTP has a path for each. gRPC takes one
 /// without a scheme too, and then `INSECURE` decides.
 fn environment_endpoint(environment: &mut Environment<'_>, protocol: OtlpProtocol) -> Option<Uri> {
-    let insecure = environment.option("INSECURE");
-    let insecure = environment.is_true(insecure).unwrap_or(false);
-    let found = environment.option("ENDPOINT")?;
-    let is_general = found.0 == "OTEL_EXPORTER_OTLP_ENDPOINT";
-    environment.parse(Some(found), |text| match protocol {
+    let insecure = environment.option("INSECURE", boolean).unwrap_or(false);
+    let name = environment.name("ENDPOINT")?;
+    let is_general = name == "OTEL_EXPORTER_OTLP_ENDPOINT";
+    environment.variable(&name, |text| match protocol {
         OtlpProtocol::Grpc if !text.contains("://") => {
             address(&format!("{}://{text}", if insecure { "http" } else { "https" }))
         }
@@ -176,6 +151,10 @@ fn file_endpoint(endpoint: Option<Uri>, protocol: OtlpProtocol) -> Uri {
         }
         (Some(uri), _) => uri,
     }
+}
+
+fn boolean(text: &str) -> Result<bool, String> {
+    text.to_ascii_lowercase().parse().map_err(|_| format!("expected true or false, found `{text}`"))
 }
 
 fn milliseconds(text: &str) -> Result<Duration, String> {

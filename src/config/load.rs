@@ -1,7 +1,7 @@
 //! The whole configuration: the file, the profiles that it names, and the command line over both.
 
 use std::io;
-use std::path::{Path as FilePath, PathBuf};
+use std::path::Path as FilePath;
 use std::sync::Arc;
 
 use super::environment;
@@ -13,7 +13,7 @@ use crate::rules::Profile;
 use crate::rules::check::check;
 use crate::rules::rule::{Rule, decode_rules};
 use crate::yaml::decode::{Decoder, Path, suggest};
-use crate::yaml::document::{self as yaml, Node, Position};
+use crate::yaml::document::Node;
 use crate::yaml::section::Section;
 
 /// The embedded configuration: every key with its default, commented.
@@ -52,25 +52,17 @@ pub fn load(
             return Err(problems);
         }
     };
-    let node = match yaml::parse(&text) {
-        Ok(node) => node,
-        Err(fault) => {
-            let Position { line, column } = fault.position;
-            problems.push(Problem { line, column, ..unplaced(&name, "", fault.message) });
-            return Err(problems);
-        }
-    };
-    let mut decoder = Decoder { file: Arc::clone(&name), problems: &mut problems };
-    let base = file.and_then(FilePath::parent);
-    let mut secrets = Files { read, base, list: Vec::new() };
+    let mut decoder = Decoder { file: name, problems: &mut problems };
+    let Some(node) = decoder.parse(&text) else { return Err(problems) };
+    let list = file.map(FilePath::to_path_buf).into_iter().collect();
+    let mut files = Files { read, base: file.and_then(FilePath::parent), list };
     let (mut keys, _) = ConfigKeys::decode(&mut decoder, &node, &Path::Root);
     keys.override_by(overrides, decoder.problems);
-    let from_files = otlp::read(&keys.otlp, &mut decoder, &Path::Root.key("otlp"), &mut secrets);
+    let from_files = otlp::read(&keys.otlp, &mut decoder, &Path::Root.key("otlp"), &mut files);
     let variables = &overrides.environment;
-    let otlp = environment::resolve(keys.otlp, from_files, variables, &mut secrets, decoder.problems);
+    let otlp = environment::resolve(keys.otlp, from_files, variables, &mut files, decoder.problems);
     let reserved = root_labels(&keys.discovery.roots);
-    let mut loader = Loader { read, base, files: Vec::new(), reserved, rules: Vec::new() };
-    loader.files.extend(file.map(FilePath::to_path_buf));
+    let mut loader = Loader { files, reserved, rules: Vec::new() };
     if let Some(node) = &keys.rules {
         loader.rules = decode_rules(&mut decoder, node, &Path::Root.key("rules"), &loader.reserved);
         check(&loader.rules, 0, decoder.problems);
@@ -79,7 +71,6 @@ pub fn load(
     if !problems.is_empty() {
         return Err(problems.sorted());
     }
-    loader.files.extend(secrets.list);
     let ConfigKeys { discovery, identity, sampling, nmt, limits, .. } = keys;
     Ok(Config {
         discovery,
@@ -89,7 +80,7 @@ pub fn load(
         profiles,
         otlp,
         limits,
-        files: loader.files,
+        files: loader.files.list,
         seen: Fingerprint::default(),
     })
 }
@@ -146,10 +137,7 @@ fn root_labels(roots: &[RootPattern]) -> Vec<String> {
 
 /// Compiles the profiles that the file names.
 struct Loader<'a> {
-    read: &'a dyn Fn(&FilePath) -> io::Result<String>,
-    /// Where relative paths start.
-    base: Option<&'a FilePath>,
-    files: Vec<PathBuf>,
+    files: Files<'a>,
     reserved: Vec<String>,
     /// The configuration's own rules, which come before each profile's.
     rules: Vec<Rule>,
@@ -202,9 +190,9 @@ impl Loader<'_> {
             );
             return None;
         }
-        let file = self.base.map_or_else(|| PathBuf::from(text), |base| base.join(text));
-        self.files.push(file.clone());
-        match (self.read)(&file) {
+        let file = self.files.based(text);
+        self.files.list.push(file.clone());
+        match (self.files.read)(&file) {
             Ok(text) => self.compile(&file.to_string_lossy(), &text, decoder.problems),
             Err(error) => {
                 let message = format!("{} cannot be read: {error}", file.display());

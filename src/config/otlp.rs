@@ -8,6 +8,8 @@ use http::{HeaderName, HeaderValue, Uri};
 
 use serde_json::{Value as Json, json};
 
+use super::Problems;
+use super::environment::resolve;
 use super::schema::{HOUR, SECOND, TEXT_MAXIMUM, between};
 use crate::tls::{self, ClientTls, Pem};
 use crate::yaml::codec::{Choice, Codec, Deferred, OrNull, Text};
@@ -53,21 +55,8 @@ impl Otlp {
 
 impl Default for Otlp {
     fn default() -> Self {
-        let keys = OtlpKeys::default();
-        Self {
-            enabled: false,
-            endpoint: Uri::from_static(DEFAULT_ENDPOINT),
-            protocol: keys.protocol,
-            interval: keys.interval,
-            timeout: keys.timeout,
-            compression: keys.compression,
-            headers: Vec::new(),
-            tls: ClientTls::default(),
-            temporality: keys.temporality,
-            histograms: keys.histograms,
-            service_name: None,
-            resource_attributes: keys.resource_attributes,
-        }
+        let mut files = Files { read: &|_| Err(io::ErrorKind::NotFound.into()), base: None, list: Vec::new() };
+        resolve(OtlpKeys::default(), OtlpFiles::default(), &[], &mut files, &mut Problems::default())
     }
 }
 
@@ -269,7 +258,7 @@ impl Files<'_> {
         checked.map(|()| Pem(text)).map_err(|error| format!("{}: {error}", path.display()))
     }
 
-    fn based(&self, text: &str) -> PathBuf {
+    pub(super) fn based(&self, text: &str) -> PathBuf {
         self.base.map_or_else(|| PathBuf::from(text), |base| base.join(text))
     }
 }

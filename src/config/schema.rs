@@ -12,8 +12,8 @@ use super::root::RootPattern;
 use crate::perfdata::FileMode;
 use crate::rules::SeriesLimits;
 use crate::rules::rule::rules_schema;
-use crate::yaml::codec::{Choice, Codec, Deferred, Factor, Integer, Invalid, List, Switch, Text};
-use crate::yaml::decode::{Decoder, DurationBounds, Path};
+use crate::yaml::codec::{Choice, Codec, Deferred, DurationBounds, Factor, Integer, Invalid, List, Switch, Text};
+use crate::yaml::decode::{Decoder, Path};
 use crate::yaml::document::{Node, NodeData};
 use crate::yaml::section::{Given, Nested, Section, section};
 

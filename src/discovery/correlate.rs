@@ -102,12 +102,15 @@ fn correlate_jvm(
 
 /// Gives a process the candidate or the refused file that its map names, if a root showed one.
 fn assign(state: &mut ScanState<'_>, process: &Arc<Process>, region: &MappedRegion) -> bool {
-    let matches = |candidate: &Candidate, exact: bool| {
-        candidate.process.is_none()
-            && candidate
-                .id
-                .file()
-                .is_some_and(|id| if exact { region.id == id } else { region.is(id, &candidate.path) })
+    let matches = |candidate: &Candidate, exact: bool| match candidate.id {
+        RegionId::File(id) if candidate.process.is_none() => {
+            if exact {
+                region.id == id
+            } else {
+                region.is(id, &candidate.path)
+            }
+        }
+        _ => false,
     };
     for exact in [true, false] {
         if let Some(candidate) = state.candidate_named(process.vpid, |candidate| matches(candidate, exact)) {
@@ -162,7 +165,7 @@ fn report_unreachable(
 
 /// A process whose memory map may not be read: number and owner decide, and only where numbers are comparable.
 fn correlate_by_number(state: &mut ScanState<'_>, scanner: &ProcessScanner, process: &Arc<Process>) {
-    if scanner.own_numbers() && process.vpid == process.pid {
+    if scanner.own_numbers && process.vpid == process.pid {
         let candidate = state.candidate_named(process.vpid, |candidate| {
             candidate.process.is_none() && candidate.owner == process.uid && candidate.labels.is_empty()
         });
@@ -229,7 +232,7 @@ impl ExpectedFile {
         };
         let user = user_name(state.opener, process, &root);
         expected.findings.has_passwd_entry = user.as_ref().map(Option::is_some);
-        let path = scanner.path().join(process.pid.to_string()).join("root/tmp");
+        let path = scanner.path.join(process.pid.to_string()).join("root/tmp");
         if let Err(errno) = expected.search(state, &root, &path, process, user.flatten().as_deref(), region)
             && errno != Errno::NOENT
         {

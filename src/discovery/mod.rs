@@ -85,15 +85,6 @@ pub enum RegionId {
     },
 }
 
-impl RegionId {
-    fn file(self) -> Option<FileId> {
-        match self {
-            Self::File(id) => Some(id),
-            Self::Memory { .. } => None,
-        }
-    }
-}
-
 /// A region that can be opened.
 #[derive(Debug)]
 pub enum RegionSource {
@@ -186,7 +177,7 @@ impl Scanner {
                         memory.resolve(&mut state, processes);
                     }
                 }
-                Err(errno) => state.refuse(no_procfs(processes.path(), errno)),
+                Err(errno) => state.refuse(no_procfs(&processes.path, errno)),
             }
         }
         Scan {

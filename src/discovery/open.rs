@@ -133,7 +133,7 @@ pub(super) fn names(
 /// An `hsperfdata_<user>` directory that is as safe as HotSpot demands.
 #[derive(Debug)]
 pub(super) struct UserDirectory {
-    handle: OwnedFd,
+    pub(super) handle: OwnedFd,
     /// Who may write to it.
     pub(super) owner: u32,
     /// Where it was found.
@@ -158,11 +158,6 @@ impl UserDirectory {
             }
             Ok((stat, handle)) => Some(Ok(Self { handle, owner: stat.st_uid, path, user })),
         }
-    }
-
-    /// The handle, for listing.
-    pub(super) fn handle(&self) -> BorrowedFd<'_> {
-        self.handle.as_fd()
     }
 
     /// Finds and checks the file of that number; `None` if there is none.

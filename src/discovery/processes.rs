@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{Mode, OFlags, open, readlinkat};
+use rustix::fs::{CWD, readlinkat};
 use rustix::io::Errno;
 
 use super::open::names;
@@ -47,10 +47,11 @@ pub(super) enum Evidence {
 /// A mounted proc file system, and what earlier scans found in it.
 #[derive(Debug)]
 pub(super) struct ProcessScanner {
-    root: OwnedFd,
-    path: PathBuf,
+    pub(super) root: OwnedFd,
+    /// The mount point.
+    pub(super) path: PathBuf,
     /// It numbers processes as the exporter's own pid namespace does, so that a pidfd can be opened by number.
-    own_numbers: bool,
+    pub(super) own_numbers: bool,
     own_pid: Option<i32>,
     records: HashMap<i32, ProcessRecord>,
     scan: u64,
@@ -88,7 +89,7 @@ impl ProcessRecord {
 impl ProcessScanner {
     /// A scanner of the proc file system mounted at `path`.
     pub(super) fn new(path: &Path) -> Result<Self, Errno> {
-        let root = open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let root = directory(CWD, path)?;
         let own_pid = readlinkat(&root, "self", Vec::new()).ok().and_then(|link| link.to_str().ok()?.parse().ok());
         let own_numbers =
             directory(&root, "self").and_then(|own| Status::read(&own)).is_ok_and(|status| status.levels == 1)
@@ -96,25 +97,10 @@ impl ProcessScanner {
         Ok(Self { root, path: path.to_owned(), own_numbers, own_pid, records: HashMap::new(), scan: 0 })
     }
 
-    /// The mount point.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Its root directory.
-    pub(super) fn root(&self) -> &OwnedFd {
-        &self.root
-    }
-
     /// The process of that number, if the last scan found a JVM in it.
     pub(super) fn jvm(&self, pid: i32) -> Option<Arc<Process>> {
         let jvm_process = self.records.get(&pid)?.jvm_process.as_ref()?;
         matches!(jvm_process.evidence, Evidence::Jvm(_)).then(|| Arc::clone(&jvm_process.process))
-    }
-
-    /// Whether process numbers here are those of the exporter's own pid namespace.
-    pub(super) fn own_numbers(&self) -> bool {
-        self.own_numbers
     }
 
     /// Every process that is or claims to be a JVM. Processes whose number is in `named`, the names of region files, are

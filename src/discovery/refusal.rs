@@ -1,156 +1,118 @@
 //! Why something that looks like a JVM is not served, and what the operator can do about it.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-/// The closed set of reasons. [`RefusalReason::as_str`] is the value of the `reason` label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, strum::IntoStaticStr, strum::VariantArray)]
+/// The closed set of reasons. [`RefusalReason::as_str`] is the value of the `reason` label. The message of each is
+/// [`RefusalReason::remedy`].
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    strum::Display,
+    strum::EnumMessage,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
 #[strum(serialize_all = "snake_case")]
 pub enum RefusalReason {
     /// The operating system denies access, or the file belongs to another user than its directory.
+    #[strum(message = "Run the exporter as the JVM's user, or grant it CAP_DAC_READ_SEARCH.")]
     OtherOwner,
     /// The directory is writable by group or others; HotSpot does not use it either.
+    #[strum(
+        message = "Mount the volume at /tmp and not at /tmp/hsperfdata_USER, or run `chmod go-w` on the directory."
+    )]
     InsecureDirectory,
     /// A symbolic link in place of a directory or file.
+    #[strum(message = "Remove the link, or configure its target as a root.")]
     Symlink,
     /// A FIFO, socket, device or directory in place of a file.
+    #[strum(message = "Remove it: HotSpot creates directories and regular files only.")]
     NotRegular,
     /// The file has several names.
+    #[strum(message = "Remove the additional names of the file.")]
     HardLink,
     /// Fewer bytes than a prologue.
+    #[strum(message = "Remove the file: no JVM uses it.")]
     TooSmall,
     /// More bytes than a supported region has.
+    #[strum(
+        message = "Start the JVM with -XX:PerfDataMemorySize of at most 32M, or remove the file if no JVM uses it."
+    )]
     TooLarge,
     /// The JVM is still creating its file; the next scan examines it again.
+    #[strum(message = "Wait for the next scan.")]
     NotReady,
     /// The content is not a PerfData region.
+    #[strum(message = "Remove the file: HotSpot did not write it.")]
     NotPerfdata,
     /// An unsupported format version.
+    #[strum(message = "Report the JVM's version as an issue of the exporter.")]
     UnsupportedVersion,
     /// The JVM that created the file is dead.
+    #[strum(message = "Ignore it: the next JVM of that user deletes the file.")]
     Stale,
     /// The user has no passwd entry, so the JVM created no file.
+    #[strum(
+        message = "Add the user to the /etc/passwd of the JVM's image, or grant the exporter CAP_SYS_PTRACE to read the memory."
+    )]
     NoPasswdEntry,
     /// `-XX:-UsePerfData`
+    #[strum(message = "Remove -XX:-UsePerfData from the JVM's options.")]
     PerfDisabled,
     /// `-XX:+PerfDisableSharedMem`, or another cause that keeps the counters in private memory.
+    #[strum(
+        message = "Remove -XX:+PerfDisableSharedMem from the JVM's options, or grant the exporter CAP_SYS_PTRACE to read the memory."
+    )]
     PrivateMemory,
     /// The JVM's temporary directory is below no root.
+    #[strum(
+        message = "Configure the parent of the JVM's hsperfdata_* as a root, or grant the exporter CAP_SYS_PTRACE to read the memory."
+    )]
     OtherTmp,
     /// The file belongs to another JVM of that pid, or two paths lead to one JVM.
+    #[strum(message = "Give each container a /tmp of its own, such as a subPath of the volume.")]
     Collision,
     /// The file was deleted while its JVM runs.
+    #[strum(message = "Exclude hsperfdata_* from the cleaning of /tmp, and restart the JVM.")]
     Deleted,
     /// A process named `java` that does not run HotSpot.
+    #[strum(message = "Ignore it: only HotSpot publishes these counters.")]
     NotHotspot,
     /// The process is not dumpable, which closes its memory map and root even to its own user.
+    #[strum(message = "Grant CAP_SYS_PTRACE, or configure the JVM's temporary directory as a root.")]
     NotDumpable,
     /// More names, directories or JVMs than one scan examines.
+    #[strum(message = "Raise limits.max_jvms.")]
     TooMany,
     /// The operating system reported an error.
+    #[strum(message = "Check the file system and the kernel's log.")]
     IoError,
 }
 
 impl RefusalReason {
     /// Every reason, for metrics that report zeros too.
-    pub const ALL: [Self; 21] = [
-        Self::OtherOwner,
-        Self::InsecureDirectory,
-        Self::Symlink,
-        Self::NotRegular,
-        Self::HardLink,
-        Self::TooSmall,
-        Self::TooLarge,
-        Self::NotReady,
-        Self::NotPerfdata,
-        Self::UnsupportedVersion,
-        Self::Stale,
-        Self::NoPasswdEntry,
-        Self::PerfDisabled,
-        Self::PrivateMemory,
-        Self::OtherTmp,
-        Self::Collision,
-        Self::Deleted,
-        Self::NotHotspot,
-        Self::NotDumpable,
-        Self::TooMany,
-        Self::IoError,
-    ];
+    pub const ALL: &[Self] = <Self as strum::VariantArray>::VARIANTS;
 
     /// The label value.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::OtherOwner => "other_owner",
-            Self::InsecureDirectory => "insecure_directory",
-            Self::Symlink => "symlink",
-            Self::NotRegular => "not_regular",
-            Self::HardLink => "hard_link",
-            Self::TooSmall => "too_small",
-            Self::TooLarge => "too_large",
-            Self::NotReady => "not_ready",
-            Self::NotPerfdata => "not_perfdata",
-            Self::UnsupportedVersion => "unsupported_version",
-            Self::Stale => "stale",
-            Self::NoPasswdEntry => "no_passwd_entry",
-            Self::PerfDisabled => "perf_disabled",
-            Self::PrivateMemory => "private_memory",
-            Self::OtherTmp => "other_tmp",
-            Self::Collision => "collision",
-            Self::Deleted => "deleted",
-            Self::NotHotspot => "not_hotspot",
-            Self::NotDumpable => "not_dumpable",
-            Self::TooMany => "too_many",
-            Self::IoError => "io_error",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// What the operator can do where nothing more specific is known: one sentence in the imperative. Where nothing can
     /// be done, it says so.
     ///
     /// The table in `docs/troubleshooting.md` holds the same sentences.
-    pub const fn remedy(self) -> &'static str {
-        match self {
-            Self::OtherOwner => "Run the exporter as the JVM's user, or grant it CAP_DAC_READ_SEARCH.",
-            Self::InsecureDirectory => {
-                "Mount the volume at /tmp and not at /tmp/hsperfdata_USER, or run `chmod go-w` on the directory."
-            }
-            Self::Symlink => "Remove the link, or configure its target as a root.",
-            Self::NotRegular => "Remove it: HotSpot creates directories and regular files only.",
-            Self::HardLink => "Remove the additional names of the file.",
-            Self::TooSmall => "Remove the file: no JVM uses it.",
-            Self::TooLarge => {
-                "Start the JVM with -XX:PerfDataMemorySize of at most 32M, or remove the file if no JVM uses it."
-            }
-            Self::NotReady => "Wait for the next scan.",
-            Self::NotPerfdata => "Remove the file: HotSpot did not write it.",
-            Self::UnsupportedVersion => "Report the JVM's version as an issue of the exporter.",
-            Self::Stale => "Ignore it: the next JVM of that user deletes the file.",
-            Self::NoPasswdEntry => {
-                "Add the user to the /etc/passwd of the JVM's image, or grant the exporter CAP_SYS_PTRACE to read the memory."
-            }
-            Self::PerfDisabled => "Remove -XX:-UsePerfData from the JVM's options.",
-            Self::PrivateMemory => {
-                "Remove -XX:+PerfDisableSharedMem from the JVM's options, or grant the exporter CAP_SYS_PTRACE to read the memory."
-            }
-            Self::OtherTmp => {
-                "Configure the parent of the JVM's hsperfdata_* as a root, or grant the exporter CAP_SYS_PTRACE to read the memory."
-            }
-            Self::Collision => "Give each container a /tmp of its own, such as a subPath of the volume.",
-            Self::Deleted => "Exclude hsperfdata_* from the cleaning of /tmp, and restart the JVM.",
-            Self::NotHotspot => "Ignore it: only HotSpot publishes these counters.",
-            Self::NotDumpable => "Grant CAP_SYS_PTRACE, or configure the JVM's temporary directory as a root.",
-            Self::TooMany => "Raise limits.max_jvms.",
-            Self::IoError => "Check the file system and the kernel's log.",
-        }
-    }
-}
-
-impl fmt::Display for RefusalReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+    pub fn remedy(self) -> &'static str {
+        strum::EnumMessage::get_message(&self).unwrap_or_default()
     }
 }
 

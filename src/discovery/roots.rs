@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::CWD;
 use rustix::io::Errno;
 
 use super::open::{Opener, names};
@@ -14,6 +14,7 @@ use super::refusal::{Refusal, RefusalReason};
 use super::{DIRECTORY_NAMES, ROOT_MATCHES};
 use crate::config::{RootComponent, RootPattern};
 use crate::metric::Labels;
+use crate::proc::stat::directory;
 
 /// A directory that a pattern matched.
 #[derive(Debug)]
@@ -37,8 +38,8 @@ type Captured = Vec<(Box<str>, Box<str>)>;
 /// Finds the directories that match now. One that does not exist yet is no error.
 pub(super) fn find(root: &RootPattern, opener: &Opener) -> RootDirectories {
     let mut found = RootDirectories::default();
-    let (base, flags) = (root.base(), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC);
-    match open(base, flags, Mode::empty()) {
+    let base = root.base();
+    match directory(CWD, base) {
         Ok(handle) => {
             let start = RootDirectory { handle, path: base.to_owned(), labels: Labels::default() };
             descend(opener, start, Vec::new(), root.components(), &mut found);

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use rustix::fs::fstat;
@@ -13,7 +13,7 @@ use rustix::process::{Resource, getrlimit};
 use super::open::{CheckedFile, Opener, RefusedItem, UserDirectory, names};
 use super::refusal::{Refusal, RefusalReason};
 use super::roots;
-use super::watch::WatchedDirectory;
+use super::watch::{WatchKind, WatchedDirectory};
 use super::{Candidate, DIRECTORY_NAMES, OWNER_FILES, OWNER_NAMES, RegionId, RegionSource, SCAN_NAMES};
 use crate::config::RootPattern;
 use crate::metric::Labels;
@@ -74,9 +74,9 @@ impl<'a> ScanState<'a> {
     pub(super) fn scan_root(&mut self, root: &RootPattern) {
         let matches = roots::find(root, self.opener);
         matches.refusals.into_iter().for_each(|refusal| self.refuse(refusal));
-        self.watched.extend(matches.parents.into_iter().map(WatchedDirectory::parent));
+        matches.parents.into_iter().for_each(|path| self.watch(path, WatchKind::Parent));
         for directory in matches.directories {
-            self.watched.push(WatchedDirectory::root(directory.path.clone()));
+            self.watch(directory.path.clone(), WatchKind::Root);
             match self.user_directories(&directory.handle, &directory.path) {
                 Err(errno) => self.refuse(Refusal::of_errno(&directory.path, errno)),
                 Ok(names) => {
@@ -109,10 +109,10 @@ impl<'a> ScanState<'a> {
     }
 
     fn scan_user_directory(&mut self, directory: &UserDirectory, labels: &Labels) {
-        self.watched.push(WatchedDirectory::user_directory(directory.path.clone()));
+        self.watch(directory.path.clone(), WatchKind::UserDirectory);
         let allowed = self.allowance(directory.owner).names;
         let limit = DIRECTORY_NAMES.min(self.names_left).min(allowed);
-        let (names, more) = match names(directory.handle(), limit, |_| true) {
+        let (names, more) = match names(&directory.handle, limit, |_| true) {
             Ok(listing) => listing,
             Err(errno) => return self.refuse(Refusal::of_errno(&directory.path, errno)),
         };
@@ -221,6 +221,10 @@ impl<'a> ScanState<'a> {
     ) -> Option<&mut Candidate> {
         let at = *self.by_vpid.get(&vpid)?.iter().find(|at| self.candidates.get(**at).is_some_and(&matches))?;
         self.candidates.get_mut(at)
+    }
+
+    fn watch(&mut self, path: PathBuf, kind: WatchKind) {
+        self.watched.push(WatchedDirectory { path, kind });
     }
 
     /// Adds a refusal.

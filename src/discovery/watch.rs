@@ -19,32 +19,18 @@ use crate::perfdata::name::{user_of, vpid_of};
 /// A directory to watch, and which names in it matter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct WatchedDirectory {
-    path: PathBuf,
-    kind: WatchKind,
+    pub(super) path: PathBuf,
+    pub(super) kind: WatchKind,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum WatchKind {
+pub(super) enum WatchKind {
     /// A directory in which any new directory may complete a root pattern.
     Parent,
     /// A temporary directory, for new `hsperfdata_*`.
     Root,
     /// An `hsperfdata_*`, for files named by numbers.
     UserDirectory,
-}
-
-impl WatchedDirectory {
-    pub(super) fn parent(path: PathBuf) -> Self {
-        Self { path, kind: WatchKind::Parent }
-    }
-
-    pub(super) fn root(path: PathBuf) -> Self {
-        Self { path, kind: WatchKind::Root }
-    }
-
-    pub(super) fn user_directory(path: PathBuf) -> Self {
-        Self { path, kind: WatchKind::UserDirectory }
-    }
 }
 
 /// Why a wait ended.

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::CWD;
 
 use super::cgroup_path::CgroupPaths;
 use super::stat::{STATUS_MAXIMUM, field, read_text};
@@ -164,9 +164,7 @@ impl Group {
 }
 
 fn text(directory: &Path, name: &str) -> Option<String> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = rustix::fs::openat(CWD, directory, flags, Mode::empty()).ok()?;
-    read_text(&directory, name, STATUS_MAXIMUM).ok()
+    read_text(CWD, directory.join(name), STATUS_MAXIMUM).ok()
 }
 
 /// The number in a file; `None` for `max`.

@@ -111,8 +111,7 @@ impl Process {
     /// # Errors
     /// `EACCES` or `EPERM` where the exporter may not examine the process, `ENOENT` or `ESRCH` once it has ended.
     pub(crate) fn root(&self) -> Result<OwnedFd, Errno> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        openat(&self.directory, "root", flags, Mode::empty())
+        directory(&self.directory, "root")
     }
 
     /// The `/tmp` of its root, for a JVM without a region file by which a directory could be known.

@@ -14,10 +14,10 @@ pub(crate) const STATUS_MAXIMUM: usize = 64 << 10;
 /// Clock ticks in a second, the same on every architecture that Linux and HotSpot share (asm-generic/param.h).
 pub(crate) const USER_HZ: u64 = 100;
 
-/// The directory of that name in a proc file system, opened with `O_PATH`.
+/// A directory, opened with `O_PATH`; links are followed.
 ///
 /// # Errors
-/// There is no such process, or it is hidden from the exporter.
+/// For that of a process: there is no such process, or it is hidden from the exporter.
 pub(crate) fn directory(root: impl AsFd, name: impl Arg) -> Result<OwnedFd, Errno> {
     openat(root, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
@@ -26,7 +26,7 @@ pub(crate) fn directory(root: impl AsFd, name: impl Arg) -> Result<OwnedFd, Errn
 ///
 /// # Errors
 /// `ESRCH` or `ENOENT` for a process that has ended, `EACCES` for one that may not be examined.
-pub(crate) fn read(directory: impl AsFd, name: &str, limit: usize) -> Result<Vec<u8>, Errno> {
+pub(crate) fn read(directory: impl AsFd, name: impl Arg, limit: usize) -> Result<Vec<u8>, Errno> {
     // Never blocks, whatever lies at the file's path.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
     let file = openat(directory, name, flags, Mode::empty())?;
@@ -41,7 +41,7 @@ pub(crate) fn read(directory: impl AsFd, name: &str, limit: usize) -> Result<Vec
 ///
 /// # Errors
 /// See [`read`].
-pub(crate) fn read_text(directory: impl AsFd, name: &str, limit: usize) -> io::Result<String> {
+pub(crate) fn read_text(directory: impl AsFd, name: impl Arg, limit: usize) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&read(directory, name, limit)?).into_owned())
 }
 

@@ -15,11 +15,11 @@ use crate::fact::Fact;
 use crate::metric::Family;
 use crate::perfdata::Image;
 use crate::sync::lock;
+use crate::yaml::Problems;
 use crate::yaml::codec::{Deferred, Invalid, Text};
 use crate::yaml::decode::{Decoder, Path};
-use crate::yaml::document::{self, Node};
+use crate::yaml::document::Node;
 use crate::yaml::section::{self, Section as _, section};
-use crate::yaml::{Problem, Problems};
 
 /// Longest name, in bytes.
 const NAME_MAXIMUM: usize = 64;
@@ -91,17 +91,8 @@ impl Profile {
         reserved: &[String],
         problems: &mut Problems,
     ) -> Option<Self> {
-        let file: Arc<str> = file.into();
-        let node = match document::parse(text) {
-            Ok(node) => node,
-            Err(fault) => {
-                let document::Position { line, column } = fault.position;
-                let (path, hint) = (String::new(), String::new());
-                problems.push(Problem { file, line, column, path, message: fault.message, hint });
-                return None;
-            }
-        };
-        let mut decoder = Decoder { file, problems };
+        let mut decoder = Decoder { file: file.into(), problems };
+        let node = decoder.parse(text)?;
         let (keys, given) = ProfileKeys::decode(&mut decoder, &node, &Path::Root);
         if given.get("profile").is_none() {
             decoder.report(node.position, &Path::Root, "the profile has no name", "add `profile: NAME`");

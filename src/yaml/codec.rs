@@ -1,12 +1,12 @@
 //! Types of values: how each is decoded from YAML, written as JSON, and described as JSON Schema.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
-use super::decode::{Decoder, DurationBounds, Human, Path};
-use super::document::Node;
+use super::decode::{Decoder, Path};
+use super::document::{Node, NodeData};
 use super::section::merge;
 
 /// A type of value.
@@ -29,11 +29,36 @@ pub(crate) trait Codec {
     }
 }
 
+/// Which durations a key takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DurationBounds {
+    /// Also `0`, for "off".
+    pub(crate) zero: bool,
+    pub(crate) minimum: Duration,
+    pub(crate) maximum: Duration,
+}
+
+impl fmt::Display for DurationBounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let zero = if self.zero { "0 or " } else { "" };
+        write!(f, "{zero}a duration from {} to {}", Human(self.minimum), Human(self.maximum))
+    }
+}
+
 impl Codec for DurationBounds {
     type Value = Duration;
 
     fn decode(&self, decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<Duration> {
-        decoder.duration(node, path, self)
+        let duration = match &node.data {
+            NodeData::Scalar { text, .. } => parse_duration(text),
+            _ => None,
+        };
+        match duration {
+            None => decoder.expected("a duration", node, path, "write it as 10ms, 5s or 1m30s"),
+            Some(duration) if (self.minimum..=self.maximum).contains(&duration) => Some(duration),
+            Some(Duration::ZERO) if self.zero => Some(Duration::ZERO),
+            Some(_) => decoder.expected(&self.to_string(), node, path, ""),
+        }
     }
 
     fn encode(&self, value: &Duration) -> Json {
@@ -54,6 +79,48 @@ impl Codec for DurationBounds {
     }
 }
 
+/// A duration in the spelling of the file.
+struct Human(Duration);
+
+impl fmt::Display for Human {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let milliseconds = self.0.as_millis();
+        match milliseconds {
+            0 => f.write_str("0"),
+            _ if milliseconds.is_multiple_of(3_600_000) => write!(f, "{}h", milliseconds / 3_600_000),
+            _ if milliseconds.is_multiple_of(60_000) => write!(f, "{}m", milliseconds / 60_000),
+            _ if milliseconds.is_multiple_of(1000) => write!(f, "{}s", milliseconds / 1000),
+            _ => write!(f, "{milliseconds}ms"),
+        }
+    }
+}
+
+/// `10ms`, `5s`, `1m30s`, `2h`, `0`.
+fn parse_duration(text: &str) -> Option<Duration> {
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    let mut rest = text;
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let (number, tail) = rest.split_at(digits);
+        let number: u64 = number.parse().ok()?;
+        let letters = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(letters);
+        let milliseconds = match unit {
+            "ms" => 1,
+            "s" => 1000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            _ => return None,
+        };
+        total = total.checked_add(Duration::from_millis(number.checked_mul(milliseconds)?))?;
+        rest = tail;
+    }
+    (!text.is_empty()).then_some(total)
+}
+
 /// A whole number, both bounds included.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Integer {
@@ -65,7 +132,11 @@ impl Codec for Integer {
     type Value = usize;
 
     fn decode(&self, decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<usize> {
-        decoder.integer(node, path, self.minimum, self.maximum)
+        let Self { minimum, maximum } = *self;
+        match node.plain().and_then(|text| text.parse().ok()) {
+            Some(number) if (minimum..=maximum).contains(&number) => Some(number),
+            _ => decoder.expected(&format!("a whole number from {minimum} to {maximum}"), node, path, ""),
+        }
     }
 
     fn encode(&self, value: &usize) -> Json {
@@ -85,7 +156,8 @@ impl Codec for Factor {
     type Value = f64;
 
     fn decode(&self, decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<f64> {
-        decoder.factor(node, path)
+        let number = node.plain().and_then(|text| text.parse().ok()).filter(|n: &f64| n.is_finite() && *n != 0.0);
+        number.or_else(|| decoder.expected("a number other than 0", node, path, ""))
     }
 
     /// A whole number has no fraction.
@@ -108,7 +180,11 @@ impl Codec for Switch {
     type Value = bool;
 
     fn decode(&self, decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<bool> {
-        decoder.switch(node, path)
+        match node.plain() {
+            Some("true" | "True" | "TRUE" | "on") => Some(true),
+            Some("false" | "False" | "FALSE" | "off") => Some(false),
+            _ => decoder.expected("true or false", node, path, ""),
+        }
     }
 
     fn encode(&self, value: &bool) -> Json {
@@ -321,5 +397,30 @@ impl Codec for Deferred {
 
     fn schema(&self) -> Json {
         (self.schema)()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_in_their_common_spellings() {
+        for (text, milliseconds) in [
+            ("0", Some(0)),
+            ("10ms", Some(10)),
+            ("5s", Some(5000)),
+            ("1m30s", Some(90_000)),
+            ("2h", Some(7_200_000)),
+            ("5", None),
+            ("", None),
+            ("s", None),
+            ("1.5s", None),
+            ("-1s", None),
+            ("99999999999999999999s", None),
+            ("5 s", None),
+        ] {
+            assert_eq!(parse_duration(text), milliseconds.map(Duration::from_millis), "{text}");
+        }
     }
 }

@@ -2,9 +2,8 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::document::{Node, NodeData, NodeKey, Position, excerpt};
+use super::document::{self, Node, NodeData, NodeKey, Position, excerpt};
 use super::{Problem, Problems};
 
 /// Most keys that a hint lists.
@@ -52,6 +51,11 @@ pub(crate) struct Decoder<'p> {
 }
 
 impl Decoder<'_> {
+    /// The document that a text holds.
+    pub(crate) fn parse(&mut self, text: &str) -> Option<Node> {
+        document::parse(text).map_err(|error| self.report(error.position, &Path::Root, error.message, "")).ok()
+    }
+
     /// Reports a problem.
     pub(crate) fn report(&mut self, position: Position, path: &Path<'_>, message: impl Into<String>, hint: &str) {
         self.problems.push(Problem {
@@ -146,55 +150,6 @@ impl Decoder<'_> {
         self.expected(&format!("one of {}", words.join(", ")), node, path, hint)
     }
 
-    /// `true` or `false`, or `on` or `off`.
-    pub(crate) fn switch(&mut self, node: &Node, path: &Path<'_>) -> Option<bool> {
-        match &node.data {
-            NodeData::Scalar { text, plain: true } => match &**text {
-                "true" | "True" | "TRUE" | "on" => Some(true),
-                "false" | "False" | "FALSE" | "off" => Some(false),
-                _ => self.expected("true or false", node, path, ""),
-            },
-            _ => self.expected("true or false", node, path, ""),
-        }
-    }
-
-    /// A whole number within bounds, both included.
-    pub(crate) fn integer(&mut self, node: &Node, path: &Path<'_>, minimum: usize, maximum: usize) -> Option<usize> {
-        let number = match &node.data {
-            NodeData::Scalar { text, plain: true } => text.parse().ok(),
-            _ => None,
-        };
-        match number {
-            Some(number) if (minimum..=maximum).contains(&number) => Some(number),
-            _ => self.expected(&format!("a whole number from {minimum} to {maximum}"), node, path, ""),
-        }
-    }
-
-    /// A finite number other than 0.
-    pub(crate) fn factor(&mut self, node: &Node, path: &Path<'_>) -> Option<f64> {
-        let number = match &node.data {
-            NodeData::Scalar { text, plain: true } => text.parse().ok().filter(|n: &f64| n.is_finite() && *n != 0.0),
-            _ => None,
-        };
-        number.or_else(|| self.expected("a number other than 0", node, path, ""))
-    }
-
-    /// A duration within bounds, both included; `0` too where `zero` is set.
-    pub(crate) fn duration(&mut self, node: &Node, path: &Path<'_>, bounds: &DurationBounds) -> Option<Duration> {
-        let duration = match &node.data {
-            NodeData::Scalar { text, .. } => parse_duration(text),
-            _ => None,
-        };
-        let Some(duration) = duration else {
-            return self.expected("a duration", node, path, "write it as 10ms, 5s or 1m30s");
-        };
-        let fits = (bounds.minimum..=bounds.maximum).contains(&duration) || bounds.zero && duration.is_zero();
-        if !fits {
-            return self.expected(&bounds.to_string(), node, path, "");
-        }
-        Some(duration)
-    }
-
     /// Reports that something else was expected.
     pub(crate) fn expected<T>(&mut self, what: &str, found: &Node, path: &Path<'_>, hint: &str) -> Option<T> {
         self.report(found.position, path, format!("expected {what}, found {}", found.describe()), hint);
@@ -202,68 +157,12 @@ impl Decoder<'_> {
     }
 }
 
-/// Which durations a key takes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct DurationBounds {
-    /// Also `0`, for "off".
-    pub(crate) zero: bool,
-    pub(crate) minimum: Duration,
-    pub(crate) maximum: Duration,
-}
-
-impl fmt::Display for DurationBounds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let zero = if self.zero { "0 or " } else { "" };
-        write!(f, "{zero}a duration from {} to {}", Human(self.minimum), Human(self.maximum))
-    }
-}
-
-/// A duration in the spelling of the file.
-pub(super) struct Human(pub(super) Duration);
-
-impl fmt::Display for Human {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let milliseconds = self.0.as_millis();
-        match milliseconds {
-            0 => f.write_str("0"),
-            _ if milliseconds.is_multiple_of(3_600_000) => write!(f, "{}h", milliseconds / 3_600_000),
-            _ if milliseconds.is_multiple_of(60_000) => write!(f, "{}m", milliseconds / 60_000),
-            _ if milliseconds.is_multiple_of(1000) => write!(f, "{}s", milliseconds / 1000),
-            _ => write!(f, "{milliseconds}ms"),
-        }
-    }
-}
-
-/// `10ms`, `5s`, `1m30s`, `2h`, `0`.
-fn parse_duration(text: &str) -> Option<Duration> {
-    if text == "0" {
-        return Some(Duration::ZERO);
-    }
-    let mut rest = text;
-    let mut total = Duration::ZERO;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let (number, tail) = rest.split_at(digits);
-        let number: u64 = number.parse().ok()?;
-        let letters = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(letters);
-        let milliseconds = match unit {
-            "ms" => 1,
-            "s" => 1000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            _ => return None,
-        };
-        total = total.checked_add(Duration::from_millis(number.checked_mul(milliseconds)?))?;
-        rest = tail;
-    }
-    (!text.is_empty()).then_some(total)
-}
-
 /// What a mistyped word may have meant: the nearest known word, else all known words.
 pub(crate) fn suggest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
     let mut known: Vec<&str> = known.collect();
-    let near = known.iter().map(|other| (distance(word, other), *other)).min();
+    // Of a long text no more is compared than makes it differ from every word.
+    let word: String = word.chars().take(65).collect();
+    let near = known.iter().map(|other| (strsim::levenshtein(&word, other), *other)).min();
     match near {
         Some((edits, other)) if edits <= 2.max(other.len() / 4) && edits < other.len() => {
             format!("did you mean `{other}`?")
@@ -275,51 +174,9 @@ pub(crate) fn suggest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> S
     }
 }
 
-/// Edits (insert, delete, replace) from one word to the other; words over 64 characters are not compared.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(65).collect(), b.chars().take(65).collect());
-    if a.len() > 64 || b.len() > 64 {
-        return usize::MAX;
-    }
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.iter().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (to, above) in b.iter().zip(row.iter_mut().skip(1)) {
-            let best = (*above + 1).min(left + 1).min(diagonal + usize::from(from != to));
-            diagonal = std::mem::replace(above, best);
-            left = best;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or(usize::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_are_read_in_their_common_spellings() {
-        for (text, milliseconds) in [
-            ("0", Some(0)),
-            ("10ms", Some(10)),
-            ("5s", Some(5000)),
-            ("1m30s", Some(90_000)),
-            ("2h", Some(7_200_000)),
-            ("5", None),
-            ("", None),
-            ("s", None),
-            ("1.5s", None),
-            ("-1s", None),
-            ("99999999999999999999s", None),
-            ("5 s", None),
-        ] {
-            assert_eq!(parse_duration(text), milliseconds.map(Duration::from_millis), "{text}");
-        }
-    }
 
     #[test]
     fn the_nearest_word_is_suggested() {
@@ -327,6 +184,5 @@ mod tests {
         assert_eq!(suggest("intervall", known()), "did you mean `interval`?");
         assert_eq!(suggest("root", known()), "did you mean `roots`?");
         assert_eq!(suggest("colour", known()), "known are interval, roots, procfs");
-        assert_eq!(distance("kitten", "sitting"), 3);
     }
 }

@@ -57,12 +57,17 @@ pub(crate) struct SyntaxError {
 }
 
 impl Node {
+    /// The text of an unquoted scalar.
+    pub(super) fn plain(&self) -> Option<&str> {
+        match &self.data {
+            NodeData::Scalar { text, plain: true } => Some(text),
+            _ => None,
+        }
+    }
+
     /// Whether the node is YAML's null: a key without a value, `null` or `~`.
     pub(crate) fn is_null(&self) -> bool {
-        match &self.data {
-            NodeData::Scalar { text, plain: true } => matches!(&**text, "" | "~" | "null" | "Null" | "NULL"),
-            _ => false,
-        }
+        matches!(self.plain(), Some("" | "~" | "null" | "Null" | "NULL"))
     }
 
     /// For messages: what the node is.

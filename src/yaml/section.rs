@@ -4,12 +4,10 @@
 //! and a [`Codec`]; decoding and JSON Schema follow from these. A key cannot be read into another field, and one without a
 //! codec of its field's type does not compile.
 
-use std::marker::PhantomData;
-
 use serde_json::{Map, Value as Json, json};
 
 use super::codec::Codec;
-use super::decode::{Decoder, Path, suggest};
+use super::decode::{Decoder, Path};
 use super::document::{Node, NodeKey};
 
 /// A mapping with declared keys; made by [`section!`].
@@ -17,8 +15,8 @@ pub(crate) trait Section: Default {
     /// In the order of their declaration.
     const KEYS: &'static [&'static str];
 
-    /// Decodes the value of that key into its field. Whether it is sound; `None` if the section has no such key.
-    fn set(&mut self, key: &str, decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<bool>;
+    /// Decodes the value of a known key into its field, and returns whether it is sound.
+    fn set(&mut self, key: &str, decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> bool;
 
     /// The JSON Schema of each key's value.
     fn properties() -> Map<String, Json>;
@@ -26,16 +24,12 @@ pub(crate) trait Section: Default {
     /// Decodes a mapping; null is an empty one. Unknown keys are reported at their own place.
     fn decode<'n>(decoder: &mut Decoder<'_>, node: &'n Node, path: &Path<'_>) -> (Self, Given<'n>) {
         let mut section = Self::default();
-        let mut given = Given(Vec::new());
-        for (key, node) in decoder.pairs(node, path) {
-            let path = path.key(&key.text);
-            if let Some(sound) = section.set(&key.text, decoder, node, &path) {
-                given.0.push((key, node, sound));
-            } else {
-                let hint = suggest(&key.text, Self::KEYS.iter().copied());
-                decoder.report(key.position, &path, "this key is not known", &hint);
-            }
-        }
+        let fields = decoder.fields(node, path, Self::KEYS).into_iter();
+        let given = fields.map(|(key, node)| {
+            let sound = section.set(&key.text, decoder, node, &path.key(&key.text));
+            (key, node, sound)
+        });
+        let given = Given(given.collect());
         (section, given)
     }
 
@@ -77,20 +71,17 @@ impl<'n> Given<'n> {
 }
 
 /// A section as the value of a key, with a check of its keys against each other.
-pub(crate) struct Nested<S> {
-    check: SectionCheck<S>,
-    section: PhantomData<S>,
-}
+pub(crate) struct Nested<S>(SectionCheck<S>);
 
 type SectionCheck<S> = fn(&mut S, &Given<'_>, &mut Decoder<'_>, &Node, &Path<'_>);
 
 impl<S> Nested<S> {
     pub(crate) const fn new() -> Self {
-        Self::checked(|_, _, _, _, _| {})
+        Self(|_, _, _, _, _| {})
     }
 
     pub(crate) const fn checked(check: SectionCheck<S>) -> Self {
-        Self { check, section: PhantomData }
+        Self(check)
     }
 }
 
@@ -99,7 +90,7 @@ impl<S: Section> Codec for Nested<S> {
 
     fn decode(&self, decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<S> {
         let (mut section, given) = S::decode(decoder, node, path);
-        (self.check)(&mut section, &given, decoder, node, path);
+        (self.0)(&mut section, &given, decoder, node, path);
         Some(section)
     }
 
@@ -136,11 +127,7 @@ pub(crate) fn merge(first: Json, second: Json) -> Json {
 
 /// Puts a decoded value into its field; without one the default stays.
 pub(crate) fn put<T>(field: &mut T, value: Option<T>) -> bool {
-    let sound = value.is_some();
-    if let Some(value) = value {
-        *field = value;
-    }
-    sound
+    value.map(|value| *field = value).is_some()
 }
 
 /// The JSON Schema of a key: of its type, with its documentation and default.
@@ -207,14 +194,14 @@ macro_rules! section {
                 decoder: &mut $crate::yaml::decode::Decoder<'_>,
                 node: &$crate::yaml::document::Node,
                 path: &$crate::yaml::decode::Path<'_>,
-            ) -> Option<bool> {
+            ) -> bool {
                 use $crate::yaml::codec::Codec as _;
                 $(
                     if key == $crate::yaml::section::section!(@key $field $($key)?) {
-                        return Some($crate::yaml::section::put(&mut self.$field, $codec.decode(decoder, node, path)));
+                        return $crate::yaml::section::put(&mut self.$field, $codec.decode(decoder, node, path));
                     }
                 )+
-                None
+                false
             }
 
             fn properties() -> serde_json::Map<String, serde_json::Value> {

@@ -12,11 +12,12 @@ use std::path::Path;
 use object::elf::{FileHeader64, SHT_DYNSYM, Sym64};
 use object::read::elf::{FileHeader, SectionHeader, Sym};
 use object::{Endianness, ReadCache, ReadRef};
-use rustix::fs::{FileType, Mode, OFlags, fstat, open, openat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 
 use crate::discovery::open::{Opener, reopen};
 use crate::proc::maps::Library;
+use crate::proc::stat::directory;
 use crate::proc::{FileId, Process};
 
 /// Largest library that is read; HotSpot's have about 20 MB, and several hundred with debugging symbols.
@@ -115,9 +116,8 @@ fn open_library(opener: &Opener, process: &Process, library: &Library) -> Result
 /// The map shows a path below the reader's root if the file is there, and below the process's root in another mount
 /// namespace.
 fn by_path(opener: &Opener, process: &Process, library: &Library) -> Result<File, Errno> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let path = library.path.strip_prefix("/").map_err(|_| Errno::NOENT)?;
-    let roots = [process.root(), open("/", flags, Mode::empty())];
+    let roots = [process.root(), directory(CWD, "/")];
     let mut failure = Errno::NOENT;
     for root in roots {
         let found = root.and_then(|root| {

@@ -158,7 +158,7 @@ impl MemoryScanner {
         };
         let memory = memory.filter(|_| !state.is_known(id(found)));
         Ok(Candidate {
-            path: processes.path().join(process.pid.to_string()).join("mem"),
+            path: processes.path.join(process.pid.to_string()).join("mem"),
             source: memory.map(|memory| RegionSource::Memory { memory, start: found.start, length: found.capacity }),
             id: id(found),
             owner: process.uid,
@@ -213,7 +213,7 @@ fn annotate(refusal: &mut Refusal, process: &Process, obstacle: &Obstacle) {
 
 /// Yama's `ptrace_scope`, if it forbids to read the memory of a process whose map may be read.
 fn ptrace_scope(processes: &ProcessScanner) -> Option<u8> {
-    let text = read_text(processes.root(), "sys/kernel/yama/ptrace_scope", STATUS_MAXIMUM).ok()?;
+    let text = read_text(&processes.root, "sys/kernel/yama/ptrace_scope", STATUS_MAXIMUM).ok()?;
     text.trim().parse().ok().filter(|scope| *scope > 0)
 }
 

@@ -7,7 +7,11 @@ use strum::{EnumDiscriminants, IntoStaticStr, VariantArray};
 /// Why a query gave no summary.
 #[derive(Debug, thiserror::Error, EnumDiscriminants)]
 #[strum_discriminants(doc = "The kind of an [`AttachError`], for metrics.")]
-#[strum_discriminants(name(NmtFailureReason), derive(PartialOrd, Ord, IntoStaticStr, VariantArray), strum(serialize_all = "snake_case"))]
+#[strum_discriminants(
+    name(NmtFailureReason),
+    derive(PartialOrd, Ord, IntoStaticStr, VariantArray),
+    strum(serialize_all = "snake_case")
+)]
 pub enum AttachError {
     /// The listener is not started.
     #[error(

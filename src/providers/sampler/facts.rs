@@ -59,7 +59,11 @@ impl FactList {
             list.add(SampledValue::LiveSet, "heap.live_set", vec![]);
         }
         let has_heap = plan.heap_peak && !plan.pools.is_empty();
-        let gauges = [("heap.used_max", has_heap), ("thread.max", plan.threads.is_some()), ("class.max", plan.classes.is_some())];
+        let gauges = [
+            ("heap.used_max", has_heap),
+            ("thread.max", plan.threads.is_some()),
+            ("class.max", plan.classes.is_some()),
+        ];
         for (gauge, (name, _)) in gauges.into_iter().enumerate().filter(|(_, (_, sampled))| *sampled) {
             for (window, label) in windows() {
                 list.add(SampledValue::GaugePeak(gauge, window), name, vec![label]);

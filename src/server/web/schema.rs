@@ -15,9 +15,9 @@ use super::{CertificateDemand, WebSettings};
 use crate::server::auth::{Users, cost};
 use crate::server::rate::RateLimit;
 use crate::tls::Pem;
-use crate::yaml::codec::Integer;
-use crate::yaml::decode::{Decoder, DurationBounds, Path};
-use crate::yaml::document::{self, Node, NodeData};
+use crate::yaml::codec::{Codec as _, DurationBounds, Integer, Switch};
+use crate::yaml::decode::{Decoder, Path};
+use crate::yaml::document::{Node, NodeData};
 use crate::yaml::section::{Given, Section, section};
 use crate::yaml::{Fingerprint, Problem, Problems};
 
@@ -68,15 +68,8 @@ pub(super) fn read(file: &FilePath, seen: &mut Fingerprint) -> Result<WebSetting
             return Err(problems);
         }
     };
-    let node = match document::parse(&text) {
-        Ok(node) => node,
-        Err(error) => {
-            let (line, column) = (error.position.line, error.position.column);
-            problems.push(Problem { line, column, ..problem(file, "", error.message, "") });
-            return Err(problems);
-        }
-    };
-    let decoder = Decoder { file: file.to_string_lossy().into(), problems: &mut problems };
+    let mut decoder = Decoder { file: file.to_string_lossy().into(), problems: &mut problems };
+    let Some(node) = decoder.parse(&text) else { return Err(problems) };
     let settings = WebReader { decoder, base: file.parent(), seen }.settings(&node);
     if problems.is_empty() { Ok(settings) } else { Err(problems.sorted()) }
 }
@@ -223,7 +216,7 @@ impl WebReader<'_> {
         for (key, node) in self.decoder.fields(node, path, &["http2", "headers"]) {
             let path = &path.key(&key.text);
             if &*key.text == "http2" {
-                settings.http2_requested = self.decoder.switch(node, path) == Some(true);
+                settings.http2_requested = Switch.decode(&mut self.decoder, node, path) == Some(true);
                 continue;
             }
             for (key, node) in self.decoder.fields(node, path, &HEADERS.map(|(name, ..)| name)) {
