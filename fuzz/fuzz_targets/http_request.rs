@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use hotspot_exporter::report::list::{JvmRow, Listing};
-use hotspot_exporter::server::{Bound, ExpositionFormat, Options, Backend, bind, serve};
+use hotspot_exporter::server::{Backend, Bound, ExpositionFormat, Options, bind, serve};
 use hotspot_exporter::telemetry::HttpMetrics;
 use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

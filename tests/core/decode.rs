@@ -164,7 +164,7 @@ fn damage_ends_the_walk_with_its_offset() {
 fn what_is_no_region_is_named() {
     let error = |bytes: &[u8]| Prologue::decode(bytes).unwrap_err().to_string();
     assert!(error(&[0; 31]).contains("found 31"));
-    assert!(error(&[0; 64]).contains("not yet written"));
+    assert!(error(&[0; 64]).contains("has not written its prologue"));
     assert!(error(b"#!/bin/sh\nexit 0\n# a file that is none").contains("found 23212f62"));
     let mut old = RegionBuilder::new().big_endian().build();
     old[5] = 1;

@@ -136,7 +136,7 @@ impl PreviousUsage {
         for entry in Dir::read_from(&tasks)?.take(THREADS_MAXIMUM.saturating_add(3)) {
             let entry = entry?;
             let Some(id) = entry.file_name().to_str().ok().and_then(|name| name.parse::<i32>().ok()) else { continue };
-            let Ok(status) = read_text(&tasks, &format!("{id}/status"), STATUS_MAXIMUM) else { continue };
+            let Ok(status) = read_text(&tasks, format!("{id}/status"), STATUS_MAXIMUM) else { continue };
             let count = |key| stat::number(&status, key).unwrap_or_default();
             now.insert(id, ["voluntary_ctxt_switches:", "nonvoluntary_ctxt_switches:"].map(count));
         }

@@ -24,12 +24,12 @@ pub(super) enum SampledValue {
 }
 
 /// Values and their facts, in one order.
-pub(super) struct FactList {
+pub(super) struct SampledFacts {
     pub(super) values: Vec<SampledValue>,
     pub(super) facts: Vec<Fact>,
 }
 
-impl FactList {
+impl SampledFacts {
     /// What the provider of a JVM with this plan publishes, before any cause is known.
     pub(super) fn of(plan: &SamplePlan, causes: bool) -> Self {
         let mut list = Self { values: Vec::new(), facts: Vec::new() };
@@ -85,7 +85,7 @@ impl FactList {
         self.add(SampledValue::PausesByCause(at), "gc.pause", labels);
     }
 
-    fn add(&mut self, value: SampledValue, name: &'static str, labels: Labels) {
+    fn add(&mut self, value: SampledValue, name: &'static str, labels: FactLabels) {
         let index = u32::try_from(self.values.len()).unwrap_or(u32::MAX);
         let published = PublishedId { provider: ProviderId::Sampler, index };
         self.values.push(value);
@@ -93,10 +93,10 @@ impl FactList {
     }
 }
 
-type Labels = Vec<(&'static str, Box<str>)>;
+type FactLabels = Vec<(&'static str, Box<str>)>;
 
 impl PauseSource {
-    fn labels(&self) -> Labels {
+    fn labels(&self) -> FactLabels {
         vec![("gc", self.gc.into()), ("action", self.action.into())]
     }
 }

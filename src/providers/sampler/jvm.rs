@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::SampleSubject;
 use super::allocation::{Allocation, Interval};
 use super::cycle::Cycles;
-use super::facts::{FactList, SampledValue};
+use super::facts::{SampledFacts, SampledValue};
 use super::gauge::GaugeMaxima;
 use super::gc_pauses::{GcPauses, PauseActivity};
 use super::peak::{Peak, WINDOW_COUNT, Windows};
@@ -70,7 +70,7 @@ impl JvmSampler {
     /// Starts at `now`, seconds since the epoch.
     pub(super) fn new(subject: SampleSubject, settings: &SamplerSettings, now: f64, monotonic: u64) -> Self {
         let plan = &subject.plan;
-        let FactList { values, facts } = FactList::of(plan, settings.causes);
+        let SampledFacts { values, facts } = SampledFacts::of(plan, settings.causes);
         Self {
             offsets: plan.full_offsets().into(),
             pauses: GcPauses::new(plan, settings, now),
@@ -189,7 +189,7 @@ impl JvmSampler {
         self.pauses.attribute(&activity.completed, last_cause.as_deref());
         let causes = &self.pauses.causes;
         if causes.len() > known {
-            let mut list = FactList { values: std::mem::take(&mut self.values), facts: self.facts.to_vec() };
+            let mut list = SampledFacts { values: std::mem::take(&mut self.values), facts: self.facts.to_vec() };
             for (at, pauses) in causes.iter().enumerate().skip(known) {
                 if let Some(source) = self.subject.plan.pauses.get(pauses.collector) {
                     list.add_cause(at, source, &pauses.cause);
