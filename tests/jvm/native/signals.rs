@@ -47,5 +47,8 @@ fn passive_mode_sends_no_signal_and_removes_nothing() {
         assert_eq!(page.value("jvm_nmt_total_committed_bytes", &[]), None);
     }
     drop(exporter);
-    assert_eq!(fs::read_to_string(&log).unwrap(), "");
+    // What strace was about to look at when it was killed with the exporter has no name in its log, and is no call.
+    let log = fs::read_to_string(&log).unwrap();
+    let calls: Vec<&str> = log.lines().filter(|line| !line.ends_with("???( <detached ...>")).collect();
+    assert_eq!(calls, [""; 0]);
 }
