@@ -109,11 +109,32 @@ impl TextWriter<'_> {
             Kind::Info if open => "info",
             Kind::Info => "gauge",
         };
-        let help = family.help.replace('\\', "\\\\").replace('\n', "\\n");
-        let help = if open { help.replace('"', "\\\"") } else { help };
-        self.text(&format!("# HELP {shown} {help}\n# TYPE {shown} {kind}\n"));
+        self.text("# HELP ");
+        self.text(&shown);
+        self.text(" ");
+        self.help(&family.help);
+        self.text("\n# TYPE ");
+        self.text(&shown);
+        self.text(" ");
+        self.text(kind);
+        self.text("\n");
         if let Some(unit) = open.then(|| family.unit_suffix()).flatten() {
-            self.text(&format!("# UNIT {shown} {unit}\n"));
+            self.text("# UNIT ");
+            self.text(&shown);
+            self.text(" ");
+            self.text(&unit);
+            self.text("\n");
+        }
+    }
+
+    fn help(&mut self, help: &str) {
+        for byte in help.bytes() {
+            match byte {
+                b'\\' => self.out.extend_from_slice(b"\\\\"),
+                b'\n' => self.out.extend_from_slice(b"\\n"),
+                b'"' if self.open_metrics => self.out.extend_from_slice(b"\\\""),
+                byte => self.out.push(byte),
+            }
         }
     }
 
