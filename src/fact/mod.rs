@@ -18,13 +18,16 @@ pub(crate) use provider::{AttachedProvider, intern};
 pub use provider::{Provider, Reading};
 pub(crate) use table::ValueTable;
 
+/// Names and values of a fact's labels, `$name` in rules.
+pub type FactLabels = Vec<(&'static str, Box<str>)>;
+
 /// Something known of a JVM that a rule may turn into a metric (`source:` in YAML).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fact {
     /// The name in the [`catalogue`], such as `pool.used`.
     pub name: &'static str,
     /// Label names and values; rules refer to them as `$pool`, `$type` and so on.
-    pub labels: Vec<(&'static str, Box<str>)>,
+    pub labels: FactLabels,
     /// What the value is, unless the rule says otherwise.
     pub kind: Kind,
     /// UCUM unit of the value.
@@ -36,11 +39,7 @@ pub struct Fact {
 impl Fact {
     /// A fact with the kind and unit that the [`catalogue`] gives it. `None` without a formula, and for a name that the
     /// catalogue lacks.
-    pub(crate) fn of(
-        name: &'static str,
-        labels: Vec<(&'static str, Box<str>)>,
-        formula: Option<Formula>,
-    ) -> Option<Self> {
+    pub(crate) fn of(name: &'static str, labels: FactLabels, formula: Option<Formula>) -> Option<Self> {
         let info = catalogue::find(name);
         debug_assert!(info.is_some(), "{name} is not in the catalogue");
         let FactInfo { kind, unit, .. } = *info?;

@@ -14,7 +14,7 @@ use super::registry::{FamilyId, Registry};
 use super::rule::Rule;
 use super::secret::is_secret;
 use super::{Dropped, Plan, PlannedSeries, WordIndex};
-use crate::fact::{Fact, Formula};
+use crate::fact::{Fact, FactLabels, Formula};
 use crate::hotspot::ticks_per_second;
 use crate::hotspot::units::Unit;
 use crate::metric::{Family, Kind, Labels, Value};
@@ -100,9 +100,6 @@ impl PlanCache {
         Plan { families, dropped }
     }
 }
-
-/// [`Fact::labels`].
-type FactLabels = Vec<(&'static str, Box<str>)>;
 
 /// The matches made so far.
 #[derive(Debug, Default)]

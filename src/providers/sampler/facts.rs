@@ -3,7 +3,7 @@
 use super::allocation::AllocationRule;
 use super::peak::WINDOW_LENGTHS;
 use super::sample_plan::{PauseSource, PoolSource, SamplePlan};
-use crate::fact::{Fact, Formula, ProviderId, PublishedId, Since};
+use crate::fact::{Fact, FactLabels, Formula, ProviderId, PublishedId, Since};
 
 /// One value of a JVM's provider. Numbers are indexes into the plan, the known causes, the gauges or the windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,8 +92,6 @@ impl SampledFacts {
         self.facts.extend(Fact::of(name, labels, Some(Formula::Published(published, Since::Attached))));
     }
 }
-
-type FactLabels = Vec<(&'static str, Box<str>)>;
 
 impl PauseSource {
     fn labels(&self) -> FactLabels {
