@@ -36,13 +36,17 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// # Panics
 /// With `what` and the last error, when the time is over.
-pub fn wait_for<T, E: Display>(what: &str, mut ask: impl FnMut() -> Result<T, E>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub fn wait_for<T, E: Display>(what: &str, ask: impl FnMut() -> Result<T, E>) -> T {
+    wait_at_most(PATIENCE, ask).unwrap_or_else(|error| panic!("waited {PATIENCE:?} for {what}: {error}"))
+}
+
+/// Asks until the answer is `Ok` or the time is over, and gives the last answer.
+pub fn wait_at_most<T, E>(patience: Duration, mut ask: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+    let deadline = Instant::now() + patience;
     loop {
         match ask() {
-            Ok(value) => return value,
-            Err(error) if Instant::now() > deadline => panic!("waited {PATIENCE:?} for {what}: {error}"),
-            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+            Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
+            answer => return answer,
         }
     }
 }
