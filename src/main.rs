@@ -13,7 +13,6 @@ use hotspot_exporter::output::prometheus::{self, ExpositionFormat, Pages};
 use hotspot_exporter::report::list::Listing;
 use hotspot_exporter::server::{self, Backend, Bound, Options, Web, healthcheck};
 use hotspot_exporter::telemetry::{HttpMetrics, log};
-use hotspot_exporter::yaml::Problems;
 use hotspot_exporter::{discovery, privilege, report, service};
 use serde::Serialize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -37,7 +36,8 @@ fn main() -> ExitCode {
         None => !flags.once && !flags.config_check,
     };
     let source = ConfigSource { file: flags.config_file.clone(), overrides: flags.overrides(signals) };
-    let (config, web) = match (source.load(), load_web(flags)) {
+    let web = flags.web_config_file.as_deref().map_or_else(|| Ok(Web::default()), Web::load);
+    let (config, web) = match (source.load(), web) {
         (Ok(config), Ok(web)) => (config, web),
         (config, web) => {
             for problems in [config.err(), web.err()].into_iter().flatten() {
@@ -64,11 +64,6 @@ fn main() -> ExitCode {
     }
 }
 
-/// The web configuration that `--web.config.file` names.
-fn load_web(flags: &Flags) -> Result<Web, Problems> {
-    flags.web_config_file.as_deref().map_or_else(|| Ok(Web::default()), Web::load)
-}
-
 fn run(command: &Command, source: ConfigSource, config: Config) -> anyhow::Result<()> {
     match command {
         Command::List { format } => {
@@ -85,10 +80,7 @@ fn run(command: &Command, source: ConfigSource, config: Config) -> anyhow::Resul
             show(*format, || hotspot_exporter::providers::nmt::table(&summary), &summary)
         }
         Command::Explain { subject } => print(&report::explain(subject, &config)?),
-        Command::Healthcheck { url } => {
-            runtime()?.block_on(healthcheck::healthcheck(url, healthcheck::DEADLINE))?;
-            Ok(())
-        }
+        Command::Healthcheck { url } => Ok(runtime()?.block_on(healthcheck::healthcheck(url, healthcheck::DEADLINE))?),
     }
 }
 
@@ -157,13 +149,12 @@ fn serve(flags: &Flags, source: ConfigSource, config: Config, web: Web) -> anyho
         }
         app.start_pushing();
         tokio::spawn(reload_on_hangup(signal(SignalKind::hangup())?, Arc::clone(&app)));
-        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let (drain, draining) = oneshot::channel();
         let until_draining = async { draining.await.unwrap_or_default() };
-        let backend = Arc::clone(&app) as Arc<dyn Backend>;
-        let serving = server::serve(bound, options, backend, metrics, until_draining);
+        let serving = server::serve(bound, options, app.clone(), metrics, until_draining);
         let stopping = async {
-            either(terminate, interrupt).await;
+            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
             tracing::info!("shutting down");
             app.stopping();
             // The last push goes out while requests in flight end: both have little time.
@@ -183,13 +174,5 @@ async fn reload_on_hangup(mut hangup: Signal, app: Arc<App>) {
     while hangup.recv().await.is_some() {
         let app = Arc::clone(&app);
         let _ = tokio::task::spawn_blocking(move || app.reload()).await;
-    }
-}
-
-/// Waits for the first of two signals.
-async fn either(mut one: Signal, mut other: Signal) {
-    tokio::select! {
-        _ = one.recv() => {}
-        _ = other.recv() => {}
     }
 }

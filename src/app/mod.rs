@@ -5,8 +5,8 @@
 
 mod metrics;
 mod push;
-mod reload;
 mod scan;
+mod source;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,9 +19,8 @@ use crate::config::Config;
 use crate::discovery::watch::Waker;
 use crate::discovery::{DirectoryWatcher, Scanner};
 use crate::output::prometheus::{self, ExpositionFormat, Pages};
-use crate::providers::Providers;
-use crate::providers::nmt::Poller;
-use crate::providers::sampler::Sampler;
+use crate::privilege;
+use crate::providers::{Providers, nmt::Poller, sampler::Sampler};
 use crate::report::list::Listing;
 use crate::server::Backend;
 use crate::service::Service;
@@ -31,8 +30,8 @@ use crate::telemetry::{Counter, HttpMetrics};
 use metrics::AppMetrics;
 pub use metrics::declarations;
 use push::OtlpPush;
-pub use reload::ConfigSource;
 use scan::ScanLoop;
+pub use source::ConfigSource;
 
 /// Time to read all JVMs for a page that shows their states.
 const LISTING_DEADLINE: Duration = Duration::from_secs(5);
@@ -65,10 +64,7 @@ pub struct App {
 }
 
 impl App {
-    /// An exporter that has not scanned yet, and what its scanning thread waits on.
-    ///
-    /// # Errors
-    /// The process has no descriptor left.
+    /// An exporter that has not scanned yet, and what its scanning thread waits on. Fails if no descriptor is left.
     pub fn new(
         source: ConfigSource,
         config: Config,
@@ -94,9 +90,6 @@ impl App {
     }
 
     /// Starts the thread that scans until [`App::stop`].
-    ///
-    /// # Errors
-    /// No thread can be started.
     pub fn start_scanning(self: &Arc<Self>, watcher: DirectoryWatcher) -> std::io::Result<JoinHandle<()>> {
         let app = Arc::clone(self);
         std::thread::Builder::new().name("scan".to_owned()).spawn(move || ScanLoop::new(app, watcher).run())
@@ -117,8 +110,7 @@ impl App {
     /// are absent.
     pub fn scan_once(&self) -> Snapshot {
         let (started, config) = (Instant::now(), self.config.load_full());
-        let providers = Providers::default();
-        let mut reconciler = Reconciler::new(Arc::clone(&config), Box::new(providers));
+        let mut reconciler = Reconciler::new(Arc::clone(&config), Box::<Providers>::default());
         let scan = Scanner::new(&config.discovery).scan(&|_| false);
         self.publish(reconciler.update(scan), started.elapsed());
         Snapshot::take(self.targets(), Instant::now() + COMMAND_DEADLINE)
@@ -177,6 +169,22 @@ impl Backend for App {
     }
 
     fn reload(&self) -> Result<(), String> {
-        self.load_again()
+        self.service.reloading();
+        let outcome = match self.source.load() {
+            Ok(config) => {
+                privilege::warn_of_missing(&config);
+                self.config.store(Arc::new(config));
+                tracing::info!("configuration reloaded");
+                Ok(())
+            }
+            Err(problems) => {
+                tracing::error!(%problems, "invalid configuration; the previous one stays in force");
+                Err(problems.to_string())
+            }
+        };
+        self.metrics.config_reloaded(outcome.is_ok());
+        self.service.reloaded(outcome.is_ok());
+        self.waker.wake();
+        outcome
     }
 }

@@ -25,19 +25,16 @@ pub(super) struct OtlpPush {
 impl OtlpPush {
     /// Starts, changes or ends the thread.
     pub(super) fn configure(&self, config: &Otlp, source: Arc<dyn PushSource>) {
+        if !config.enabled {
+            return self.stop();
+        }
         let mut running = lock(&self.running);
         match &*running {
-            Some(push) if config.enabled => push.configure(config.clone()),
-            Some(_) => {
-                if let Some(push) = running.take() {
-                    push.stop();
-                }
-            }
-            None if config.enabled => match Push::start(config.clone(), source, Arc::clone(&self.statistics)) {
+            Some(push) => push.configure(config.clone()),
+            None => match Push::start(config.clone(), source, Arc::clone(&self.statistics)) {
                 Ok(push) => *running = Some(push),
                 Err(error) => tracing::error!(%error, "cannot start the OTLP push thread"),
             },
-            None => {}
         }
     }
 
@@ -64,7 +61,7 @@ impl App {
 
     /// Pushes as this configuration says, or not at all.
     pub(super) fn configure_push(self: &Arc<Self>, config: &Otlp) {
-        self.push.configure(config, Arc::clone(self) as Arc<dyn PushSource>);
+        self.push.configure(config, self.clone());
     }
 
     /// Pushes once more and ends pushing, within [`crate::output::otlp::FLUSH`].

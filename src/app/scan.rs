@@ -8,6 +8,7 @@ use super::App;
 use crate::config::Config;
 use crate::discovery::{DirectoryWatcher, Scanner, Woken};
 use crate::providers::{self, Providers};
+use crate::server::Backend as _;
 use crate::targets::changes::ChangeLog;
 use crate::targets::{AttachProviders, Reconciler};
 use crate::yaml::Fingerprint;
@@ -105,7 +106,7 @@ impl ScanLoop {
         if Arc::ptr_eq(&current, &self.config) && !self.files.holds() {
             self.files = Fingerprint::of(&self.config.files);
             // A failure is counted and logged.
-            let _ = self.app.load_again();
+            let _ = self.app.reload();
             current = self.app.config.load_full();
         }
         if !Arc::ptr_eq(&current, &self.config) {

@@ -15,9 +15,6 @@ use crate::targets::Target;
 
 /// Explains what every profile makes of a region file, or of the JVM with that process id and its providers. Such a JVM
 /// is queried once for its native memory unless `nmt.mode` is off, and is not signalled in any mode.
-///
-/// # Errors
-/// There is no such file or JVM, or it is not a readable region.
 pub fn explain(subject: &str, config: &Config) -> Result<String, ReportError> {
     match Subject::of(subject)? {
         Subject::File(path) => {

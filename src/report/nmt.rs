@@ -12,9 +12,6 @@ use crate::providers::{Providers, attachable};
 
 /// The native memory of `subject`: a saved reply, or the process id of a JVM as `list` shows it, which is queried once
 /// in the configured mode.
-///
-/// # Errors
-/// See [`ReportError`].
 pub fn native_memory(subject: &str, config: &Config) -> Result<NmtSummary, ReportError> {
     let answer = match Subject::of(subject)? {
         Subject::Process(pid) => of_process(pid, config)?,

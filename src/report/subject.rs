@@ -70,9 +70,6 @@ impl<'a> Subject<'a> {
 }
 
 /// A copy of the region of `subject`: a region file, or the process id of a JVM as `list` shows it.
-///
-/// # Errors
-/// There is no such file or JVM, or it is not a readable region.
 pub fn image(subject: &str, config: &Config) -> Result<Image, ReportError> {
     match Subject::of(subject)? {
         Subject::Process(pid) => of_process(pid, config),
@@ -124,10 +121,8 @@ fn not_found(pid: i32, refusals: &[Refusal]) -> ReportError {
     ReportError::NotFound(pid, refusal.map_or_else(nothing, describe))
 }
 
-/// The JVM of a process id, as `list` shows it, with its providers from `providers`.
-///
-/// # Errors
-/// There is no such JVM, there are several (in containers each may be pid 1), or the JVM cannot be served yet.
+/// The JVM of a process id, as `list` shows it, with its providers from `providers`. Fails if there is none, if there
+/// are several (in containers each may be pid 1), or if it cannot be served yet.
 pub(super) fn find(pid: i32, config: &Config, providers: Providers) -> Result<Arc<Target>, ReportError> {
     let mut scan = Scanner::new(&config.discovery).scan(&|_| false);
     scan.candidates.retain(|candidate| is_process(candidate, pid));

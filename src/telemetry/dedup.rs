@@ -12,15 +12,9 @@ const REMINDER: Duration = Duration::from_secs(3600);
 
 /// Admits a message that is new, has changed, or was last admitted an hour ago. Scans run every few seconds and would
 /// otherwise fill the log with one message.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct LogDedup<K> {
     logged: Mutex<HashMap<K, (Box<str>, Instant)>>,
-}
-
-impl<K> Default for LogDedup<K> {
-    fn default() -> Self {
-        Self { logged: Mutex::default() }
-    }
 }
 
 impl<K: Eq + Hash> LogDedup<K> {

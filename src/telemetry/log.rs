@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Debug, Write};
 use std::io;
+use std::iter::successors;
 
 use tracing::field::{Field, Visit};
 use tracing::{Dispatch, Event, Subscriber};
@@ -38,10 +39,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Sends all events of this process to standard error.
-///
-/// # Errors
-/// It was called before.
+/// Sends all events of this process to standard error. Fails if it was called before.
 pub fn init(level: LogLevel, format: LogFormat) -> Result<(), tracing::dispatcher::SetGlobalDefaultError> {
     tracing::dispatcher::set_global_default(dispatch(level, format, io::stderr))
 }
@@ -81,12 +79,7 @@ where
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let level = match *event.metadata().level() {
-            tracing::Level::ERROR => "error",
-            tracing::Level::WARN => "warn",
-            tracing::Level::INFO => "info",
-            _ => "debug",
-        };
+        let level = event.metadata().level().as_str().to_ascii_lowercase();
         let mut fields = LogFields::default();
         event.record(&mut fields);
         writer.write_str("ts=")?;
@@ -112,10 +105,8 @@ impl Visit for LogFields {
 
     fn record_error(&mut self, field: &Field, error: &(dyn std::error::Error + 'static)) {
         let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            let _ = write!(text, ": {error}");
-            cause = error.source();
+        for cause in successors(error.source(), |cause| cause.source()) {
+            let _ = write!(text, ": {cause}");
         }
         self.record_str(field, &text);
     }

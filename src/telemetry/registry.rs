@@ -4,10 +4,6 @@
 //! HELP text, the string before it the name, and its type says what the values mean and which labels they have. Output and
 //! zero values follow from the declaration: every series of a closed set exists from the first scrape on, so that an
 //! alert can tell "none" from "not measured".
-//!
-//! The values are of this crate's metric model and not of `prometheus-client`, since they pass through the same writers
-//! as all other metrics, OTLP included; that crate reveals its values only as protobuf messages, whose code it
-//! generates when it is built.
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;

@@ -1,0 +1,29 @@
+//! Where the configuration comes from.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+
+use crate::config::{self, Config, Overrides};
+use crate::yaml::{Fingerprint, Problems};
+
+/// The files and flags that the configuration is read from, each time.
+#[derive(Clone, Debug)]
+pub struct ConfigSource {
+    /// `--config.file`
+    pub file: Option<PathBuf>,
+    /// Flags and variables that replace parts of it.
+    pub overrides: Overrides,
+}
+
+impl ConfigSource {
+    /// Reads and checks it; fails with every problem of every file.
+    pub fn load(&self) -> Result<Config, Problems> {
+        let seen = RefCell::new(Fingerprint::default());
+        let read = |path: &Path| {
+            seen.borrow_mut().note(path);
+            std::fs::read_to_string(path)
+        };
+        let config = config::load(self.file.as_deref(), &self.overrides, &read)?;
+        Ok(Config { seen: seen.into_inner(), ..config })
+    }
+}
