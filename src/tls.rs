@@ -28,9 +28,6 @@ pub struct ClientTls {
 }
 
 /// The certificates in PEM, at least one.
-///
-/// # Errors
-/// There is none, or one cannot be decoded.
 pub(crate) fn certificates(pem: impl AsRef<[u8]>) -> Result<Vec<CertificateDer<'static>>, String> {
     let list: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_ref()).collect();
     match list {
@@ -41,18 +38,12 @@ pub(crate) fn certificates(pem: impl AsRef<[u8]>) -> Result<Vec<CertificateDer<'
 }
 
 /// The private key in PEM.
-///
-/// # Errors
-/// There is none, or it cannot be decoded.
 pub(crate) fn key(pem: impl AsRef<[u8]>) -> Result<PrivateKeyDer<'static>, String> {
     PrivateKeyDer::from_pem_slice(pem.as_ref())
         .map_err(|error| format!("expected a private key in PEM, not encrypted: {error}"))
 }
 
 /// The CA certificates in PEM, at least one.
-///
-/// # Errors
-/// There is none, or one cannot be used.
 pub(crate) fn roots(pem: impl AsRef<[u8]>) -> Result<RootCertStore, String> {
     let mut store = RootCertStore::empty();
     for certificate in certificates(pem)? {
@@ -62,9 +53,6 @@ pub(crate) fn roots(pem: impl AsRef<[u8]>) -> Result<RootCertStore, String> {
 }
 
 /// The configuration of a TLS client. Without encryption it needs no trusted certificate.
-///
-/// # Errors
-/// A certificate or key cannot be used, they do not match, or no certificate is trusted.
 pub(crate) fn client(tls: &ClientTls, encrypted: bool) -> Result<ClientConfig, String> {
     let ClientTls { roots: pem, identity } = tls;
     let store = match pem {
@@ -83,6 +71,34 @@ pub(crate) fn client(tls: &ClientTls, encrypted: bool) -> Result<ClientConfig, S
             .map_err(|error| format!("the client's certificate and key cannot be used: {error}")),
     }
 }
+
+/// The methods of a verifier of certificates that check signatures, by the algorithms of an expression on `self`.
+macro_rules! signature_checks {
+    ($self:ident => $algorithms:expr) => {
+        fn verify_tls12_signature(
+            &$self,
+            message: &[u8],
+            certificate: &rustls::pki_types::CertificateDer<'_>,
+            signature: &rustls::DigitallySignedStruct,
+        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+            rustls::crypto::verify_tls12_signature(message, certificate, signature, &$algorithms)
+        }
+
+        fn verify_tls13_signature(
+            &$self,
+            message: &[u8],
+            certificate: &rustls::pki_types::CertificateDer<'_>,
+            signature: &rustls::DigitallySignedStruct,
+        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+            rustls::crypto::verify_tls13_signature(message, certificate, signature, &$algorithms)
+        }
+
+        fn supported_verify_schemes(&$self) -> Vec<rustls::SignatureScheme> {
+            $algorithms.supported_schemes()
+        }
+    };
+}
+pub(crate) use signature_checks;
 
 fn system_roots() -> Result<RootCertStore, String> {
     let mut store = RootCertStore::empty();

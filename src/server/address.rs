@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
 use rustix::net::{
@@ -81,9 +81,6 @@ pub struct Bound {
 
 impl Bound {
     /// Registers sockets that listen already, those of [`bind`] or of systemd, with the current runtime.
-    ///
-    /// # Errors
-    /// A socket cannot be made non-blocking or registered.
     pub fn inherit(sockets: impl IntoIterator<Item = std::net::TcpListener>) -> io::Result<Self> {
         let register = |socket: std::net::TcpListener| {
             socket.set_nonblocking(true)?;
@@ -98,10 +95,8 @@ impl Bound {
     }
 }
 
-/// Listens on every address, or on none. Needs no runtime, so that it can run before privileges are dropped.
-///
-/// # Errors
-/// The first address that cannot be listened on, with the remedy.
+/// Listens on every address, or fails with the first that cannot be listened on. Needs no runtime, so that it can run
+/// before privileges are dropped.
 pub fn bind(addresses: &[ListenAddress]) -> Result<Vec<std::net::TcpListener>, BindError> {
     let bind =
         |address: &ListenAddress| bind_one(address).map_err(|cause| BindError { address: address.to_string(), cause });
@@ -111,15 +106,10 @@ pub fn bind(addresses: &[ListenAddress]) -> Result<Vec<std::net::TcpListener>, B
 fn bind_one(address: &ListenAddress) -> io::Result<std::net::TcpListener> {
     let Some(host) = address.host.as_deref() else {
         // One socket for both families; a kernel without IPv6 has IPv4 only.
-        let dual = (IpAddr::from(Ipv6Addr::UNSPECIFIED), address.port).into();
-        return match listen(dual) {
-            Err(error)
-                if error.kind() != io::ErrorKind::AddrInUse && error.kind() != io::ErrorKind::PermissionDenied =>
-            {
-                listen((IpAddr::from(Ipv4Addr::UNSPECIFIED), address.port).into())
-            }
-            outcome => outcome,
-        };
+        return listen((Ipv6Addr::UNSPECIFIED, address.port).into()).or_else(|error| match error.kind() {
+            io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Err(error),
+            _ => listen((Ipv4Addr::UNSPECIFIED, address.port).into()),
+        });
     };
     let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, "the host name has no address");
     for resolved in (host, address.port).to_socket_addrs()? {
@@ -134,7 +124,7 @@ fn bind_one(address: &ListenAddress) -> io::Result<std::net::TcpListener> {
 fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
     let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    if address.ip() == IpAddr::from(Ipv6Addr::UNSPECIFIED) {
+    if address.ip() == Ipv6Addr::UNSPECIFIED {
         sockopt::set_ipv6_v6only(&socket, false)?;
     }
     sockopt::set_socket_reuseaddr(&socket, true)?;

@@ -48,12 +48,6 @@ struct User {
     accepted: Mutex<Option<hmac::Tag>>,
 }
 
-impl Default for Users {
-    fn default() -> Self {
-        Self::new(BTreeMap::new())
-    }
-}
-
 impl fmt::Debug for Users {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.users.keys()).finish()
@@ -73,10 +67,6 @@ impl Users {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &ring::rand::SystemRandom::new()).ok();
         let users = hashes.into_iter().map(|(name, hash)| (name, User { hash, accepted: Mutex::default() })).collect();
         Self { users, slowest, key, queue: Arc::new(Semaphore::new(QUEUE)), running: Arc::new(Semaphore::new(1)) }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.users.is_empty()
     }
 
     /// Checks the value of an Authorization header.

@@ -1,7 +1,6 @@
 //! Accepting, bounding and draining connections.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -55,7 +55,8 @@ impl Routes {
         let permits = (options.max_requests > 0).then(|| Arc::new(Semaphore::new(options.max_requests)));
         let scrapes = Scrapes::new(backend.clone(), telemetry.clone());
         let start_time = process_start_time().map(|seconds| HeaderValue::from(seconds as u64));
-        let landing_policy = HeaderValue::try_from(format!("{POLICY}; style-src '{}'", landing::style_hash()));
+        let landing_policy =
+            HeaderValue::try_from(format!("{POLICY}; style-src '{}'", landing::source_hash(landing::STYLE)));
         let landing_policy = landing_policy.unwrap_or(HeaderValue::from_static(POLICY));
         let queue = Semaphore::new(QUEUE);
         Self { options, backend, telemetry, scrapes, permits, queue, start_time, landing_policy }
@@ -87,17 +88,14 @@ impl Routes {
             let again = (header::RETRY_AFTER, RETRY_AFTER);
             return Some(self.refuse(HttpRefusal::RateLimit, StatusCode::TOO_MANY_REQUESTS, again, reason));
         }
-        if web.users.is_empty() {
-            return None;
-        }
-        match web.users.check(headers.get(header::AUTHORIZATION)).await {
+        match web.users.as_ref()?.check(headers.get(header::AUTHORIZATION)).await {
             AuthResult::Allowed => None,
             AuthResult::Busy => {
                 Some(self.busy(HttpRefusal::PasswordQueue, "Too many passwords are waiting to be checked.\n"))
             }
             AuthResult::Denied => {
-                let (challenge, reason) =
-                    ((header::WWW_AUTHENTICATE, CHALLENGE), "A valid user and password are required.\n");
+                let challenge = (header::WWW_AUTHENTICATE, CHALLENGE);
+                let reason = "A valid user and password are required.\n";
                 Some(self.refuse(HttpRefusal::Unauthorized, StatusCode::UNAUTHORIZED, challenge, reason))
             }
         }
@@ -224,10 +222,8 @@ impl Routes {
     async fn reload(&self) -> BytesResponse {
         if !self.options.lifecycle {
             self.telemetry.request_refused(HttpRefusal::Lifecycle);
-            return text(
-                StatusCode::FORBIDDEN,
-                "Reloading over HTTP needs --web.enable-lifecycle; SIGHUP always works.\n",
-            );
+            let reason = "Reloading over HTTP needs --web.enable-lifecycle; SIGHUP always works.\n";
+            return text(StatusCode::FORBIDDEN, reason);
         }
         let backend = self.backend.clone();
         match tokio::task::spawn_blocking(move || backend.reload()).await {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
 use tokio::sync::watch;
 
 use super::Backend;
@@ -161,8 +162,7 @@ impl Scrapes {
 /// Compresses the body if the client accepts it and it is large enough. Blocks.
 pub(super) fn encode(body: Bytes, encoding: Encoding) -> Encoded {
     if encoding == Encoding::Gzip && body.len() > GZIP_MINIMUM {
-        let mut gzip =
-            flate2::write::GzEncoder::new(Vec::with_capacity(body.len() / 8), flate2::Compression::new(GZIP_LEVEL));
+        let mut gzip = GzEncoder::new(Vec::with_capacity(body.len() / 8), Compression::new(GZIP_LEVEL));
         if let Ok(bytes) = gzip.write_all(&body).and_then(|()| gzip.finish()) {
             return Encoded { bytes: bytes.into(), encoding };
         }

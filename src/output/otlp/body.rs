@@ -4,6 +4,7 @@ use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::B
 use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, ExponentialHistogramDataPoint, HistogramDataPoint, SummaryDataPoint,
 };
+use prost::Message;
 use prost::encoding::WireType;
 
 use super::delta::Point;
@@ -62,19 +63,20 @@ impl Body {
                     attributes: message::attributes(&labels.labels),
                     ..SummaryDataPoint::default()
                 };
-                prost::encoding::message::encode(field::DATA_POINTS, &summary, &mut self.points);
+                self.message(&summary);
             }
             Value::Histogram(histogram) => match (&histogram.exponential, shape.form) {
                 (Some(buckets), Form::Exponential) => {
-                    let point = exponential(histogram, buckets, labels, point.start, time);
-                    prost::encoding::message::encode(field::DATA_POINTS, &point, &mut self.points);
+                    self.message(&exponential(histogram, buckets, labels, point.start, time));
                 }
-                _ => {
-                    let point = explicit(histogram, labels, point.start, time);
-                    prost::encoding::message::encode(field::DATA_POINTS, &point, &mut self.points);
-                }
+                _ => self.message(&explicit(histogram, labels, point.start, time)),
             },
         }
+    }
+
+    /// Appends a point of the official type.
+    fn message(&mut self, point: &impl Message) {
+        prost::encoding::message::encode(field::DATA_POINTS, point, &mut self.points);
     }
 
     /// Appends a number's point, its fields in order. A start of 0 is omitted. A push spends most of its time here, so

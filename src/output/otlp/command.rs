@@ -1,7 +1,6 @@
 //! The loop of the pushing thread: when to push, and what to do about commands.
 
 use std::collections::VecDeque;
-use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

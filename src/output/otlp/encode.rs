@@ -7,6 +7,7 @@
 
 #![allow(clippy::disallowed_types, reason = "keys are addresses, and at most `limits.max_jvms` incarnations")]
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,7 +15,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::body::Body;
 use super::delta::{DeltaStore, Point};
-use super::message::{self, EncodedFamily, EncodedLabels, Fingerprinter};
+use super::message::{self, EncodedFamily, EncodedLabels};
 use super::resource::Resources;
 use crate::config::Otlp;
 use crate::fact::{Since, Values};
@@ -43,7 +44,8 @@ pub struct Encoder {
     resources: Resources,
     scope: Vec<u8>,
     deltas: DeltaStore,
-    fingerprinter: Fingerprinter,
+    /// Makes the fingerprints of families and labels, for the life of the process.
+    hasher: RandomState,
     /// By the addresses of the family and of its series.
     families: FxHashMap<(usize, usize), EncodedFamily>,
     resource_of: FxHashMap<Incarnation, (Weak<Target>, Box<[u8]>)>,
@@ -57,7 +59,7 @@ impl Encoder {
             resources: Resources::new(config),
             scope: message::scope(),
             deltas: DeltaStore::new(config, now),
-            fingerprinter: Fingerprinter::default(),
+            hasher: RandomState::new(),
             families: FxHashMap::default(),
             resource_of: FxHashMap::default(),
             body: Body::default(),
@@ -141,9 +143,9 @@ impl Encoder {
     pub fn write_own(&mut self, families: &[FamilySamples], started: u64, now: u64, out: &mut Vec<u8>) -> u64 {
         for (family, series) in families {
             let head = message::head(family);
-            let fingerprint = self.fingerprinter.of(family);
+            let fingerprint = self.hasher.hash_one(family);
             for (labels, value) in series {
-                let labels = EncodedLabels::of(Arc::new(labels.clone()), &self.fingerprinter);
+                let labels = EncodedLabels::of(Arc::new(labels.clone()), &self.hasher);
                 let id = (fingerprint, labels.fingerprint);
                 let point = Point { value: value.clone(), start: started };
                 if let Some((shape, point)) = self.deltas.encode(None, family.kind, id, point, now) {
@@ -164,8 +166,7 @@ impl Encoder {
         let started = values.created(Since::Start).map_or(attached, nanoseconds);
         for planned in families.iter().skip(position.family) {
             let addresses = (Arc::as_ptr(&planned.family).addr(), planned.series.as_ptr().addr());
-            let encoded =
-                self.families.entry(addresses).or_insert_with(|| EncodedFamily::of(planned, &self.fingerprinter));
+            let encoded = self.families.entry(addresses).or_insert_with(|| EncodedFamily::of(planned, &self.hasher));
             let kind = planned.family.kind;
             let from = std::mem::take(&mut position.series);
             for (index, (series, labels)) in planned.series.iter().zip(&encoded.labels).enumerate().skip(from) {

@@ -50,11 +50,6 @@ pub enum PushFailureReason {
 }
 
 impl PushFailureReason {
-    /// The label value.
-    pub(super) fn as_str(self) -> &'static str {
-        self.into()
-    }
-
     /// What the user can do.
     const fn remedy(self) -> &'static str {
         match self {

@@ -120,16 +120,6 @@ pub(super) fn framed_length(field: u32, length: usize) -> usize {
     key_len(field) + encoded_len_varint(length as u64) + length
 }
 
-/// Identifies contents by a seeded hash, for the life of the process.
-#[derive(Debug, Default)]
-pub(super) struct Fingerprinter(RandomState);
-
-impl Fingerprinter {
-    pub(super) fn of(&self, content: &impl std::hash::Hash) -> u64 {
-        self.0.hash_one(content)
-    }
-}
-
 /// The encoded parts of a planned family, which JVMs of one kind share.
 #[derive(Debug)]
 pub(super) struct EncodedFamily {
@@ -152,23 +142,23 @@ pub(super) struct EncodedLabels {
 }
 
 impl EncodedLabels {
-    pub(super) fn of(labels: Arc<Labels>, fingerprinter: &Fingerprinter) -> Self {
+    pub(super) fn of(labels: Arc<Labels>, hasher: &RandomState) -> Self {
         let mut encoded = Vec::new();
         for attribute in attributes(&labels) {
             prost::encoding::message::encode(field::ATTRIBUTES, &attribute, &mut encoded);
         }
-        Self { fingerprint: fingerprinter.of(&labels), encoded: encoded.into(), labels }
+        Self { fingerprint: hasher.hash_one(&labels), encoded: encoded.into(), labels }
     }
 }
 
 impl EncodedFamily {
-    pub(super) fn of(planned: &PlannedFamily, fingerprinter: &Fingerprinter) -> Self {
+    pub(super) fn of(planned: &PlannedFamily, hasher: &RandomState) -> Self {
         let PlannedFamily { family, series } = planned;
-        let labels = series.iter().map(|planned| EncodedLabels::of(Arc::clone(&planned.labels), fingerprinter));
+        let labels = series.iter().map(|planned| EncodedLabels::of(Arc::clone(&planned.labels), hasher));
         Self {
             family: Arc::downgrade(family),
             series: Arc::downgrade(series),
-            fingerprint: fingerprinter.of(family),
+            fingerprint: hasher.hash_one(family),
             head: head(family).into(),
             labels: labels.collect(),
         }

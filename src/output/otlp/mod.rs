@@ -93,10 +93,7 @@ pub struct Push {
 }
 
 impl Push {
-    /// Starts pushing.
-    ///
-    /// # Errors
-    /// The thread or its runtime cannot be started.
+    /// Starts pushing. Fails if the thread or its runtime cannot be started.
     pub fn start(config: Otlp, source: Arc<dyn PushSource>, statistics: Arc<PushStatistics>) -> std::io::Result<Self> {
         let (commands, received) = unbounded_channel();
         // One thread for everything: encoding and compressing do not delay responses of the server.

@@ -233,7 +233,7 @@ impl<S: RequestSender> Pusher<S> {
         if let Retry::After(pause) = failure.retry {
             self.paused_until = Some(Instant::now() + pause.min(PAUSE_MAXIMUM));
         }
-        let reason = failure.reason.as_str();
+        let reason: &str = failure.reason.into();
         if self.dedup.admits(reason, reason, Instant::now().into_std()) {
             tracing::warn!(endpoint = %self.config.endpoint, reason, error = %failure, "cannot push over OTLP");
         }

@@ -1,6 +1,5 @@
 //! Sends a request until the receiver accepts it, within a deadline.
 
-use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
@@ -21,10 +20,8 @@ pub trait RequestSender {
 }
 
 /// Sends a request until the receiver accepts it, rejects it permanently, or no attempt is possible before `deadline`.
-/// An attempt takes at most `attempt_timeout`, and ends at the deadline. Calls `on_failure` with every failure.
-///
-/// # Errors
-/// The last failure.
+/// An attempt takes at most `attempt_timeout`, and ends at the deadline. Calls `on_failure` with every
+/// failure, and returns the last one.
 pub(super) async fn deliver(
     sender: &mut impl RequestSender,
     message: &Bytes,

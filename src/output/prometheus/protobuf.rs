@@ -5,6 +5,7 @@
 //! fields.
 
 use prost::Message;
+use prost_types::Timestamp;
 
 use super::page::Page;
 use crate::fact::Values;
@@ -78,7 +79,7 @@ fn metric_of<'a, L>(kind: Kind, sample: SeriesSample<L>) -> Option<Metric>
 where
     L: Iterator<Item = (&'a str, &'a str)>,
 {
-    let created = sample.created.map(Timestamp::of);
+    let created = sample.created.map(timestamp);
     let label = sample.labels.map(|(name, value)| LabelPair { name: label_name(name), value: value.to_owned() });
     let mut metric = Metric { label: label.collect(), ..Metric::default() };
     match (kind, sample.value) {
@@ -109,7 +110,7 @@ impl Histogram {
             bucket: bucket.collect(),
             sample_count: Some(histogram.count()),
             sample_sum: Some(histogram.sum),
-            created: Some(Timestamp::of(histogram.created)),
+            created: Some(timestamp(histogram.created)),
             ..Self::default()
         };
         if let Some(exponential) = &histogram.exponential {
@@ -146,11 +147,9 @@ impl Histogram {
     }
 }
 
-impl Timestamp {
-    fn of(seconds: f64) -> Self {
-        let whole = seconds.floor();
-        Self { seconds: whole as i64, nanos: ((seconds - whole) * 1e9) as i32 }
-    }
+fn timestamp(seconds: f64) -> Timestamp {
+    let whole = seconds.floor();
+    Timestamp { seconds: whole as i64, nanos: ((seconds - whole) * 1e9) as i32 }
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -258,15 +257,6 @@ struct BucketSpan {
     offset: Option<i32>,
     #[prost(uint32, optional, tag = "2")]
     length: Option<u32>,
-}
-
-/// google.protobuf.Timestamp
-#[derive(Clone, Copy, PartialEq, Message)]
-struct Timestamp {
-    #[prost(int64, tag = "1")]
-    seconds: i64,
-    #[prost(int32, tag = "2")]
-    nanos: i32,
 }
 
 #[cfg(test)]

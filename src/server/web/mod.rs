@@ -41,8 +41,8 @@ pub(super) struct WebSettings {
     http2_requested: bool,
     /// Response headers; `None` removes a default.
     pub(super) headers: Vec<(HeaderName, Option<HeaderValue>)>,
-    /// If empty, no password is required.
-    pub(super) users: Arc<Users>,
+    /// `None` requires no password.
+    pub(super) users: Option<Arc<Users>>,
     pub(super) rate: Option<RateLimit>,
     /// The files that were read.
     seen: Fingerprint,
@@ -67,18 +67,12 @@ pub struct Web {
 }
 
 impl Web {
-    /// Reads the file and the files that it names; relative paths start at its directory.
-    ///
-    /// # Errors
-    /// Every problem, with its position.
+    /// Reads the file and the files that it names; relative paths start at its directory. Fails with every problem.
     pub fn load(file: &FilePath) -> Result<Self, Problems> {
         let mut seen = Fingerprint::default();
         let settings = schema::read(file, &mut seen)?;
-        Ok(Self {
-            file: Some(file.to_owned()),
-            current: ArcSwap::from_pointee(WebSettings { seen, ..settings }),
-            http2_noticed: AtomicBool::new(false),
-        })
+        let current = ArcSwap::from_pointee(WebSettings { seen, ..settings });
+        Ok(Self { file: Some(file.to_owned()), current, http2_noticed: AtomicBool::new(false) })
     }
 
     pub(super) fn current(&self) -> Arc<WebSettings> {
@@ -139,14 +133,11 @@ impl WebSettings {
     /// Fails if `new` lacks a protection that these settings have.
     fn check_protection(&self, new: &Self, file: &FilePath) -> Result<(), Problems> {
         let mut problems = Problems::default();
+        let weaker = new.certificate_demand < self.certificate_demand;
         for (lost, path, what) in [
             (self.tls.is_some() && new.tls.is_none(), "tls_server_config", "TLS"),
-            (
-                new.certificate_demand < self.certificate_demand,
-                "tls_server_config.client_auth_type",
-                "the check of client certificates",
-            ),
-            (!self.users.is_empty() && new.users.is_empty(), "basic_auth_users", "all passwords"),
+            (weaker, "tls_server_config.client_auth_type", "the check of client certificates"),
+            (self.users.is_some() && new.users.is_none(), "basic_auth_users", "all passwords"),
         ] {
             if lost {
                 let message = format!("would remove {what} from a running exporter");

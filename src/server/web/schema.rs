@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use hyper::header::{self, HeaderName, HeaderValue};
 
 use super::client::ClientAuth;
-use super::tls::{LIST_MAXIMUM, PemTexts, TlsSection};
+use super::tls::{LIST_MAXIMUM, TlsSection};
 use super::{CertificateDemand, WebSettings};
 use crate::server::auth::{Users, cost};
 use crate::server::rate::RateLimit;
@@ -107,7 +107,7 @@ impl WebReader<'_> {
             match &*key.text {
                 "tls_server_config" => self.tls(&mut settings, node, path),
                 "http_server_config" => self.http(&mut settings, node, path),
-                "basic_auth_users" => settings.users = Arc::new(Users::new(self.users(node, path))),
+                "basic_auth_users" => settings.users = self.users(node, path),
                 _ => settings.rate = self.rate(node, path),
             }
         }
@@ -130,7 +130,7 @@ impl WebReader<'_> {
             ClientAuth::RequireAny => CertificateDemand::Required,
             _ => CertificateDemand::Optional,
         };
-        match section.build(&PemTexts { certificate, key, client_ca }) {
+        match section.build(&certificate, &key, client_ca.as_deref()) {
             Ok(config) => settings.tls = Some(Arc::new(config)),
             Err((key, message)) => {
                 let at = [key, &format!("{key}_file"), "cert_file", "cert"].into_iter().find_map(|key| given.get(key));
@@ -227,8 +227,7 @@ impl WebReader<'_> {
 
     fn header(&mut self, key: &str, node: &Node, path: &Path<'_>) -> Option<(HeaderName, Option<HeaderValue>)> {
         let (_, name, values) = HEADERS.iter().find(|(name, ..)| *name == key)?;
-        let empty = matches!(&node.data, NodeData::Scalar { text, .. } if text.is_empty());
-        if empty {
+        if matches!(&node.data, NodeData::Scalar { text, .. } if text.is_empty()) {
             return Some((name.clone(), None));
         }
         let text = if values.is_empty() {
@@ -244,12 +243,12 @@ impl WebReader<'_> {
     }
 
     /// No message repeats a value: it may be a password in place of its hash.
-    fn users(&mut self, node: &Node, path: &Path<'_>) -> BTreeMap<String, String> {
-        let mut users = BTreeMap::new();
+    fn users(&mut self, node: &Node, path: &Path<'_>) -> Option<Arc<Users>> {
         if !node.is_null() && !matches!(node.data, NodeData::Mapping(_)) {
             self.decoder.report(node.position, path, "expected a mapping of users to bcrypt hashes", "");
-            return users;
+            return None;
         }
+        let mut users = BTreeMap::new();
         for (key, node) in self.decoder.pairs(node, path) {
             let path = &path.key(&key.text);
             let hash = match &node.data {
@@ -258,12 +257,8 @@ impl WebReader<'_> {
             };
             match cost(hash) {
                 _ if key.text.is_empty() || key.text.contains(':') => {
-                    self.decoder.report(
-                        key.position,
-                        path,
-                        "expected a user name that is not empty and has no colon",
-                        "",
-                    );
+                    let message = "expected a user name that is not empty and has no colon";
+                    self.decoder.report(key.position, path, message, "");
                 }
                 None => {
                     let hint = "make one with `htpasswd -nBC 10 USER`";
@@ -280,7 +275,7 @@ impl WebReader<'_> {
             let message = format!("expected at most {USER_MAXIMUM} users, found {}", users.len());
             self.decoder.report(node.position, path, message, "");
         }
-        users
+        (!users.is_empty()).then(|| Arc::new(Users::new(users)))
     }
 
     fn rate(&mut self, node: &Node, path: &Path<'_>) -> Option<RateLimit> {

@@ -117,30 +117,23 @@ fn group(text: &str) -> Result<&'static dyn SupportedKxGroup, Invalid> {
     }
 }
 
-/// The content of `cert`, `key` and `client_ca`, or of their files.
-pub(super) struct PemTexts {
-    pub(super) certificate: Vec<u8>,
-    pub(super) key: Vec<u8>,
-    pub(super) client_ca: Option<Vec<u8>>,
-}
-
 /// The key of the section that a problem is about, and the problem.
 pub(super) type KeyProblem = (&'static str, String);
 
 impl TlsSection {
-    /// Checks the keys together.
-    pub(super) fn build(self, pem: &PemTexts) -> Result<ServerConfig, KeyProblem> {
+    /// Checks the keys together, with what `cert`, `key` and `client_ca` or their files contain.
+    pub(super) fn build(self, cert: &[u8], key: &[u8], client_ca: Option<&[u8]>) -> Result<ServerConfig, KeyProblem> {
         let provider = Arc::new(self.provider());
         let versions = self.versions();
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&versions)
             .map_err(|error| ("cipher_suites", format!("no cipher suite is left for these versions: {error}")))?;
-        let builder = match self.policy(pem.client_ca.as_deref(), &provider)? {
+        let builder = match self.policy(client_ca, &provider)? {
             None => builder.with_no_client_auth(),
             Some(policy) => builder.with_client_cert_verifier(Arc::new(policy)),
         };
-        let chain = tls::certificates(&pem.certificate).map_err(|message| ("certificate", message))?;
-        let key = tls::key(&pem.key).map_err(|message| ("key", message))?;
+        let chain = tls::certificates(cert).map_err(|message| ("certificate", message))?;
+        let key = tls::key(key).map_err(|message| ("key", message))?;
         let mut config = builder
             .with_single_cert(chain, key)
             .map_err(|error| ("key", format!("the key does not match the certificate: {error}")))?;
