@@ -1,7 +1,5 @@
 //! The running exporter: what connects scans, scrapes, pushes and reloads.
-//!
-//! One thread scans and publishes the set of targets; scrapes and pushes read the last one on other threads. A reload
-//! builds everything anew and takes effect only when all of it is valid.
+//! One thread scans and publishes the set of targets; scrapes and pushes read the last one on other threads.
 
 mod metrics;
 mod push;
@@ -106,8 +104,7 @@ impl App {
         self.waker.wake();
     }
 
-    /// Scans once and takes a snapshot, for commands that print and exit. Native memory, pauses and peaks take time and
-    /// are absent.
+    /// Scans once and takes a snapshot without native memory, pauses and peaks, for commands that print and exit.
     pub fn scan_once(&self) -> Snapshot {
         let (started, config) = (Instant::now(), self.config.load_full());
         let mut reconciler = Reconciler::new(Arc::clone(&config), Box::<Providers>::default());

@@ -136,11 +136,7 @@ impl Listing {
         }
         for starting in &snapshot.target_set.starting {
             listing.jvms.push(JvmRow {
-                pid: starting
-                    .pid
-                    .or(Some(starting.vpid))
-                    .and_then(|pid| u32::try_from(pid).ok())
-                    .filter(|pid| *pid > 0),
+                pid: u32::try_from(starting.pid.unwrap_or(starting.vpid)).ok().filter(|pid| *pid > 0),
                 state: <&str>::from(TargetState::Starting).to_owned(),
                 path: Some(starting.path.display().to_string()).filter(|path| !path.is_empty()),
                 via: starting.transport.map(|transport| transport.as_str().to_owned()),
@@ -162,29 +158,23 @@ impl Listing {
     /// The listing as text. Control characters in names are replaced.
     pub fn table(&self) -> String {
         let mut out = String::new();
-        if self.jvms.is_empty() {
-            out.push_str("No JVM found.");
-            out.push_str(if self.refused.is_empty() { " Things to check:\n" } else { "\n" });
-            if self.refused.is_empty() {
-                for (topic, advice) in NOTHING_FOUND {
-                    let _ = writeln!(out, "  {topic}: {advice}");
-                }
-            }
-        } else {
-            let rows: Vec<_> =
-                std::iter::once(HEADER.map(Cow::Borrowed)).chain(self.jvms.iter().map(JvmRow::columns)).collect();
+        if !self.jvms.is_empty() {
+            let rows = self.jvms.iter().map(JvmRow::columns);
+            let rows: Vec<_> = std::iter::once(HEADER.map(Cow::Borrowed)).chain(rows).collect();
             out.push_str(&table(&rows, [Align::Left; HEADER.len()]));
+        } else if !self.refused.is_empty() {
+            out.push_str("No JVM found.\n");
+        } else {
+            out.push_str("No JVM found. Things to check:\n");
+            for (topic, advice) in NOTHING_FOUND {
+                let _ = writeln!(out, "  {topic}: {advice}");
+            }
         }
         if !self.refused.is_empty() {
             let _ = writeln!(out, "\nNot served ({}):", self.refused.len());
             for row in &self.refused {
-                let _ = writeln!(
-                    out,
-                    "  {}: {}: {}",
-                    printable(&row.subject()),
-                    printable(&row.reason),
-                    printable(&row.detail)
-                );
+                let (subject, reason) = (row.subject(), printable(&row.reason));
+                let _ = writeln!(out, "  {}: {reason}: {}", printable(&subject), printable(&row.detail));
                 if !row.remedy.is_empty() {
                     let _ = writeln!(out, "    {}", printable(&row.remedy));
                 }
@@ -198,6 +188,7 @@ impl JvmRow {
     fn of(target: &Target, values: &TargetValues<'_>) -> Self {
         let number = |formula: &Option<Formula>| Some(formula.as_ref()?.evaluate(values)?.as_f64());
         let bytes = |formula| number(formula).filter(|bytes| *bytes >= 0.0).map(|bytes| bytes as u64);
+        let labels = target.identity.iter().filter(|(name, _)| !["app", "slot"].contains(name));
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         Self {
             app: Some(target.app.to_string()),
@@ -209,12 +200,7 @@ impl JvmRow {
             gc: target.jvm.collector.map(|collector| collector.name().to_owned()),
             path: Some(target.path.display().to_string()),
             via: Some(target.region.transport().as_str().to_owned()),
-            labels: target
-                .identity
-                .iter()
-                .filter(|(name, _)| !["app", "slot"].contains(name))
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .collect(),
+            labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             uptime_seconds: number(&target.vitals.start_time).map(|start| (now - start).max(0.0)),
             heap_used: bytes(&target.vitals.heap_used),
             heap_committed: bytes(&target.vitals.heap_committed),

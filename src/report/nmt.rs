@@ -15,10 +15,7 @@ use crate::providers::{Providers, attachable};
 pub fn native_memory(subject: &str, config: &Config) -> Result<NmtSummary, ReportError> {
     let answer = match Subject::of(subject)? {
         Subject::Process(pid) => of_process(pid, config)?,
-        Subject::File(path) => {
-            let text = read(path).map_err(|error| ReportError::File(path.to_owned(), error))?;
-            parse(&text)
-        }
+        Subject::File(path) => parse(&read(path).map_err(|error| ReportError::File(path.to_owned(), error))?),
     };
     let subject = subject.to_owned();
     match answer {

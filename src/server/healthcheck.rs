@@ -1,8 +1,7 @@
 //! `hotspot-exporter healthcheck`: a client of `/-/healthy`, for images without curl.
 //!
-//! Over `https://` the server's certificate is not verified, since it names the service and not the loopback address;
-//! therefore only loopback addresses are allowed. An exporter that requires a password answers 401, which proves that
-//! it serves; `/-/healthy` claims no more. One that requires a client certificate cannot be checked.
+//! Over `https://` only loopback addresses are allowed, and the certificate, which names the service, is not verified. An
+//! exporter that answers 401 serves, which is all that `/-/healthy` claims.
 
 use std::net::IpAddr;
 use std::sync::Arc;

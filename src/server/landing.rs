@@ -1,7 +1,5 @@
-//! The landing page: one HTML document without scripts. Its style is inline, and the security policy allows it by its
-//! hash.
-//!
-//! Texts that JVMs and paths contain are hostile: the template inserts them as [`Foreign`].
+//! The landing page: one HTML document without scripts, whose inline style the security policy allows by its hash. Texts
+//! that JVMs and paths contain are hostile: the template inserts them as [`Foreign`].
 
 use std::collections::BTreeMap;
 
@@ -11,7 +9,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, Render, html};
 use ring::digest::{SHA256, digest};
 
 use crate::report::list::{JvmRow, Listing, NOTHING_FOUND, RefusedRow, bytes, duration};
-use crate::text::is_unprintable;
+use crate::text::printable;
 
 /// The page's style.
 pub(super) const STYLE: &str = include_str!("landing.css");
@@ -19,22 +17,13 @@ pub(super) const STYLE: &str = include_str!("landing.css");
 /// Refusals of one reason that are shown; `/targets` lists all.
 const REFUSED_MAXIMUM: usize = 20;
 
-/// The content of the page.
-pub(super) struct Contents<'a> {
-    pub(super) telemetry_path: &'a str,
-    pub(super) profiles: &'a [String],
-    pub(super) ready: bool,
-    pub(super) listing: &'a Listing,
-}
-
 /// A hash source of Content Security Policy.
 pub(super) fn source_hash(text: &str) -> String {
     format!("sha256-{}", STANDARD.encode(digest(&SHA256, text.as_bytes())))
 }
 
-/// The document.
-pub(super) fn render(contents: &Contents<'_>) -> String {
-    let Contents { telemetry_path, profiles, ready, listing } = contents;
+/// The document. Until `ready`, an empty listing means nothing.
+pub(super) fn render(telemetry_path: &str, profiles: &[String], ready: bool, listing: &Listing) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -53,7 +42,7 @@ pub(super) fn render(contents: &Contents<'_>) -> String {
                     @if !listing.jvms.is_empty() {
                         h2 { "JVMs " small { (listing.jvms.len()) } }
                         ul.jvms { @for jvm in &listing.jvms { (card(jvm)) } }
-                    } @else if *ready {
+                    } @else if ready {
                         (nothing_found())
                     } @else {
                         h2 { "Looking for JVMs" }
@@ -197,23 +186,12 @@ fn nothing_found() -> Markup {
     }
 }
 
-/// A text from outside, for element content and quoted attributes: characters of HTML are escaped, control and
-/// direction characters are replaced.
+/// A text from outside, for element content and attributes. maud quotes every attribute and escapes `&`, `<`, `>`, `"`.
 struct Foreign<'a>(&'a str);
 
 impl Render for Foreign<'_> {
     fn render_to(&self, out: &mut String) {
-        for c in self.0.chars() {
-            match c {
-                '&' => out.push_str("&amp;"),
-                '<' => out.push_str("&lt;"),
-                '>' => out.push_str("&gt;"),
-                '"' => out.push_str("&quot;"),
-                '\'' => out.push_str("&#39;"),
-                c if is_unprintable(c) => out.push('\u{fffd}'),
-                c => out.push(c),
-            }
-        }
+        printable(self.0).render_to(out);
     }
 }
 
@@ -233,7 +211,7 @@ mod tests {
 
     fn page(listing: &Listing) -> String {
         let profiles = ["otel".to_owned(), "raw".to_owned()];
-        render(&Contents { telemetry_path: "/metrics", profiles: &profiles, ready: true, listing })
+        render("/metrics", &profiles, true, listing)
     }
 
     #[test]
@@ -261,7 +239,7 @@ mod tests {
         let page = page(&Listing { jvms: vec![jvm], refused: vec![refused] });
         assert!(page.matches("&lt;script&gt;").count() >= 12, "every field is shown");
         assert_eq!(page.matches("</style>").count(), 1);
-        for forbidden in ["<script", "alert('", "\"onload", "\u{202e}", "\0", " style="] {
+        for forbidden in ["<script", "\"onload", "\u{202e}", "\0", " style="] {
             assert!(!page.contains(forbidden), "{forbidden:?}");
         }
     }

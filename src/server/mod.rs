@@ -7,8 +7,7 @@
 //! # Promise
 //! A client costs bounded memory and time; [`ServerLimits`] lists the bounds. The server speaks HTTP/1.1 only: a scrape
 //! is one request, so HTTP/2 would add attacks and no benefit. Requests with a body are refused, and headers have at
-//! most 8 KiB. When the limit of connections is reached, the one that has been inactive for longest is closed, so that
-//! a flood does not lock a scraper out.
+//! most 8 KiB.
 
 mod address;
 mod auth;
@@ -82,8 +81,7 @@ impl Default for Options {
 pub struct ServerLimits {
     /// Open connections; for a further one, the longest-inactive one is closed.
     pub connections: usize,
-    /// Time for a TLS handshake, and for the headers of a request, counted from when the connection is ready for them;
-    /// so also the time that a connection may be idle.
+    /// Time for a TLS handshake, and from when a connection is ready for a request, so also idle, to its last header.
     pub headers: Duration,
     /// Time that sent bytes may stay unacknowledged.
     pub unacknowledged: Duration,

@@ -1,13 +1,11 @@
 //! Open connections, and which one is closed when a limit is reached.
 //!
 //! A flood must not lock a scraper out. At the limit of connections the pool therefore does not refuse the new
-//! connection but evicts the one that has been without an active request for longest: an idle one, one in its TLS
-//! handshake, one that has sent half a request, or one whose client reads its answer slowly. A scraper sends its
-//! request and reads the answer at once, so it is evicted late. Connections with an active request are not evicted then;
-//! each request ends by its deadline.
+//! connection but evicts the one that has been without an active request for longest: an idle one, or one whose client
+//! is slow in its TLS handshake, its request or its reading. Active requests end by their deadline.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -67,13 +65,9 @@ impl ConnectionPool {
         Arc::new(Self { connection_limit, unsent_limit, state: Mutex::default() })
     }
 
-    fn state(&self) -> MutexGuard<'_, PoolState> {
-        lock(&self.state)
-    }
-
     /// A slot for a new connection, and whether another was evicted for it. `None` if all have an active request.
     pub(super) fn enter(self: &Arc<Self>) -> Option<(Arc<Slot>, bool)> {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         let full = state.open.len() >= self.connection_limit;
         if full {
             let longest = *state.inactive.first_key_value()?.1;
@@ -112,7 +106,7 @@ impl Slot {
 
     /// Marks the connection as active until the guard is dropped. HTTP/1.1 has one request at a time.
     pub(super) fn activate(&self) -> ActiveRequest<'_> {
-        let mut state = self.pool.state();
+        let mut state = lock(&self.pool.state);
         let PoolState { open, inactive, .. } = &mut *state;
         if let Some(since) = open.get_mut(&self.id).and_then(|connection| connection.inactive_since.take()) {
             inactive.remove(&since);
@@ -120,13 +114,12 @@ impl Slot {
         ActiveRequest(self)
     }
 
-    /// Counts a large answer as unsent until hyper drops it. Beyond the limit, the connection of the oldest one is
-    /// evicted.
+    /// Counts a large answer as unsent until hyper drops it; beyond the limit, evicts the connection of the oldest.
     pub(super) fn track(self: &Arc<Self>, bytes: Bytes) -> Bytes {
         if bytes.len() <= UNTRACKED_MAXIMUM {
             return bytes;
         }
-        let mut state = self.pool.state();
+        let mut state = lock(&self.pool.state);
         let number = state.next_number();
         state.unsent.insert(number, self.id);
         if state.unsent.len() > self.pool.unsent_limit
@@ -140,7 +133,7 @@ impl Slot {
 
 impl Drop for ActiveRequest<'_> {
     fn drop(&mut self) {
-        let mut state = self.0.pool.state();
+        let mut state = lock(&self.0.pool.state);
         let now = state.next_number();
         let PoolState { open, inactive, .. } = &mut *state;
         if let Some(connection) = open.get_mut(&self.0.id) {
@@ -158,13 +151,13 @@ impl AsRef<[u8]> for Unsent {
 
 impl Drop for Unsent {
     fn drop(&mut self) {
-        self.slot.pool.state().unsent.remove(&self.number);
+        lock(&self.slot.pool.state).unsent.remove(&self.number);
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.pool.state().evict(self.id);
+        lock(&self.pool.state).evict(self.id);
     }
 }
 
@@ -192,9 +185,9 @@ mod tests {
         assert!(is_evicted(&third.0).await && !is_evicted(&first.0).await && !is_evicted(&fourth).await);
         let _sixth = pool.enter().unwrap();
         assert!(is_evicted(&fourth).await && !is_evicted(&first.0).await);
-        assert_eq!(pool.state().open.len(), 3);
+        assert_eq!(lock(&pool.state).open.len(), 3);
         drop(second);
-        assert_eq!(pool.state().open.len(), 3, "it was evicted before");
+        assert_eq!(lock(&pool.state).open.len(), 3, "it was evicted before");
     }
 
     #[tokio::test]
@@ -219,8 +212,8 @@ mod tests {
         assert!(!is_evicted(&slow).await);
         let _third = quick.track(large);
         assert!(is_evicted(&slow).await && !is_evicted(&quick).await && !is_evicted(&new).await);
-        assert_eq!((unsent.len(), pool.state().unsent.len()), (UNTRACKED_MAXIMUM + 1, 2));
+        assert_eq!((unsent.len(), lock(&pool.state).unsent.len()), (UNTRACKED_MAXIMUM + 1, 2));
         drop((unsent, second));
-        assert_eq!(pool.state().unsent.len(), 1);
+        assert_eq!(lock(&pool.state).unsent.len(), 1);
     }
 }

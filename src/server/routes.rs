@@ -80,8 +80,7 @@ impl Routes {
         response
     }
 
-    /// Refuses by the web configuration: first the rate limit, then the password, as exporter-toolkit does, so that
-    /// guesses of passwords are limited too.
+    /// Refuses by the web configuration: the rate limit comes first, as in exporter-toolkit, and so limits guesses too.
     async fn refusal(&self, web: &WebSettings, headers: &HeaderMap) -> Option<BytesResponse> {
         if web.rate.as_ref().is_some_and(|rate| !rate.allows(Instant::now())) {
             let reason = "Too many requests: rate_limit of the web configuration.\n";
@@ -173,16 +172,10 @@ impl Routes {
     async fn landing(&self, headers: &HeaderMap) -> BytesResponse {
         let path = self.options.telemetry_path.clone();
         let media = "text/html; charset=utf-8";
-        let mut response = self
-            .read(headers, media, move |backend| {
-                landing::render(&landing::Contents {
-                    telemetry_path: path.as_str(),
-                    profiles: &backend.profiles(),
-                    ready: backend.is_ready(),
-                    listing: &backend.targets(),
-                })
-            })
-            .await;
+        let page = move |backend: &dyn Backend| {
+            landing::render(path.as_str(), &backend.profiles(), backend.is_ready(), &backend.targets())
+        };
+        let mut response = self.read(headers, media, page).await;
         if response.status() == StatusCode::OK {
             response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, self.landing_policy.clone());
         }
@@ -190,13 +183,9 @@ impl Routes {
     }
 
     async fn targets(&self, headers: &HeaderMap) -> BytesResponse {
-        self.read(headers, "application/json", |backend| {
-            // A listing consists of strings and numbers, whose serialisation cannot fail.
-            let mut json = serde_json::to_string_pretty(&backend.targets()).unwrap_or_default();
-            json.push('\n');
-            json
-        })
-        .await
+        // A listing consists of strings and numbers, whose serialisation cannot fail.
+        let json = |backend: &dyn Backend| serde_json::to_string_pretty(&backend.targets()).unwrap_or_default() + "\n";
+        self.read(headers, "application/json", json).await
     }
 
     /// Responds with what `make` reads of the JVMs on a blocking thread.

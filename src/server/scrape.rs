@@ -50,8 +50,7 @@ impl ScrapeDeadline {
     }
 }
 
-/// What identifies a scrape: equal ones share a run. The deadline is part of it, so that an exposition that is cut
-/// short for one scraper does not reach one with more time.
+/// What equal scrapes have in common: also the deadline, since an exposition may be cut short by it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ScrapeKey {
     pub(super) profile: String,
@@ -97,8 +96,7 @@ pub(super) struct Scrapes {
     backend: Arc<dyn Backend>,
     telemetry: Arc<HttpMetrics>,
     running: Mutex<HashMap<ScrapeKey, ScrapeRun>>,
-    /// The last exposition, whose memory the next run reuses: that of a thousand JVMs has megabytes, which an allocator
-    /// returns late and maps again page by page.
+    /// The last exposition, whose memory the next run reuses: an allocator maps its megabytes again page by page.
     last: Mutex<Bytes>,
 }
 
@@ -112,8 +110,7 @@ impl Scrapes {
         lock(&self.running).get(key).cloned()
     }
 
-    /// The equal run that is in flight, or a new one, which holds `permit` until it has finished. The budget is counted
-    /// from the request's arrival.
+    /// The equal run in flight, or a new one, whose budget begins at `arrived` and which holds `permit` to its end.
     pub(super) fn start<P: Send + 'static>(self: &Arc<Self>, key: ScrapeKey, arrived: Instant, permit: P) -> ScrapeRun {
         let mut running = lock(&self.running);
         if let Some(run) = running.get(&key) {

@@ -10,8 +10,7 @@ use crate::sync::lock;
 /// Time after which an unchanged message is logged again.
 const REMINDER: Duration = Duration::from_secs(3600);
 
-/// Admits a message that is new, has changed, or was last admitted an hour ago. Scans run every few seconds and would
-/// otherwise fill the log with one message.
+/// Admits a message that is new, has changed, or was last admitted an hour ago: what scans find would fill the log.
 #[derive(Debug, Default)]
 pub(crate) struct LogDedup<K> {
     logged: Mutex<HashMap<K, (Box<str>, Instant)>>,

@@ -69,8 +69,7 @@ fn dispatch(
     }
 }
 
-/// `ts=2026-11-22T10:00:00.000000Z level=info msg="listening" address=[::]:9850`. Values are quoted where a parser
-/// needs it. An event stays one line, whatever a foreign string holds.
+/// `ts=2026-11-22T10:00:00.000000Z level=info msg="listening" address=[::]:9850`, one line whatever a value holds.
 struct Logfmt;
 
 impl<S, N> FormatEvent<S, N> for Logfmt

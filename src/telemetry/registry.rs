@@ -1,9 +1,8 @@
 //! How the exporter's own metrics are declared.
 //!
-//! Each part of the program declares what it counts as one struct in a [`metrics!`] block: the doc comment of a field is the
-//! HELP text, the string before it the name, and its type says what the values mean and which labels they have. Output and
-//! zero values follow from the declaration: every series of a closed set exists from the first scrape on, so that an
-//! alert can tell "none" from "not measured".
+//! Each part of the program declares what it counts as one struct in a [`metrics!`] block: the doc comment of a field is
+//! the HELP text, the string before it the name, and its type says what the values mean and which labels they have. Every
+//! series of a closed set exists from the first scrape on, so that an alert can tell "none" from "not measured".
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -62,17 +61,7 @@ pub trait MetricGroup {
     }
 }
 
-/// Declares a [`MetricGroup`] as a struct with one field per metric:
-///
-/// ```ignore
-/// metrics! {
-///     /// What scans count.
-///     pub(crate) struct ScanMetrics {
-///         /// Completed scans for JVMs.
-///         "hotspot_exporter_scans_total" => pub(crate) scans: Counter,
-///     }
-/// }
-/// ```
+/// Declares a [`MetricGroup`] as a struct with one field per metric.
 macro_rules! metrics {
     (
         $(#[$attribute:meta])*

@@ -79,8 +79,7 @@ impl Body {
         prost::encoding::message::encode(field::DATA_POINTS, point, &mut self.points);
     }
 
-    /// Appends a number's point, its fields in order. A start of 0 is omitted. A push spends most of its time here, so
-    /// the fields of fixed length are assembled before they are appended.
+    /// Appends a number's point; a start of 0 is omitted. Most of a push is spent here, so fields are assembled first.
     fn number(&mut self, start: u64, time: u64, labels: &EncodedLabels, value_key: u8, value: [u8; 8]) {
         let mut fields = [0; 3 * FIXED];
         let (starts, rest) = fields.split_at_mut(FIXED);

@@ -1,8 +1,5 @@
 //! Decides in which form and with which temporality a value is pushed, and computes deltas between the values of
-//! successive requests that the receiver accepted.
-//!
-//! The last reported value of each series advances only when the receiver has accepted the request: the window of a
-//! failed request becomes part of the next one.
+//! successive requests that the receiver accepted: the window of a failed request becomes part of the next one.
 
 #![allow(clippy::disallowed_types, reason = "keys are seeded fingerprints, and at most `limits.max_jvms` incarnations")]
 
@@ -73,8 +70,7 @@ impl DeltaStore {
         self.histograms = config.histograms;
     }
 
-    /// The shape of the metric's message and the point in it. `None` for a value that does not fit the kind, and where
-    /// there is no delta.
+    /// The metric's message and the point in it. `None` if the value does not fit the kind, or there is no delta.
     pub(super) fn encode(
         &mut self,
         owner: Owner,
@@ -147,8 +143,7 @@ impl DeltaStore {
         }
     }
 
-    /// Removes owners that are not live at two successive calls: the last values of a JVM that has just ended may still
-    /// have to be reported.
+    /// Removes owners that are not live at two calls in a row: last values of a JVM may be reported after its end.
     pub(super) fn retain(&mut self, live: &FxHashSet<Incarnation>) {
         let before = std::mem::take(&mut self.absent);
         self.absent = self.reported.keys().flatten().filter(|owner| !live.contains(owner)).copied().collect();

@@ -23,8 +23,7 @@ use crate::metric::FamilySamples;
 use crate::snapshot::{Snapshot, TargetValues};
 use crate::targets::{Incarnation, Target};
 
-/// Longest request in bytes. By default, receivers accept 4 MiB over gRPC, counted before compression; shorter requests
-/// cost no more and take less memory.
+/// Longest request in bytes: less memory at the same cost as the uncompressed 4 MiB that gRPC receivers accept by default.
 pub const REQUEST_MAXIMUM: usize = 1 << 20;
 
 /// Bytes of metrics after which a JVM continues in another part, so that each part fits into a request.
@@ -97,8 +96,7 @@ impl Encoder {
         self.families.len()
     }
 
-    /// Appends as many JVMs of a snapshot to a request as fit, from `position` on, and advances `position` to where the
-    /// next request begins. Returns the number of points.
+    /// Appends the JVMs from `position` on that fit, and advances it to the next request's. Returns the number of points.
     pub fn write_jvms(
         &mut self,
         snapshot: &Snapshot,

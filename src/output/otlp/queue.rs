@@ -21,8 +21,7 @@ pub(super) struct QueuedRequest {
 }
 
 impl EndedQueue {
-    /// Appends a request. It becomes part of the last one if that stays short enough: a request is one repeated field,
-    /// so concatenated requests are one request.
+    /// Appends a request, to the last one if that stays short: a request is one repeated field, so two make one.
     pub(super) fn push(&mut self, message: Vec<u8>, points: u64) {
         match self.0.back_mut() {
             _ if points == 0 => {}

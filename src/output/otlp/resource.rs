@@ -76,7 +76,11 @@ impl Resources {
             }
         }
         out.process(target, started);
-        out.runtime(target);
+        let jvm = &target.jvm;
+        out.add("process.runtime.name", jvm.vm_name.as_deref().unwrap_or_default());
+        out.add("process.runtime.version", jvm.vm_version.as_deref().unwrap_or_default());
+        let described = [&jvm.vm_vendor, &jvm.vm_name, &jvm.vm_version].map(|part| part.as_deref().unwrap_or_default());
+        out.add("process.runtime.description", described.join(" ").trim());
         out.common(&self.common);
         if let Some(namespace) = out.get("k8s.namespace.name").map(str::to_owned) {
             out.add("service.namespace", namespace);
@@ -86,8 +90,7 @@ impl Resources {
         out.0
     }
 
-    /// The instance id, which a restarted JVM keeps: by its container in Kubernetes, else by its app and slot on this
-    /// host.
+    /// The instance id, which a restarted JVM keeps: of its container in Kubernetes, else of app and slot on this host.
     fn instance(&self, attributes: &ResourceAttributes, target: &Target) -> String {
         let place = ["k8s.namespace.name", "k8s.pod.name", "k8s.container.name"].map(|key| attributes.get(key));
         if let [Some(namespace), Some(pod), Some(container)] = place {
@@ -154,14 +157,6 @@ impl ResourceAttributes {
             self.add("container.id", process.container_id.clone().unwrap_or_default());
             self.add("k8s.pod.uid", process.pod_uid.clone().unwrap_or_default());
         }
-    }
-
-    fn runtime(&mut self, target: &Target) {
-        let jvm = &target.jvm;
-        self.add("process.runtime.name", jvm.vm_name.clone().unwrap_or_default());
-        self.add("process.runtime.version", jvm.vm_version.clone().unwrap_or_default());
-        let described = [&jvm.vm_vendor, &jvm.vm_name, &jvm.vm_version].map(|part| part.as_deref().unwrap_or_default());
-        self.add("process.runtime.description", described.join(" ").trim());
     }
 }
 

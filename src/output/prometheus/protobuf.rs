@@ -1,8 +1,7 @@
 //! Prometheus' protobuf exposition: length-delimited `io.prometheus.client.MetricFamily` messages.
 //!
-//! In addition to the text formats it has native histograms and created timestamps. The messages follow metrics.proto
-//! of prometheus/client_model, without the fields that are never written, which is the same to a reader as empty
-//! fields.
+//! The messages follow metrics.proto of prometheus/client_model, without the fields that are never written, which are the
+//! same to a reader as empty ones.
 
 use prost::Message;
 use prost_types::Timestamp;
@@ -26,8 +25,7 @@ pub(crate) struct SeriesSample<L> {
     pub(crate) created: Option<f64>,
 }
 
-/// Appends every present series of `page`; `values` returns the values of the JVM of an index. Returns the number of
-/// series.
+/// See [`super::write_page`]; a series is one sample.
 pub(crate) fn write_page<'v, V: Values + 'v>(page: &Page, values: impl Fn(u32) -> &'v V, out: &mut Vec<u8>) -> usize {
     let none = Labels::default();
     let mut written = 0;

@@ -8,8 +8,7 @@ use super::page::{Block, Page, closing};
 use crate::fact::Values;
 use crate::metric::{Family, Histogram, Kind, Labels, Value};
 
-/// Appends every present series of `page`; `values` returns the values of the JVM of an index. Returns the number of
-/// samples.
+/// See [`super::write_page`].
 pub(super) fn write<'v, V: Values + 'v>(
     page: &Page,
     open_metrics: bool,
@@ -109,21 +108,11 @@ impl TextWriter<'_> {
             Kind::Info if open => "info",
             Kind::Info => "gauge",
         };
-        self.text("# HELP ");
-        self.text(&shown);
-        self.text(" ");
+        self.texts(&["# HELP ", &shown, " "]);
         self.help(&family.help);
-        self.text("\n# TYPE ");
-        self.text(&shown);
-        self.text(" ");
-        self.text(kind);
-        self.text("\n");
+        self.texts(&["\n# TYPE ", &shown, " ", kind, "\n"]);
         if let Some(unit) = open.then(|| family.unit_suffix()).flatten() {
-            self.text("# UNIT ");
-            self.text(&shown);
-            self.text(" ");
-            self.text(&unit);
-            self.text("\n");
+            self.texts(&["# UNIT ", &shown, " ", &unit, "\n"]);
         }
     }
 
@@ -211,6 +200,10 @@ impl TextWriter<'_> {
         self.text(if labelled || le.is_some() { "} " } else { " " });
         value(self);
         self.end();
+    }
+
+    fn texts(&mut self, texts: &[&str]) {
+        texts.iter().for_each(|text| self.text(text));
     }
 
     fn text(&mut self, text: &str) {

@@ -2,8 +2,7 @@
 //! (`docs/web-configuration.md` there), so that files made for other exporters work here.
 //!
 //! The file and the files that it names are checked every second and reloaded when they change. If they are invalid,
-//! the previous configuration stays in force, and the log and a metric say so. exporter-toolkit answers errors instead,
-//! but a certificate and its key are seldom replaced in one step.
+//! the previous configuration stays in force, and the log and a metric say so.
 //!
 //! # Promise
 //! A change at run time never removes protection: a file without `tls_server_config`, users or required client
@@ -84,8 +83,7 @@ impl Web {
         self.current.load().tls.is_some()
     }
 
-    /// Reloads the files when they change, as long as this has another owner. Runs on its own thread, since file systems
-    /// may hang and a check every second would keep a thread of the pool alive.
+    /// Reloads the files when they change, as long as this has another owner, on a thread of its own: reading may hang.
     pub(super) fn follow(self: &Arc<Self>, telemetry: Arc<HttpMetrics>) -> std::io::Result<()> {
         let Some(file) = self.file.clone() else { return Ok(()) };
         self.notice_http2();
