@@ -81,22 +81,16 @@ impl AppMetrics {
 }
 
 metrics! {
-    /// What the sampling thread has done since it started.
-    struct SamplerMetrics {
+    /// What the sampler and the poller of native memory have done since they started.
+    struct ProviderMetrics {
         /// Rounds in which JVMs are sampled between scrapes.
         "hotspot_exporter_sampler_ticks_total" => ticks: ObservedCounter,
         /// Samples of single JVMs between scrapes.
         "hotspot_exporter_sampler_looks_total" => looks: ObservedCounter,
         /// Sampling rounds skipped because the previous one was late.
         "hotspot_exporter_sampler_overruns_total" => overruns: ObservedCounter,
-    }
-}
-
-metrics! {
-    /// What the poller of native memory counts.
-    struct NmtMetrics {
         /// Native memory queries that failed, by reason.
-        "hotspot_exporter_nmt_failures_total" => failures: By<NmtFailureReason, ObservedCounter>,
+        "hotspot_exporter_nmt_failures_total" => nmt_failures: By<NmtFailureReason, ObservedCounter>,
     }
 }
 
@@ -105,18 +99,16 @@ impl App {
     pub fn own_families(&self) -> Vec<FamilySamples> {
         let sampler = self.sampler.load();
         let sampled = sampler.as_ref().map(|sampler| sampler.statistics()).unwrap_or_default();
-        let sampler = SamplerMetrics {
+        let failures = self.poller.failures().into_iter();
+        let providers = ProviderMetrics {
             ticks: int(sampled.ticks).into(),
             looks: int(sampled.samples).into(),
             overruns: int(sampled.overruns).into(),
+            nmt_failures: failures.map(|(reason, count)| (reason, int(count).into())).collect(),
         };
-        let failures = self.poller.failures().into_iter();
-        let nmt = NmtMetrics { failures: failures.map(|(reason, count)| (reason, int(count).into())).collect() };
-
         let mut families: Vec<FamilySamples> = self.metrics.families().collect();
         families.extend(self.http.families());
-        families.extend(sampler.families());
-        families.extend(nmt.families());
+        families.extend(providers.families());
         if self.config.load().otlp.enabled {
             families.extend(self.push.statistics.families());
         }
@@ -130,8 +122,7 @@ pub fn declarations() -> impl Iterator<Item = &'static Declaration> {
     [
         AppMetrics::DECLARATIONS,
         HttpMetrics::DECLARATIONS,
-        SamplerMetrics::DECLARATIONS,
-        NmtMetrics::DECLARATIONS,
+        ProviderMetrics::DECLARATIONS,
         PushStatistics::DECLARATIONS,
         ProcessMetrics::DECLARATIONS,
     ]

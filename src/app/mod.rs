@@ -33,7 +33,6 @@ pub use source::ConfigSource;
 
 /// Time to read all JVMs for a page that shows their states.
 const LISTING_DEADLINE: Duration = Duration::from_secs(5);
-
 /// Time to read all JVMs for a command that prints them.
 const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
 

@@ -24,13 +24,10 @@ use crate::telemetry::{HttpMetrics, HttpRefusal};
 
 /// Bytes of a request's line and headers; hyper's smallest bound.
 const HEADERS_MAXIMUM: usize = 8192;
-
 /// Headers of one request.
 const HEADER_COUNT_MAXIMUM: usize = 64;
-
 /// Pause after a failed accept. The usual cause, exhausted descriptors, lasts until a connection ends.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
-
 /// Shortest time between two log lines that say that accepting fails.
 const OUTAGE_INTERVAL: Duration = Duration::from_secs(60);
 

@@ -24,7 +24,6 @@ use crate::tls::signature_checks;
 
 /// The URL without an argument.
 pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:9850/-/healthy";
-
 /// Time for the whole request.
 pub const DEADLINE: Duration = Duration::from_secs(5);
 

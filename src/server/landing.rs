@@ -13,7 +13,6 @@ use crate::text::printable;
 
 /// The page's style.
 pub(super) const STYLE: &str = include_str!("landing.css");
-
 /// Refusals of one reason that are shown; `/targets` lists all.
 const REFUSED_MAXIMUM: usize = 20;
 

@@ -19,18 +19,14 @@ use crate::telemetry::{HttpMetrics, HttpRefusal, process_start_time};
 
 /// How long Prometheus waits, in seconds.
 const SCRAPE_TIMEOUT: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
-
 /// When the exporter started; client_golang sends the same header.
 const PROCESS_START_TIME: HeaderName = HeaderName::from_static("process-start-time-unix");
-
 /// Requests that may wait for a permit to read JVMs.
 const QUEUE: usize = 128;
-
 /// Seconds after which a refused client may try again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"hotspot-exporter\", charset=\"UTF-8\"");
-
 /// The page may load, run, embed and submit nothing, and no other page may embed it.
 const POLICY: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 

@@ -16,7 +16,6 @@ use crate::targets::Target;
 
 /// Most ended JVMs whose last values are not read yet while a push is in progress: each keeps its region open.
 const UNREAD_MAXIMUM: usize = 64;
-
 /// Longest wait for the first push.
 const FIRST_PUSH: Duration = Duration::from_secs(1);
 

@@ -25,7 +25,6 @@ use crate::targets::{Incarnation, Target};
 
 /// Longest request in bytes: less memory at the same cost as the uncompressed 4 MiB that gRPC receivers accept by default.
 pub const REQUEST_MAXIMUM: usize = 1 << 20;
-
 /// Bytes of metrics after which a JVM continues in another part, so that each part fits into a request.
 const PART_MAXIMUM: usize = REQUEST_MAXIMUM / 2;
 

@@ -20,10 +20,8 @@ use crate::telemetry::{Counter, LogDedup, Outcome};
 
 /// Time for the last push when the program ends.
 pub const FLUSH: Duration = Duration::from_millis(1800);
-
 /// Longest pause that a receiver can ask for.
 const PAUSE_MAXIMUM: Duration = Duration::from_secs(3600);
-
 /// Key of the log line about partial successes; those of failures are their reasons.
 const PARTIAL_SUCCESS: &str = "partial success";
 
@@ -173,31 +171,22 @@ impl<S: RequestSender> Pusher<S> {
         self.encoder.forget_unused(snapshot);
         let (own, started) = self.source.own();
         let mut position = SeriesPosition::default();
-        let mut request = std::mem::take(&mut self.buffer);
-        request.clear();
-        let mut points = self.encoder.write_own(&own, nanoseconds(started), now, &mut request);
+        self.buffer.clear();
+        let mut points = self.encoder.write_own(&own, nanoseconds(started), now, &mut self.buffer);
         loop {
-            points += self.encoder.write_jvms(snapshot, now, &mut position, &mut request);
-            if request.is_empty() {
-                break;
+            points += self.encoder.write_jvms(snapshot, now, &mut position, &mut self.buffer);
+            if self.buffer.is_empty() {
+                return Ok(());
             }
-            let message = Bytes::from(request);
+            let message = Bytes::from(std::mem::take(&mut self.buffer));
             let outcome = self.deliver(&message, points, deadline).await;
             // Reuses the memory if the message has no other owner.
-            request = message.into();
-            request.clear();
-            match outcome {
-                Ok(()) => self.encoder.acknowledge(),
-                Err(failure) => {
-                    self.encoder.rollback();
-                    self.buffer = request;
-                    return Err(failure);
-                }
-            }
+            self.buffer = message.into();
+            self.buffer.clear();
+            outcome.inspect_err(|_| self.encoder.rollback())?;
+            self.encoder.acknowledge();
             points = 0;
         }
-        self.buffer = request;
-        Ok(())
     }
 
     /// Sends one request, and counts and logs the outcome.

@@ -14,7 +14,6 @@ use super::protobuf;
 
 /// Longest header value that is parsed, in bytes; a longer one counts as absent.
 const HEADER_MAXIMUM: usize = 4096;
-
 /// Most ranges of one header value that are parsed.
 const RANGES_MAXIMUM: usize = 32;
 

@@ -101,12 +101,9 @@ impl TextWriter<'_> {
             _ => name.to_owned(),
         };
         let kind = match family.kind {
-            Kind::Counter => "counter",
-            Kind::Gauge | Kind::UpDownCounter => "gauge",
-            Kind::Histogram => "histogram",
-            Kind::Summary => "summary",
-            Kind::Info if open => "info",
-            Kind::Info => "gauge",
+            Kind::UpDownCounter => "gauge",
+            Kind::Info if !open => "gauge",
+            kind => kind.as_str(),
         };
         self.texts(&["# HELP ", &shown, " "]);
         self.help(&family.help);

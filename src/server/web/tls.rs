@@ -15,12 +15,10 @@ use crate::yaml::section::section;
 
 /// The only protocol that the server offers by ALPN.
 const HTTP_1_1: &[u8] = b"http/1.1";
-
 /// Longest text, in bytes; inline certificates have some thousands.
 const TEXT_MAXIMUM: usize = 1 << 18;
 /// Most names, suites or curves.
 pub(super) const LIST_MAXIMUM: usize = 1000;
-
 /// Parts of names of Go's weak cipher suites, which rustls does not support.
 const WEAK_SUITES: [&str; 2] = ["_CBC_", "TLS_RSA_WITH_"];
 
