@@ -95,7 +95,6 @@ fn once(source: ConfigSource, config: Config) -> anyhow::Result<()> {
     print(&String::from_utf8_lossy(&text))
 }
 
-/// Prints as a table or as JSON.
 fn show(format: OutputFormat, table: impl FnOnce() -> String, json: &impl Serialize) -> anyhow::Result<()> {
     match format {
         OutputFormat::Table => print(&table()),
@@ -169,7 +168,6 @@ fn serve(flags: &Flags, source: ConfigSource, config: Config, web: Web) -> anyho
     })
 }
 
-/// Loads the configuration again at each SIGHUP.
 async fn reload_on_hangup(mut hangup: Signal, app: Arc<App>) {
     while hangup.recv().await.is_some() {
         let app = Arc::clone(&app);

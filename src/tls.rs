@@ -37,7 +37,6 @@ pub(crate) fn certificates(pem: impl AsRef<[u8]>) -> Result<Vec<CertificateDer<'
     }
 }
 
-/// The private key in PEM.
 pub(crate) fn key(pem: impl AsRef<[u8]>) -> Result<PrivateKeyDer<'static>, String> {
     PrivateKeyDer::from_pem_slice(pem.as_ref())
         .map_err(|error| format!("expected a private key in PEM, not encrypted: {error}"))

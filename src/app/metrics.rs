@@ -43,7 +43,6 @@ metrics! {
 }
 
 impl AppMetrics {
-    /// A scan ended with these targets.
     pub(super) fn scanned(&self, set: &TargetSet, took: Duration) {
         self.scans.increment();
         self.scan_duration.set(Value::Float(took.as_secs_f64()));
@@ -63,13 +62,11 @@ impl AppMetrics {
         }
     }
 
-    /// The configuration was loaded at the start.
     pub(super) fn config_loaded(&self) {
         self.config_loaded.set_flag(true);
         self.config_load_time.set(Value::Float(unix_time()));
     }
 
-    /// The configuration was loaded again, or is invalid.
     pub(super) fn config_reloaded(&self, succeeded: bool) {
         self.config_reloads.with(Outcome::of(succeeded), Counter::increment);
         if succeeded {

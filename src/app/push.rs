@@ -59,7 +59,6 @@ impl App {
         self.configure_push(&self.config.load().otlp);
     }
 
-    /// Pushes as this configuration says, or not at all.
     pub(super) fn configure_push(self: &Arc<Self>, config: &Otlp) {
         self.push.configure(config, self.clone());
     }

@@ -12,7 +12,6 @@ use crate::snapshot::{Snapshot, TargetValues};
 use crate::targets::{Target, TargetState};
 use crate::text::{Align, printable, table};
 
-/// The columns of the table.
 const HEADER: [&str; 11] = ["APP", "SLOT", "PID", "STATE", "MAIN", "JAVA", "GC", "HEAP", "UPTIME", "VIA", "PATH"];
 
 /// The JVMs and refusals of a snapshot. The JSON is a public format: fields may be added, but not renamed.
@@ -236,7 +235,6 @@ impl JvmRow {
     }
 }
 
-/// The text for an unknown value.
 const DASH: Cow<'static, str> = Cow::Borrowed("-");
 
 fn or_dash(value: &Option<String>) -> Cow<'_, str> {

@@ -20,7 +20,6 @@ use crate::sync::lock;
 /// Checks that may wait while one runs; further requests get 503 at once. At cost 10, all of them take a second.
 const QUEUE: usize = 16;
 
-/// The result of checking a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AuthResult {
     Allowed,
@@ -30,7 +29,6 @@ pub(super) enum AuthResult {
     Busy,
 }
 
-/// The users and their hashes.
 pub(super) struct Users {
     users: BTreeMap<String, User>,
     /// The slowest hash, which passwords of unknown users are checked against.
@@ -60,7 +58,6 @@ pub(super) fn cost(hash: &str) -> Option<u32> {
 }
 
 impl Users {
-    /// From names and hashes.
     pub(super) fn new(hashes: BTreeMap<String, String>) -> Self {
         let slowest = hashes.values().max_by_key(|hash| cost(hash)).cloned().unwrap_or_default();
         // Without a key no password is remembered, and every request costs a check.

@@ -24,7 +24,6 @@ use crate::telemetry::{HttpMetrics, HttpRefusal};
 
 /// Bytes of a request's line and headers; hyper's smallest bound.
 const HEADERS_MAXIMUM: usize = 8192;
-/// Headers of one request.
 const HEADER_COUNT_MAXIMUM: usize = 64;
 /// Pause after a failed accept. The usual cause, exhausted descriptors, lasts until a connection ends.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
@@ -149,7 +148,6 @@ enum ConnectionError {
     Http(#[from] hyper::Error),
 }
 
-/// What all connections share.
 #[derive(Clone)]
 struct Server {
     limits: ServerLimits,

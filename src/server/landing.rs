@@ -11,7 +11,6 @@ use ring::digest::{SHA256, digest};
 use crate::report::list::{JvmRow, Listing, NOTHING_FOUND, RefusedRow, bytes, duration};
 use crate::text::printable;
 
-/// The page's style.
 pub(super) const STYLE: &str = include_str!("landing.css");
 /// Refusals of one reason that are shown; `/targets` lists all.
 const REFUSED_MAXIMUM: usize = 20;
@@ -69,7 +68,6 @@ fn endpoints(telemetry_path: &str, profiles: &[String]) -> Markup {
     }
 }
 
-/// One JVM.
 fn card(jvm: &JvmRow) -> Markup {
     let java = match (&jvm.java_version, &jvm.vm_vendor) {
         (Some(version), Some(vendor)) => Some(format!("{version}, {vendor}")),

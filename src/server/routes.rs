@@ -32,7 +32,6 @@ const POLICY: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; f
 
 type BytesResponse = Response<Bytes>;
 
-/// The endpoints.
 pub(super) struct Routes {
     options: Options,
     backend: Arc<dyn Backend>,
@@ -58,7 +57,6 @@ impl Routes {
         Self { options, backend, telemetry, scrapes, permits, queue, start_time, landing_policy }
     }
 
-    /// The response to any request.
     pub(super) async fn answer(&self, request: Request<Incoming>) -> BytesResponse {
         let web = self.options.web.current();
         let mut response = match self.refusal(&web, request.headers()).await {

@@ -35,7 +35,6 @@ impl HttpMetrics {
         InFlight(Arc::clone(self))
     }
 
-    /// A request or connection was refused.
     pub(crate) fn request_refused(&self, refusal: HttpRefusal) {
         self.refused.with(refusal, Counter::increment);
     }
@@ -50,7 +49,6 @@ impl HttpMetrics {
         self.durations.with(ProfileLabel(profile.to_owned()), |durations| durations.observe(took));
     }
 
-    /// An exposition of that profile has so many samples.
     pub(crate) fn set_samples(&self, profile: &str, count: u64) {
         self.samples.with(ProfileLabel(profile.to_owned()), |samples| samples.set(count));
     }
@@ -60,7 +58,6 @@ impl HttpMetrics {
         self.web_loaded.set_flag(true);
     }
 
-    /// The web configuration was loaded again, or has problems.
     pub(crate) fn web_reloaded(&self, succeeded: bool) {
         self.web_reloads.with(Outcome::of(succeeded), Counter::increment);
         self.web_loaded.set_flag(succeeded);

@@ -89,23 +89,19 @@ pub(crate) use metrics;
 
 /// The values of one metric.
 pub(crate) trait SampleSource: Default {
-    /// What they mean.
     const KIND: Kind;
     /// Names of their labels.
     const LABELS: &'static [&'static str] = &[];
 
-    /// The series as they are now.
     fn samples(&self) -> Vec<(Labels, Value)>;
 }
 
 /// The label values of a series.
 pub(crate) trait SeriesKey: Clone + Ord + 'static {
-    /// Names of the labels.
     const NAMES: &'static [&'static str];
     /// Every key of a closed set; none of an open one.
     const ALL: &'static [Self] = &[];
 
-    /// A value for each name.
     fn values(&self) -> Vec<String>;
 }
 
@@ -183,12 +179,10 @@ whole_number! {
 }
 
 impl Counter {
-    /// One more.
     pub(crate) fn increment(&self) {
         self.add(1);
     }
 
-    /// So many more.
     pub(crate) fn add(&self, count: u64) {
         self.0.fetch_add(whole(count), Relaxed);
     }
@@ -200,12 +194,10 @@ whole_number! {
 }
 
 impl UpDownCounter {
-    /// So many more, or fewer.
     pub(crate) fn add(&self, count: i64) {
         self.0.fetch_add(count, Relaxed);
     }
 
-    /// So many.
     pub(crate) fn set(&self, count: usize) {
         self.0.store(whole(count), Relaxed);
     }
@@ -217,7 +209,6 @@ whole_number! {
 }
 
 impl Gauge {
-    /// The value from now on.
     pub(crate) fn set(&self, value: u64) {
         self.0.store(whole(value), Relaxed);
     }
@@ -246,12 +237,10 @@ impl SampleSource for ObservedCounter {
 pub(crate) struct OptionalGauge(Mutex<Option<Value>>);
 
 impl OptionalGauge {
-    /// The value from now on.
     pub(crate) fn set(&self, value: Value) {
         *lock(&self.0) = Some(value);
     }
 
-    /// 1 or 0.
     pub(crate) fn set_flag(&self, flag: bool) {
         self.set(Value::Int(flag.into()));
     }
@@ -277,7 +266,6 @@ pub(crate) trait Bounds {
     const SECONDS: &'static [f64];
 }
 
-/// A distribution of durations.
 #[derive(Debug)]
 pub(crate) struct DurationHistogram<B>(Mutex<Histogram>, PhantomData<B>);
 
@@ -294,7 +282,6 @@ impl<B: Bounds> Default for DurationHistogram<B> {
 }
 
 impl<B: Bounds> DurationHistogram<B> {
-    /// Counts one more.
     pub(crate) fn observe(&self, duration: Duration) {
         let seconds = duration.as_secs_f64();
         let bucket = B::SECONDS.partition_point(|bound| *bound < seconds);
@@ -323,7 +310,6 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    /// Of something that did or did not succeed.
     pub(crate) fn of(succeeded: bool) -> Self {
         if succeeded { Self::Success } else { Self::Failure }
     }
@@ -341,7 +327,6 @@ fn whole(count: impl TryInto<i64>) -> i64 {
     count.try_into().unwrap_or(i64::MAX)
 }
 
-/// A count as a value.
 pub(crate) fn int(count: u64) -> Value {
     Value::Int(whole(count))
 }

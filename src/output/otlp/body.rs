@@ -39,7 +39,6 @@ pub(super) struct MetricShape {
 }
 
 impl Body {
-    /// Bytes written so far.
     pub(super) fn len(&self) -> usize {
         self.metrics.len() + self.points.len()
     }
@@ -74,7 +73,6 @@ impl Body {
         }
     }
 
-    /// Appends a point of the official type.
     fn message(&mut self, point: &impl Message) {
         prost::encoding::message::encode(field::DATA_POINTS, point, &mut self.points);
     }
@@ -103,9 +101,10 @@ impl Body {
         });
         let trailer = self.trailers.get(at).map(|(_, trailer)| trailer.as_slice()).unwrap_or_default();
         let data = self.points.len() + trailer.len();
-        message::begin(field::METRICS, head.len() + framed_length(shape.form.field(), data), &mut self.metrics);
+        let form = shape.form as u32;
+        message::begin(field::METRICS, head.len() + framed_length(form, data), &mut self.metrics);
         self.metrics.extend_from_slice(head);
-        message::begin(shape.form.field(), data, &mut self.metrics);
+        message::begin(form, data, &mut self.metrics);
         self.metrics.extend_from_slice(&self.points);
         self.points.clear();
         self.metrics.extend_from_slice(trailer);
@@ -133,7 +132,6 @@ impl Body {
     }
 }
 
-/// Writes a 64-bit field to its 9 bytes.
 fn set(field: &mut [u8], key: u8, value: [u8; 8]) {
     if let Some((first, rest)) = field.split_first_mut() {
         *first = key;

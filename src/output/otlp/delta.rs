@@ -29,7 +29,6 @@ pub(super) struct Point {
     pub(super) start: u64,
 }
 
-/// A value that was reported to the receiver.
 #[derive(Clone, Debug)]
 struct Reported {
     point: Point,
@@ -52,7 +51,6 @@ pub(super) struct DeltaStore {
 }
 
 impl DeltaStore {
-    /// A store without values, opened at `now`.
     pub(super) fn new(config: &Otlp, now: u64) -> Self {
         Self {
             temporality: config.temporality,
@@ -151,7 +149,6 @@ impl DeltaStore {
             .retain(|owner, _| owner.is_none_or(|owner| !self.absent.contains(&owner) || !before.contains(&owner)));
     }
 
-    /// Removes one JVM.
     pub(super) fn remove(&mut self, jvm: Incarnation) {
         self.reported.remove(&Some(jvm));
     }

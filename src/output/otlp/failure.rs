@@ -50,7 +50,6 @@ pub enum PushFailureReason {
 }
 
 impl PushFailureReason {
-    /// What the user can do.
     const fn remedy(self) -> &'static str {
         match self {
             Self::Connect => "check that the receiver runs at this address",

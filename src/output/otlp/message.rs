@@ -36,28 +36,17 @@ pub(super) mod field {
     pub(crate) const INT: u32 = 6;
 }
 
-/// The message that contains a metric's points.
+/// The message that contains a metric's points, and its field in `Metric`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
-    Gauge,
-    Sum,
-    Histogram,
-    Exponential,
-    Summary,
+    Gauge = 5,
+    Sum = 7,
+    Histogram = 9,
+    Exponential = 10,
+    Summary = 11,
 }
 
 impl Form {
-    /// The field of `Metric` for the message.
-    pub(super) const fn field(self) -> u32 {
-        match self {
-            Self::Gauge => 5,
-            Self::Sum => 7,
-            Self::Histogram => 9,
-            Self::Exponential => 10,
-            Self::Summary => 11,
-        }
-    }
-
     /// The fields after the points in the message.
     pub(super) fn trailer(self, temporality: AggregationTemporality, is_monotonic: bool) -> Vec<u8> {
         let aggregation_temporality = temporality.into();
@@ -88,7 +77,6 @@ pub(super) fn attribute(key: &str, value: any_value::Value) -> KeyValue {
     KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
 }
 
-/// Labels as attributes.
 pub(super) fn attributes(labels: &Labels) -> Vec<KeyValue> {
     labels.iter().map(|(name, value)| attribute(name, any_value::Value::StringValue(value.to_owned()))).collect()
 }
@@ -132,7 +120,6 @@ pub(super) struct EncodedFamily {
     pub(super) labels: Box<[EncodedLabels]>,
 }
 
-/// The labels of a point.
 #[derive(Debug)]
 pub(super) struct EncodedLabels {
     pub(super) labels: Arc<Labels>,

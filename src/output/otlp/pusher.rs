@@ -36,7 +36,6 @@ pub struct Pusher<S> {
     queue: EndedQueue,
     /// The memory of the last request, for the next one.
     buffer: Vec<u8>,
-    /// The last request failed.
     pub(super) is_failing: bool,
     /// End of the pause that the receiver asked for.
     paused_until: Option<Instant>,
@@ -80,7 +79,6 @@ impl<S: RequestSender> Pusher<S> {
         self.statistics.durations.observe(began.elapsed());
     }
 
-    /// Applies a new configuration with its sender.
     pub(super) fn configure(&mut self, config: Otlp, sender: S) {
         tracing::info!(endpoint = %config.endpoint, protocol = ?config.protocol, "new OTLP configuration applied");
         self.encoder.configure(&config);

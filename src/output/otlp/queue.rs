@@ -25,7 +25,14 @@ impl EndedQueue {
     pub(super) fn push(&mut self, message: Vec<u8>, points: u64) {
         match self.0.back_mut() {
             _ if points == 0 => {}
-            Some(last) if last.message.len() + message.len() <= REQUEST_MAXIMUM => last.append(&message, points),
+            Some(last) if last.message.len() + message.len() <= REQUEST_MAXIMUM => {
+                // Appends in place if the message has no other owner.
+                let own = std::mem::take(&mut last.message).try_into_mut();
+                let mut own = own.unwrap_or_else(|shared| BytesMut::from(&*shared));
+                own.extend_from_slice(&message);
+                last.message = own.freeze();
+                last.points += points;
+            }
             _ => self.0.push_back(QueuedRequest { message: message.into(), points }),
         }
     }
@@ -39,7 +46,6 @@ impl EndedQueue {
         discarded
     }
 
-    /// The oldest request.
     pub(super) fn front(&self) -> Option<&QueuedRequest> {
         self.0.front()
     }
@@ -48,25 +54,12 @@ impl EndedQueue {
         self.0.pop_front();
     }
 
-    /// Length of all requests.
     pub(super) fn bytes(&self) -> usize {
         self.0.iter().map(|queued| queued.message.len()).sum()
     }
 
-    /// Points of all requests.
     pub(super) fn points(&self) -> u64 {
         self.0.iter().map(|queued| queued.points).sum()
-    }
-}
-
-impl QueuedRequest {
-    /// Appends in place if the message has no other owner.
-    fn append(&mut self, message: &[u8], points: u64) {
-        let current = std::mem::take(&mut self.message);
-        let mut current = current.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&*shared));
-        current.extend_from_slice(message);
-        self.message = current.freeze();
-        self.points += points;
     }
 }
 

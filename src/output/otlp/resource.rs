@@ -14,7 +14,6 @@ use crate::targets::Target;
 /// The namespace of `service.instance.id` (semantic conventions, `service`).
 const INSTANCES: Uuid = Uuid::from_u128(0x4d63009a_8d0f_11ee_aad7_4c796ed8e320);
 
-/// Makes the resources of one exporter.
 #[derive(Debug)]
 pub(super) struct Resources {
     /// The exporter's own `service.name`.
@@ -22,7 +21,6 @@ pub(super) struct Resources {
     /// The attributes of all resources: those of the configuration, and those of the host that it lacks; without
     /// `service.name` and `service.instance.id`.
     common: Vec<(String, String)>,
-    /// Identifies the host.
     host: String,
 }
 
@@ -48,7 +46,6 @@ impl Resources {
         }
     }
 
-    /// The exporter's own resource.
     pub(super) fn own(&self) -> Vec<KeyValue> {
         let mut out = ResourceAttributes::default();
         out.add("service.name", &self.name);

@@ -101,7 +101,6 @@ pub fn encoding<'a>(accept_encoding: impl IntoIterator<Item = &'a [u8]>) -> Enco
     if gzip > 0.0 && gzip >= identity.unwrap_or(0.0) { Encoding::Gzip } else { Encoding::Identity }
 }
 
-/// The representation that matches a media range, if any.
 fn matching(range: &Range<'_>) -> Option<Representation> {
     let version = range.parameter("version");
     let (format, version) = match (&*range.name.to_ascii_lowercase(), version.as_deref()) {

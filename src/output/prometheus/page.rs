@@ -19,7 +19,6 @@ use crate::rules::PlannedSeries;
 #[derive(Debug, Default)]
 pub struct Page {
     pub(super) blocks: Vec<Block>,
-    /// The labels of each JVM.
     pub(super) identities: Vec<LabelText>,
     /// What each JVM has of each block.
     target_rows: Vec<TargetRows>,
@@ -56,7 +55,6 @@ pub(super) struct LabelText {
     pub(super) text: Box<str>,
 }
 
-/// One series of a list: its labels and formula.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) labels: LabelText,

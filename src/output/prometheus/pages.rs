@@ -8,7 +8,6 @@ use crate::targets::{Target, TargetSet};
 /// A page for each profile, laid out once for a set of targets.
 #[derive(Debug, Default)]
 pub struct Pages {
-    /// The targets on the pages.
     targets: Vec<Arc<Target>>,
     /// Names and pages of the profiles, in the order of the configuration.
     pages: Vec<(Box<str>, Arc<Page>)>,

@@ -10,11 +10,9 @@ use super::page::Page;
 use crate::fact::Values;
 use crate::metric::{self, Exponential, Family, Kind, Labels, Value, label_name};
 
-/// The value of `Content-Type`.
 pub(crate) const CONTENT_TYPE: &str =
     "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
 
-/// One series to write.
 #[derive(Clone, Debug)]
 pub(crate) struct SeriesSample<L> {
     /// Label names and values; names are translated to Prometheus'.
@@ -45,14 +43,11 @@ pub(crate) fn write_page<'v, V: Values + 'v>(page: &Page, values: impl Fn(u32) -
 }
 
 /// Appends one family with its series, and returns their number. A family without series is not written.
-pub(crate) fn write_family<'a, L>(
+pub(crate) fn write_family<'a, L: Iterator<Item = (&'a str, &'a str)>>(
     family: &Family,
     samples: impl Iterator<Item = SeriesSample<L>>,
     out: &mut Vec<u8>,
-) -> usize
-where
-    L: Iterator<Item = (&'a str, &'a str)>,
-{
+) -> usize {
     let metric: Vec<Metric> = samples.filter_map(|sample| metric_of(family.kind, sample)).collect();
     if metric.is_empty() {
         return 0;
@@ -73,10 +68,7 @@ where
     written
 }
 
-fn metric_of<'a, L>(kind: Kind, sample: SeriesSample<L>) -> Option<Metric>
-where
-    L: Iterator<Item = (&'a str, &'a str)>,
-{
+fn metric_of<'a>(kind: Kind, sample: SeriesSample<impl Iterator<Item = (&'a str, &'a str)>>) -> Option<Metric> {
     let created = sample.created.map(timestamp);
     let label = sample.labels.map(|(name, value)| LabelPair { name: label_name(name), value: value.to_owned() });
     let mut metric = Metric { label: label.collect(), ..Metric::default() };

@@ -48,7 +48,6 @@ pub(super) fn write_family(
     writer.samples
 }
 
-/// The texts of a series' lines.
 #[derive(Clone, Copy)]
 struct LineText<'a> {
     block: &'a Block,
@@ -58,7 +57,6 @@ struct LineText<'a> {
     closing: &'a str,
 }
 
-/// Whether a value fits its family's kind.
 fn fits(kind: Kind, value: &Value) -> bool {
     match value {
         Value::Int(_) | Value::Float(_) => !matches!(kind, Kind::Histogram | Kind::Summary),

@@ -43,7 +43,6 @@ pub(super) struct WebSettings {
     /// `None` requires no password.
     pub(super) users: Option<Arc<Users>>,
     pub(super) rate: Option<RateLimit>,
-    /// The files that were read.
     seen: Fingerprint,
 }
 

@@ -25,7 +25,6 @@ use crate::yaml::{Fingerprint, Problem, Problems};
 const FILE_MAXIMUM: u64 = 1 << 20;
 /// Longest value of a response header, in bytes.
 const HEADER_MAXIMUM: usize = 4096;
-/// Most users.
 const USER_MAXIMUM: usize = 1000;
 /// Highest cost of a hash: a check takes 16 s, and twice that with each further step.
 const COST_MAXIMUM: u32 = 18;
@@ -165,7 +164,6 @@ impl WebReader<'_> {
         read_file(&name).map_err(report).ok()
     }
 
-    /// Checks the keys of `tls_server_config` together.
     fn check_tls(&mut self, section: &TlsSection, given: &Given<'_>, node: &Node, path: &Path<'_>) {
         let mut report = |at: &Node, path: &Path<'_>, message: &str, hint| {
             self.decoder.report(at.position, path, message, hint);

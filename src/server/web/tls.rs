@@ -68,7 +68,6 @@ const fn list<C>(item: C, noun: &'static str) -> List<C> {
     List { item, maximum: LIST_MAXIMUM, noun }
 }
 
-/// A TLS version that rustls supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum TlsVersion {
     Tls12,
