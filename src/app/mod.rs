@@ -1,5 +1,6 @@
 //! The running exporter: what connects scans, scrapes, pushes and reloads.
-//! One thread scans and publishes the set of targets; scrapes and pushes read the last one on other threads.
+//! One thread scans and publishes the set of targets; scrapes and pushes read the last one on other threads. A reload
+//! takes effect only when all of it is valid.
 
 mod metrics;
 mod push;

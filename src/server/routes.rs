@@ -50,8 +50,8 @@ impl Routes {
         let permits = (options.max_requests > 0).then(|| Arc::new(Semaphore::new(options.max_requests)));
         let scrapes = Scrapes::new(backend.clone(), telemetry.clone());
         let start_time = process_start_time().map(|seconds| HeaderValue::from(seconds as u64));
-        let landing_policy =
-            HeaderValue::try_from(format!("{POLICY}; style-src '{}'", landing::source_hash(landing::STYLE)));
+        let style = landing::source_hash(landing::STYLE);
+        let landing_policy = HeaderValue::try_from(format!("{POLICY}; style-src '{style}'"));
         let landing_policy = landing_policy.unwrap_or(HeaderValue::from_static(POLICY));
         let queue = Semaphore::new(QUEUE);
         Self { options, backend, telemetry, scrapes, permits, queue, start_time, landing_policy }

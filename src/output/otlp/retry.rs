@@ -20,8 +20,8 @@ pub trait RequestSender {
 }
 
 /// Sends a request until the receiver accepts it, rejects it permanently, or no attempt is possible before `deadline`.
-/// An attempt takes at most `attempt_timeout`, and ends at the deadline. Calls `on_failure` with every
-/// failure, and fails with the last.
+/// An attempt takes at most `attempt_timeout`, and ends at the deadline. Calls `on_failure` with every failure, and fails
+/// with the last.
 pub(super) async fn deliver(
     sender: &mut impl RequestSender,
     message: &Bytes,
