@@ -14,7 +14,7 @@ use sd_notify::NotifyState;
 use crate::targets::{TargetSet, TargetState};
 
 /// The unit that the exporter runs as, if any.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Service {
     /// Longest time between two keep-alive notifications: half of the watchdog's limit.
     keep_alive_interval: Option<Duration>,
@@ -27,12 +27,7 @@ impl Service {
     /// The unit with the watchdog that `WATCHDOG_USEC` names.
     pub(crate) fn from_environment() -> Self {
         let keep_alive_interval = sd_notify::watchdog_enabled().map(|limit| limit / 2);
-        Self {
-            keep_alive_interval,
-            ready: AtomicBool::new(false),
-            reload_failed: AtomicBool::new(false),
-            warned: AtomicBool::new(false),
-        }
+        Self { keep_alive_interval, ..Self::default() }
     }
 
     /// How long the scanning thread may wait before it has to call [`Service::keep_alive`], at most `time`.

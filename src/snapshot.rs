@@ -4,6 +4,8 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::{Instant, UNIX_EPOCH};
 
+use strum::EnumCount as _;
+
 use crate::fact::{AttachedProvider, ProviderId, PublishedId, Since, Values};
 use crate::metric::Value;
 use crate::perfdata::{LayoutChange, MemoryError, RegionError, WriterState};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::derive::derive;
 use super::explanation::SkipReason;
 use super::name;
-use super::pattern::{Captures, Template};
+use super::pattern::{Pattern, Template};
 use super::registry::{FamilyId, Registry};
 use super::rule::{Action, Export, Rule, Selector, VALUE_LABEL};
 use super::secret::{is_known_property, is_secret};
@@ -61,17 +61,13 @@ pub(crate) struct RuleMatcher<'a> {
 impl RuleMatch {
     /// No rule selects it.
     pub(crate) const NONE: Self = Self { rule: None, series: Err(SkipReason::NoRule) };
-
-    fn skipped(rule: Option<u32>, reason: SkipReason) -> Self {
-        Self { rule, series: Err(reason) }
-    }
 }
 
 impl RuleMatcher<'_> {
     /// Matches a counter.
     pub(crate) fn counter(&mut self, entry: &Entry) -> RuleMatch {
         if !entry.is_word() && !entry.is_text() {
-            return RuleMatch::skipped(None, SkipReason::UnknownType);
+            return RuleMatch { rule: None, series: Err(SkipReason::UnknownType) };
         }
         let rules = self.rules;
         let selected = (0..).zip(rules).find_map(|(index, rule)| match &rule.selector {
@@ -83,10 +79,7 @@ impl RuleMatcher<'_> {
             Action::Drop => Err(SkipReason::Rule),
             _ if is_secret(&entry.name) => Err(SkipReason::Secret),
             Action::Derive { prefix } => self.derived(entry, prefix),
-            Action::Export(export) => match pattern.captures(&entry.name) {
-                Some(captures) => self.exported(entry, rule, export, &captures),
-                None => Err(SkipReason::NoRule),
-            },
+            Action::Export(export) => self.exported(entry, rule, export, pattern),
         };
         RuleMatch { rule: Some(index), series }
     }
@@ -99,7 +92,9 @@ impl RuleMatcher<'_> {
             _ => None,
         });
         let Some((index, rule, source)) = selected else { return RuleMatch::NONE };
-        let Action::Export(export) = &rule.action else { return RuleMatch::skipped(Some(index), SkipReason::Rule) };
+        let Action::Export(export) = &rule.action else {
+            return RuleMatch { rule: Some(index), series: Err(SkipReason::Rule) };
+        };
         let value = |number: usize| {
             let label = source.labels.get(number);
             let found = fact.labels.iter().find(|(name, _)| Some(name) == label);
@@ -124,7 +119,7 @@ impl RuleMatcher<'_> {
         entry: &Entry,
         rule: &Rule,
         export: &Export,
-        captures: &Captures<'_>,
+        pattern: &Pattern,
     ) -> Result<MatchedSeries, SkipReason> {
         let is_information = export.kind == Some(Kind::Info);
         if entry.is_text() && !(is_information && entry.variability == Variability::Constant) {
@@ -133,7 +128,9 @@ impl RuleMatcher<'_> {
         if entry.is_word() && is_information {
             return Err(SkipReason::Unsuitable);
         }
-        let value = |number| captures.get(number);
+        let captures = pattern.captures(&entry.name);
+        let capture = |number| captures.as_ref().and_then(|captures| captures.get(number));
+        let value = |number| capture(number).map_or("", |found| found.as_str());
         let unit = correct(&entry.name, entry.units);
         let kind = export.kind.unwrap_or(kind_of(entry));
         let family = self.family(rule, export, &export.metric.fill(value), kind, unit.ucum())?;

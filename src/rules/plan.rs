@@ -7,13 +7,12 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::SeriesLimits;
 use super::explanation::SkipReason;
 use super::matcher::{MatchedSeries, RuleMatch, RuleMatcher, SeriesLabels, truncate};
 use super::registry::{FamilyId, Registry};
 use super::rule::Rule;
 use super::secret::is_secret;
-use super::{Dropped, Plan, PlannedSeries, WordIndex};
+use super::{Dropped, Plan, PlannedSeries, SeriesLimits, WordIndex};
 use crate::fact::{Fact, FactLabels, Formula};
 use crate::hotspot::ticks_per_second;
 use crate::hotspot::units::Unit;
@@ -126,9 +125,8 @@ struct Header {
 
 impl Header {
     fn of(entry: &Entry) -> Self {
-        let (is_word, is_text) = (entry.is_word(), entry.is_text());
         let Entry { data_type, units, variability, .. } = *entry;
-        Self { data_type, is_word, is_text, units, variability }
+        Self { data_type, is_word: entry.is_word(), is_text: entry.is_text(), units, variability }
     }
 }
 
@@ -139,8 +137,7 @@ impl MatchCache {
             self.counters.insert(entry.name.clone(), (header, matcher.counter(entry)));
             self.count += 1;
         }
-        let cached = self.counters.get(&entry.name);
-        cached.map_or(&RuleMatch::NONE, |(_, cached)| cached)
+        self.counters.get(&entry.name).map_or(&RuleMatch::NONE, |(_, cached)| cached)
     }
 
     fn fact(&mut self, fact: &Fact, matcher: &mut RuleMatcher<'_>) -> &RuleMatch {

@@ -49,7 +49,8 @@ pub enum FileMode {
 }
 
 /// The way by which a region is reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Transport {
     /// The file that the JVM publishes.
     File,
@@ -59,11 +60,8 @@ pub enum Transport {
 
 impl Transport {
     /// The value of `via` in `list` and `/targets`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::File => "file",
-            Self::Memory => "memory",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -142,10 +140,7 @@ impl Region {
     /// A size outside of [`REGION_MINIMUM`] to [`REGION_MAXIMUM`], or an error of the operating system.
     pub fn open(file: File, access: FileMode) -> Result<Self, RegionError> {
         let length = checked_length(file.metadata()?.len())?;
-        let mapping = match access {
-            FileMode::Mapped => Mapping::new(&file, length),
-            FileMode::Pread => None,
-        };
+        let mapping = if access == FileMode::Mapped { Mapping::new(&file, length) } else { None };
         let source = match mapping {
             Some(mapping) => Backing::Mapped { file, mapping },
             None => Backing::Pread { file },
@@ -437,9 +432,7 @@ impl Region {
                 Ok(u64::from_ne_bytes(bytes))
             }
             Backing::Process { memory, start } => {
-                let mut bytes = [0; 8];
-                read_memory(memory, *start, at, &mut bytes)?;
-                Ok(u64::from_ne_bytes(bytes))
+                Ok(u64::from_ne_bytes(memory.bytes(start.saturating_add(at as u64))?))
             }
         }
     }
