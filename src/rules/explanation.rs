@@ -1,7 +1,6 @@
 //! What a profile makes of each counter and fact, for `explain`.
 
-use std::fmt;
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use crate::metric::{Kind, Labels};
 

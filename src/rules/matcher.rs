@@ -4,13 +4,11 @@
 
 use std::sync::Arc;
 
-use super::derive::derive;
-use super::explanation::SkipReason;
-use super::name;
 use super::pattern::{Pattern, Template};
 use super::registry::{FamilyId, Registry};
 use super::rule::{Action, Export, Rule, Selector, VALUE_LABEL};
 use super::secret::{is_known_property, is_secret};
+use super::{derive::derive, explanation::SkipReason, name};
 use crate::fact::Fact;
 use crate::hotspot::units::{Unit, correct};
 use crate::metric::{Family, Kind, Labels};
@@ -64,7 +62,6 @@ impl RuleMatch {
 }
 
 impl RuleMatcher<'_> {
-    /// Matches a counter.
     pub(crate) fn counter(&mut self, entry: &Entry) -> RuleMatch {
         if !entry.is_word() && !entry.is_text() {
             return RuleMatch { rule: None, series: Err(SkipReason::UnknownType) };
@@ -84,7 +81,6 @@ impl RuleMatcher<'_> {
         RuleMatch { rule: Some(index), series }
     }
 
-    /// Matches a fact.
     pub(crate) fn fact(&mut self, fact: &Fact) -> RuleMatch {
         let rules = self.rules;
         let selected = (0..).zip(rules).find_map(|(index, rule)| match &rule.selector {
@@ -191,15 +187,12 @@ impl RuleMatcher<'_> {
 
     /// The labels of a rule, without those whose value is empty.
     fn fill<'v>(&self, labels: &'v [(Box<str>, Template)], value: impl Fn(usize) -> &'v str) -> Vec<(String, String)> {
-        let mut filled = Vec::with_capacity(labels.len());
-        for (name, template) in labels {
+        let filled = labels.iter().map(|(name, template)| {
             let mut text = template.fill(&value);
             truncate(&mut text, self.max_label_value_length);
-            if !text.is_empty() {
-                filled.push((name.to_string(), text));
-            }
-        }
-        filled
+            (name.to_string(), text)
+        });
+        filled.filter(|(_, text)| !text.is_empty()).collect()
     }
 }
 

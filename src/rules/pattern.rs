@@ -17,11 +17,9 @@ pub(crate) enum Pattern {
 }
 
 impl Pattern {
-    /// Compiles a pattern.
-    ///
-    /// In a glob, `*` matches any characters except a dot, and at the end any characters; it is captured as `$1`, `$2`
-    /// and so on. `?` matches one character, `{a,b}` one of several texts; neither is captured. `re:` precedes a
-    /// regular expression.
+    /// Compiles a glob, or a regular expression behind `re:`. In a glob, `*` matches any characters except a dot, and at
+    /// the end any characters; it is captured as `$1`, `$2` and so on. `?` matches one character, `{a,b}` one of several
+    /// texts; neither is captured.
     pub(crate) fn compile(text: &str) -> Result<Self, String> {
         let expression = match text.strip_prefix(REGEX_PREFIX) {
             Some(expression) => {

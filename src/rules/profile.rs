@@ -5,20 +5,14 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value as Json, json};
 
-use super::check::check;
 use super::explanation::{ExplainedInput, Explanation, ExportedSeries, RuleLocation};
 use super::plan::{PlanCache, RuleInput};
 use super::rule::{Rule, decode_rules, rules_schema};
-use super::{Plan, PlannedSeries, SeriesLimits, SkipReason, WordIndex};
-use crate::fact::Fact;
-use crate::metric::Family;
-use crate::perfdata::Image;
-use crate::sync::lock;
-use crate::yaml::Problems;
+use super::{Plan, PlannedSeries, SeriesLimits, SkipReason, WordIndex, check::check};
 use crate::yaml::codec::{Deferred, Invalid, Text};
 use crate::yaml::decode::{Decoder, Path};
-use crate::yaml::document::Node;
 use crate::yaml::section::{self, Section as _, section};
+use crate::{fact::Fact, metric::Family, perfdata::Image, sync::lock, yaml::Problems, yaml::document::Node};
 
 section! {
     /// The keys of a profile file.
@@ -53,10 +47,8 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// Compiles a profile file. `file` is its name in problems, `reserved` the labels of the roots' paths.
-    ///
-    /// # Errors
-    /// Every problem of the file.
+    /// Compiles a profile file, or reports its every problem. `file` is its name there, `reserved` the labels of the
+    /// roots' paths.
     pub fn parse(file: &str, text: &str, reserved: &[String]) -> Result<Self, Problems> {
         let mut problems = Problems::default();
         match Self::decode(file, text, &[], reserved, &mut problems) {

@@ -1,14 +1,12 @@
 //! One rule: YAML to a compiled selector and action, checked on the way.
 
-use std::fmt;
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use serde_json::{Map, Value as Json, json};
 
-use super::explanation::RuleLocation;
 use super::name::{check_label, check_metric};
 use super::pattern::{Pattern, Template};
-use super::secret::is_secret;
+use super::{explanation::RuleLocation, secret::is_secret};
 use crate::fact::{FactInfo, catalogue};
 use crate::metric::{Kind, label_name};
 use crate::yaml::codec::{Choice, Codec, Deferred, Factor, Invalid, Text};
@@ -27,7 +25,6 @@ const TEXT_MAXIMUM: usize = 1024;
 /// The label that holds the text of a string counter.
 pub(crate) const VALUE_LABEL: &str = "value";
 
-/// A compiled rule.
 #[derive(Clone, Debug)]
 pub(crate) struct Rule {
     pub(crate) origin: RuleLocation,

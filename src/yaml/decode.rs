@@ -1,7 +1,6 @@
 //! Nodes to checked values, collecting every problem on the way.
 
-use std::fmt;
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use super::document::{self, Node, NodeData, NodeKey, Position, excerpt};
 use super::{Problem, Problems};
@@ -12,11 +11,8 @@ const LISTED: usize = 12;
 /// Where a decoder is in the document: `rules[2].labels.queue`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Path<'a> {
-    /// The document.
     Root,
-    /// A key of a mapping.
     Key(&'a Path<'a>, &'a str),
-    /// An item of a list.
     Item(&'a Path<'a>, usize),
 }
 
@@ -54,7 +50,6 @@ impl Decoder<'_> {
         document::parse(text).map_err(|error| self.report(error.position, &Path::Root, error.message, "")).ok()
     }
 
-    /// Reports a problem.
     pub(crate) fn report(&mut self, position: Position, path: &Path<'_>, message: impl Into<String>, hint: &str) {
         self.problems.push(Problem {
             file: Arc::clone(&self.file),

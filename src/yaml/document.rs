@@ -31,18 +31,18 @@ pub(crate) struct Position {
     pub(crate) column: u32,
 }
 
-/// What a node is.
 #[derive(Clone, Debug)]
 pub(crate) enum NodeData {
     /// `plain` is unquoted: only then it may be a number, a switch or nothing at all. Repeats of an alias share the text.
-    Scalar { text: Rc<str>, plain: bool },
-    /// A list.
+    Scalar {
+        text: Rc<str>,
+        plain: bool,
+    },
     Sequence(Vec<Node>),
     /// Keys are unique, in the order of the file; merged ones come last.
     Mapping(Vec<(NodeKey, Node)>),
 }
 
-/// The key of a mapping.
 #[derive(Clone, Debug)]
 pub(crate) struct NodeKey {
     pub(crate) text: Rc<str>,
