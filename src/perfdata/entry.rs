@@ -59,11 +59,9 @@ pub struct Entries {
     pub stopped: Option<DecodeError>,
 }
 
-/// Walks the entries of `bytes`, which start with `prologue`.
-///
-/// The walk ends at the first entry that is incomplete or not legal. HotSpot publishes the count before the bytes
-/// (perfData.cpp, `create_entry`), so an incomplete entry is expected and no error. At most `bytes.len() / 24` entries are
-/// read, and no input causes a panic.
+/// Walks the entries of `bytes`, which start with `prologue`, to the first that is incomplete or not legal. HotSpot
+/// publishes the count before the bytes (perfData.cpp, `create_entry`), so an incomplete entry is no error. At most
+/// `bytes.len() / 24` entries are read.
 pub(super) fn walk(prologue: &Prologue, bytes: &[u8]) -> Entries {
     let mut entries = Entries::default();
     let published = usize::try_from(prologue.num_entries).unwrap_or(0).min(bytes.len() / ENTRY_MINIMUM);

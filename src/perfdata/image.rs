@@ -1,12 +1,10 @@
 //! A private copy of a region, decoded.
 
-use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::LazyLock;
+use std::{borrow::Cow, sync::LazyLock};
 
 use super::entry::{Entries, Entry, walk};
-use super::prologue::Prologue;
-use super::{DataType, DecodeError, Region, RegionError};
+use super::{DataType, DecodeError, Region, RegionError, prologue::Prologue};
 
 /// A copy of one region at one moment. Its values do not change; those of different counters may be microseconds apart,
 /// since HotSpot does not order writes of different counters.
@@ -35,10 +33,7 @@ pub enum CounterValue<'a> {
 }
 
 impl Image {
-    /// Decodes the bytes of a region.
-    ///
-    /// # Errors
-    /// See [`Prologue::decode`]. Damage after the prologue is no error: see [`Entries::stopped`].
+    /// Decodes the bytes of a region. Damage after the prologue is no error: see [`Entries::stopped`].
     pub fn decode(bytes: Vec<u8>) -> Result<Self, DecodeError> {
         let prologue = Prologue::decode(&bytes)?;
         let entries = walk(&prologue, &bytes);
@@ -49,9 +44,6 @@ impl Image {
     }
 
     /// Copies and decodes a live region.
-    ///
-    /// # Errors
-    /// The region could not be copied (see [`Region::copy`]) or has no valid prologue.
     pub fn read(region: &Region) -> Result<Self, RegionError> {
         let mut bytes = Vec::new();
         region.copy(&mut bytes)?;
