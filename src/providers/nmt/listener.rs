@@ -13,16 +13,14 @@
 //! At most one signal is sent in a JVM's life: HotSpot reacts to a second one with a thread dump unless its build
 //! contains JDK-8225690, and an older one never recovers.
 
-use std::os::fd::OwnedFd;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{os::fd::OwnedFd, thread};
 
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, fstat, openat, openat2, statat, unlinkat};
 use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
 
-use super::credentials::as_user;
-use super::{AttachError, Attachable};
+use super::{AttachError, Attachable, credentials::as_user};
 use crate::proc::maps::Mappings;
 use crate::proc::{Process, stat};
 
@@ -92,16 +90,14 @@ fn trigger_name(jvm: &Attachable) -> String {
 }
 
 /// The trigger file, removed when dropped.
-struct Trigger<'a> {
-    jvm: &'a Attachable,
-}
+struct Trigger<'a>(&'a Attachable);
 
 impl<'a> Trigger<'a> {
     fn create(jvm: &'a Attachable) -> Result<Self, AttachError> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
         let file = openat(&jvm.tmp, trigger_name(jvm), flags, Mode::RUSR | Mode::WUSR);
         check(!matches!(file, Err(Errno::EXIST)), "another tool is attaching: its trigger file exists")?;
-        let (file, trigger) = (file?, Self { jvm });
+        let (file, trigger) = (file?, Self(jvm));
         let owner = fstat(&file)?.st_uid;
         let root_accepted = jvm.feature.is_some_and(|feature| feature >= ROOT_ACCEPTED_SINCE);
         let is_accepted = owner == jvm.uid || owner == 0 && root_accepted;
@@ -112,8 +108,8 @@ impl<'a> Trigger<'a> {
 
 impl Drop for Trigger<'_> {
     fn drop(&mut self) {
-        let name = trigger_name(self.jvm);
-        if let Err(error) = unlinkat(&self.jvm.tmp, &name, AtFlags::empty()) {
+        let name = trigger_name(self.0);
+        if let Err(error) = unlinkat(&self.0.tmp, &name, AtFlags::empty()) {
             tracing::warn!(%error, name, "cannot remove the attach trigger file; delete it manually");
         }
     }

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::summary::{Category, MappedMemory, MetaspaceMemory, NmtReply, NmtSummary};
 use super::{AttachError, NmtFailureReason};
 use crate::fact::{ProviderId, Reading, ValueTable};
-use crate::hotspot::NmtSetting;
-use crate::metric::Value;
+use crate::{hotspot::NmtSetting, metric::Value};
 
 /// The state of the queries of one JVM.
 #[derive(Clone, Debug, PartialEq, Eq, strum::Display)]
@@ -43,7 +42,6 @@ impl NmtState {
     }
 }
 
-/// State and facts of one JVM.
 #[derive(Debug)]
 pub(super) struct NmtRecord {
     state: NmtState,

@@ -44,10 +44,9 @@ impl Socket {
         Ok(Self { file, uid: jvm.uid, gid, pid: jvm.process.as_ref().map(|process| process.pid) })
     }
 
-    /// Connects, and checks that the JVM's user listens. Never waits: a listener whose queue is full is busy.
-    ///
-    /// The path goes through the exporter's own descriptor: it always fits (`sun_path` has 108 bytes), and no other
-    /// process can put a link in its place.
+    /// Connects, and checks that the JVM's user listens. Never waits: a listener whose queue is full is busy. The path
+    /// goes through the exporter's own descriptor: it always fits (`sun_path` has 108 bytes), and no other process can
+    /// put a link in its place.
     fn connect(&self) -> Result<OwnedFd, AttachError> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let stream = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
@@ -83,7 +82,7 @@ impl Socket {
                 Err(errno) => return Err(connection_error(errno)),
             }
             if reply.len() > limit {
-                return Err(AttachError::TooLong { limit });
+                return Err(AttachError::TooLong(limit));
             }
         }
     }
