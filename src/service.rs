@@ -3,10 +3,8 @@
 //! The scanning thread notifies, so that the watchdog takes effect when that thread hangs. Without `NOTIFY_SOCKET` in the
 //! environment nothing is sent.
 
-use std::io;
-use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::{io, net::TcpListener, time::Duration};
 
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
@@ -14,7 +12,7 @@ use sd_notify::NotifyState;
 use crate::targets::{TargetSet, TargetState};
 
 /// The unit that the exporter runs as, if any.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Service {
     /// Longest time between two keep-alive notifications: half of the watchdog's limit.
     keep_alive_interval: Option<Duration>,
@@ -26,13 +24,7 @@ pub(crate) struct Service {
 impl Service {
     /// The unit with the watchdog that `WATCHDOG_USEC` names.
     pub(crate) fn from_environment() -> Self {
-        let keep_alive_interval = sd_notify::watchdog_enabled().map(|limit| limit / 2);
-        Self {
-            keep_alive_interval,
-            ready: AtomicBool::new(false),
-            reload_failed: AtomicBool::new(false),
-            warned: AtomicBool::new(false),
-        }
+        Self { keep_alive_interval: sd_notify::watchdog_enabled().map(|limit| limit / 2), ..Self::default() }
     }
 
     /// How long the scanning thread may wait before it has to call [`Service::keep_alive`], at most `time`.
@@ -96,10 +88,7 @@ impl Service {
     }
 }
 
-/// The listening TCP sockets of the `.socket` unit that started the exporter.
-///
-/// # Errors
-/// systemd passed no socket, or one that is not a listening TCP socket.
+/// The listening TCP sockets of the `.socket` unit that started the exporter: at least one.
 pub fn sockets() -> io::Result<Vec<TcpListener>> {
     let mut passed = ListenFd::from_env();
     let sockets: io::Result<Vec<_>> =

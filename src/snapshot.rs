@@ -1,14 +1,14 @@
 //! The values of every JVM at one time, from which all outputs of that time are written.
 
-use std::fmt::Debug;
-use std::sync::Arc;
 use std::time::{Instant, UNIX_EPOCH};
+use std::{fmt::Debug, sync::Arc};
+
+use strum::EnumCount as _;
 
 use crate::fact::{AttachedProvider, ProviderId, PublishedId, Since, Values};
-use crate::metric::Value;
 use crate::perfdata::{LayoutChange, MemoryError, RegionError, WriterState};
-use crate::proc;
 use crate::targets::{Target, TargetSet, TargetState};
+use crate::{metric::Value, proc};
 
 /// The values of every JVM of a target set at one time.
 #[derive(Debug)]
@@ -73,14 +73,10 @@ impl Snapshot {
     /// Reads every JVM of `target_set`; one that is not reached before `deadline` counts as not readable.
     pub fn take(target_set: Arc<TargetSet>, deadline: Instant) -> Self {
         let exited = exited(&target_set.targets);
-        Self::read(target_set, |index| {
-            if exited.get(index).copied().unwrap_or(false) {
-                Err(ReadFailure::Exited)
-            } else if Instant::now() >= deadline {
-                Err(ReadFailure::Deadline)
-            } else {
-                Ok(())
-            }
+        Self::read(target_set, |index| match exited.get(index) {
+            Some(true) => Err(ReadFailure::Exited),
+            _ if Instant::now() >= deadline => Err(ReadFailure::Deadline),
+            _ => Ok(()),
         })
     }
 

@@ -1,7 +1,6 @@
 //! Every fact that a rule's `source:` may name: the interface between the program and the YAML rules.
 
-use crate::fact::Since;
-use crate::metric::Kind;
+use crate::{fact::Since, metric::Kind};
 
 /// What a rule's `source:` may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -64,7 +64,7 @@ pub struct PublishedId {
 }
 
 /// The parts of the program that publish values of a JVM that are not in its region.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::EnumCount)]
 pub enum ProviderId {
     /// Native Memory Tracking.
     Nmt,
@@ -72,11 +72,6 @@ pub enum ProviderId {
     Process,
     /// The sampler: pauses, peaks, allocation.
     Sampler,
-}
-
-impl ProviderId {
-    /// Number of providers.
-    pub(crate) const COUNT: usize = 3;
 }
 
 /// Converts a counter's unit to the metric's.
@@ -136,9 +131,8 @@ impl Formula {
         if let ([word], []) = (added, subtracted) {
             return Self::Word(*word, scale);
         }
-        let terms =
-            |words: &[u32], negative| words.iter().map(|word| Term { word: *word, negative }).collect::<Vec<_>>();
-        Self::Sum([terms(added, false), terms(subtracted, true)].concat().into(), scale)
+        let signed = added.iter().map(|word| (word, false)).chain(subtracted.iter().map(|word| (word, true)));
+        Self::Sum(signed.map(|(word, negative)| Term { word: *word, negative }).collect(), scale)
     }
 
     /// The current value; `None` means that there is no series, not a zero.

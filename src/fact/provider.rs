@@ -4,8 +4,7 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex, Weak};
 
 use super::{Fact, ProviderId};
-use crate::metric::Value;
-use crate::sync::lock;
+use crate::{metric::Value, sync::lock};
 
 /// What a provider publishes: its facts, and one value for each, in the same order. Every formula is
 /// [`Formula::Published`](super::Formula::Published) with the provider's id and the fact's index.
@@ -21,9 +20,7 @@ pub trait Provider: Debug + Send + Sync {
 /// A provider of one JVM.
 #[derive(Clone, Debug)]
 pub(crate) struct AttachedProvider {
-    /// Which provider it is.
     pub(crate) id: ProviderId,
-    /// Where its values are read.
     pub(crate) provider: Arc<dyn Provider>,
     /// The facts from which the JVM's plans were made.
     pub(crate) facts: Arc<[Fact]>,

@@ -72,10 +72,9 @@ impl ValueTable {
     }
 
     fn add(&mut self, name: &str, labels: &[&str]) -> Option<usize> {
-        let Some(info) = catalogue::find(name) else {
-            debug_assert!(false, "{name} is not in the catalogue");
-            return None;
-        };
+        let info = catalogue::find(name);
+        debug_assert!(info.is_some(), "{name} is not in the catalogue");
+        let info = info?;
         let at = self.values.len();
         let published = PublishedId { provider: self.provider, index: u32::try_from(at).unwrap_or(u32::MAX) };
         let labels = info.labels.iter().copied().zip(labels.iter().map(|label| Box::from(*label))).collect();

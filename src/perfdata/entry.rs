@@ -59,22 +59,17 @@ pub struct Entries {
     pub stopped: Option<DecodeError>,
 }
 
-/// Walks the entries of `bytes`, which start with `prologue`.
-///
-/// The walk ends at the first entry that is incomplete or not legal. HotSpot publishes the count before the bytes
-/// (perfData.cpp, `create_entry`), so an incomplete entry is expected and no error. At most `bytes.len() / 24` entries are
-/// read, and no input causes a panic.
+/// Walks the entries of `bytes`, which start with `prologue`, to the first that is incomplete or not legal. HotSpot
+/// publishes the count before the bytes (perfData.cpp, `create_entry`), so an incomplete entry is no error. At most
+/// `bytes.len() / 24` entries are read.
 pub(super) fn walk(prologue: &Prologue, bytes: &[u8]) -> Entries {
     let mut entries = Entries::default();
     let published = usize::try_from(prologue.num_entries).unwrap_or(0).min(bytes.len() / ENTRY_MINIMUM);
     let used = usize::try_from(prologue.used).unwrap_or(0).min(bytes.len());
-    let mut at = match usize::try_from(prologue.entry_offset) {
-        Ok(offset) if offset >= PROLOGUE_LENGTH && offset.is_multiple_of(4) => offset,
-        _ => {
-            let found = prologue.entry_offset;
-            entries.stopped = Some(DecodeErrorKind::EntryOffset { found }.at(24));
-            return entries;
-        }
+    let found = prologue.entry_offset;
+    let first = usize::try_from(found).ok().filter(|first| *first >= PROLOGUE_LENGTH && first.is_multiple_of(4));
+    let Some(mut at) = first else {
+        return Entries { stopped: Some(DecodeErrorKind::EntryOffset { found }.at(24)), ..entries };
     };
     while entries.list.len() < published {
         match decode(prologue, bytes.get(..used).unwrap_or_default(), at) {
@@ -106,7 +101,6 @@ fn decode(prologue: &Prologue, bytes: &[u8], at: usize) -> Result<(Entry, usize)
         .ok()
         .filter(|length| *length >= ENTRY_MINIMUM && length.is_multiple_of(4) && *length <= rest.len())
         .ok_or(DecodeErrorKind::EntryLength { found: entry_length, limit: rest.len() })?;
-    let next = at.checked_add(length).ok_or(DecodeErrorKind::EntryLength { found: entry_length, limit: rest.len() })?;
     let body = rest.get(..length).unwrap_or_default();
 
     let name_offset = order.i32([n0, n1, n2, n3]);
@@ -127,17 +121,15 @@ fn decode(prologue: &Prologue, bytes: &[u8], at: usize) -> Result<(Entry, usize)
     }
 
     let vector_length = order.i32([v0, v1, v2, v3]);
+    let oversized = DecodeErrorKind::VectorLength { found: vector_length, limit: length };
     let data_type = DataType::from_code(data_type);
-    let elements = u32::try_from(vector_length)
-        .map_err(|_| DecodeErrorKind::VectorLength { found: vector_length, limit: length })?;
-    let size = match data_type {
-        DataType::Long => 8_usize.checked_mul(elements.max(1) as usize),
-        DataType::Byte | DataType::Unknown(_) => Some(elements.max(1) as usize),
-    };
+    let Ok(elements) = u32::try_from(vector_length) else { return Err(oversized) };
+    let element = if data_type == DataType::Long { 8_usize } else { 1 };
+    let size = element.saturating_mul(elements.max(1) as usize);
     let data = usize::try_from(data_offset).unwrap_or(usize::MAX);
-    size.and_then(|size| data.checked_add(size))
-        .filter(|end| *end <= length)
-        .ok_or(DecodeErrorKind::VectorLength { found: vector_length, limit: length })?;
+    if data.saturating_add(size) > length {
+        return Err(oversized);
+    }
     let offset = at
         .checked_add(data)
         .and_then(|offset| u32::try_from(offset).ok())
@@ -152,5 +144,5 @@ fn decode(prologue: &Prologue, bytes: &[u8], at: usize) -> Result<(Entry, usize)
         offset,
         vector_length: elements,
     };
-    Ok((entry, next))
+    Ok((entry, at.saturating_add(length)))
 }

@@ -1,12 +1,10 @@
 //! A private copy of a region, decoded.
 
-use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::LazyLock;
+use std::{borrow::Cow, sync::LazyLock};
 
 use super::entry::{Entries, Entry, walk};
-use super::prologue::Prologue;
-use super::{DecodeError, Region, RegionError};
+use super::{DataType, DecodeError, Region, RegionError, prologue::Prologue};
 
 /// A copy of one region at one moment. Its values do not change; those of different counters may be microseconds apart,
 /// since HotSpot does not order writes of different counters.
@@ -35,23 +33,17 @@ pub enum CounterValue<'a> {
 }
 
 impl Image {
-    /// Decodes the bytes of a region.
-    ///
-    /// # Errors
-    /// See [`Prologue::decode`]. Damage after the prologue is no error: see [`Entries::stopped`].
+    /// Decodes the bytes of a region. Damage after the prologue is no error: see [`Entries::stopped`].
     pub fn decode(bytes: Vec<u8>) -> Result<Self, DecodeError> {
         let prologue = Prologue::decode(&bytes)?;
         let entries = walk(&prologue, &bytes);
-        let mut by_name: Vec<(u64, u32)> =
-            entries.list.iter().zip(0..).map(|(entry, index)| (hash(&entry.name), index)).collect();
+        let hashes = entries.list.iter().map(|entry| hash(&entry.name));
+        let mut by_name: Vec<_> = hashes.zip(0..).collect();
         by_name.sort_unstable();
         Ok(Self { prologue, entries, region_size: bytes.len(), bytes, by_name })
     }
 
     /// Copies and decodes a live region.
-    ///
-    /// # Errors
-    /// The region could not be copied (see [`Region::copy`]) or has no valid prologue.
     pub fn read(region: &Region) -> Result<Self, RegionError> {
         let mut bytes = Vec::new();
         region.copy(&mut bytes)?;
@@ -68,18 +60,14 @@ impl Image {
 
     /// The number of that name; `None` where it is absent or not a scalar.
     pub fn word(&self, name: &str) -> Option<i64> {
-        match self.value(self.entry(name)?) {
-            CounterValue::Long(value) => Some(value),
-            _ => None,
-        }
+        let CounterValue::Long(value) = self.value(self.entry(name)?) else { return None };
+        Some(value)
     }
 
     /// The string of that name; `None` where it is absent or not a string. An empty string may mean "not written yet".
     pub fn text(&self, name: &str) -> Option<Cow<'_, str>> {
-        match self.value(self.entry(name)?) {
-            CounterValue::Text(text) => Some(text),
-            _ => None,
-        }
+        let CounterValue::Text(text) = self.value(self.entry(name)?) else { return None };
+        Some(text)
     }
 
     /// The value of an entry of this image.
@@ -91,7 +79,7 @@ impl Image {
             return CounterValue::Text(String::from_utf8_lossy(text));
         }
         match (entry.data_type, data.first_chunk()) {
-            (super::DataType::Long, Some(word)) if entry.vector_length == 0 => {
+            (DataType::Long, Some(word)) if entry.vector_length == 0 => {
                 CounterValue::Long(self.prologue.byte_order.i64(*word))
             }
             _ => CounterValue::Opaque(data.get(..entry.vector_length.max(1) as usize).unwrap_or(data)),

@@ -1,7 +1,6 @@
 //! Names of region files: `hsperfdata_<user>/<pid>` (get_user_tmp_dir and get_sharedmem_filename, perfMemory_posix.cpp).
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
 
 /// The prefix of the names of the directories.
 pub(crate) const PREFIX: &[u8] = b"hsperfdata_";

@@ -1,7 +1,6 @@
 //! The first 32 bytes of a region (`PerfDataPrologue`, perfMemory.hpp, unchanged from JDK 8 to 27).
 
-use super::types::ByteOrder;
-use super::{DecodeError, DecodeErrorKind};
+use super::{DecodeError, DecodeErrorKind, types::ByteOrder};
 
 /// Bytes at offset 0 in every byte order.
 const MAGIC: [u8; 4] = [0xca, 0xfe, 0xc0, 0xc0];
@@ -12,9 +11,7 @@ pub(crate) const PROLOGUE_LENGTH: usize = 32;
 /// Byte offset of `accessible` in a region.
 pub(super) const ACCESSIBLE_OFFSET: usize = 7;
 
-/// The header of a region.
-///
-/// Numbers are kept as found, even negative ones: a hostile writer may put anything here, and `dump` shows it.
+/// The header of a region. Numbers are kept as found, even negative ones, which `dump` shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prologue {
     /// Byte order of every number that follows.
@@ -38,11 +35,7 @@ pub struct Prologue {
 }
 
 impl Prologue {
-    /// Reads a prologue from the start of `bytes`.
-    ///
-    /// # Errors
-    /// Fewer than 32 bytes, another magic number (0 while the JVM is still creating the file), or a major version
-    /// other than 2.
+    /// Reads a prologue from the start of `bytes`. The magic number is 0 while the JVM is still creating the file.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let found = bytes.len();
         let head: &[u8; PROLOGUE_LENGTH] = bytes.first_chunk().ok_or_else(|| DecodeErrorKind::Short { found }.at(0))?;

@@ -2,14 +2,16 @@
 
 use std::fmt;
 
-/// An enum of codes with their names, and a variant for any other code.
+/// An enum of codes, and a variant for any other code.
 macro_rules! codes {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $code:literal $text:literal,)* }) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $code:literal,)* }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display)]
+        #[strum(serialize_all = "snake_case")]
         pub enum $name {
             $($(#[$variant_doc])* $variant,)*
             /// Any other code, kept as found.
+            #[strum(to_string = "unknown({0})")]
             Unknown(u8),
         }
 
@@ -22,15 +24,6 @@ macro_rules! codes {
                 }
             }
         }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                match self {
-                    $(Self::$variant => f.write_str($text),)*
-                    Self::Unknown(code) => write!(f, "unknown({code})"),
-                }
-            }
-        }
     };
 }
 
@@ -38,17 +31,17 @@ codes! {
     /// What a value counts (`jvmstat.monitor.Units`, `PerfData::Units` in perfData.hpp, JDK 8 to 27).
     Units {
         /// A plain number; also epoch milliseconds and, in Java-side counters, nanoseconds.
-        None = 1 "none",
+        None = 1,
         /// Bytes. HotSpot mislabels a few counters so: see [`crate::hotspot::units`].
-        Bytes = 2 "bytes",
+        Bytes = 2,
         /// Ticks of `sun.os.hrt.frequency`.
-        Ticks = 3 "ticks",
+        Ticks = 3,
         /// Number of events.
-        Events = 4 "events",
+        Events = 4,
         /// A NUL-terminated string.
-        String = 5 "string",
+        String = 5,
         /// Ticks per second.
-        Hertz = 6 "hertz",
+        Hertz = 6,
     }
 }
 
@@ -56,11 +49,11 @@ codes! {
     /// How a value may change (`PerfData::Variability`).
     Variability {
         /// Written once, possibly seconds after the entry appears.
-        Constant = 1 "constant",
+        Constant = 1,
         /// Never decreases while the JVM runs.
-        Monotonic = 2 "monotonic",
+        Monotonic = 2,
         /// Goes up and down.
-        Variable = 3 "variable",
+        Variable = 3,
     }
 }
 
@@ -98,7 +91,8 @@ impl fmt::Display for DataType {
 }
 
 /// Byte order of the JVM that wrote the region.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display)]
+#[strum(serialize_all = "snake_case")]
 pub enum ByteOrder {
     /// Prologue code 0.
     Big,
@@ -121,14 +115,5 @@ impl ByteOrder {
             Self::Big => i64::from_be_bytes(bytes),
             Self::Little => i64::from_le_bytes(bytes),
         }
-    }
-}
-
-impl fmt::Display for ByteOrder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Big => "big",
-            Self::Little => "little",
-        })
     }
 }

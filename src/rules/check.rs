@@ -7,10 +7,8 @@ use super::rule::{Action, Export, Rule, Selector};
 use crate::metric::{Family, Kind, metric_name};
 use crate::yaml::{Problem, Problems};
 
-/// Checks every rule from number `first` on against those before it.
-///
-/// In one file a rule that can never match is a problem. A rule of one file that a rule of another hides is not: that is
-/// how a configuration replaces rules of a shipped profile.
+/// Checks every rule from number `first` on against those before it. A rule that can never match is a problem, unless a
+/// rule of another file hides it: that is how a configuration replaces rules of a shipped profile.
 pub(crate) fn check(rules: &[Rule], first: usize, problems: &mut Problems) {
     let mut metrics: HashMap<String, &Rule> = HashMap::new();
     for (index, rule) in rules.iter().enumerate() {

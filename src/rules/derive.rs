@@ -1,6 +1,7 @@
 //! A metric made from a counter's own name: `sun.gc.collector.0.time` is `hsperf_sun_gc_collector_time{collector="0"}`.
 
 use super::name::is_reserved_label;
+use crate::metric::label_name;
 
 /// The label of the object that a counter belongs to: the string in its sibling `….name`.
 const NAME_LABEL: &str = "name";
@@ -54,15 +55,13 @@ pub(crate) fn derive(prefix: &str, name: &str, reserved: &[String]) -> Derived {
 
 /// The label of a number, by the part before it.
 fn label_of(part: &str) -> String {
-    match part {
+    match label_name(&snake(part)).trim_start_matches('_') {
+        "" => "index",
         // `sun.gc.generation.0.agetable.bytes.03`: bytes of objects that survived three collections (ageTable.cpp).
-        "bytes" => "age".to_owned(),
-        _ => {
-            let name = crate::metric::label_name(&snake(part));
-            let name = name.trim_start_matches('_');
-            if name.is_empty() { "index".to_owned() } else { name.to_owned() }
-        }
+        _ if part == "bytes" => "age",
+        name => name,
     }
+    .to_owned()
 }
 
 /// The name, or a variation of it that is neither in use nor reserved.

@@ -1,7 +1,6 @@
 //! What a profile makes of each counter and fact, for `explain`.
 
-use std::fmt;
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use crate::metric::{Kind, Labels};
 
@@ -10,9 +9,9 @@ use crate::metric::{Kind, Labels};
 pub(crate) struct RuleLocation {
     /// The file, as named on the command line or in the configuration.
     pub(crate) file: Arc<str>,
-    /// Line of the rule, from 1.
+    /// From 1.
     pub(crate) line: u32,
-    /// Index in the file's `rules`, from 0.
+    /// In the file's `rules`, from 0.
     pub(crate) index: u32,
     /// What the rule selects: `counter PATTERN` or `source NAME`.
     pub(crate) selector: Box<str>,
@@ -27,13 +26,9 @@ impl fmt::Display for RuleLocation {
 /// What rules select from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ExplainedInput {
-    /// A counter, by name.
     Counter(Box<str>),
-    /// A fact.
     Fact {
-        /// [`Fact::name`](crate::fact::Fact::name).
         name: &'static str,
-        /// [`Fact::labels`](crate::fact::Fact::labels).
         labels: Vec<(&'static str, Box<str>)>,
         /// The counters that it is computed from; none for a fact that is not in the region.
         counters: Vec<Box<str>>,
@@ -43,7 +38,6 @@ pub(crate) enum ExplainedInput {
 /// What a profile makes of a counter or a fact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Explanation {
-    /// The counter or fact.
     pub(crate) input: ExplainedInput,
     /// The rule that selected it.
     pub(crate) rule: Option<RuleLocation>,
@@ -58,9 +52,7 @@ pub(crate) struct ExportedSeries {
     pub(crate) name: Box<str>,
     /// The metric's name in Prometheus, without `_total`.
     pub(crate) prometheus: Box<str>,
-    /// The metric's unit in UCUM.
     pub(crate) unit: Box<str>,
-    /// The metric's kind.
     pub(crate) kind: Kind,
     /// The labels without `app`, `slot` and those of the root's path.
     pub(crate) labels: Arc<Labels>,

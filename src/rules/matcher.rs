@@ -4,13 +4,11 @@
 
 use std::sync::Arc;
 
-use super::derive::derive;
-use super::explanation::SkipReason;
-use super::name;
-use super::pattern::{Captures, Template};
+use super::pattern::{Pattern, Template};
 use super::registry::{FamilyId, Registry};
 use super::rule::{Action, Export, Rule, Selector, VALUE_LABEL};
 use super::secret::{is_known_property, is_secret};
+use super::{derive::derive, explanation::SkipReason, name};
 use crate::fact::Fact;
 use crate::hotspot::units::{Unit, correct};
 use crate::metric::{Family, Kind, Labels};
@@ -61,17 +59,12 @@ pub(crate) struct RuleMatcher<'a> {
 impl RuleMatch {
     /// No rule selects it.
     pub(crate) const NONE: Self = Self { rule: None, series: Err(SkipReason::NoRule) };
-
-    fn skipped(rule: Option<u32>, reason: SkipReason) -> Self {
-        Self { rule, series: Err(reason) }
-    }
 }
 
 impl RuleMatcher<'_> {
-    /// Matches a counter.
     pub(crate) fn counter(&mut self, entry: &Entry) -> RuleMatch {
         if !entry.is_word() && !entry.is_text() {
-            return RuleMatch::skipped(None, SkipReason::UnknownType);
+            return RuleMatch { rule: None, series: Err(SkipReason::UnknownType) };
         }
         let rules = self.rules;
         let selected = (0..).zip(rules).find_map(|(index, rule)| match &rule.selector {
@@ -83,15 +76,11 @@ impl RuleMatcher<'_> {
             Action::Drop => Err(SkipReason::Rule),
             _ if is_secret(&entry.name) => Err(SkipReason::Secret),
             Action::Derive { prefix } => self.derived(entry, prefix),
-            Action::Export(export) => match pattern.captures(&entry.name) {
-                Some(captures) => self.exported(entry, rule, export, &captures),
-                None => Err(SkipReason::NoRule),
-            },
+            Action::Export(export) => self.exported(entry, rule, export, pattern),
         };
         RuleMatch { rule: Some(index), series }
     }
 
-    /// Matches a fact.
     pub(crate) fn fact(&mut self, fact: &Fact) -> RuleMatch {
         let rules = self.rules;
         let selected = (0..).zip(rules).find_map(|(index, rule)| match &rule.selector {
@@ -99,7 +88,9 @@ impl RuleMatcher<'_> {
             _ => None,
         });
         let Some((index, rule, source)) = selected else { return RuleMatch::NONE };
-        let Action::Export(export) = &rule.action else { return RuleMatch::skipped(Some(index), SkipReason::Rule) };
+        let Action::Export(export) = &rule.action else {
+            return RuleMatch { rule: Some(index), series: Err(SkipReason::Rule) };
+        };
         let value = |number: usize| {
             let label = source.labels.get(number);
             let found = fact.labels.iter().find(|(name, _)| Some(name) == label);
@@ -124,7 +115,7 @@ impl RuleMatcher<'_> {
         entry: &Entry,
         rule: &Rule,
         export: &Export,
-        captures: &Captures<'_>,
+        pattern: &Pattern,
     ) -> Result<MatchedSeries, SkipReason> {
         let is_information = export.kind == Some(Kind::Info);
         if entry.is_text() && !(is_information && entry.variability == Variability::Constant) {
@@ -133,7 +124,9 @@ impl RuleMatcher<'_> {
         if entry.is_word() && is_information {
             return Err(SkipReason::Unsuitable);
         }
-        let value = |number| captures.get(number);
+        let captures = pattern.captures(&entry.name);
+        let capture = |number| captures.as_ref().and_then(|captures| captures.get(number));
+        let value = |number| capture(number).map_or("", |found| found.as_str());
         let unit = correct(&entry.name, entry.units);
         let kind = export.kind.unwrap_or(kind_of(entry));
         let family = self.family(rule, export, &export.metric.fill(value), kind, unit.ucum())?;
@@ -194,15 +187,12 @@ impl RuleMatcher<'_> {
 
     /// The labels of a rule, without those whose value is empty.
     fn fill<'v>(&self, labels: &'v [(Box<str>, Template)], value: impl Fn(usize) -> &'v str) -> Vec<(String, String)> {
-        let mut filled = Vec::with_capacity(labels.len());
-        for (name, template) in labels {
+        let filled = labels.iter().map(|(name, template)| {
             let mut text = template.fill(&value);
             truncate(&mut text, self.max_label_value_length);
-            if !text.is_empty() {
-                filled.push((name.to_string(), text));
-            }
-        }
-        filled
+            (name.to_string(), text)
+        });
+        filled.filter(|(_, text)| !text.is_empty()).collect()
     }
 }
 

@@ -23,8 +23,7 @@ mod secret;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 pub(crate) use explanation::{ExplainedInput, Explanation, ExportedSeries, RuleLocation, SkipReason};
 pub(crate) use matcher::truncate;

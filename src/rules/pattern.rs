@@ -1,8 +1,6 @@
 //! Patterns, which match counter names by glob or regular expression, and templates, which refer to their captures.
 
-use std::ops::Range;
-
-use regex::{Regex, RegexBuilder};
+use regex::{Captures, Regex, RegexBuilder};
 
 /// Largest compiled pattern, in bytes.
 const COMPILED_MAXIMUM: usize = 1 << 18;
@@ -19,11 +17,9 @@ pub(crate) enum Pattern {
 }
 
 impl Pattern {
-    /// Compiles a pattern.
-    ///
-    /// In a glob, `*` matches any characters except a dot, and at the end any characters; it is captured as `$1`, `$2`
-    /// and so on. `?` matches one character, `{a,b}` one of several texts; neither is captured. `re:` precedes a
-    /// regular expression.
+    /// Compiles a glob, or a regular expression behind `re:`. In a glob, `*` matches any characters except a dot, and at
+    /// the end any characters; it is captured as `$1`, `$2` and so on. `?` matches one character, `{a,b}` one of several
+    /// texts; neither is captured.
     pub(crate) fn compile(text: &str) -> Result<Self, String> {
         let expression = match text.strip_prefix(REGEX_PREFIX) {
             Some(expression) => {
@@ -45,15 +41,11 @@ impl Pattern {
         }
     }
 
-    /// The captured texts, the whole name first; `None` where the name does not match.
+    /// What is captured of a name that matches; `None` without wildcards.
     pub(crate) fn captures<'n>(&self, name: &'n str) -> Option<Captures<'n>> {
         match self {
-            Self::Literal(literal) => (**literal == *name).then(|| Captures { name, ranges: Vec::new() }),
-            Self::Regex(regex) => {
-                let found = regex.captures(name)?;
-                let ranges = found.iter().map(|group| group.map(|group| group.range())).collect();
-                Some(Captures { name, ranges })
-            }
+            Self::Literal(_) => None,
+            Self::Regex(regex) => regex.captures(name),
         }
     }
 
@@ -71,9 +63,8 @@ impl Pattern {
         match self {
             Self::Literal(_) => Vec::new(),
             Self::Regex(regex) => {
-                let name =
-                    |(number, name): (usize, Option<&str>)| name.map_or_else(|| number.to_string(), str::to_owned);
-                regex.capture_names().enumerate().skip(1).map(name).collect()
+                let groups = regex.capture_names().enumerate().skip(1);
+                groups.map(|(number, name)| name.map_or_else(|| number.to_string(), str::to_owned)).collect()
             }
         }
     }
@@ -139,21 +130,6 @@ pub(crate) fn translate<'g>(
     }
     out.push_str(&regex::escape(rest));
     Ok(out)
-}
-
-/// The captures of a pattern in one name.
-#[derive(Debug)]
-pub(crate) struct Captures<'n> {
-    name: &'n str,
-    ranges: Vec<Option<Range<usize>>>,
-}
-
-impl<'n> Captures<'n> {
-    /// The capture of that number; empty where its group did not match.
-    pub(crate) fn get(&self, number: usize) -> &'n str {
-        let range = self.ranges.get(number).cloned().flatten();
-        range.and_then(|range| self.name.get(range)).unwrap_or_default()
-    }
 }
 
 /// A text with references: to captures of a counter's name, or to labels of a fact, by number.
@@ -235,9 +211,10 @@ mod tests {
 
     fn captured(pattern: &str, name: &str) -> Option<Vec<String>> {
         let pattern = Pattern::compile(pattern).unwrap();
-        let captures = pattern.captures(name)?;
-        assert!(pattern.matches(name));
-        Some((1..captures.ranges.len().max(1)).map(|number| captures.get(number).to_owned()).collect())
+        let captures = pattern.captures(name);
+        let groups = captures.iter().flat_map(|captures| captures.iter().skip(1));
+        let texts = groups.map(|group| group.map_or("", |group| group.as_str()).to_owned()).collect();
+        pattern.matches(name).then_some(texts)
     }
 
     #[test]

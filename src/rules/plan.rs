@@ -2,23 +2,17 @@
 
 #![allow(clippy::disallowed_types, reason = "keys are static texts, numbers of families and addresses")]
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::SeriesLimits;
-use super::explanation::SkipReason;
 use super::matcher::{MatchedSeries, RuleMatch, RuleMatcher, SeriesLabels, truncate};
 use super::registry::{FamilyId, Registry};
-use super::rule::Rule;
-use super::secret::is_secret;
-use super::{Dropped, Plan, PlannedSeries, WordIndex};
+use super::{Dropped, Plan, PlannedSeries, SeriesLimits, SkipReason, WordIndex, rule::Rule, secret::is_secret};
 use crate::fact::{Fact, FactLabels, Formula};
-use crate::hotspot::ticks_per_second;
-use crate::hotspot::units::Unit;
 use crate::metric::{Family, Kind, Labels, Value};
 use crate::perfdata::{DataType, Entry, Image, Units, Variability};
+use crate::{hotspot::ticks_per_second, hotspot::units::Unit};
 
 /// Most matches that are cached. JVMs of one kind share theirs; only hostile JVMs cause so many.
 const MATCH_MAXIMUM: usize = 50_000;
@@ -126,9 +120,8 @@ struct Header {
 
 impl Header {
     fn of(entry: &Entry) -> Self {
-        let (is_word, is_text) = (entry.is_word(), entry.is_text());
         let Entry { data_type, units, variability, .. } = *entry;
-        Self { data_type, is_word, is_text, units, variability }
+        Self { data_type, is_word: entry.is_word(), is_text: entry.is_text(), units, variability }
     }
 }
 
@@ -139,8 +132,7 @@ impl MatchCache {
             self.counters.insert(entry.name.clone(), (header, matcher.counter(entry)));
             self.count += 1;
         }
-        let cached = self.counters.get(&entry.name);
-        cached.map_or(&RuleMatch::NONE, |(_, cached)| cached)
+        self.counters.get(&entry.name).map_or(&RuleMatch::NONE, |(_, cached)| cached)
     }
 
     fn fact(&mut self, fact: &Fact, matcher: &mut RuleMatcher<'_>) -> &RuleMatch {
@@ -173,21 +165,16 @@ impl<'a> PlanBuilder<'a> {
         Self { image, limits, words, frequency, series, seen, dropped }
     }
 
-    fn add(
-        &mut self,
-        matched: &MatchedSeries,
-        input: RuleInput<'_>,
-        registry: &mut Registry,
-    ) -> Result<(), SkipReason> {
+    fn add(&mut self, series: &MatchedSeries, input: RuleInput<'_>, registry: &mut Registry) -> Result<(), SkipReason> {
         let value = match input {
-            RuleInput::Fact(fact) => fact.formula.clone().scaled(matched.factor).ok_or(SkipReason::Unsuitable)?,
+            RuleInput::Fact(fact) => fact.formula.clone().scaled(series.factor).ok_or(SkipReason::Unsuitable)?,
             RuleInput::Counter(entry) if entry.is_text() => Formula::Constant(Value::Int(1)),
-            RuleInput::Counter(entry) => self.word(entry, matched)?,
+            RuleInput::Counter(entry) => self.word(entry, series)?,
         };
         if self.series.len() >= self.limits.max_series_per_jvm {
             return Err(SkipReason::Limit);
         }
-        let labels = match &matched.labels {
+        let labels = match &series.labels {
             SeriesLabels::Fixed(labels) => Arc::clone(labels),
             SeriesLabels::WithText { labels, label, counter, is_required } => {
                 let text = self.text(counter);
@@ -198,11 +185,11 @@ impl<'a> PlanBuilder<'a> {
                 registry.labels(Labels::new(labels.iter().cloned().chain(text)))
             }
         };
-        if !self.seen.insert((matched.family, Arc::as_ptr(&labels))) {
+        if !self.seen.insert((series.family, Arc::as_ptr(&labels))) {
             return Err(SkipReason::Duplicate);
         }
         let formula = value.map_words(&mut |offset| self.words.index(offset));
-        self.series.push((matched.family, PlannedSeries { labels, formula }));
+        self.series.push((series.family, PlannedSeries { labels, formula }));
         Ok(())
     }
 
@@ -213,12 +200,12 @@ impl<'a> PlanBuilder<'a> {
     }
 
     /// A counter's value, over its offset in the region.
-    fn word(&self, entry: &Entry, matched: &MatchedSeries) -> Result<Formula, SkipReason> {
-        let scale = match (matched.unit, self.frequency) {
+    fn word(&self, entry: &Entry, series: &MatchedSeries) -> Result<Formula, SkipReason> {
+        let scale = match (series.unit, self.frequency) {
             (Unit::Ticks, None) => return Err(SkipReason::Absent),
-            (unit, frequency) => unit.scale(frequency.unwrap_or(1.0)).times(matched.factor),
+            (unit, frequency) => unit.scale(frequency.unwrap_or(1.0)).times(series.factor),
         };
-        Ok(match matched.unit {
+        Ok(match series.unit {
             // HotSpot creates these counters with 0 and writes them late in its start (arguments.cpp, management.cpp).
             Unit::EpochMilliseconds => Formula::FirstNonZero([entry.offset].into(), scale),
             _ => Formula::Word(entry.offset, scale),

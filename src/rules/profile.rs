@@ -1,49 +1,27 @@
 //! A profile: its file, its rules, and the plans that it makes.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value as Json, json};
 
-use super::SeriesLimits;
-use super::check::check;
 use super::explanation::{ExplainedInput, Explanation, ExportedSeries, RuleLocation};
 use super::plan::{PlanCache, RuleInput};
 use super::rule::{Rule, decode_rules, rules_schema};
-use super::{Plan, PlannedSeries, SkipReason, WordIndex};
-use crate::fact::Fact;
-use crate::metric::Family;
-use crate::perfdata::Image;
-use crate::sync::lock;
-use crate::yaml::Problems;
+use super::{Plan, PlannedSeries, SeriesLimits, SkipReason, WordIndex, check::check};
 use crate::yaml::codec::{Deferred, Invalid, Text};
 use crate::yaml::decode::{Decoder, Path};
-use crate::yaml::document::Node;
 use crate::yaml::section::{self, Section as _, section};
-
-/// Longest name, in bytes.
-const NAME_MAXIMUM: usize = 64;
-/// Longest help, in bytes.
-const HELP_MAXIMUM: usize = 1024;
+use crate::{fact::Fact, metric::Family, perfdata::Image, sync::lock, yaml::Problems, yaml::document::Node};
 
 section! {
     /// The keys of a profile file.
     #[derive(Debug)]
     struct ProfileKeys {
         /// The profile's name, which is part of the URL /metrics/NAME.
-        name as "profile": Box<str> = Box::default() => Text {
-            maximum: NAME_MAXIMUM,
-            pattern: "^[a-z0-9_-]+$",
-            parse: name,
-            print: |_| None,
-        },
+        name as "profile": Box<str> = Box::default() => Text { pattern: "^[a-z0-9_-]+$", ..Text::of(64, name) },
         /// A sentence about the profile.
-        help: Box<str> = Box::default() => Text {
-            maximum: HELP_MAXIMUM,
-            pattern: "",
-            parse: |text| Ok(text.into()),
-            print: |_| None,
-        },
+        help: Box<str> = Box::default() => Text::of(1024, |text| Ok(text.into())),
         /// The rules. The first one that matches a counter or a fact applies.
         rules: Option<Node> = None => Deferred { schema: rules_schema, default: || json!([]) },
     }
@@ -69,14 +47,11 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// Compiles a profile file. `file` is its name in problems, `reserved` the labels of the roots' paths.
-    ///
-    /// # Errors
-    /// Every problem of the file.
+    /// Compiles a profile file, or reports its every problem. `file` is its name there, `reserved` the labels of the
+    /// roots' paths.
     pub fn parse(file: &str, text: &str, reserved: &[String]) -> Result<Self, Problems> {
         let mut problems = Problems::default();
-        let profile = Self::decode(file, text, &[], reserved, &mut problems);
-        match profile {
+        match Self::decode(file, text, &[], reserved, &mut problems) {
             Some(profile) if problems.is_empty() => Ok(profile),
             _ => Err(problems.sorted()),
         }
@@ -109,7 +84,7 @@ impl Profile {
 
     /// Plans the series of one JVM. The limit drops counters before facts.
     pub fn plan(&self, image: &Image, facts: &[Fact], limits: &SeriesLimits, words: &mut WordIndex) -> Plan {
-        self.cache().plan((&self.rules, &self.reserved), (image, facts), limits, words, &mut |_, _, _| {})
+        lock(&self.cache).plan((&self.rules, &self.reserved), (image, facts), limits, words, &mut |_, _, _| {})
     }
 
     /// What becomes of every fact and every counter, without a limit on their number.
@@ -122,9 +97,9 @@ impl Profile {
                 let input = match input {
                     RuleInput::Counter(entry) => ExplainedInput::Counter(entry.name.clone()),
                     RuleInput::Fact(fact) => {
-                        let words = fact.formula.words();
+                        let words = fact.formula.words().into_iter();
                         let mut counters: Vec<Box<str>> =
-                            words.iter().filter_map(|word| names.get(word)).map(|name| (*name).into()).collect();
+                            words.filter_map(|word| names.get(&word)).map(|name| (*name).into()).collect();
                         counters.dedup();
                         ExplainedInput::Fact { name: fact.name, labels: fact.labels.clone(), counters }
                     }
@@ -140,13 +115,13 @@ impl Profile {
                 explanations.push(Explanation { input, rule, outcome });
             };
         let (rules, jvm, words) = ((&*self.rules, &*self.reserved), (image, facts), &mut WordIndex::default());
-        self.cache().plan(rules, jvm, &limits, words, &mut record);
+        lock(&self.cache).plan(rules, jvm, &limits, words, &mut record);
         explanations
     }
 
     /// The rules, including those of the configuration, that have selected nothing since the profile was loaded.
     pub(crate) fn unmatched(&self) -> Vec<RuleLocation> {
-        let cache = self.cache();
+        let cache = lock(&self.cache);
         let rules = self.rules.iter().zip(&cache.matched);
         rules.filter(|(_, matched)| !**matched).map(|(rule, _)| rule.origin.clone()).collect()
     }
@@ -160,11 +135,7 @@ impl Profile {
     /// Drops families and labels that no plan uses. Call it after JVMs have ended; the next plans take longer, since
     /// rules are matched again.
     pub fn forget_unused(&self) {
-        self.cache().forget_unused();
-    }
-
-    fn cache(&self) -> MutexGuard<'_, PlanCache> {
-        lock(&self.cache)
+        lock(&self.cache).forget_unused();
     }
 }
 

@@ -4,9 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
 
-use super::explanation::SkipReason;
-use super::name::is_of_own_process;
-use super::{PlannedFamily, PlannedSeries};
+use super::{PlannedFamily, PlannedSeries, explanation::SkipReason, name::is_of_own_process};
 use crate::metric::{Family, Kind, Labels};
 
 /// Most families of one profile: a JVM can publish counters with any names, and captures can make metrics of them.
@@ -57,7 +55,6 @@ impl Registry {
         Ok(id)
     }
 
-    /// The family of that index.
     pub(crate) fn get(&self, id: FamilyId) -> Option<&Arc<Family>> {
         self.families.get(id as usize).map(|known| &known.family)
     }
@@ -80,7 +77,6 @@ impl Registry {
         Some(PlannedFamily { family, series: interned })
     }
 
-    /// Interns a label set.
     pub(crate) fn labels(&mut self, labels: Labels) -> Arc<Labels> {
         if let Some(interned) = self.labels.get(&labels) {
             return Arc::clone(interned);
@@ -90,7 +86,6 @@ impl Registry {
         labels
     }
 
-    /// The Prometheus name of the family of that index.
     pub(crate) fn prometheus(&self, id: FamilyId) -> Option<&str> {
         self.families.get(id as usize).map(|known| &*known.prometheus)
     }

@@ -1,14 +1,12 @@
 //! One rule: YAML to a compiled selector and action, checked on the way.
 
-use std::fmt;
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use serde_json::{Map, Value as Json, json};
 
-use super::explanation::RuleLocation;
 use super::name::{check_label, check_metric};
 use super::pattern::{Pattern, Template};
-use super::secret::is_secret;
+use super::{explanation::RuleLocation, secret::is_secret};
 use crate::fact::{FactInfo, catalogue};
 use crate::metric::{Kind, label_name};
 use crate::yaml::codec::{Choice, Codec, Deferred, Factor, Invalid, Text};
@@ -27,7 +25,6 @@ const TEXT_MAXIMUM: usize = 1024;
 /// The label that holds the text of a string counter.
 pub(crate) const VALUE_LABEL: &str = "value";
 
-/// A compiled rule.
 #[derive(Clone, Debug)]
 pub(crate) struct Rule {
     pub(crate) origin: RuleLocation,
@@ -97,12 +94,9 @@ section! {
     struct RuleKeys {
         /// Takes counters by name. In a glob, `*` matches any text without a dot ($1, $2 and so on), as the last character
         /// all the rest; `?` matches one character, {a,b} one of several texts. `re:` starts a regular expression.
-        counter: Option<Selector> = None => Text {
-            maximum: TEXT_MAXIMUM,
-            pattern: "",
-            parse: |text| Ok(Some(Selector::Counter(Pattern::compile(text)?, text.into()))),
-            print: |_| None,
-        },
+        counter: Option<Selector> = None => Text::of(TEXT_MAXIMUM, |text| {
+            Ok(Some(Selector::Counter(Pattern::compile(text)?, text.into())))
+        }),
         /// Takes the facts of a source, which the exporter derives from counters. `explain` lists all facts.
         source: Option<Selector> = None => Source,
         /// The metric's name. $1 is a capture of the counter's name, $name a label of the fact.
@@ -111,21 +105,11 @@ section! {
         /// are for facts that are distributions.
         kind as "type": Option<Node> = None => Deferred::of(|| Choice::of(&KINDS).schema()),
         /// The metric's unit in UCUM, such as By, s, 1 or {class}; by default that of the counter or fact.
-        unit: Option<Box<str>> = None => Text {
-            maximum: TEXT_MAXIMUM,
-            pattern: "^[!-~]{1,63}$",
-            parse: unit,
-            print: |_| None,
-        },
+        unit: Option<Box<str>> = None => Text { pattern: "^[!-~]{1,63}$", ..Text::of(TEXT_MAXIMUM, unit) },
         /// A factor of the value.
         scale: f64 = 1.0 => Factor,
         /// A sentence about the metric.
-        help: Option<Box<str>> = None => Text {
-            maximum: TEXT_MAXIMUM,
-            pattern: "",
-            parse: |text| Ok(Some(text.into())),
-            print: |_| None,
-        },
+        help: Option<Box<str>> = None => Text::of(TEXT_MAXIMUM, |text| Ok(Some(text.into()))),
         /// The metric's labels: name and value, which may hold $1 or $name.
         labels: Option<Node> = None => Deferred::of(labels_schema),
         /// What to do instead of exporting a described metric. drop: nothing. derive: export the counter under its own
@@ -324,13 +308,15 @@ fn decode_export(
     selector: Option<&Selector>,
     reserved: &[String],
 ) -> Option<Export> {
-    let kind = keys.kind.as_ref().map(|node| decode_kind(decoder, node, &path.key("type"), selector));
+    let suitable = if matches!(selector, Some(Selector::Counter(..))) { 4 } else { KINDS.len() };
+    let kinds = KINDS.get(..suitable).unwrap_or(&KINDS);
+    let kind = keys.kind.as_ref().map(|node| decoder.choice(node, &path.key("type"), kinds, ""));
     let labels = match &keys.labels {
         Some(node) => decode_labels(decoder, node, &path.key("labels"), selector, reserved),
         None => Some(Box::default()),
     };
     let metric = match &keys.metric {
-        Some(node) => decode_metric(decoder, node, &path.key("metric"), selector),
+        Some(node) => decode_template(decoder, node, &path.key("metric"), selector, check_metric),
         None if selector.is_some() => {
             let hint = "add `metric: NAME`, or `action: drop`";
             decoder.report(node.position, path, "the rule does not say which metric it makes", hint);
@@ -348,22 +334,18 @@ fn decode_export(
     Some(Export { metric: metric?, kind, unit, factor: keys.scale, help, labels })
 }
 
-/// The types that suit the selector.
-fn decode_kind(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>, selector: Option<&Selector>) -> Option<Kind> {
-    let suitable = if matches!(selector, Some(Selector::Counter(..))) { 4 } else { KINDS.len() };
-    decoder.choice(node, path, KINDS.get(..suitable).unwrap_or(&KINDS), "")
-}
-
-fn decode_metric(
+/// A text that refers to what the selector takes; `check` says what else is wrong with it.
+fn decode_template(
     decoder: &mut Decoder<'_>,
     node: &Node,
     path: &Path<'_>,
     selector: Option<&Selector>,
+    check: impl Fn(&Template) -> Result<(), String>,
 ) -> Option<Template> {
     let text = decoder.text(node, path, TEXT_MAXIMUM)?;
-    let template = Template::compile(text, |reference| resolve(selector, reference))
-        .and_then(|template| check_metric(&template).map(|()| template));
-    template.map_err(|message| decoder.report(node.position, path, message, "")).ok()
+    let template = Template::compile(text, |reference| resolve(selector, reference));
+    let checked = template.and_then(|template| check(&template).map(|()| template));
+    checked.map_err(|message| decoder.report(node.position, path, message, "")).ok()
 }
 
 fn decode_labels(
@@ -392,16 +374,9 @@ fn decode_labels(
             decoder.report(key.position, &path, message, "choose another name");
             sound = false;
         }
-        let Some(text) = decoder.text(value, &path, TEXT_MAXIMUM) else {
-            sound = false;
-            continue;
-        };
-        match Template::compile(text, |reference| resolve(selector, reference)) {
-            Ok(template) => labels.push((key.text.as_ref().into(), template)),
-            Err(message) => {
-                decoder.report(value.position, &path, message, "");
-                sound = false;
-            }
+        match decode_template(decoder, value, &path, selector, |_| Ok(())) {
+            Some(template) => labels.push((key.text.as_ref().into(), template)),
+            None => sound = false,
         }
     }
     sound.then(|| labels.into())
@@ -409,26 +384,21 @@ fn decode_labels(
 
 /// Numbers a reference: a capture of the pattern, or the position of the label among the source's.
 fn resolve(selector: Option<&Selector>, reference: &str) -> Result<usize, String> {
-    let known = match selector {
+    let (number, known, problem) = match selector {
         // The selector's own problem is reported; references to it cannot be judged.
         None => return Ok(0),
-        Some(Selector::Counter(pattern, _)) => match pattern.capture(reference) {
-            Some(number) => return Ok(number),
-            None => pattern.references(),
-        },
-        Some(Selector::Source(source)) => match source.labels.iter().position(|label| *label == reference) {
-            Some(number) => return Ok(number),
-            None => source.labels.iter().map(|label| (*label).to_owned()).collect(),
-        },
+        Some(Selector::Counter(pattern, _)) => {
+            let problem = format!("the pattern does not capture `${reference}`");
+            (pattern.capture(reference), pattern.references(), problem)
+        }
+        Some(Selector::Source(source)) => {
+            let labels: Vec<_> = source.labels.iter().map(|label| (*label).to_owned()).collect();
+            let problem = format!("the source {} has no label `{reference}`", source.name);
+            (labels.iter().position(|label| label == reference), labels, problem)
+        }
     };
-    let thing = match selector {
-        Some(Selector::Source(source)) => format!("the source {} has no label `{reference}`", source.name),
-        _ => format!("the pattern does not capture `${reference}`"),
-    };
-    let known: Vec<String> = known.iter().map(|name| format!("${name}")).collect();
-    Err(if known.is_empty() {
-        format!("{thing}, nor any other")
-    } else {
-        format!("{thing}; it has {}", known.join(", "))
+    number.ok_or_else(|| match &*known {
+        [] => format!("{problem}, nor any other"),
+        known => format!("{problem}; it has ${}", known.join(", $")),
     })
 }

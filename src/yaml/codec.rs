@@ -79,18 +79,18 @@ impl Codec for DurationBounds {
     }
 }
 
+/// Units of durations in milliseconds, the longest first.
+const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+
 /// A duration in the spelling of the file.
 struct Human(Duration);
 
 impl fmt::Display for Human {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let milliseconds = self.0.as_millis();
-        match milliseconds {
-            0 => f.write_str("0"),
-            _ if milliseconds.is_multiple_of(3_600_000) => write!(f, "{}h", milliseconds / 3_600_000),
-            _ if milliseconds.is_multiple_of(60_000) => write!(f, "{}m", milliseconds / 60_000),
-            _ if milliseconds.is_multiple_of(1000) => write!(f, "{}s", milliseconds / 1000),
-            _ => write!(f, "{milliseconds}ms"),
+        let time = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
+        match UNITS.iter().find(|(_, milliseconds)| time.is_multiple_of(*milliseconds)) {
+            Some((unit, milliseconds)) if time > 0 => write!(f, "{}{unit}", time / milliseconds),
+            _ => f.write_str("0"),
         }
     }
 }
@@ -108,14 +108,8 @@ fn parse_duration(text: &str) -> Option<Duration> {
         let number: u64 = number.parse().ok()?;
         let letters = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(letters);
-        let milliseconds = match unit {
-            "ms" => 1,
-            "s" => 1000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            _ => return None,
-        };
-        total = total.checked_add(Duration::from_millis(number.checked_mul(milliseconds)?))?;
+        let (_, milliseconds) = UNITS.iter().find(|(name, _)| *name == unit)?;
+        total = total.checked_add(Duration::from_millis(number.checked_mul(*milliseconds)?))?;
         rest = tail;
     }
     (!text.is_empty()).then_some(total)
@@ -271,6 +265,13 @@ pub(crate) struct Text<T> {
     pub(crate) print: fn(&T) -> Option<String>,
 }
 
+impl<T> Text<T> {
+    /// With any text in the schema, and nothing to print as a default.
+    pub(crate) const fn of(maximum: usize, parse: fn(&str) -> Result<T, Invalid>) -> Self {
+        Self { maximum, pattern: "", parse, print: |_| None }
+    }
+}
+
 impl Text<String> {
     /// Any text that is not empty.
     pub(crate) const fn any(maximum: usize) -> Self {
@@ -283,13 +284,8 @@ impl<T> Codec for Text<T> {
 
     fn decode(&self, decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<T> {
         let text = decoder.text(node, path, self.maximum)?;
-        match (self.parse)(text) {
-            Ok(value) => Some(value),
-            Err(Invalid { message, hint }) => {
-                decoder.report(node.position, path, message, &hint);
-                None
-            }
-        }
+        let value = (self.parse)(text);
+        value.map_err(|Invalid { message, hint }| decoder.report(node.position, path, message, &hint)).ok()
     }
 
     fn encode(&self, value: &T) -> Json {

@@ -1,7 +1,6 @@
 //! Nodes to checked values, collecting every problem on the way.
 
-use std::fmt;
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use super::document::{self, Node, NodeData, NodeKey, Position, excerpt};
 use super::{Problem, Problems};
@@ -12,21 +11,16 @@ const LISTED: usize = 12;
 /// Where a decoder is in the document: `rules[2].labels.queue`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Path<'a> {
-    /// The document.
     Root,
-    /// A key of a mapping.
     Key(&'a Path<'a>, &'a str),
-    /// An item of a list.
     Item(&'a Path<'a>, usize),
 }
 
 impl Path<'_> {
-    /// The value under that key.
     pub(crate) fn key<'b>(&'b self, name: &'b str) -> Path<'b> {
         Path::Key(self, name)
     }
 
-    /// The item of that number, from 0.
     pub(crate) fn item(&self, index: usize) -> Path<'_> {
         Path::Item(self, index)
     }
@@ -56,7 +50,6 @@ impl Decoder<'_> {
         document::parse(text).map_err(|error| self.report(error.position, &Path::Root, error.message, "")).ok()
     }
 
-    /// Reports a problem.
     pub(crate) fn report(&mut self, position: Position, path: &Path<'_>, message: impl Into<String>, hint: &str) {
         self.problems.push(Problem {
             file: Arc::clone(&self.file),
@@ -93,10 +86,7 @@ impl Decoder<'_> {
         match &node.data {
             NodeData::Mapping(pairs) => pairs.iter().map(|(key, value)| (key, value)).collect(),
             _ if node.is_null() => Vec::new(),
-            _ => {
-                self.expected::<()>("a mapping", node, path, "");
-                Vec::new()
-            }
+            _ => self.expected("a mapping", node, path, "").unwrap_or_default(),
         }
     }
 
@@ -105,30 +95,24 @@ impl Decoder<'_> {
         match &node.data {
             NodeData::Sequence(list) => list,
             _ if node.is_null() => &[],
-            _ => {
-                self.expected::<()>("a list", node, path, "write `[…]`, or lines that start with `-`");
-                &[]
-            }
+            _ => self.expected("a list", node, path, "write `[…]`, or lines that start with `-`").unwrap_or_default(),
         }
     }
 
     /// A text of 1 to `maximum` bytes, quoted or not.
     pub(crate) fn text<'n>(&mut self, node: &'n Node, path: &Path<'_>, maximum: usize) -> Option<&'n str> {
         match &node.data {
-            NodeData::Scalar { text, .. } if !node.is_null() => match text.len() {
-                0 => self.expected("a text", node, path, ""),
-                length if length > maximum => {
-                    self.report(node.position, path, format!("{length} bytes are too long, at most {maximum}"), "");
-                    None
-                }
-                _ => Some(text),
-            },
+            NodeData::Scalar { text, .. } if text.len() > maximum => {
+                let message = format!("{} bytes are too long, at most {maximum}", text.len());
+                self.report(node.position, path, message, "");
+                None
+            }
+            NodeData::Scalar { text, .. } if !node.is_null() && !text.is_empty() => Some(text),
             _ => self.expected("a text", node, path, ""),
         }
     }
 
-    /// One of the words. YAML 1.1 would read `off` as a boolean; here it is the word.
-    /// What differs from all of them gets the hint.
+    /// One of the words; what differs from all of them gets the hint.
     pub(crate) fn choice<T: Copy>(
         &mut self,
         node: &Node,
@@ -143,11 +127,10 @@ impl Decoder<'_> {
             NodeData::Scalar { text, .. } => named(text),
             _ => None,
         };
-        if let Some((_, value)) = found {
-            return Some(*value);
-        }
-        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-        self.expected(&format!("one of {}", words.join(", ")), node, path, hint)
+        found.map(|(_, value)| *value).or_else(|| {
+            let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+            self.expected(&format!("one of {}", words.join(", ")), node, path, hint)
+        })
     }
 
     /// Reports that something else was expected.

@@ -31,18 +31,18 @@ pub(crate) struct Position {
     pub(crate) column: u32,
 }
 
-/// What a node is.
 #[derive(Clone, Debug)]
 pub(crate) enum NodeData {
     /// `plain` is unquoted: only then it may be a number, a switch or nothing at all. Repeats of an alias share the text.
-    Scalar { text: Rc<str>, plain: bool },
-    /// A list.
+    Scalar {
+        text: Rc<str>,
+        plain: bool,
+    },
     Sequence(Vec<Node>),
     /// Keys are unique, in the order of the file; merged ones come last.
     Mapping(Vec<(NodeKey, Node)>),
 }
 
-/// The key of a mapping.
 #[derive(Clone, Debug)]
 pub(crate) struct NodeKey {
     pub(crate) text: Rc<str>,
@@ -57,6 +57,10 @@ pub(crate) struct SyntaxError {
 }
 
 impl Node {
+    fn null(position: Position) -> Self {
+        Self { data: NodeData::Scalar { text: "".into(), plain: true }, position }
+    }
+
     /// The text of an unquoted scalar.
     pub(super) fn plain(&self) -> Option<&str> {
         match &self.data {
@@ -93,29 +97,18 @@ pub(crate) fn excerpt(text: &str) -> String {
 
 /// Reads one document. Empty text is null.
 pub(crate) fn parse(text: &str) -> Result<Node, SyntaxError> {
+    let start = Position { line: 1, column: 1 };
     if text.len() > TEXT_MAXIMUM {
-        let message = format!("the file has {} bytes, at most {TEXT_MAXIMUM} are read", text.len());
-        return Err(SyntaxError { position: Position { line: 1, column: 1 }, message });
+        return start.fault(format!("the file has {} bytes, at most {TEXT_MAXIMUM} are read", text.len()));
     }
-    let mut parser = Parser::new_from_str(text.strip_prefix('\u{feff}').unwrap_or(text));
     let mut builder = Builder::default();
-    loop {
-        match parser.next_event() {
-            None => break,
-            Some(Ok((event, span))) => builder.take(event, span)?,
-            Some(Err(error)) => {
-                let position = Position::of(*error.marker());
-                return Err(SyntaxError { position, message: format!("not YAML: {}", error.info()) });
-            }
+    for event in Parser::new_from_str(text.strip_prefix('\u{feff}').unwrap_or(text)) {
+        match event {
+            Ok((event, span)) => builder.take(event, span)?,
+            Err(error) => return Position::of(*error.marker()).fault(format!("not YAML: {}", error.info())),
         }
     }
-    Ok(builder.root.unwrap_or_else(|| Node::null(Position { line: 1, column: 1 })))
-}
-
-impl Node {
-    fn null(position: Position) -> Self {
-        Self { data: NodeData::Scalar { text: "".into(), plain: true }, position }
-    }
+    Ok(builder.root.unwrap_or_else(|| Node::null(start)))
 }
 
 impl Position {
@@ -187,9 +180,8 @@ impl Builder {
             }
             Event::MappingStart(anchor, tag) => {
                 is_string(tag.as_deref(), position)?;
-                let children =
-                    Children::Mapping { pairs: Vec::new(), key: None, seen: HashSet::new(), merges: Vec::new() };
-                self.enter(position, anchor, children)?;
+                let (pairs, seen, merges) = (Vec::new(), HashSet::new(), Vec::new());
+                self.enter(position, anchor, Children::Mapping { pairs, key: None, seen, merges })?;
             }
             Event::SequenceEnd | Event::MappingEnd => self.leave()?,
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
@@ -258,21 +250,12 @@ impl Builder {
 
 /// Adds the pairs of a merge key's value for which there is no key yet.
 fn lay_under(pairs: &mut Vec<(NodeKey, Node)>, seen: &mut HashSet<Rc<str>>, merge: Node) -> Result<(), SyntaxError> {
-    let layers = match merge.data {
-        NodeData::Sequence(list) => list,
-        _ => vec![merge],
-    };
+    let layers = if let NodeData::Sequence(list) = merge.data { list } else { vec![merge] };
     for layer in layers {
-        match layer.data {
-            NodeData::Mapping(list) => {
-                pairs.extend(list.into_iter().filter(|(key, _)| seen.insert(Rc::clone(&key.text))));
-            }
-            _ => {
-                return layer
-                    .position
-                    .fault(format!("`<<` takes a mapping or a list of them, found {}", layer.describe()));
-            }
-        }
+        let NodeData::Mapping(list) = layer.data else {
+            return layer.position.fault(format!("`<<` takes a mapping or a list of them, found {}", layer.describe()));
+        };
+        pairs.extend(list.into_iter().filter(|(key, _)| seen.insert(Rc::clone(&key.text))));
     }
     Ok(())
 }

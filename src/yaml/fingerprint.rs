@@ -13,9 +13,7 @@ type Stamp = [i64; 7];
 impl Fingerprint {
     /// The current state of the files.
     pub(crate) fn of(files: &[PathBuf]) -> Self {
-        let mut fingerprint = Self::default();
-        files.iter().for_each(|file| fingerprint.note(file));
-        fingerprint
+        Self(files.iter().map(|file| (file.clone(), stamp(file))).collect())
     }
 
     /// Adds the current state of a file. Note it before reading, so that no change is missed.

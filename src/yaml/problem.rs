@@ -67,7 +67,6 @@ pub struct Problems {
 }
 
 impl Problems {
-    /// Keeps a problem.
     pub(crate) fn push(&mut self, problem: Problem) {
         if self.list.len() < MAXIMUM {
             self.list.push(problem);

@@ -59,12 +59,10 @@ impl<'n> Given<'n> {
         self.0.iter().any(|(key, _, sound)| *sound && *key.text == *name)
     }
 
-    /// Whether all values are sound.
     pub(crate) fn is_sound(&self) -> bool {
         self.0.iter().all(|(.., sound)| *sound)
     }
 
-    /// Keys and values.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&'n str, &'n Node)> {
         self.0.iter().map(|(key, node, _)| (&*key.text, *node))
     }
@@ -153,10 +151,7 @@ fn describe(lines: &[&str], note: Option<String>) -> String {
         is_fenced ^= is_fence;
         starts = line.is_empty() || is_fence;
     }
-    if let Some(note) = note {
-        text.push(' ');
-        text.push_str(&note);
-    }
+    text.extend(note.map(|note| format!(" {note}")));
     text
 }
 

@@ -1,8 +1,7 @@
 //! A few words of a region, loaded often and cheaply.
 
-use std::ptr::NonNull;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::{ptr::NonNull, sync::Arc};
 
 use super::{Backing, COPY, ProcessMemory, Region, RegionIdentity};
 use crate::perfdata::ByteOrder;

@@ -3,9 +3,8 @@
 //! The handler does two things only, both safe in a signal handler: it reads and writes atomics of a fixed table, and it
 //! calls `mmap` to put an anonymous page of zeros over the one that faulted. A marked range is never read again.
 
-use std::mem::MaybeUninit;
-use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::{mem::MaybeUninit, sync::Once};
 
 /// Ranges that can be guarded at one time; further regions are read with `pread`.
 const CAPACITY: usize = 4096;
@@ -99,17 +98,9 @@ fn cover(address: usize) -> bool {
     let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096).max(1);
     let base = address & !page.wrapping_sub(1);
     slot.faulted.store(true, Ordering::Release);
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
     // SAFETY: `base` is the page that faulted, inside a range that its owner has mapped and keeps mapped while it is
     // registered; only the loads of `Mapping` and `ChangeDetector` use it, and they accept any value.
-    let covered = unsafe {
-        libc::mmap(
-            base as *mut libc::c_void,
-            page,
-            libc::PROT_READ,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED,
-            -1,
-            0,
-        )
-    };
+    let covered = unsafe { libc::mmap(base as *mut libc::c_void, page, libc::PROT_READ, flags, -1, 0) };
     covered != libc::MAP_FAILED
 }

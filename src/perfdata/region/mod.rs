@@ -21,13 +21,10 @@ mod peer;
 mod process;
 mod stable;
 
-use std::cell::RefCell;
-use std::fs::File;
-use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::{Ordering, fence};
+use std::{cell::RefCell, fs::File, os::fd::AsFd, os::unix::fs::FileExt};
 
-use super::{DecodeError, IMAGE_MAXIMUM, REGION_MAXIMUM, REGION_MINIMUM};
+use super::{ByteOrder, DecodeError, IMAGE_MAXIMUM, REGION_MAXIMUM, REGION_MINIMUM};
 
 pub use change::ChangeDetector;
 use identity::HEAD;
@@ -49,7 +46,8 @@ pub enum FileMode {
 }
 
 /// The way by which a region is reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Transport {
     /// The file that the JVM publishes.
     File,
@@ -59,11 +57,8 @@ pub enum Transport {
 
 impl Transport {
     /// The value of `via` in `list` and `/targets`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::File => "file",
-            Self::Memory => "memory",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -80,6 +75,8 @@ enum Backing {
     Pread { file: File },
     Process { memory: ProcessMemory, start: u64 },
 }
+
+type Result<T> = std::result::Result<T, RegionError>;
 
 thread_local! {
     /// The buffer for words that the kernel copies, at most [`IMAGE_MAXIMUM`] bytes for the words of an image. It is not
@@ -116,8 +113,8 @@ pub enum RegionError {
     Io(#[from] std::io::Error),
 }
 
-/// Whether the entries of a region are still those of its identity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether the entries of a region are still those of its identity; of two changes the greater holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LayoutChange {
     /// No entry was added.
     Same,
@@ -136,16 +133,11 @@ pub enum Consistency {
 
 impl Region {
     /// Opens the region in `file`, which the caller has checked to be a regular file of a trusted owner, open for reading
-    /// only. A file that cannot be mapped is read with `pread`.
-    ///
-    /// # Errors
-    /// A size outside of [`REGION_MINIMUM`] to [`REGION_MAXIMUM`], or an error of the operating system.
-    pub fn open(file: File, access: FileMode) -> Result<Self, RegionError> {
+    /// only. A file that cannot be mapped is read with `pread`. A size outside of [`REGION_MINIMUM`] to
+    /// [`REGION_MAXIMUM`] is an error.
+    pub fn open(file: File, access: FileMode) -> Result<Self> {
         let length = checked_length(file.metadata()?.len())?;
-        let mapping = match access {
-            FileMode::Mapped => Mapping::new(&file, length),
-            FileMode::Pread => None,
-        };
+        let mapping = if access == FileMode::Mapped { Mapping::new(&file, length) } else { None };
         let source = match mapping {
             Some(mapping) => Backing::Mapped { file, mapping },
             None => Backing::Pread { file },
@@ -153,11 +145,9 @@ impl Region {
         Ok(Self { length, source })
     }
 
-    /// The region of `length` bytes at the address `start` of another process. Nothing is read yet.
-    ///
-    /// # Errors
-    /// A length outside of [`REGION_MINIMUM`] to [`REGION_MAXIMUM`], or an address at which no region can be.
-    pub fn of_process(memory: ProcessMemory, start: u64, length: u64) -> Result<Self, RegionError> {
+    /// The region of `length` bytes at the address `start` of another process. Nothing is read yet: an address at which
+    /// no region can be is an error, one without memory is not.
+    pub fn of_process(memory: ProcessMemory, start: u64, length: u64) -> Result<Self> {
         let checked = checked_length(length)?;
         if !start.is_multiple_of(8) || start.checked_add(length).is_none() {
             return Err(MemoryError::Unmapped.into());
@@ -165,7 +155,7 @@ impl Region {
         Ok(Self { length: checked, source: Backing::Process { memory, start } })
     }
 
-    /// Length in bytes, as of the time when the region was opened.
+    /// In bytes, as of the time when the region was opened.
     pub fn length(&self) -> usize {
         self.length
     }
@@ -192,10 +182,7 @@ impl Region {
     }
 
     /// Replaces `into` by a copy of the region, of at most [`IMAGE_MAXIMUM`] bytes from its start.
-    ///
-    /// # Errors
-    /// [`RegionError::Truncated`], [`RegionError::Unsettled`], or an error of the operating system.
-    pub fn copy(&self, into: &mut Vec<u8>) -> Result<(), RegionError> {
+    pub fn copy(&self, into: &mut Vec<u8>) -> Result<()> {
         let length = self.length.min(IMAGE_MAXIMUM);
         into.clear();
         match &self.source {
@@ -219,64 +206,49 @@ impl Region {
         }
     }
 
-    /// Replaces `out` by the words at `offsets`, all of them of the JVM of `region_identity`.
-    ///
-    /// Each word is whole; different words may be nanoseconds apart.
+    /// Replaces `out` by the words at `offsets`, all of them of the JVM of `identity`. Each word is whole; different words
+    /// may be nanoseconds apart.
     ///
     /// # Errors
     /// [`RegionError::Replaced`] or [`RegionError::Truncated`] if the words may not be that JVM's: `out` is then
     /// empty. [`RegionError::Offset`] for an offset outside the region.
-    pub fn read(
-        &self,
-        region_identity: &RegionIdentity,
-        offsets: &[u32],
-        out: &mut Vec<i64>,
-    ) -> Result<LayoutChange, RegionError> {
-        let result = self.try_read(region_identity, offsets, out);
-        if result.is_err() {
-            out.clear();
-        }
-        result
+    pub fn read(&self, identity: &RegionIdentity, offsets: &[u32], out: &mut Vec<i64>) -> Result<LayoutChange> {
+        self.try_read(identity, offsets, out).inspect_err(|_| out.clear())
     }
 
-    fn try_read(
-        &self,
-        region_identity: &RegionIdentity,
-        offsets: &[u32],
-        out: &mut Vec<i64>,
-    ) -> Result<LayoutChange, RegionError> {
+    fn try_read(&self, identity: &RegionIdentity, offsets: &[u32], out: &mut Vec<i64>) -> Result<LayoutChange> {
         out.clear();
         match &self.source {
             Backing::Mapped { mapping, .. } => {
-                let before = self.check_identity(region_identity)?;
+                let before = self.check_identity(identity)?;
                 fence(Ordering::Acquire);
                 for offset in offsets {
                     let at = self.checked(*offset)?;
-                    out.push(region_identity.order.i64(mapping.load(at).to_ne_bytes()));
+                    out.push(identity.order.i64(mapping.load(at).to_ne_bytes()));
                 }
                 fence(Ordering::Acquire);
-                self.check_identity(region_identity).map(|after| combined(before, after))
+                self.check_identity(identity).map(|after| before.max(after))
             }
             Backing::Pread { file } => {
-                let before = self.check_identity(region_identity)?;
+                let before = self.check_identity(identity)?;
                 self.with_copy(
                     offsets.iter().copied(),
                     |at, into| read_stable(into, |into| read_exact(file, into, at as u64)),
-                    |copy| copy.append_words(region_identity, offsets, out),
+                    |copy| copy.append_words(identity.order, offsets, out),
                 )?;
-                self.check_identity(region_identity).map(|after| combined(before, after))
+                self.check_identity(identity).map(|after| before.max(after))
             }
             Backing::Process { memory, start } => self.with_copy(
-                HEAD.into_iter().chain(region_identity.birth_offset()).chain(offsets.iter().copied()),
+                HEAD.into_iter().chain(identity.birth_offset()).chain(offsets.iter().copied()),
                 |at, into| read_stable(into, |into| read_memory(memory, *start, at, into)),
                 |copy| {
                     let mut head = [0; HEAD.len()];
                     for (word, offset) in head.iter_mut().zip(HEAD) {
                         *word = u64::from_ne_bytes(copy.word(offset)?);
                     }
-                    let birth = region_identity.birth_offset().map(|offset| copy.word(offset)).transpose()?;
-                    let change = region_identity.check(head, birth.map(u64::from_ne_bytes))?;
-                    copy.append_words(region_identity, offsets, out)?;
+                    let birth = identity.birth_offset().map(|offset| copy.word(offset)).transpose()?;
+                    let change = identity.check(head, birth.map(u64::from_ne_bytes))?;
+                    copy.append_words(identity.order, offsets, out)?;
                     Ok(change)
                 },
             ),
@@ -292,9 +264,9 @@ impl Region {
     fn with_copy<T>(
         &self,
         offsets: impl Iterator<Item = u32> + Clone,
-        copy: impl FnOnce(usize, &mut [u8]) -> Result<(), RegionError>,
-        take: impl FnOnce(Copied<'_>) -> Result<T, RegionError>,
-    ) -> Result<T, RegionError> {
+        copy: impl FnOnce(usize, &mut [u8]) -> Result<()>,
+        take: impl FnOnce(Copied<'_>) -> Result<T>,
+    ) -> Result<T> {
         let first = offsets.clone().min().map(|first| self.checked(first)).transpose()?.unwrap_or(0);
         let last = offsets.max().map(|last| self.checked(last)).transpose()?.unwrap_or(0);
         let length = last.saturating_sub(first).saturating_add(8);
@@ -310,19 +282,11 @@ impl Region {
 
     /// Replaces `out` by the words at `offsets`, for reads that take place hundreds of times a second: only the birth
     /// counter and the fault mark are checked, once and after the loads, so that added entries are no error. An identity
-    /// without a birth counter, and a file that is not mapped, cost as much as [`Region::read`].
+    /// without a birth counter, and a file that is not mapped, cost as much as [`Region::read`], whose errors these are.
     ///
     /// Each word is whole; the order in which different words are read is not defined.
-    ///
-    /// # Errors
-    /// As [`Region::read`]; `out` is then empty.
-    pub fn read_fast(
-        &self,
-        region_identity: &RegionIdentity,
-        offsets: &[u32],
-        out: &mut Vec<i64>,
-    ) -> Result<(), RegionError> {
-        self.read_by_birth(region_identity, offsets, out, |memory, start, at, into| {
+    pub fn read_fast(&self, identity: &RegionIdentity, offsets: &[u32], out: &mut Vec<i64>) -> Result<()> {
+        self.read_by_birth(identity, offsets, out, |memory, start, at, into| {
             read_stable(into, |into| read_memory(memory, start, at, into))
         })
         .map(|_| ())
@@ -330,87 +294,73 @@ impl Region {
 
     /// As [`Region::read_fast`], but with a single copy of a process's memory, in which a word that is being written may
     /// be torn: enough to see that nothing has changed.
-    ///
-    /// # Errors
-    /// As [`Region::read`]; `out` is then empty.
-    pub fn read_once(
-        &self,
-        region_identity: &RegionIdentity,
-        offsets: &[u32],
-        out: &mut Vec<i64>,
-    ) -> Result<Consistency, RegionError> {
-        self.read_by_birth(region_identity, offsets, out, read_memory)
+    pub fn read_once(&self, identity: &RegionIdentity, offsets: &[u32], out: &mut Vec<i64>) -> Result<Consistency> {
+        self.read_by_birth(identity, offsets, out, read_memory)
     }
 
     /// Reads with the birth counter as the only proof of identity; `copy` reads the memory of a process.
     fn read_by_birth(
         &self,
-        region_identity: &RegionIdentity,
+        identity: &RegionIdentity,
         offsets: &[u32],
         out: &mut Vec<i64>,
-        copy: impl FnOnce(&ProcessMemory, u64, usize, &mut [u8]) -> Result<(), RegionError>,
-    ) -> Result<Consistency, RegionError> {
+        copy: impl FnOnce(&ProcessMemory, u64, usize, &mut [u8]) -> Result<()>,
+    ) -> Result<Consistency> {
         out.clear();
-        let result = match (&self.source, region_identity.birth) {
-            (Backing::Mapped { mapping, .. }, Some(birth)) => self.load(mapping, region_identity, birth, offsets, out),
+        let result = match (&self.source, identity.birth) {
+            (Backing::Mapped { mapping, .. }, Some(birth)) => self.load(mapping, identity, birth, offsets, out),
             (Backing::Process { memory, start }, Some((birth, value))) => self.with_copy(
                 offsets.iter().copied().chain([birth]),
                 |at, into| copy(memory, *start, at, into),
                 |copy| {
-                    if region_identity.order.i64(copy.word(birth)?) != value {
+                    if identity.order.i64(copy.word(birth)?) != value {
                         return Err(RegionError::Replaced);
                     }
-                    copy.append_words(region_identity, offsets, out).map(|()| Consistency::MaybeTorn)
+                    copy.append_words(identity.order, offsets, out).map(|()| Consistency::MaybeTorn)
                 },
             ),
-            _ => self.try_read(region_identity, offsets, out).map(|_| Consistency::Stable),
+            _ => self.try_read(identity, offsets, out).map(|_| Consistency::Stable),
         };
-        if result.is_err() {
-            out.clear();
-        }
-        result
+        result.inspect_err(|_| out.clear())
     }
 
     /// Appends loaded words, all of them of the JVM whose birth counter has that offset and value.
     fn load(
         &self,
         mapping: &Mapping,
-        region_identity: &RegionIdentity,
+        identity: &RegionIdentity,
         (offset, value): (u32, i64),
         offsets: &[u32],
         out: &mut Vec<i64>,
-    ) -> Result<Consistency, RegionError> {
+    ) -> Result<Consistency> {
         for offset in offsets {
-            out.push(region_identity.order.i64(mapping.load(self.checked(*offset)?).to_ne_bytes()));
+            out.push(identity.order.i64(mapping.load(self.checked(*offset)?).to_ne_bytes()));
         }
         // A region is emptied before another JVM writes to it, so a birth counter that is unchanged proves every load
         // before it.
         fence(Ordering::Acquire);
-        let birth = region_identity.order.i64(self.word(offset)?.to_ne_bytes());
+        let birth = identity.order.i64(self.word(offset)?.to_ne_bytes());
         mapping.check()?;
         if birth == value { Ok(Consistency::Stable) } else { Err(RegionError::Replaced) }
     }
 
     /// The words of the prologue.
-    ///
-    /// # Errors
-    /// [`RegionError::Truncated`], or an error of the operating system.
-    pub(crate) fn prologue(&self) -> Result<[u64; HEAD.len()], RegionError> {
+    pub(crate) fn prologue(&self) -> Result<[u64; HEAD.len()]> {
         let head = self.head()?;
         self.check_mapping()?;
         Ok(head)
     }
 
     /// Checks that the region is still that of the identity.
-    fn check_identity(&self, region_identity: &RegionIdentity) -> Result<LayoutChange, RegionError> {
+    fn check_identity(&self, identity: &RegionIdentity) -> Result<LayoutChange> {
         let head = self.head()?;
-        let birth = region_identity.birth_offset().map(|offset| self.word(offset)).transpose()?;
+        let birth = identity.birth_offset().map(|offset| self.word(offset)).transpose()?;
         self.check_mapping()?;
-        region_identity.check(head, birth)
+        identity.check(head, birth)
     }
 
     /// Checks that every load so far read the file.
-    fn check_mapping(&self) -> Result<(), RegionError> {
+    fn check_mapping(&self) -> Result<()> {
         match &self.source {
             Backing::Mapped { mapping, .. } => mapping.check(),
             Backing::Pread { .. } | Backing::Process { .. } => Ok(()),
@@ -418,7 +368,7 @@ impl Region {
     }
 
     /// The words of the prologue; zeros where a mapping has faulted.
-    fn head(&self) -> Result<[u64; HEAD.len()], RegionError> {
+    fn head(&self) -> Result<[u64; HEAD.len()]> {
         let mut head = [0; HEAD.len()];
         for (word, offset) in head.iter_mut().zip(HEAD) {
             *word = self.word(offset)?;
@@ -427,7 +377,7 @@ impl Region {
     }
 
     /// One word in this machine's byte order.
-    fn word(&self, offset: u32) -> Result<u64, RegionError> {
+    fn word(&self, offset: u32) -> Result<u64> {
         let at = self.checked(offset)?;
         match &self.source {
             Backing::Mapped { mapping, .. } => Ok(mapping.load(at)),
@@ -437,15 +387,13 @@ impl Region {
                 Ok(u64::from_ne_bytes(bytes))
             }
             Backing::Process { memory, start } => {
-                let mut bytes = [0; 8];
-                read_memory(memory, *start, at, &mut bytes)?;
-                Ok(u64::from_ne_bytes(bytes))
+                Ok(u64::from_ne_bytes(memory.bytes(start.saturating_add(at as u64))?))
             }
         }
     }
 
     /// `offset` as the index of a whole aligned word of the region.
-    fn checked(&self, offset: u32) -> Result<usize, RegionError> {
+    fn checked(&self, offset: u32) -> Result<usize> {
         let at = offset as usize;
         let fits = at.checked_add(8).is_some_and(|end| end <= self.length);
         (fits && at.is_multiple_of(8)).then_some(at).ok_or(RegionError::Offset(offset))
@@ -460,46 +408,34 @@ struct Copied<'a> {
 }
 
 impl Copied<'_> {
-    fn word(&self, offset: u32) -> Result<[u8; 8], RegionError> {
+    fn word(&self, offset: u32) -> Result<[u8; 8]> {
         let at = (offset as usize).checked_sub(self.first).filter(|at| at.is_multiple_of(8));
         let rest = at.and_then(|at| self.bytes.get(at..));
         rest.and_then(|rest| rest.first_chunk()).copied().ok_or(RegionError::Offset(offset))
     }
 
     /// Appends the words at `offsets`.
-    fn append_words(
-        &self,
-        region_identity: &RegionIdentity,
-        offsets: &[u32],
-        out: &mut Vec<i64>,
-    ) -> Result<(), RegionError> {
+    fn append_words(&self, order: ByteOrder, offsets: &[u32], out: &mut Vec<i64>) -> Result<()> {
         for offset in offsets {
-            out.push(region_identity.order.i64(self.word(*offset)?));
+            out.push(order.i64(self.word(*offset)?));
         }
         Ok(())
     }
 }
 
 /// Reads the bytes `at` bytes behind the `start` of a process's region.
-fn read_memory(memory: &ProcessMemory, start: u64, at: usize, into: &mut [u8]) -> Result<(), RegionError> {
+fn read_memory(memory: &ProcessMemory, start: u64, at: usize, into: &mut [u8]) -> Result<()> {
     Ok(memory.read(start.saturating_add(at as u64), into)?)
 }
 
 /// A length that a region may have.
-fn checked_length(length: u64) -> Result<usize, RegionError> {
-    usize::try_from(length)
-        .ok()
-        .filter(|_| (REGION_MINIMUM..=REGION_MAXIMUM).contains(&length))
-        .ok_or(RegionError::Size(length))
-}
-
-/// The layout change over two checks of the identity.
-fn combined(before: LayoutChange, after: LayoutChange) -> LayoutChange {
-    if before == after { before } else { LayoutChange::Grown }
+fn checked_length(length: u64) -> Result<usize> {
+    let checked = usize::try_from(length).ok();
+    checked.filter(|_| (REGION_MINIMUM..=REGION_MAXIMUM).contains(&length)).ok_or(RegionError::Size(length))
 }
 
 /// `pread` of exactly that many bytes; fewer mean that the file shrank.
-fn read_exact(file: &File, into: &mut [u8], at: u64) -> Result<(), RegionError> {
+fn read_exact(file: &File, into: &mut [u8], at: u64) -> Result<()> {
     match file.read_exact_at(into, at) {
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Err(RegionError::Truncated),
         other => Ok(other?),

@@ -18,23 +18,13 @@ pub(crate) struct Peer {
 }
 
 /// The peer of a connected Unix socket (`SO_PEERCRED`, unix(7)).
-///
-/// # Errors
-/// Those of getsockopt(2), such as for a descriptor that is no socket.
 pub(crate) fn peer(socket: BorrowedFd<'_>) -> io::Result<Peer> {
     let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
     let mut length = libc::socklen_t::try_from(size_of::<libc::ucred>()).unwrap_or_default();
+    let (into, size) = ((&raw mut credentials).cast(), &raw mut length);
     // SAFETY: both pointers are to live locals of the type that SO_PEERCRED writes, `length` says how much may be
     // written, and every bit pattern is a valid `ucred`. The descriptor is open for the length of the call.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_PEERCRED,
-            (&raw mut credentials).cast(),
-            &raw mut length,
-        )
-    };
+    let result = unsafe { libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PEERCRED, into, size) };
     if result != 0 {
         return Err(io::Error::last_os_error());
     }

@@ -6,10 +6,7 @@
 //! users. Reading it takes nothing more, which makes it cheaper than process_vm_readv(2), where the kernel finds the
 //! process and checks access at each call (measured: 0.8 us instead of 1.1 us for a few bytes).
 
-use std::fs::File;
-use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
-use std::sync::Arc;
+use std::{fs::File, os::fd::AsFd, os::unix::fs::FileExt, sync::Arc};
 
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -42,9 +39,6 @@ pub enum MemoryError {
 
 impl ProcessMemory {
     /// Opens the memory of the process whose directory below `/proc` this is.
-    ///
-    /// # Errors
-    /// See [`MemoryError`].
     pub fn open(directory: impl AsFd) -> Result<Self, MemoryError> {
         match openat(directory, "mem", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
             Ok(file) => Ok(Self { file: Arc::new(file.into()) }),
@@ -54,10 +48,8 @@ impl ProcessMemory {
         }
     }
 
-    /// Fills `into` with the bytes at `address`, in one system call. Words that are being written may be torn.
-    ///
-    /// # Errors
-    /// See [`MemoryError`]; `into` is then undefined.
+    /// Fills `into` with the bytes at `address`, in one system call. Words that are being written may be torn; after an
+    /// error `into` is undefined.
     pub fn read(&self, address: u64, into: &mut [u8]) -> Result<(), MemoryError> {
         // Addresses in the upper half are the kernel's, and negative as file offsets.
         if i64::try_from(address).is_err() {
@@ -74,10 +66,7 @@ impl ProcessMemory {
         }
     }
 
-    /// `N` bytes at `address`.
-    ///
-    /// # Errors
-    /// As for [`Self::read`].
+    /// As [`Self::read`], `N` bytes.
     pub fn bytes<const N: usize>(&self, address: u64) -> Result<[u8; N], MemoryError> {
         let mut bytes = [0; N];
         self.read(address, &mut bytes)?;

@@ -2,9 +2,7 @@
 
 use std::time::Instant;
 
-use super::credentials::as_user;
-use super::socket::Socket;
-use super::{AttachError, Attachable, NmtReply, listener, parse};
+use super::{AttachError, Attachable, NmtReply, credentials::as_user, listener, parse, socket::Socket};
 use crate::config::NmtMode;
 
 /// Longest reply that is read, in bytes. A summary has about 5 KiB.
@@ -24,10 +22,7 @@ pub struct Capabilities {
     signalled: bool,
 }
 
-/// Queries one JVM for its native memory.
-///
-/// # Errors
-/// See [`AttachError`]; the JVM is unharmed in every case.
+/// Queries one JVM for its native memory. Whatever the error, the JVM is unharmed.
 pub fn query(
     jvm: &Attachable,
     mode: NmtMode,

@@ -1,14 +1,10 @@
 //! What must be known of a JVM before it can be queried.
 
-use std::io;
-use std::os::fd::OwnedFd;
-use std::path::Path;
-use std::sync::Arc;
+use std::{io, os::fd::OwnedFd, path::Path, sync::Arc};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
-use crate::hotspot::NmtSetting;
-use crate::proc::Process;
+use crate::{hotspot::NmtSetting, proc::Process};
 
 /// A JVM that may be queried.
 #[derive(Debug)]
@@ -31,12 +27,9 @@ pub struct Attachable {
     pub attach_supported: Option<bool>,
 }
 
-/// The directory that holds `hsperfdata_<user>/<vpid>`, opened by the path of that region file. Other users may own
-/// directories on the path, so the result counts only if it holds the opened region, whose file is `device` and
-/// `inode`.
-///
-/// # Errors
-/// The path no longer leads there, for instance because the file was deleted.
+/// The directory that holds `hsperfdata_<user>/<vpid>`, opened by the path of that region file. It is an error if the
+/// path no longer leads to the opened region, whose file is `device` and `inode`: the file may be deleted, and other
+/// users may own directories on the path.
 pub(crate) fn tmp_of(region: &Path, device: u64, inode: u64) -> io::Result<OwnedFd> {
     let moved = || io::Error::new(io::ErrorKind::NotFound, "another file is at the region's path");
     let folder = region.parent().ok_or_else(moved)?;

@@ -12,9 +12,7 @@ use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use super::AttachError;
 
 /// Does `work` with these effective ids where that is allowed, else with the exporter's own: JDK 11 and later accept
-/// root, and the kernel or the JVM refuses anything else with its own error.
-///
-/// With other ids the work runs on a thread of its own, which ends with the work.
+/// root, and the kernel or the JVM refuses anything else with its own error. With other ids the work has its own thread.
 pub(super) fn as_user<T: Send>(
     uid: u32,
     gid: u32,

@@ -47,11 +47,8 @@ pub enum AttachError {
     #[error("the JVM closed the connection; it accepts only its own effective uid and gid (JDK 11 and later: or root)")]
     Closed,
     /// The reply does not end.
-    #[error("the reply exceeds {limit} bytes")]
-    TooLong {
-        /// Bytes that are read.
-        limit: usize,
-    },
+    #[error("the reply exceeds {0} bytes")]
+    TooLong(usize),
     /// The reply does not begin with a status.
     #[error("the reply does not begin with a status")]
     Garbage,

@@ -26,8 +26,8 @@ pub fn parse(text: &str) -> NmtReply {
     }
     // The status of a reply, or the pid that `jcmd` prints before it.
     let is_number = |line: &str| line.strip_suffix(':').unwrap_or(line).parse::<i32>().is_ok();
-    let message = text.lines().map(str::trim).find(|line| !line.is_empty() && !is_number(line));
-    let message = message.unwrap_or_default();
+    let mut lines = text.lines().map(str::trim);
+    let message = lines.find(|line| !line.is_empty() && !is_number(line)).unwrap_or_default();
     match message.to_ascii_lowercase() {
         m if m.starts_with("native memory tracking is not enabled") => NmtReply::NotEnabled,
         m if m.starts_with("native memory tracking has been shut") => NmtReply::ShutDown,

@@ -1,11 +1,8 @@
 //! Which JVM is queried when: each at its own interval, by a bounded number of workers.
 
-use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::sync::{Arc, Condvar, Mutex, Weak};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{collections::HashMap, collections::hash_map::RandomState, hash::BuildHasher, thread};
 
 use strum::VariantArray;
 
@@ -47,7 +44,7 @@ struct PollerState {
     changed: Condvar,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct PollQueue {
     settings: Nmt,
     jvms: HashMap<u64, PollEntry>,
@@ -78,15 +75,8 @@ enum Step {
 impl Poller {
     /// A poller without JVMs, and so without threads.
     pub fn new(settings: Nmt) -> Self {
-        let queue = PollQueue {
-            settings,
-            jvms: HashMap::new(),
-            next_id: 0,
-            workers: 0,
-            failures: [0; NmtFailureReason::VARIANTS.len()],
-            stopped: false,
-        };
-        Self { shared: Arc::new(PollerState { queue: Mutex::new(queue), changed: Condvar::new() }) }
+        let queue = Mutex::new(PollQueue { settings, ..PollQueue::default() });
+        Self { shared: Arc::new(PollerState { queue, changed: Condvar::new() }) }
     }
 
     /// Uses other settings from the next query on; values and states of the JVMs stay.

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::summary::{Category, MappedMemory, MetaspaceMemory, NmtReply, NmtSummary};
 use super::{AttachError, NmtFailureReason};
 use crate::fact::{ProviderId, Reading, ValueTable};
-use crate::hotspot::NmtSetting;
-use crate::metric::Value;
+use crate::{hotspot::NmtSetting, metric::Value};
 
 /// The state of the queries of one JVM.
 #[derive(Clone, Debug, PartialEq, Eq, strum::Display)]
@@ -43,7 +42,6 @@ impl NmtState {
     }
 }
 
-/// State and facts of one JVM.
 #[derive(Debug)]
 pub(super) struct NmtRecord {
     state: NmtState,
@@ -74,23 +72,16 @@ impl NmtRecord {
     /// Adds the outcome of a query that took that long. After a failure the old values stay and their age grows; a JVM
     /// that never replied has none.
     pub(super) fn update(&mut self, outcome: Result<NmtReply, AttachError>, took: Duration) {
-        let reply = match outcome {
-            Ok(reply) => reply,
-            Err(error) => {
-                if self.last_success.is_some() {
-                    self.table.set("nmt.duration", &[], Value::Float(took.as_secs_f64()));
-                }
-                return self.fail(&error);
-            }
-        };
-        match reply {
-            NmtReply::NotEnabled => self.disable(NmtState::NotEnabled),
-            NmtReply::ShutDown => self.disable(NmtState::ShutDown),
-            NmtReply::ScaleRefused => self.fail(&AttachError::UnknownReply("it supports no scale".into())),
-            NmtReply::Unknown(line) => {
+        let has_reply = outcome.is_ok();
+        match outcome {
+            Err(error) => self.fail(&error),
+            Ok(NmtReply::NotEnabled) => self.disable(NmtState::NotEnabled),
+            Ok(NmtReply::ShutDown) => self.disable(NmtState::ShutDown),
+            Ok(NmtReply::ScaleRefused) => self.fail(&AttachError::UnknownReply("it supports no scale".into())),
+            Ok(NmtReply::Unknown(line)) => {
                 self.fail(&AttachError::UnknownReply(line.chars().filter(|c| !c.is_control()).collect()));
             }
-            NmtReply::Summary(summary) => {
+            Ok(NmtReply::Summary(summary)) => {
                 self.publish(&summary);
                 self.state = NmtState::Answering;
                 self.last_success = Some(Instant::now());
@@ -99,7 +90,9 @@ impl NmtRecord {
                 self.table.set("nmt.last_success", &[], Value::Float(now.as_secs_f64()));
             }
         }
-        self.table.set("nmt.duration", &[], Value::Float(took.as_secs_f64()));
+        if has_reply || self.last_success.is_some() {
+            self.table.set("nmt.duration", &[], Value::Float(took.as_secs_f64()));
+        }
     }
 
     /// The facts and their current values.

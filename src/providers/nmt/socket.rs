@@ -32,30 +32,21 @@ impl Socket {
             other => other?,
         };
         let stat = rustix::fs::fstat(&file)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
-            return Err(AttachError::UntrustedSocket("it is not a socket"));
-        }
-        if stat.st_uid != jvm.uid {
-            return Err(AttachError::UntrustedSocket("its owner is not the JVM's user"));
-        }
-        if stat.st_mode & 0o077 != 0 {
-            return Err(AttachError::UntrustedSocket("users other than its owner may use it; a JVM makes it 0600"));
-        }
+        check(FileType::from_raw_mode(stat.st_mode) == FileType::Socket, "it is not a socket")?;
+        check(stat.st_uid == jvm.uid, "its owner is not the JVM's user")?;
+        check(stat.st_mode & 0o077 == 0, "users other than its owner may use it; a JVM makes it 0600")?;
         // In a set-gid directory (Kubernetes' fsGroup makes one) files get the directory's group, so the region's
         // group does not identify the JVM's; and JDK 11+ gives the socket its egid, JDK 8 does not.
         let directory = rustix::fs::statat(&jvm.tmp, "", AtFlags::EMPTY_PATH)?;
         let set_gid = Mode::from_raw_mode(directory.st_mode).contains(Mode::SGID);
-        if stat.st_gid != jvm.gid && !set_gid {
-            return Err(AttachError::UntrustedSocket("its group is not the JVM's"));
-        }
+        check(stat.st_gid == jvm.gid || set_gid, "its group is not the JVM's")?;
         let gid = if jvm.process.is_some() { jvm.gid } else { stat.st_gid };
         Ok(Self { file, uid: jvm.uid, gid, pid: jvm.process.as_ref().map(|process| process.pid) })
     }
 
-    /// Connects, and checks that the JVM's user listens. Never waits: a listener whose queue is full is busy.
-    ///
-    /// The path goes through the exporter's own descriptor: it always fits (`sun_path` has 108 bytes), and no other
-    /// process can put a link in its place.
+    /// Connects, and checks that the JVM's user listens. Never waits: a listener whose queue is full is busy. The path
+    /// goes through the exporter's own descriptor: it always fits (`sun_path` has 108 bytes), and no other process can
+    /// put a link in its place.
     fn connect(&self) -> Result<OwnedFd, AttachError> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let stream = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
@@ -91,10 +82,15 @@ impl Socket {
                 Err(errno) => return Err(connection_error(errno)),
             }
             if reply.len() > limit {
-                return Err(AttachError::TooLong { limit });
+                return Err(AttachError::TooLong(limit));
             }
         }
     }
+}
+
+/// Refuses the socket unless `is_trusted`; `fault` says what is wrong with it.
+fn check(is_trusted: bool, fault: &'static str) -> Result<(), AttachError> {
+    if is_trusted { Ok(()) } else { Err(AttachError::UntrustedSocket(fault)) }
 }
 
 /// A JVM refuses credentials by closing the connection.

@@ -85,18 +85,15 @@ pub struct Category {
     pub class_space: Option<MetaspaceMemory>,
 }
 
-/// Memory in blocks.
+/// Memory in blocks, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct BlockMemory {
-    /// Bytes now.
     pub bytes: u64,
-    /// Blocks now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
-    /// Peak bytes. May be below `bytes` for an instant (JDK 25 counts them separately).
+    /// May be below `bytes` for an instant (JDK 25 counts them separately).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak: Option<u64>,
-    /// Blocks at that time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_count: Option<u64>,
 }
@@ -111,15 +108,12 @@ pub struct MappedMemory {
     pub peak: Option<u64>,
 }
 
-/// Loaded classes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ClassCounts {
-    /// All of them.
     pub total: u64,
-    /// Instance classes (JDK 11 and later).
+    /// JDK 11 and later, as `array`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance: Option<u64>,
-    /// Array classes (JDK 11 and later).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub array: Option<u64>,
 }
@@ -127,17 +121,13 @@ pub struct ClassCounts {
 /// One part of metaspace, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct MetaspaceMemory {
-    /// Address space.
     pub reserved: u64,
-    /// Backed by memory.
     pub committed: u64,
-    /// In use for metadata.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub used: Option<u64>,
     /// Free in committed chunks (JDK 11 to 15).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub free: Option<u64>,
-    /// Committed and unusable.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waste: Option<u64>,
 }
