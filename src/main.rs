@@ -113,6 +113,7 @@ fn print(text: &str) -> anyhow::Result<()> {
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    check_threads()?;
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         // Simultaneous scrapes leave many threads behind, and the next scrape is seconds away.
@@ -120,6 +121,22 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .enable_all()
         .build()
         .context("cannot start the runtime")
+}
+
+/// The runtime panics where it cannot start a thread. The C library asks for one with `clone3`, and takes another call
+/// only where the kernel says that it has none.
+fn check_threads() -> anyhow::Result<()> {
+    let thread = std::thread::Builder::new().spawn(|| ()).map_err(|error| {
+        let remedy = match error.kind() {
+            std::io::ErrorKind::PermissionDenied => {
+                "the seccomp profile refuses clone3; update the container runtime, or have clone3 answered with ENOSYS"
+            }
+            _ => "raise the limit of processes and threads (ulimit -u, pids.max, TasksMax)",
+        };
+        anyhow::anyhow!("cannot start a thread: {error}; {remedy}")
+    })?;
+    let _ = thread.join();
+    Ok(())
 }
 
 fn serve(flags: &Flags, source: ConfigSource, config: Config, web: Web) -> anyhow::Result<()> {

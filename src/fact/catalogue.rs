@@ -175,7 +175,7 @@ facts! {
     "proc.cpu_time" [] Counter "s" "CPU time of the process.";
     "proc.cpu_time_by_mode" ["mode"] Counter "s" "CPU time of the process, by mode.";
     "proc.cpu_count" [] UpDownCounter "{cpu}"
-        "CPUs available to the process, by its affinity and its cgroup's quota, not -XX:ActiveProcessorCount.";
+        "CPUs of the JVM: -XX:ActiveProcessorCount, else those of its affinity within its cgroup's quota.";
     "proc.cpu_utilization" [] Gauge "1" "Share of its available CPUs that the process used since the previous sample.";
     "proc.memory_resident" [] UpDownCounter "By" "Resident memory of the process.";
     "proc.memory_resident_part" ["type"] UpDownCounter "By"

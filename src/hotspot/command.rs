@@ -127,8 +127,7 @@ fn split_version(stem: &str) -> (&str, Option<&str>) {
 
 /// The arguments, which are not quoted, without the last one where HotSpot may have truncated it.
 fn arguments(vm_args: &str) -> impl DoubleEndedIterator<Item = &str> {
-    let whole =
-        if vm_args.len() < STRING_MAXIMUM { vm_args } else { vm_args.rsplit_once(' ').map_or("", |(whole, _)| whole) };
+    let whole = if is_truncated(vm_args) { vm_args.rsplit_once(' ').map_or("", |(whole, _)| whole) } else { vm_args };
     whole.split(' ')
 }
 
@@ -137,36 +136,88 @@ fn last<'a>(vm_args: &'a str, prefix: &str) -> Option<&'a str> {
     arguments(vm_args).rev().find_map(|argument| argument.strip_prefix(prefix)).filter(|value| !value.is_empty())
 }
 
+fn is_truncated(text: &str) -> bool {
+    text.len() >= STRING_MAXIMUM
+}
+
 fn property<'a>(vm_args: &'a str, name: &str) -> Option<&'a str> {
     last(vm_args, &format!("-D{name}="))
 }
 
-/// Whether Native Memory Tracking is on by the JVM's arguments.
+/// Where a JVM's options stand.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct VmOptions<'a> {
+    /// `java.rt.vmArgs`: those of the command line, of its argument files, and of `JAVA_TOOL_OPTIONS`.
+    pub(super) args: &'a str,
+    /// `java.rt.vmFlags`: those of the file of `-XX:Flags`, without `-XX:` (arguments.cpp, `process_settings_file`).
+    /// HotSpot reads the file first, so that `args` win.
+    pub(super) flags: &'a str,
+}
+
+impl<'a> VmOptions<'a> {
+    /// The value of `-XX:NAME=value`.
+    fn value(&self, name: &str) -> Option<&'a str> {
+        last(self.args, &format!("-XX:{name}=")).or_else(|| last(self.flags, &format!("{name}=")))
+    }
+
+    /// Whether `-XX:-NAME` stands behind every `-XX:+NAME`.
+    fn is_off(&self, name: &str) -> bool {
+        let switch = |text, prefix: &str| {
+            arguments(text).rev().find_map(|word| word.strip_prefix(prefix)?.strip_suffix(name).map(str::to_owned))
+        };
+        switch(self.args, "-XX:").or_else(|| switch(self.flags, "")).as_deref() == Some("-")
+    }
+
+    /// `-XX:NativeMemoryTracking`. JDK 8 and 11 take it from the command line only (measured), and answer that it is
+    /// off.
+    pub(super) fn nmt(&self) -> NmtSetting {
+        match self.value("NativeMemoryTracking") {
+            Some("summary" | "detail") => NmtSetting::On,
+            Some("off") => NmtSetting::Off,
+            Some(_) => NmtSetting::Unknown,
+            None if is_truncated(self.args) || is_truncated(self.flags) => NmtSetting::Unknown,
+            None => NmtSetting::Off,
+        }
+    }
+
+    /// `-XX:MaxMetaspaceSize` in bytes.
+    pub(super) fn max_metaspace(&self) -> Option<u64> {
+        bytes(self.value("MaxMetaspaceSize")?)
+    }
+
+    /// Whence the JVM has its number of CPUs (os.cpp, `os::active_processor_count`).
+    pub(super) fn cpus(&self) -> CpuSetting {
+        let count = self.value("ActiveProcessorCount").and_then(|count| count.parse().ok());
+        match count {
+            Some(count @ 1..) => CpuSetting::Count(count),
+            _ if self.is_off("UseContainerSupport") => CpuSetting::Affinity,
+            _ => CpuSetting::Available,
+        }
+    }
+}
+
+/// Whether Native Memory Tracking is on by the JVM's options.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NmtSetting {
     /// It is off.
     Off,
     /// It is on, unless a command has shut it down (JDK 8 and 11).
     On,
-    /// The arguments are missing, or truncated to 1024 bytes without the option.
+    /// The options are missing, or truncated to 1024 bytes without the option.
     #[default]
     Unknown,
 }
 
-/// `-XX:NativeMemoryTracking` in `java.rt.vmArgs`.
-pub(super) fn nmt(vm_args: &str) -> NmtSetting {
-    match last(vm_args, "-XX:NativeMemoryTracking=") {
-        Some("summary" | "detail") => NmtSetting::On,
-        Some("off") => NmtSetting::Off,
-        Some(_) => NmtSetting::Unknown,
-        None if vm_args.len() >= STRING_MAXIMUM => NmtSetting::Unknown,
-        None => NmtSetting::Off,
-    }
-}
-
-/// `-XX:MaxMetaspaceSize` in bytes.
-pub(super) fn max_metaspace(vm_args: &str) -> Option<u64> {
-    bytes(last(vm_args, "-XX:MaxMetaspaceSize=")?)
+/// Whence a JVM has its number of CPUs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum CpuSetting {
+    /// From its affinity and its cgroup's quota.
+    #[default]
+    Available,
+    /// From its affinity only, with `-XX:-UseContainerSupport`.
+    Affinity,
+    /// From `-XX:ActiveProcessorCount`.
+    Count(u64),
 }
 
 /// A size in HotSpot's syntax: digits, and `k`, `m`, `g` or `t` in either case.
@@ -271,7 +322,7 @@ mod tests {
             (format!("-XX:NativeMemoryTracking=summary -Dpad={pad}"), NmtSetting::On),
         ];
         for (vm_args, expected) in table {
-            assert_eq!(nmt(&vm_args), expected, "{vm_args}");
+            assert_eq!(VmOptions { args: &vm_args, flags: "" }.nmt(), expected, "{vm_args}");
         }
     }
 
@@ -287,7 +338,32 @@ mod tests {
             ("-Xmx1g", None),
         ];
         for (vm_args, expected) in table {
-            assert_eq!(max_metaspace(vm_args), expected, "{vm_args}");
+            assert_eq!(VmOptions { args: vm_args, flags: "" }.max_metaspace(), expected, "{vm_args}");
+        }
+    }
+
+    #[test]
+    fn options_of_a_file_are_overridden_by_the_command_line() {
+        let flags = "+UseSerialGC NativeMemoryTracking=detail MaxMetaspaceSize=1k ActiveProcessorCount=3";
+        let options = VmOptions { args: "-Xmx1g", flags };
+        assert_eq!(
+            (options.nmt(), options.max_metaspace(), options.cpus()),
+            (NmtSetting::On, Some(1024), CpuSetting::Count(3))
+        );
+        let args = "-XX:NativeMemoryTracking=off -XX:MaxMetaspaceSize=2k -XX:ActiveProcessorCount=-1";
+        let options = VmOptions { args, flags };
+        assert_eq!(
+            (options.nmt(), options.max_metaspace(), options.cpus()),
+            (NmtSetting::Off, Some(2048), CpuSetting::Available)
+        );
+        for (args, flags, expected) in [
+            ("-XX:-UseContainerSupport", "", CpuSetting::Affinity),
+            ("", "-UseContainerSupport", CpuSetting::Affinity),
+            ("-XX:-UseContainerSupport -XX:+UseContainerSupport", "", CpuSetting::Available),
+            ("-XX:+UseContainerSupport", "-UseContainerSupport", CpuSetting::Available),
+            ("-XX:-UseContainerSupport -XX:ActiveProcessorCount=2", "", CpuSetting::Count(2)),
+        ] {
+            assert_eq!(VmOptions { args, flags }.cpus(), expected, "{args} {flags}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::collector::PauseCounters;
 use super::counters::Counters;
-use super::model::{LOADED, Model, SAFEPOINT_TIME, SAFEPOINTS, UNLOADED};
+use super::model::{LOADED, Model, SAFEPOINT_TIME, SAFEPOINTS, START_TIME, UNLOADED};
 use super::pool::{Pool, UsedBytes, metaspace};
 use crate::fact::{Fact, Formula, Scale};
 use crate::metric::Value;
@@ -30,7 +30,7 @@ pub(super) fn facts(model: &Model, counters: &Counters<'_>) -> Vec<Fact> {
 /// What does not depend on the collector. HotSpot does not count virtual threads.
 fn runtime(model: &Model, counters: &Counters<'_>, facts: &mut FactList) {
     let sum = |added: &[&str], subtracted: &[&str]| counters.sum(added, subtracted);
-    facts.add("target.start_time", &[], model.start_time.clone());
+    facts.add(START_TIME, &[], model.start_time.clone());
     facts.add("thread.count", &[("daemon", "true")], counters.word("java.threads.daemon"));
     facts.add("thread.count", &[("daemon", "false")], sum(&["java.threads.live"], &["java.threads.daemon"]));
     facts.add("thread.live", &[], counters.word("java.threads.live"));

@@ -1,7 +1,7 @@
 //! The identity of a JVM: what does not change in its life.
 
 use super::collector::Collector;
-use super::command::{self, NmtSetting};
+use super::command::{self, CpuSetting, NmtSetting, VmOptions};
 use crate::perfdata::Image;
 
 /// The identity of a JVM. Of the command line it holds only what [`command`] returns.
@@ -27,10 +27,12 @@ pub struct Jvm {
     pub(crate) app_version: Option<String>,
     /// `app` is the name of a launcher; the unit or container that started the JVM may have a better one.
     pub(crate) app_is_launcher: bool,
-    /// Whether Native Memory Tracking is on by the JVM's arguments.
+    /// Whether Native Memory Tracking is on by the JVM's options.
     pub(crate) nmt: NmtSetting,
     /// `-XX:MaxMetaspaceSize`, in bytes.
     pub(crate) max_metaspace: Option<u64>,
+    /// Whence it has its number of CPUs.
+    pub(crate) cpus: CpuSetting,
     /// Whether the JVM can start an attach listener; `None` where it does not publish this.
     pub(crate) attach_supported: Option<bool>,
     /// A GraalVM native image, with other collectors and pools and fewer counters.
@@ -49,12 +51,11 @@ impl Jvm {
         let java_version = text("java.property.java.version");
         let specification = image.text("java.property.java.vm.specification.version");
         let feature = java_version.as_deref().and_then(feature_of);
-        let vm_args = image.text("java.rt.vmArgs");
-        let identity = command::identify(
-            &image.text("sun.rt.javaCommand").unwrap_or_default(),
-            vm_args.as_deref().unwrap_or_default(),
-            properties,
-        );
+        let (args, flags) = (image.text("java.rt.vmArgs"), image.text("java.rt.vmFlags"));
+        let options =
+            VmOptions { args: args.as_deref().unwrap_or_default(), flags: flags.as_deref().unwrap_or_default() };
+        let identity =
+            command::identify(&image.text("sun.rt.javaCommand").unwrap_or_default(), options.args, properties);
         Self {
             collector: Collector::of(image),
             feature: feature.or_else(|| feature_of(&specification?)),
@@ -66,8 +67,9 @@ impl Jvm {
             app: identity.app,
             app_version: identity.version,
             app_is_launcher: identity.is_launcher,
-            nmt: vm_args.as_deref().map(command::nmt).unwrap_or_default(),
-            max_metaspace: vm_args.as_deref().and_then(command::max_metaspace),
+            nmt: if args.is_some() { options.nmt() } else { NmtSetting::Unknown },
+            max_metaspace: options.max_metaspace(),
+            cpus: options.cpus(),
             attach_supported: attach_supported(image),
             native_image: is_native_image(image),
             fully_up: image.word("sun.rt.createVmEndTime") != Some(0),

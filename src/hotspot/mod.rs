@@ -34,6 +34,7 @@ pub(crate) mod units;
 
 pub use collector::Role;
 pub(crate) use collector::{Collector, PauseCounters};
+pub(crate) use command::CpuSetting;
 pub use command::NmtSetting;
 pub(crate) use counters::ticks_per_second;
 pub use jvm::Jvm;

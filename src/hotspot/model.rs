@@ -6,6 +6,7 @@ use super::pool::Heap;
 use super::text_counter::TextCounter;
 use super::{Jvm, facts};
 use crate::fact::{Fact, Formula, Scale};
+use crate::metric::Value;
 use crate::perfdata::Image;
 
 /// The meaning of one JVM's counters. Facts, the sampler's plan and the columns of lists follow from it. Words are
@@ -76,7 +77,18 @@ impl Model {
         model.facts = facts::facts(&model, &counters);
         model
     }
+
+    /// Takes another start, in seconds since the epoch, for that of the JVM.
+    pub(crate) fn correct_start(&mut self, seconds: f64) {
+        let formula = Formula::Constant(Value::Float(seconds));
+        let fact = self.facts.iter_mut().find(|fact| fact.name == START_TIME);
+        fact.into_iter().for_each(|fact| fact.formula = formula.clone());
+        self.start_time = Some(formula);
+    }
 }
+
+/// The fact of the start.
+pub(super) const START_TIME: &str = "target.start_time";
 
 const UPTIME: &str = "sun.os.hrt.ticks";
 

@@ -75,7 +75,9 @@ impl CgroupPaths {
     /// The uid of the Kubernetes pod, from `kubepods/burstable/pod<uid>` or from systemd's
     /// `kubepods-burstable-pod<uid>.slice`, where `_` replaces `-`.
     pub(crate) fn pod_uid(&self) -> Option<String> {
-        self.groups().filter(|group| group.path.contains("kubepods")).find_map(|group| {
+        // Seen from another pod's cgroup namespace the path begins below `kubepods`.
+        let is_pod = |group: &CgroupPath<'_>| group.path.contains("kubepods") || group.path.starts_with("/../");
+        self.groups().filter(is_pod).find_map(|group| {
             group.path.split(['/', ':']).find_map(|part| {
                 let part = part.strip_suffix(".slice").unwrap_or(part);
                 let uid = part.rsplit_once("pod")?.1.replace('_', "-");
@@ -141,6 +143,7 @@ mod tests {
                 format!("0::/system.slice/containerd.service/kubepods-besteffort-pod{slice}.slice:cri-containerd:{id}"),
                 Some(uid),
             ),
+            (format!("0::/../../pod{uid}/{id}"), Some(uid)),
             (format!("0::/kubepods/pod1/{id}"), None),
             (format!("0::/machine.slice/pod{uid}"), None),
         ] {

@@ -6,13 +6,16 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{CWD, Dir, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use super::cgroup_path::CgroupPaths;
 use super::stat::{Stat, Status, USER_HZ, directory};
+
+/// Most threads that are searched for one of a name. HotSpot starts its own first.
+const THREADS_MAXIMUM: usize = 1024;
 
 /// A process visible in /proc. Its identity is `pid` and `start_ticks` together.
 #[derive(Debug)]
@@ -106,6 +109,16 @@ impl Process {
         &self.directory
     }
 
+    /// The start of its first thread of that name, in clock ticks since boot.
+    pub(crate) fn thread_start(&self, name: &[u8]) -> Option<u64> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let tasks = openat(&self.directory, "task", flags, Mode::empty()).ok()?;
+        Dir::read_from(&tasks).ok()?.take(THREADS_MAXIMUM).find_map(|entry| {
+            let task = directory(&tasks, entry.ok()?.file_name()).ok()?;
+            Stat::read(task).ok().filter(|stat| *stat.name == *name).map(|stat| stat.start_ticks)
+        })
+    }
+
     /// Its root directory, opened with `O_PATH`. `root` is a magic link, and the only link that is followed.
     ///
     /// # Errors
@@ -133,7 +146,7 @@ pub(crate) fn ticks_since_boot() -> u64 {
 }
 
 /// The wall clock's time of a moment in clock ticks since boot.
-fn wall_clock(ticks: u64) -> SystemTime {
+pub(crate) fn wall_clock(ticks: u64) -> SystemTime {
     let uptime = Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default();
     let since_boot = Duration::from_millis(ticks.saturating_mul(1000).wrapping_div(USER_HZ));
     SystemTime::now().checked_sub(uptime.saturating_sub(since_boot)).unwrap_or(SystemTime::UNIX_EPOCH)

@@ -5,8 +5,10 @@
 
 pub(crate) mod cgroup;
 pub(crate) mod cgroup_path;
+mod group;
 pub(crate) mod handle;
 pub(crate) mod maps;
+pub(crate) mod mounts;
 pub(crate) mod passwd;
 pub(crate) mod stat;
 

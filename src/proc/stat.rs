@@ -29,7 +29,14 @@ pub(crate) fn directory(root: impl AsFd, name: impl Arg) -> Result<OwnedFd, Errn
 pub(crate) fn read(directory: impl AsFd, name: impl Arg, limit: usize) -> Result<Vec<u8>, Errno> {
     // Never blocks, whatever lies at the file's path.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
-    let file = openat(directory, name, flags, Mode::empty())?;
+    content(openat(directory, name, flags, Mode::empty())?, limit)
+}
+
+/// The first `limit` bytes of an open file.
+///
+/// # Errors
+/// See [`read`].
+pub(super) fn content(file: OwnedFd, limit: usize) -> Result<Vec<u8>, Errno> {
     let mut bytes = Vec::new();
     match File::from(file).take(limit as u64).read_to_end(&mut bytes) {
         Ok(_) => Ok(bytes),

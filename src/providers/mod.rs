@@ -53,7 +53,7 @@ impl AttachProviders for Providers {
             providers.push((ProviderId::Sampler, Arc::new(sampler.add(subject))));
         }
         if let Some(process) = &target.process {
-            providers.push((ProviderId::Process, self.monitor.add(Arc::clone(process))));
+            providers.push((ProviderId::Process, self.monitor.add(Arc::clone(process), target.jvm.cpus)));
         }
         if let Some(poller) = &self.poller {
             match attachable(target) {

@@ -9,6 +9,8 @@ use crate::fact::{Fact, Provider, ProviderId};
 use crate::hotspot::Model;
 use crate::metric::{Kind, Labels};
 use crate::perfdata::Image;
+use crate::proc::Process;
+use crate::proc::cgroup::Hierarchies;
 use crate::providers::{Providers, attachable, nmt, start_sampler};
 use crate::rules::{ExplainedInput, Explanation, ExportedSeries, Profile};
 use crate::targets::Target;
@@ -36,7 +38,11 @@ pub fn explain(subject: &str, config: &Config) -> Result<String, ReportError> {
 fn explain_target(target: &Target, config: &Config) -> Result<String, ReportError> {
     let region = |error| ReportError::Region(target.path.clone(), error);
     let image = Image::read(&target.region).map_err(region)?;
-    let mut facts = Model::of(&image, &config.identity.properties).facts;
+    let mut model = Model::of(&image, &config.identity.properties);
+    if let Some(seconds) = target.corrected_start {
+        model.correct_start(seconds);
+    }
+    let mut facts = model.facts;
     facts.extend(target.facts());
     facts.extend(target.providers.iter().flat_map(|attached| attached.facts.iter().cloned()));
     let (nmt_facts, nmt_status) = native_memory(target, config);
@@ -45,6 +51,11 @@ fn explain_target(target: &Target, config: &Config) -> Result<String, ReportErro
     let mut out = profiles(config, &image, &facts);
     out.push_str("outside the region\n");
     let _ = writeln!(out, "  process: {}", process_status(target));
+    if target.corrected_start.is_some() {
+        out.push_str(
+            "  start: by the kernel's clock; by its own, which was wrong, the JVM did not start in its process\n",
+        );
+    }
     let _ = writeln!(out, "  native memory: {nmt_status}");
     let _ = writeln!(out, "  sampling: {}", sampler_status(target, config));
     Ok(out)
@@ -75,17 +86,24 @@ fn native_memory(target: &Target, config: &Config) -> (Vec<Fact>, String) {
 }
 
 /// Why facts of the process are present or absent.
-fn process_status(target: &Target) -> &'static str {
+fn process_status(target: &Target) -> String {
     match (facts_of(target, ProviderId::Process), &target.process) {
-        (Some(facts), _) if facts.iter().any(|fact| fact.name.starts_with("cgroup.")) => {
-            "visible, and so is its cgroup"
-        }
-        (Some(_), _) => "visible; its cgroup is not, so cgroup.* is absent",
-        (None, Some(_)) => "absent: /proc must not be read (--path.procfs), or the process has ended",
-        (None, None) => {
-            "absent: it is not visible in /proc, so proc.* and cgroup.* are absent; a sidecar needs \
-             shareProcessNamespace"
-        }
+        (Some([_, ..]), Some(process)) => cgroup_status(process),
+        (_, Some(_)) => "absent: /proc must not be read (--path.procfs), or the process has ended".to_owned(),
+        (_, None) => "absent: it is not visible in /proc, so proc.* and cgroup.* are absent; a sidecar needs \
+                      shareProcessNamespace"
+            .to_owned(),
+    }
+}
+
+/// Why facts of the control group are present or absent.
+fn cgroup_status(process: &Process) -> String {
+    let cgroup = Hierarchies::visible().unwrap_or_default().read(process.directory());
+    let cpu = cgroup.cpu.err().map(|error| format!("{error}: cgroup.cpu_*, the utilization and the number of CPUs"));
+    let memory = cgroup.memory.err().map(|error| format!("{error}: cgroup.memory_* and cgroup.oom_kills"));
+    match [cpu, memory].into_iter().flatten().collect::<Vec<_>>() {
+        unseen if unseen.is_empty() => "visible, and so is its cgroup".to_owned(),
+        unseen => format!("visible; {} are absent", unseen.join(" are absent; ")),
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod changes;
 mod duplicates;
 mod reconciler;
 mod slots;
+mod start;
 mod target;
 mod tracked;
 

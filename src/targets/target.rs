@@ -63,6 +63,8 @@ pub struct Target {
     pub identity: Labels,
     /// Its identity as it publishes it.
     pub jvm: Jvm,
+    /// When it started, in seconds since the epoch, by the kernel's account, where its own word cannot be true.
+    pub(crate) corrected_start: Option<f64>,
     /// Its process, where it is visible.
     pub process: Option<Arc<Process>>,
     /// Its region, which contains the counters.

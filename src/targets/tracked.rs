@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::Starting;
 use super::reconciler::{AttachProviders, refuse, truncate};
+use super::start::StartBounds;
 use super::target::{Incarnation, Target, TargetState, Vitals};
 use crate::config::Config;
 use crate::discovery::liveness::assess;
@@ -24,6 +25,7 @@ pub(super) struct TrackedRegion {
     pub(super) candidate: Candidate,
     pub(super) region: Arc<Region>,
     heartbeat: Option<Heartbeat>,
+    start_bounds: Option<StartBounds>,
     pub(super) target: Option<Arc<Target>>,
     pub(super) providers: Vec<(ProviderId, Arc<dyn Provider>)>,
     /// When the JVM got its providers.
@@ -73,6 +75,7 @@ impl TrackedRegion {
             candidate,
             region: Arc::new(region),
             heartbeat: None,
+            start_bounds: None,
             target: None,
             providers: Vec::new(),
             attached: SystemTime::now(),
@@ -102,7 +105,8 @@ impl TrackedRegion {
             Ok(LayoutChange::Same) => {
                 let same =
                     target.providers.iter().all(|attached| Arc::ptr_eq(&attached.provider.read().0, &attached.facts));
-                match (same && !self.outdated, state == target.state) {
+                let same_start = self.corrected_start(target.incarnation.start_millis) == target.corrected_start;
+                match (same && same_start && !self.outdated, state == target.state) {
                     (true, true) => Examination::Unchanged,
                     (true, false) => Examination::State(state),
                     (false, _) => self.read(config, state),
@@ -113,6 +117,12 @@ impl TrackedRegion {
             // The next scan opens the region that replaced it.
             Err(_) => Examination::Ended,
         }
+    }
+
+    /// The start of the JVM where its own word cannot be true.
+    fn corrected_start(&self, start_millis: i64) -> Option<f64> {
+        let before = self.target.as_ref().and_then(|target| target.corrected_start);
+        self.start_bounds?.corrected(start_millis, before)
     }
 
     /// Examines a region that has no target yet.
@@ -135,7 +145,7 @@ impl TrackedRegion {
             }
             Err(error) => return Examination::Refused(reason(&error), error.to_string()),
         };
-        let model = Model::of(&image, &config.identity.properties);
+        let mut model = Model::of(&image, &config.identity.properties);
         let jvm = model.jvm.clone();
         // Until the JVM is up, the times of its start are 0, and constants that HotSpot writes with them are missing.
         if !image.prologue.accessible || !jvm.fully_up {
@@ -146,6 +156,11 @@ impl TrackedRegion {
             self.heartbeat = model.uptime_ticks.map(heartbeat);
         }
         let process = self.candidate.process.clone();
+        self.start_bounds = self.start_bounds.or_else(|| process.as_deref().map(StartBounds::of));
+        let corrected_start = self.corrected_start(model.start_millis);
+        if let Some(seconds) = corrected_start {
+            model.correct_start(seconds);
+        }
         let app = jvm.app.clone().filter(|_| !jvm.app_is_launcher);
         let app = app.or_else(|| process.as_ref().and_then(|process| process.unit.clone())).or_else(|| jvm.app.clone());
         let mut target = Target {
@@ -158,6 +173,7 @@ impl TrackedRegion {
             slot: 0,
             identity: Labels::default(),
             jvm,
+            corrected_start,
             process,
             region: Arc::clone(&self.region),
             region_identity: RegionIdentity::of(&image),

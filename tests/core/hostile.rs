@@ -5,7 +5,7 @@ use std::fs::{self, File, Permissions};
 use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -23,15 +23,27 @@ use serde_json::Value;
 /// errors that kernels, container runtimes and sandboxes give.
 fn ways(test: &str) -> Vec<Vec<String>> {
     let mut ways = vec![Vec::new()];
-    match compile("without_openat2", &["tests/hostile/without_openat2.c"]) {
-        Some(program) => {
-            for errno in [Errno::PERM, Errno::NOSYS] {
-                ways.push(vec![program.display().to_string(), errno.raw_os_error().to_string()]);
-            }
-        }
+    match refuse_calls() {
+        Some(program) => ways.extend([Errno::PERM, Errno::NOSYS].map(|errno| refusing(&program, errno, "openat2"))),
         None => skip(test, "no C compiler, so openat2 is not refused"),
     }
     ways
+}
+
+fn refuse_calls() -> Option<PathBuf> {
+    compile("refuse_calls", &["tests/hostile/refuse_calls.c"])
+}
+
+/// What stands before a program for which these system calls end with that error.
+fn refusing(program: &Path, errno: Errno, calls: &str) -> Vec<String> {
+    vec![program.display().to_string(), errno.raw_os_error().to_string(), calls.to_owned()]
+}
+
+/// A filter before a command of the binary.
+fn filtered(way: &[String], exporter: &Command) -> Command {
+    let mut call = Command::new(&way[0]);
+    call.args(&way[1..]).arg(exporter.get_program()).args(exporter.get_args());
+    call
 }
 
 /// `list` of a root, within the time that nothing may take; the path and reason of each refusal, and the JVMs.
@@ -415,4 +427,46 @@ fn directories_that_come_and_go_ask_for_no_more_than_ten_scans_a_second() {
         let most = began.elapsed().as_secs_f64() * 10.0 + 1.0;
         assert!(counted <= most, "{counted} scans, at most {most}");
     });
+}
+
+/// The calls that came with Linux 5.3 and later, or that old profiles refuse; all but the one that starts threads.
+const NEWER_CALLS: &str = "close_range,faccessat2,openat2,pidfd_getfd,pidfd_open,process_vm_readv,rseq,statx";
+
+#[test]
+fn an_old_seccomp_profile_that_refuses_newer_calls_costs_nothing() {
+    let Some(program) = refuse_calls() else {
+        return skip("an_old_seccomp_profile_that_refuses_newer_calls_costs_nothing", "no C compiler");
+    };
+    let root = Root::new();
+    let _jvm = root.put("jdk25-G1", 1);
+    let all = format!("{NEWER_CALLS},clone3");
+    for (errno, calls) in [(Errno::PERM, NEWER_CALLS), (Errno::NOSYS, &all)] {
+        let way = refusing(&program, errno, calls);
+        let mut exporter = Exporter::spawn(&mut filtered(&way, &command(root.flags())));
+        let page = exporter.scrape();
+        assert_eq!(page.value("jvm_up", &[]), Some(1.0), "{way:?}; the log:\n{}", exporter.log());
+        exporter.terminate();
+        assert!(!exporter.log().contains("panicked"), "{way:?}: {}", exporter.log());
+    }
+}
+
+#[test]
+fn a_seccomp_profile_that_forbids_threads_is_named_in_one_line_with_the_remedy() {
+    let Some(program) = refuse_calls() else {
+        return skip("a_seccomp_profile_that_forbids_threads_is_named_in_one_line_with_the_remedy", "no C compiler");
+    };
+    let root = Root::new();
+    let _jvm = root.put("jdk25-G1", 1);
+    let way = refusing(&program, Errno::PERM, &format!("{NEWER_CALLS},clone3"));
+    if cfg!(target_env = "gnu") {
+        let serve = command(["--web.listen-address=127.0.0.1:0".to_owned()].into_iter().chain(root.flags()));
+        for call in [serve, command(["healthcheck", "http://127.0.0.1:1/-/ready"])] {
+            let output = assert_cmd::Command::from_std(filtered(&way, &call)).timeout(PATIENCE).output().unwrap();
+            let log = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{log}");
+            assert!(log.contains("clone3; update the container runtime") && log.lines().count() == 1, "{log}");
+        }
+    }
+    let (_, jvms) = list(&way, &root.flags());
+    assert_eq!(jvms.len(), 1, "commands that need no thread work: {jvms:#?}");
 }

@@ -72,7 +72,11 @@ fn check_directories(jvm: &Attachable, process: &Process) -> Result<(), AttachEr
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = openat(process.directory(), "root", flags, Mode::empty())?;
     let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let tmp = openat2(&root, "tmp", flags, Mode::empty(), inside)?;
+    let tmp = match openat2(&root, "tmp", flags, Mode::empty(), inside) {
+        // An old kernel, or a seccomp filter. Then it must not be a link.
+        Err(Errno::NOSYS | Errno::PERM) => process.tmp()?,
+        other => other?,
+    };
     let is_same = file_id(&tmp)? == file_id(&jvm.tmp)?;
     check(is_same, "the directory of the region is not the /tmp of the process")?;
     let cwd = openat(process.directory(), "cwd", flags, Mode::empty())?;

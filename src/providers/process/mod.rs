@@ -2,8 +2,8 @@
 //! see: memory of native libraries, mapped files, allocator slack, and the limit at which the kernel kills the process.
 //!
 //! [`ProcessMonitor`] reads all processes in turn at its own interval, on one thread, never during a scrape. A process
-//! that is not visible (a sidecar without a shared pid namespace) has no provider; where its cgroup is not visible under
-//! the exporter's own cgroup mounts, the `cgroup.*` facts are absent.
+//! that is not visible (a sidecar without a shared pid namespace) has no provider; where its cgroup cannot be seen, what
+//! depends on it is absent: `cgroup.*`, the number of CPUs and their utilization.
 
 mod usage;
 
@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::fact::{Provider, ProviderId, Reading, ValueTable};
+use crate::hotspot::CpuSetting;
 use crate::proc::Process;
 use crate::proc::cgroup::Hierarchies;
 use crate::sync::{lock, wait_timeout};
@@ -30,6 +31,7 @@ pub(crate) struct ProcessMonitor {
 #[derive(Debug)]
 pub(crate) struct MonitoredProcess {
     process: Arc<Process>,
+    setting: CpuSetting,
     previous: Mutex<PreviousUsage>,
     table: Mutex<ValueTable>,
 }
@@ -50,9 +52,9 @@ struct MonitorQueue {
 
 impl ProcessMonitor {
     /// Reads the process at once, and then every [`INTERVAL`] for as long as the result is held.
-    pub(crate) fn add(&self, process: Arc<Process>) -> Arc<MonitoredProcess> {
+    pub(crate) fn add(&self, process: Arc<Process>, setting: CpuSetting) -> Arc<MonitoredProcess> {
         let table = Mutex::new(ValueTable::new(ProviderId::Process));
-        let process = Arc::new(MonitoredProcess { process, previous: Mutex::default(), table });
+        let process = Arc::new(MonitoredProcess { process, setting, previous: Mutex::default(), table });
         process.update(&self.shared.cgroups);
         let mut queue = lock(&self.shared.queue);
         queue.processes.push(Arc::downgrade(&process));
@@ -112,7 +114,7 @@ impl MonitorState {
 impl MonitoredProcess {
     /// Reads before it locks the table, so that a scrape never waits for the kernel.
     fn update(&self, cgroups: &Hierarchies) {
-        let usage = ProcessUsage::read(self.process.directory(), cgroups, &mut lock(&self.previous));
+        let usage = ProcessUsage::read(self.process.directory(), cgroups, self.setting, &mut lock(&self.previous));
         let mut table = lock(&self.table);
         match usage {
             Ok(usage) => usage.publish(&mut table),
@@ -152,7 +154,7 @@ mod tests {
     #[test]
     fn the_exporters_own_process_has_facts() {
         let monitor = ProcessMonitor::default();
-        let monitored = monitor.add(process(std::process::id()));
+        let monitored = monitor.add(process(std::process::id()), CpuSetting::Available);
         let reading = monitored.read();
         for source in ["proc.memory_resident", "proc.memory_virtual", "proc.threads", "proc.descriptors"] {
             assert!(matches!(value(&reading, source), Some(Value::Int(1..))), "{source}");
@@ -164,7 +166,7 @@ mod tests {
     #[test]
     fn a_process_that_ended_has_no_values() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-        let monitored = ProcessMonitor::default().add(process(child.id()));
+        let monitored = ProcessMonitor::default().add(process(child.id()), CpuSetting::Available);
         assert!(value(&monitored.read(), "proc.threads").is_some());
         child.kill().unwrap();
         child.wait().unwrap();

@@ -8,9 +8,9 @@ use std::time::Instant;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 
 use crate::fact::ValueTable;
+use crate::hotspot::CpuSetting;
 use crate::metric::Value;
-use crate::proc::cgroup::{Cgroup, Hierarchies};
-use crate::proc::cgroup_path::CgroupPaths;
+use crate::proc::cgroup::{Cgroup, CgroupError, CpuGroup, Hierarchies};
 use crate::proc::stat::{self, STATUS_MAXIMUM, Stat, read_text};
 
 /// Most threads whose context switches are added up: each is a file to read.
@@ -51,30 +51,41 @@ impl ProcessUsage {
     ///
     /// # Errors
     /// The process has ended, or may not be read.
-    pub(super) fn read(directory: impl AsFd, cgroups: &Hierarchies, previous: &mut PreviousUsage) -> io::Result<Self> {
+    pub(super) fn read(
+        directory: impl AsFd,
+        cgroups: &Hierarchies,
+        setting: CpuSetting,
+        previous: &mut PreviousUsage,
+    ) -> io::Result<Self> {
         let directory = directory.as_fd();
         let stat = Stat::read(directory)?;
         let now = Instant::now();
         let status = read_text(directory, "status", STATUS_MAXIMUM)?;
         let text = |name| read_text(directory, name, STATUS_MAXIMUM).ok();
-        let cgroup = CgroupPaths::read(directory).map(|paths| cgroups.read(&paths)).unwrap_or_default();
-        let cpu_count = cpu_count(&status, &cgroup);
+        let cgroup = cgroups.read(directory);
+        let affinity = stat::field(&status, "Cpus_allowed_list:").and_then(stat::cpu_list_length);
+        let available = available_cpus(affinity, &cgroup.cpu);
         Ok(Self {
             descriptors: descriptors(directory).ok().flatten(),
             descriptor_limit: text("limits").and_then(|limits| stat::descriptor_limit(&limits)),
             context_switches: previous.context_switches(directory).ok().flatten(),
-            cpu_utilization: previous.cpu_share(stat::seconds(stat.cpu()), now, cpu_count),
+            cpu_utilization: previous.cpu_share(stat::seconds(stat.cpu()), now, available),
             stat,
             status,
             cgroup,
-            cpu_count,
+            cpu_count: match setting {
+                CpuSetting::Count(count) => Some(count),
+                CpuSetting::Affinity => affinity,
+                CpuSetting::Available => available,
+            },
         })
     }
 
     /// Replaces the values of the table.
     pub(super) fn publish(&self, table: &mut ValueTable) {
         table.clear();
-        let Self { stat, status, cgroup, .. } = self;
+        let Self { stat, status, .. } = self;
+        let group = self.cgroup.cpu.clone().unwrap_or_default();
         let mut seconds = |source, labels: &[&str], value: Option<f64>| {
             if let Some(value) = value {
                 table.set(source, labels, Value::Float(value));
@@ -84,10 +95,11 @@ impl ProcessUsage {
         seconds("proc.cpu_time_by_mode", &["user"], Some(stat::seconds(stat.user)));
         seconds("proc.cpu_time_by_mode", &["system"], Some(stat::seconds(stat.system)));
         seconds("proc.cpu_utilization", &[], self.cpu_utilization);
-        seconds("cgroup.cpu_quota", &[], cgroup.cpu_quota);
-        seconds("cgroup.cpu_throttled_time", &[], cgroup.cpu_throttled_time);
+        seconds("cgroup.cpu_quota", &[], group.quota);
+        seconds("cgroup.cpu_throttled_time", &[], group.throttled_time);
 
         let memory = |key| stat::memory(status, key);
+        let cgroup = self.cgroup.memory.clone().unwrap_or_default();
         let counts: [(&str, &[&str], Option<u64>); 20] = [
             ("proc.cpu_count", &[], self.cpu_count),
             ("proc.memory_resident", &[], memory("VmRSS:")),
@@ -103,12 +115,12 @@ impl ProcessUsage {
             ("proc.context_switches", &["involuntary"], self.context_switches.map(|switches| switches[1])),
             ("proc.page_faults", &["minor"], Some(stat.minor_faults)),
             ("proc.page_faults", &["major"], Some(stat.major_faults)),
-            ("cgroup.memory_current", &[], cgroup.memory_current),
-            ("cgroup.memory_peak", &[], cgroup.memory_peak),
-            ("cgroup.memory_limit", &[], cgroup.memory_limit),
+            ("cgroup.memory_current", &[], cgroup.current),
+            ("cgroup.memory_peak", &[], cgroup.peak),
+            ("cgroup.memory_limit", &[], cgroup.limit),
             ("cgroup.oom_kills", &[], cgroup.oom_kills),
-            ("cgroup.cpu_periods", &[], cgroup.cpu_periods),
-            ("cgroup.cpu_throttled_periods", &[], cgroup.cpu_throttled_periods),
+            ("cgroup.cpu_periods", &[], group.periods),
+            ("cgroup.cpu_throttled_periods", &[], group.throttled_periods),
         ];
         for (source, labels, value) in counts {
             if let Some(value) = value.and_then(|value| i64::try_from(value).ok()) {
@@ -163,11 +175,13 @@ impl PreviousUsage {
     }
 }
 
-/// As HotSpot counts its CPUs: the CPUs of the affinity mask, at most the cgroup's quota rounded up.
+/// As HotSpot counts its CPUs: the CPUs of the affinity mask, at most the cgroup's quota rounded up; `None` where the
+/// cgroup cannot be seen.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Float to integer saturates, and is at least 1.
-fn cpu_count(status: &str, cgroup: &Cgroup) -> Option<u64> {
-    let allowed = stat::cpu_list_length(stat::field(status, "Cpus_allowed_list:")?)?;
-    Some(cgroup.cpu_quota.map_or(allowed, |quota| allowed.min(quota.ceil().max(1.0) as u64)))
+fn available_cpus(affinity: Option<u64>, group: &Result<CpuGroup, CgroupError>) -> Option<u64> {
+    let quota = group.as_ref().ok()?.quota;
+    let quota = quota.map_or(u64::MAX, |quota| quota.ceil().max(1.0) as u64);
+    Some(affinity?.min(quota))
 }
 
 /// Linux 6.2 and later give the number of descriptors as the directory's size; else they are counted.
@@ -193,11 +207,11 @@ mod tests {
 
     #[test]
     fn cpus_are_the_affinity_within_the_quota() {
-        let status = "Cpus_allowed_list:\t0-7\n";
         for (quota, expected) in [(None, 8), (Some(1.5), 2), (Some(0.1), 1), (Some(64.0), 8)] {
-            let cgroup = Cgroup { cpu_quota: quota, ..Cgroup::default() };
-            assert_eq!(cpu_count(status, &cgroup), Some(expected), "{quota:?}");
+            let group = Ok(CpuGroup { quota, ..CpuGroup::default() });
+            assert_eq!(available_cpus(Some(8), &group), Some(expected), "{quota:?}");
         }
+        assert_eq!(available_cpus(Some(8), &Err(CgroupError::NoMount("/a".into()))), None);
     }
 
     #[test]
@@ -208,6 +222,8 @@ mod tests {
         let later = begin.checked_add(Duration::from_secs(4)).unwrap();
         assert_eq!(previous.cpu_share(12.0, later, Some(2)), Some(0.25));
         assert_eq!(previous.cpu_share(12.0, later, Some(2)), None, "no time has passed");
+        let later = later.checked_add(Duration::from_secs(4)).unwrap();
+        assert_eq!(previous.cpu_share(14.0, later, None), None, "of an unknown number of CPUs");
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Native memory and process facts end to end: the real exporter, real JVMs, and the output of the JDK's own tool.
 
+mod cgroups;
 mod command;
 mod containers;
+mod options;
 mod process;
 mod signals;
 mod table;
