@@ -133,21 +133,27 @@ impl Hierarchies {
     }
 
     /// Opens a group where a mount of the exporter shows it, else where the process sees it; `None` for the root of all
-    /// groups where nothing shows it.
+    /// groups where nothing shows it. A mount that another covers shows nothing.
     fn find(&self, process: impl AsFd, path: CgroupPath<'_>, controller: &str) -> Result<Option<Group>, CgroupError> {
-        let named = |errno| CgroupError::Group(path.path.into(), errno);
-        if let Some((mount, below)) = shown(&self.mounts, path, controller) {
-            let handle = openat(CWD, mount.point.join(below), HANDLE, Mode::empty()).map_err(named)?;
-            return Group::new(handle, mount, below).map(Some).map_err(named);
+        for (mount, below) in shown(&self.mounts, path, controller) {
+            let handle = openat(CWD, mount.point.join(below), HANDLE, Mode::empty());
+            if let Ok(group) = handle.and_then(|handle| Group::new(handle, mount, below)) {
+                return Ok(Some(group));
+            }
         }
         let theirs = mounts(&process, is_cgroup).map_err(|errno| CgroupError::Process("mountinfo", errno))?;
-        let Some((mount, below)) = shown(&theirs, path, controller) else {
-            let is_root = self.initial && path.path == "/";
-            return if is_root { Ok(None) } else { Err(CgroupError::NoMount(path.path.into())) };
-        };
-        let handle = walk(process, &mount.point.join(below));
-        let handle = handle.map_err(|error| CgroupError::View(path.path.into(), error))?;
-        Group::new(handle, mount, below).map(Some).map_err(named)
+        for (mount, below) in shown(&theirs, path, controller) {
+            match walk(&process, &mount.point.join(below)) {
+                Ok(handle) => match Group::new(handle, mount, below) {
+                    Ok(group) => return Ok(Some(group)),
+                    Err(_) => continue,
+                },
+                Err(ViewError::Io(_, Errno::NOENT)) => continue,
+                Err(error) => return Err(CgroupError::View(path.path.into(), error)),
+            }
+        }
+        let is_root = self.initial && path.path == "/";
+        if is_root { Ok(None) } else { Err(CgroupError::NoMount(path.path.into())) }
     }
 }
 
@@ -155,9 +161,13 @@ fn is_cgroup(mount: &Mount) -> bool {
     matches!(&*mount.file_system, "cgroup" | "cgroup2")
 }
 
-/// The mount that shows the group, and the group's path below it.
-fn shown<'a>(mounts: &'a [Mount], group: CgroupPath<'a>, controller: &str) -> Option<(&'a Mount, &'a Path)> {
-    mounts.iter().find_map(|mount| {
+/// The mounts that show the group, and the group's path below each.
+fn shown<'a>(
+    mounts: &'a [Mount],
+    group: CgroupPath<'a>,
+    controller: &'a str,
+) -> impl Iterator<Item = (&'a Mount, &'a Path)> {
+    mounts.iter().filter_map(move |mount| {
         let fits = match &*mount.file_system {
             "cgroup2" => group.is_unified(),
             _ => !group.is_unified() && mount.options.split(',').any(|name| name == controller),
@@ -320,7 +330,8 @@ mod tests {
         // The mount is not the one that the line names: another lies over it.
         let mut covered = hierarchies(root.path(), &[line("")]);
         covered.mounts.iter_mut().for_each(|mount| mount.id = 0);
-        assert_eq!(read(&covered, b"0::/").cpu, Err(CgroupError::Group("/".into(), Errno::XDEV)));
+        fs::create_dir(root.path().join("covered")).unwrap();
+        assert_eq!(read(&covered, b"0::/covered").cpu, Err(CgroupError::NoMount("/covered".into())));
         assert_eq!(read(&Hierarchies::default(), b"").cpu, Ok(CpuGroup::default()), "a kernel without control groups");
     }
 

@@ -191,13 +191,24 @@ pub(crate) fn signal_set(status: &str, key: &str) -> Option<u64> {
     u64::from_str_radix(field(status, key)?, 16).ok()
 }
 
-/// Number of CPUs in a list such as `0-3,8`.
-pub(crate) fn cpu_list_length(list: &str) -> Option<u64> {
-    list.split(',').try_fold(0_u64, |sum, range| {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let length = last.trim().parse::<u64>().ok()?.checked_sub(first.trim().parse().ok()?)?.checked_add(1)?;
-        sum.checked_add(length)
+/// Number of CPUs that are in both lists, such as `0-3,8`.
+pub(crate) fn common_cpus(one: &str, other: &str) -> Option<u64> {
+    let other = cpu_ranges(other)?;
+    cpu_ranges(one)?.iter().try_fold(0_u64, |sum, (first, last)| {
+        other.iter().try_fold(sum, |sum, (from, to)| {
+            let length = last.min(to).checked_add(1)?.saturating_sub(*first.max(from));
+            sum.checked_add(length)
+        })
     })
+}
+
+fn cpu_ranges(list: &str) -> Option<Vec<(u64, u64)>> {
+    let range = |range: &str| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        (first <= last).then_some((first, last))
+    };
+    list.split(',').map(range).collect()
 }
 
 /// The soft limit on open descriptors in `limits`; `None` if it is unlimited.
@@ -269,15 +280,16 @@ mod tests {
 
     #[test]
     fn lists_and_limits() {
-        for (list, expected) in [
-            ("0-3,8", Some(5)),
-            ("0", Some(1)),
-            ("", None),
-            ("3-1", None),
-            ("a", None),
-            ("0-18446744073709551615", None),
+        for (allowed, online, expected) in [
+            ("0-3,8", "0-127", Some(5)),
+            ("0-127", "0-1,4\n", Some(3)),
+            ("0", "1", Some(0)),
+            ("", "0", None),
+            ("3-1", "0-9", None),
+            ("a", "0", None),
+            ("0-18446744073709551615", "0-18446744073709551615", None),
         ] {
-            assert_eq!(cpu_list_length(list), expected, "{list}");
+            assert_eq!(common_cpus(allowed, online), expected, "{allowed} {online}");
         }
         let limits = "Max processes             1                    1                    processes\n\
                       Max open files            1024                 4096                 files\n";
@@ -293,7 +305,7 @@ mod tests {
             memory(&text, &key);
             signal_set(&text, &key);
             effective_id(&text, &key);
-            cpu_list_length(&text);
+            common_cpus(&text, &key);
             descriptor_limit(&text);
         }
     }

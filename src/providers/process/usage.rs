@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::Instant;
 
-use rustix::fs::{AtFlags, Dir, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags};
 
 use crate::fact::ValueTable;
 use crate::hotspot::CpuSetting;
@@ -18,6 +18,9 @@ const THREADS_MAXIMUM: usize = 1024;
 
 /// Most descriptors that are counted one by one, on kernels before 6.2.
 const DESCRIPTORS_MAXIMUM: usize = 65_536;
+
+/// The CPUs that run, in the form of `Cpus_allowed_list`.
+const ONLINE_CPUS: &str = "/sys/devices/system/cpu/online";
 
 /// What one reading found; `None` is unknown.
 #[derive(Debug)]
@@ -63,7 +66,7 @@ impl ProcessUsage {
         let status = read_text(directory, "status", STATUS_MAXIMUM)?;
         let text = |name| read_text(directory, name, STATUS_MAXIMUM).ok();
         let cgroup = cgroups.read(directory);
-        let affinity = stat::field(&status, "Cpus_allowed_list:").and_then(stat::cpu_list_length);
+        let affinity = affinity(&status, ONLINE_CPUS);
         let available = available_cpus(affinity, &cgroup.cpu);
         Ok(Self {
             descriptors: descriptors(directory).ok().flatten(),
@@ -175,6 +178,14 @@ impl PreviousUsage {
     }
 }
 
+/// The CPUs of the affinity mask that are online, as `sched_getaffinity` has them: `Cpus_allowed_list` names those that
+/// the machine may get, too.
+fn affinity(status: &str, online: &str) -> Option<u64> {
+    let allowed = stat::field(status, "Cpus_allowed_list:")?;
+    let online = read_text(CWD, online, STATUS_MAXIMUM).unwrap_or_else(|_| allowed.to_owned());
+    stat::common_cpus(allowed, &online)
+}
+
 /// As HotSpot counts its CPUs: the CPUs of the affinity mask, at most the cgroup's quota rounded up; `None` where the
 /// cgroup cannot be seen.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Float to integer saturates, and is at least 1.
@@ -212,6 +223,15 @@ mod tests {
             assert_eq!(available_cpus(Some(8), &group), Some(expected), "{quota:?}");
         }
         assert_eq!(available_cpus(Some(8), &Err(CgroupError::NoMount("/a".into()))), None);
+    }
+
+    #[test]
+    fn cpus_that_are_not_there_do_not_count() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "0-1\n").unwrap();
+        let status = "Cpus_allowed_list:\t0-127\n";
+        assert_eq!(affinity(status, file.path().to_str().unwrap()), Some(2));
+        assert_eq!(affinity(status, "/nowhere"), Some(128));
     }
 
     #[test]
