@@ -51,7 +51,9 @@ impl ThreadKind {
         } else if starts(&["G1 ", "CMS ", "Concurrent Mark", "StrDedup", "String Deduplic", "StringD"])
             || starts(&["ZWorker", "ZDriver", "ZDirector", "ZStat", "ZUncommitter", "ZUnmapper"])
             || starts(&["XWorker", "XDriver", "XDirector", "XStat", "XUncommitter", "XUnmapper"])
-            || starts(&["Shenandoah", "Shenand..", "ShenWorker", "ShenControl", "ShenRegulator"])
+            // A NamedThread of JDK 8 that has no name yet (thread.hpp).
+            || name == "Unknown Thread"
+            || starts(&["Shenandoah", "Shenand..", "ShenWorker", "ShenControl", "ShenRegulator", "ShenUncommit"])
         {
             Self::GcConcurrent
         } else if starts(&["C1 Comp"]) {
