@@ -123,7 +123,8 @@ impl ScanLoop {
         if old.otlp != new.otlp {
             self.app.configure_push(&new.otlp);
         }
-        let keeps_providers = old.sampling == new.sampling && old.discovery.procfs == new.discovery.procfs;
+        let keeps_providers =
+            old.sampling == new.sampling && old.threads == new.threads && old.discovery.procfs == new.discovery.procfs;
         let providers = (!keeps_providers).then(|| start_providers(&self.app, new));
         self.files = new.seen.clone();
         self.scanner = Scanner::new(&new.discovery);
@@ -135,5 +136,5 @@ impl ScanLoop {
 fn start_providers(app: &App, config: &Config) -> Box<dyn AttachProviders> {
     let sampler = providers::start_sampler(&config.sampling);
     app.sampler.store(sampler.clone());
-    Box::new(Providers::new(sampler, Some(Arc::clone(&app.poller))))
+    Box::new(Providers::new(sampler, Some(Arc::clone(&app.poller)), &config.threads))
 }

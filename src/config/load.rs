@@ -71,11 +71,12 @@ pub fn load(
     if !problems.is_empty() {
         return Err(problems.sorted());
     }
-    let ConfigKeys { discovery, identity, sampling, nmt, limits, .. } = keys;
+    let ConfigKeys { discovery, identity, sampling, threads, nmt, limits, .. } = keys;
     Ok(Config {
         discovery,
         identity,
         sampling,
+        threads,
         nmt,
         profiles,
         otlp,

@@ -21,7 +21,7 @@ pub use load::load;
 pub use otlp::{Compression, HistogramForm, Otlp, OtlpProtocol, Temporality};
 pub(crate) use root::RootComponent;
 pub use root::RootPattern;
-pub use schema::{Discovery, Identity, Limits, Nmt, NmtMode, Procfs, Sampling, Toggle};
+pub use schema::{Discovery, Identity, Limits, Nmt, NmtMode, Procfs, Sampling, Threads, Toggle};
 
 use crate::rules::Profile;
 use crate::yaml::section::{self, Section as _};
@@ -35,6 +35,8 @@ pub struct Config {
     pub identity: Identity,
     /// Reading counters between scrapes.
     pub sampling: Sampling,
+    /// CPU time of threads.
+    pub threads: Threads,
     /// Native Memory Tracking.
     pub nmt: Nmt,
     /// The profiles, the default one first; never empty.

@@ -43,6 +43,8 @@ section! {
         pub(super) identity: Identity = Identity::default() => Nested::new(),
         /// Sampling of a few counters between scrapes, for single pauses, peaks and allocation.
         pub(super) sampling: Sampling = Sampling::default() => Nested::new(),
+        /// CPU time of the JVM's threads, by kind.
+        pub(super) threads: Threads = Threads::default() => Nested::new(),
         /// Native Memory Tracking of JVMs that run with -XX:NativeMemoryTracking.
         pub(super) nmt: Nmt = Nmt::default() => Nested::checked(check_nmt),
         /// The profiles: which metrics are served and under which names. The first profile is served at /metrics, each one
@@ -179,6 +181,15 @@ section! {
 
 const SAMPLING_INTERVAL: DurationBounds =
     DurationBounds { zero: true, minimum: Duration::from_millis(1), maximum: Duration::from_secs(10) };
+
+section! {
+    /// `threads:`
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Threads {
+        /// Also by group of application threads: the thread's name up to its first digit, at most 20 groups.
+        pub groups: bool = false => Switch,
+    }
+}
 
 section! {
     /// `nmt:`

@@ -37,6 +37,7 @@ fn the_embedded_file_has_the_defaults() {
         assert_eq!(config.discovery, Discovery::default());
         assert_eq!(config.identity, Identity::default());
         assert_eq!(config.sampling, Sampling::default());
+        assert_eq!(config.threads, Threads::default());
         assert_eq!(config.nmt, Nmt::default());
         assert_eq!(config.otlp, Otlp::default());
         assert_eq!(config.limits, Limits::default());
@@ -55,7 +56,7 @@ fn shipped_profiles_load() {
 type Show = fn(&Config) -> String;
 
 /// Every key with a value that is not its default, and the field that has it.
-const KEYS: [(&str, &str, Show, &str); 30] = [
+const KEYS: [(&str, &str, Show, &str); 31] = [
     ("discovery.interval", "1m30s", |c| format!("{:?}", c.discovery.interval), "90s"),
     ("discovery.roots", "['/a/{b}', {path: /c}]", roots, "/a/{b} /c"),
     ("discovery.procfs.enabled", "off", |c| format!("{:?}", c.discovery.procfs.enabled), "Off"),
@@ -67,6 +68,7 @@ const KEYS: [(&str, &str, Show, &str); 30] = [
     ("sampling.idle_interval", "1s", |c| format!("{:?}", c.sampling.idle_interval), "1s"),
     ("sampling.buckets", "[0.5, 2]", |c| format!("{:?}", c.sampling.buckets), "[0.5, 2.0]"),
     ("sampling.causes", "true", |c| c.sampling.causes.to_string(), "true"),
+    ("threads.groups", "true", |c| c.threads.groups.to_string(), "true"),
     ("nmt.mode", "off", |c| format!("{:?}", c.nmt.mode), "Off"),
     ("nmt.interval", "24h", |c| format!("{:?}", c.nmt.interval), "86400s"),
     ("nmt.timeout", "7s", |c| format!("{:?}", c.nmt.timeout), "7s"),

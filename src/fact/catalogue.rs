@@ -183,6 +183,12 @@ facts! {
     "proc.memory_virtual" [] UpDownCounter "By" "Virtual memory of the process.";
     "proc.memory_swap" [] UpDownCounter "By" "Anonymous memory of the process in swap.";
     "proc.threads" [] UpDownCounter "{thread}" "Kernel threads of the process.";
+    "thread.cpu_time" ["kind"] Counter "s"
+        "CPU time of threads, by kind; application has that of threads that ended between two readings.";
+    "thread.cpu_wait" ["kind"] Counter "s"
+        "Time that runnable threads waited for a CPU, by kind; the application's is absent above 1,024 threads.";
+    "thread.group_cpu_time" ["group"] Counter "s"
+        "CPU time of application threads, by group of names (threads.groups); absent above 1,024 threads.";
     "proc.descriptors" [] UpDownCounter "{file_descriptor}" "Open file descriptors of the process.";
     "proc.descriptor_limit" [] UpDownCounter "{file_descriptor}" "Soft limit on open file descriptors.";
     "proc.context_switches" ["type"] Counter "{context_switch}" since Attached

@@ -20,7 +20,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
-use crate::config::Sampling;
+use crate::config::{Sampling, Threads};
 use crate::fact::{Provider, ProviderId};
 use crate::hotspot::Model;
 use crate::targets::{AttachProviders, Target};
@@ -28,8 +28,8 @@ use nmt::{Attachable, Poller};
 use process::ProcessMonitor;
 use sampler::{SamplePlan, SampleSubject, Sampler};
 
-/// Gives JVMs their providers. The default one knows their processes only.
-#[derive(Debug, Default)]
+/// Gives JVMs their providers.
+#[derive(Debug)]
 pub struct Providers {
     sampler: Option<Arc<Sampler>>,
     poller: Option<Arc<Poller>>,
@@ -39,8 +39,15 @@ pub struct Providers {
 impl Providers {
     /// Providers for JVMs found later. Without `sampler` nothing is sampled, without `poller` no JVM is queried for its
     /// native memory. The caller keeps both to configure them and to report on them.
-    pub(crate) fn new(sampler: Option<Arc<Sampler>>, poller: Option<Arc<Poller>>) -> Self {
-        Self { sampler, poller, monitor: ProcessMonitor::default() }
+    pub(crate) fn new(sampler: Option<Arc<Sampler>>, poller: Option<Arc<Poller>>, threads: &Threads) -> Self {
+        Self { sampler, poller, monitor: ProcessMonitor::new(threads) }
+    }
+}
+
+impl Default for Providers {
+    /// Those that know processes only.
+    fn default() -> Self {
+        Self::new(None, None, &Threads::default())
     }
 }
 

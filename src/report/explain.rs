@@ -29,7 +29,7 @@ pub fn explain(subject: &str, config: &Config) -> Result<String, ReportError> {
             Ok(out)
         }
         Subject::Process(pid) => {
-            let providers = Providers::new(start_sampler(&config.sampling), None);
+            let providers = Providers::new(start_sampler(&config.sampling), None, &config.threads);
             explain_target(&*find(pid, config, providers)?, config)
         }
     }

@@ -13,3 +13,4 @@ mod nmt;
 mod otlp_collector;
 mod prometheus;
 mod sampler;
+mod threads;

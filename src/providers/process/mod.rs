@@ -5,17 +5,21 @@
 //! that is not visible (a sidecar without a shared pid namespace) has no provider; where its cgroup cannot be seen, what
 //! depends on it is absent: `cgroup.*`, the number of CPUs and their utilization.
 
+mod threads;
 mod usage;
 
+use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::config::Threads;
 use crate::fact::{Provider, ProviderId, Reading, ValueTable};
 use crate::hotspot::CpuSetting;
 use crate::proc::Process;
 use crate::proc::cgroup::Hierarchies;
 use crate::sync::{lock, wait_timeout};
+use threads::ThreadSums;
 use usage::{PreviousUsage, ProcessUsage};
 
 /// Time between two readings of a process: about 50 us of work each, more with many threads.
@@ -33,12 +37,15 @@ pub(crate) struct MonitoredProcess {
     process: Arc<Process>,
     setting: CpuSetting,
     previous: Mutex<PreviousUsage>,
+    threads: Mutex<ThreadSums>,
     table: Mutex<ValueTable>,
 }
 
 #[derive(Debug)]
 struct MonitorState {
     cgroups: Hierarchies,
+    /// Whether application threads are grouped by name.
+    groups: bool,
     queue: Mutex<MonitorQueue>,
     changed: Condvar,
 }
@@ -51,11 +58,22 @@ struct MonitorQueue {
 }
 
 impl ProcessMonitor {
+    /// A monitor without processes, and so without a thread.
+    pub(crate) fn new(config: &Threads) -> Self {
+        let cgroups = Hierarchies::visible().unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot read the cgroup mounts; cgroup facts are absent");
+            Hierarchies::default()
+        });
+        let shared = MonitorState { cgroups, groups: config.groups, queue: Mutex::default(), changed: Condvar::new() };
+        Self { shared: Arc::new(shared) }
+    }
+
     /// Reads the process at once, and then every [`INTERVAL`] for as long as the result is held.
     pub(crate) fn add(&self, process: Arc<Process>, setting: CpuSetting) -> Arc<MonitoredProcess> {
         let table = Mutex::new(ValueTable::new(ProviderId::Process));
-        let process = Arc::new(MonitoredProcess { process, setting, previous: Mutex::default(), table });
-        process.update(&self.shared.cgroups);
+        let threads = Mutex::default();
+        let process = Arc::new(MonitoredProcess { process, setting, previous: Mutex::default(), threads, table });
+        process.update(&self.shared);
         let mut queue = lock(&self.shared.queue);
         queue.processes.push(Arc::downgrade(&process));
         if !queue.running {
@@ -67,18 +85,6 @@ impl ProcessMonitor {
             }
         }
         process
-    }
-}
-
-impl Default for ProcessMonitor {
-    /// A monitor without processes, and so without a thread.
-    fn default() -> Self {
-        let cgroups = Hierarchies::visible().unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot read the cgroup mounts; cgroup facts are absent");
-            Hierarchies::default()
-        });
-        let shared = MonitorState { cgroups, queue: Mutex::default(), changed: Condvar::new() };
-        Self { shared: Arc::new(shared) }
     }
 }
 
@@ -104,7 +110,7 @@ impl MonitorState {
             let processes = queue.processes.clone();
             drop(queue);
             for process in processes.iter().filter_map(Weak::upgrade) {
-                process.update(&self.cgroups);
+                process.update(self);
             }
             queue = lock(&self.queue);
         }
@@ -113,11 +119,17 @@ impl MonitorState {
 
 impl MonitoredProcess {
     /// Reads before it locks the table, so that a scrape never waits for the kernel.
-    fn update(&self, cgroups: &Hierarchies) {
-        let usage = ProcessUsage::read(self.process.directory(), cgroups, self.setting, &mut lock(&self.previous));
+    fn update(&self, shared: &MonitorState) {
+        let directory = self.process.directory().as_fd();
+        let usage = ProcessUsage::read(directory, &shared.cgroups, self.setting, &mut lock(&self.previous));
+        let mut threads = lock(&self.threads);
+        threads.update(directory, shared.groups);
         let mut table = lock(&self.table);
         match usage {
-            Ok(usage) => usage.publish(&mut table),
+            Ok(usage) => {
+                usage.publish(&mut table);
+                threads.publish(usage.cpu_ticks(), &mut table);
+            }
             Err(error) => {
                 tracing::debug!(%error, "cannot read the process");
                 table.clear();
@@ -153,7 +165,7 @@ mod tests {
 
     #[test]
     fn the_exporters_own_process_has_facts() {
-        let monitor = ProcessMonitor::default();
+        let monitor = ProcessMonitor::new(&Threads::default());
         let monitored = monitor.add(process(std::process::id()), CpuSetting::Available);
         let reading = monitored.read();
         for source in ["proc.memory_resident", "proc.memory_virtual", "proc.threads", "proc.descriptors"] {
@@ -166,11 +178,12 @@ mod tests {
     #[test]
     fn a_process_that_ended_has_no_values() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-        let monitored = ProcessMonitor::default().add(process(child.id()), CpuSetting::Available);
+        let monitor = ProcessMonitor::new(&Threads::default());
+        let monitored = monitor.add(process(child.id()), CpuSetting::Available);
         assert!(value(&monitored.read(), "proc.threads").is_some());
         child.kill().unwrap();
         child.wait().unwrap();
-        monitored.update(&Hierarchies::default());
+        monitored.update(&monitor.shared);
         assert!(monitored.read().1.iter().all(Option::is_none));
     }
 }

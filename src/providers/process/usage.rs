@@ -1,6 +1,5 @@
 //! One reading of one process, and what the next one needs of it.
 
-use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
 use std::time::Instant;
@@ -12,9 +11,6 @@ use crate::hotspot::CpuSetting;
 use crate::metric::Value;
 use crate::proc::cgroup::{Cgroup, CgroupError, CpuGroup, Hierarchies};
 use crate::proc::stat::{self, STATUS_MAXIMUM, Stat, read_text};
-
-/// Most threads whose context switches are added up: each is a file to read.
-const THREADS_MAXIMUM: usize = 1024;
 
 /// Most descriptors that are counted one by one, on kernels before 6.2.
 const DESCRIPTORS_MAXIMUM: usize = 65_536;
@@ -29,24 +25,16 @@ pub(super) struct ProcessUsage {
     status: String,
     descriptors: Option<u64>,
     descriptor_limit: Option<u64>,
-    context_switches: Option<ContextSwitches>,
     cgroup: Cgroup,
     cpu_count: Option<u64>,
     cpu_utilization: Option<f64>,
 }
-
-/// Voluntary and involuntary ones.
-type ContextSwitches = [u64; 2];
 
 /// What a reading needs of the previous one.
 #[derive(Debug, Default)]
 pub(super) struct PreviousUsage {
     /// CPU seconds, and when.
     cpu: Option<(f64, Instant)>,
-    /// By thread id, at the previous reading.
-    threads: Option<HashMap<i32, ContextSwitches>>,
-    /// Since the first reading.
-    total: ContextSwitches,
 }
 
 impl ProcessUsage {
@@ -71,7 +59,6 @@ impl ProcessUsage {
         Ok(Self {
             descriptors: descriptors(directory).ok().flatten(),
             descriptor_limit: text("limits").and_then(|limits| stat::descriptor_limit(&limits)),
-            context_switches: previous.context_switches(directory).ok().flatten(),
             cpu_utilization: previous.cpu_share(stat::seconds(stat.cpu()), now, available),
             stat,
             status,
@@ -82,6 +69,11 @@ impl ProcessUsage {
                 CpuSetting::Available => available,
             },
         })
+    }
+
+    /// CPU time of all threads that the process has had, in clock ticks.
+    pub(super) fn cpu_ticks(&self) -> u64 {
+        self.stat.cpu()
     }
 
     /// Replaces the values of the table.
@@ -103,7 +95,7 @@ impl ProcessUsage {
 
         let memory = |key| stat::memory(status, key);
         let cgroup = self.cgroup.memory.clone().unwrap_or_default();
-        let counts: [(&str, &[&str], Option<u64>); 20] = [
+        let counts: [(&str, &[&str], Option<u64>); 18] = [
             ("proc.cpu_count", &[], self.cpu_count),
             ("proc.memory_resident", &[], memory("VmRSS:")),
             ("proc.memory_resident_part", &["anonymous"], memory("RssAnon:")),
@@ -114,8 +106,6 @@ impl ProcessUsage {
             ("proc.threads", &[], stat::number(status, "Threads:")),
             ("proc.descriptors", &[], self.descriptors),
             ("proc.descriptor_limit", &[], self.descriptor_limit),
-            ("proc.context_switches", &["voluntary"], self.context_switches.map(|switches| switches[0])),
-            ("proc.context_switches", &["involuntary"], self.context_switches.map(|switches| switches[1])),
             ("proc.page_faults", &["minor"], Some(stat.minor_faults)),
             ("proc.page_faults", &["major"], Some(stat.major_faults)),
             ("cgroup.memory_current", &[], cgroup.current),
@@ -140,41 +130,6 @@ impl PreviousUsage {
         let passed = now.saturating_duration_since(then).as_secs_f64() * cpus? as f64;
         // Ticks of 10 ms may attribute a little more to a short time than it contains.
         (passed > 0.0).then(|| ((seconds - before) / passed).clamp(0.0, 1.0))
-    }
-
-    /// Adds the switches of every thread since the previous reading: a thread that ends takes its count with it, and
-    /// `status` of the process is that of its first thread.
-    fn context_switches(&mut self, directory: impl AsFd) -> io::Result<Option<ContextSwitches>> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let tasks = rustix::fs::openat(directory, "task", flags, Mode::empty())?;
-        let mut now = HashMap::new();
-        for entry in Dir::read_from(&tasks)?.take(THREADS_MAXIMUM.saturating_add(3)) {
-            let entry = entry?;
-            let Some(id) = entry.file_name().to_str().ok().and_then(|name| name.parse::<i32>().ok()) else { continue };
-            let Ok(status) = read_text(&tasks, format!("{id}/status"), STATUS_MAXIMUM) else { continue };
-            let count = |key| stat::number(&status, key).unwrap_or_default();
-            now.insert(id, ["voluntary_ctxt_switches:", "nonvoluntary_ctxt_switches:"].map(count));
-        }
-        if now.len() > THREADS_MAXIMUM {
-            return Ok(None);
-        }
-        self.add(now);
-        Ok(Some(self.total))
-    }
-
-    /// Adds the switches of these threads since the previous reading. Those of threads that ended before the first
-    /// reading are unknown, so the total begins there, at zero.
-    fn add(&mut self, now: HashMap<i32, ContextSwitches>) {
-        if let Some(threads) = &self.threads {
-            for (id, switches) in &now {
-                // A count below the previous one belongs to another thread that reuses the id.
-                let before = threads.get(id).copied().filter(|old| old[0] <= switches[0]).unwrap_or_default();
-                for ((total, now), before) in self.total.iter_mut().zip(switches).zip(before) {
-                    *total = total.saturating_add(now.saturating_sub(before));
-                }
-            }
-        }
-        self.threads = Some(now);
     }
 }
 
@@ -244,21 +199,5 @@ mod tests {
         assert_eq!(previous.cpu_share(12.0, later, Some(2)), None, "no time has passed");
         let later = later.checked_add(Duration::from_secs(4)).unwrap();
         assert_eq!(previous.cpu_share(14.0, later, None), None, "of an unknown number of CPUs");
-    }
-
-    #[test]
-    fn switches_count_from_the_first_reading_and_stay_when_threads_end() {
-        let mut previous = PreviousUsage::default();
-        // Voluntary switches by thread; then the total.
-        for (readings, total, why) in [
-            (&[(1, 500), (2, 70)][..], 0, "what was before the first reading"),
-            (&[(1, 504), (2, 70), (3, 9)], 13, "a new thread from its start"),
-            (&[(1, 505), (3, 10)], 15, "one has ended"),
-            (&[(1, 505), (3, 4)], 19, "another took its id"),
-        ] {
-            let switches = |voluntary| [voluntary, 0];
-            previous.add(readings.iter().map(|(id, voluntary)| (*id, switches(*voluntary))).collect());
-            assert_eq!(previous.total, switches(total), "{why}");
-        }
     }
 }
