@@ -19,6 +19,8 @@ pub(crate) enum Freshness {
     Sampled,
     /// Only at the end of collections.
     Collection,
+    /// Only in ZGC's pauses, the last of which comes before the collection moves objects and so frees what they leave.
+    Pause,
 }
 
 impl Freshness {
@@ -28,6 +30,7 @@ impl Freshness {
             Self::Live => "live",
             Self::Sampled => "sampled",
             Self::Collection => "gc",
+            Self::Pause => "pause",
         }
     }
 }
@@ -301,7 +304,7 @@ fn zgc(counters: &Counters<'_>) -> Vec<Pool> {
     let committed = |name: &str| Some(Formula::IfNonZero(guard?, Box::new(counters.word(name)?)));
     let pool = |name, generation: u32, init: &str| Pool {
         name,
-        freshness: Freshness::Collection,
+        freshness: Freshness::Pause,
         is_eden: false,
         used: used(&format!("sun.gc.generation.{generation}.space.0.used")),
         committed: committed(&format!("sun.gc.generation.{generation}.space.0.capacity")),
