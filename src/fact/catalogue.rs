@@ -123,7 +123,7 @@ facts! {
     "class.max" ["window"] Gauge "{class}" since Attached
         "Peak number of loaded classes in the last complete window (sampled every 50 to 100 ms).";
     "alloc.bytes" [] Counter "By" since Attached
-        "Bytes allocated since discovery, updated at collections; estimated from TLABs, too low for objects of kilobytes.";
+        "Bytes allocated since discovery, updated at collections: an estimate, with ZGC without large objects.";
     "alloc.overwritten" [] Counter "{publication}" since Attached
         "Times that generational ZGC may have overwritten an allocation total before it was read.";
 

@@ -60,6 +60,8 @@ pub(super) struct Allocation {
     pub(super) last: Interval,
     /// Collections whose word was added when it changed, before they completed.
     ahead: u64,
+    /// A young collection completed and no sample at rest followed: a full one that completes now is a part of it.
+    emptied: bool,
     pub(super) bytes: i64,
     /// The previous sample read a publication of generational ZGC.
     read_before: bool,
@@ -81,7 +83,7 @@ const PAUSES_BETWEEN: u64 = 2;
 impl Allocation {
     /// Starts at zero.
     pub(super) fn new(source: AllocationSource, first: Interval) -> Self {
-        Self { source, last: first, ahead: 0, bytes: 0, read_before: false, overwritten: 0 }
+        Self { source, last: first, ahead: 0, emptied: false, bytes: 0, read_before: false, overwritten: 0 }
     }
 
     /// Adds an interval. Returns what generational ZGC published, if it did.
@@ -95,7 +97,13 @@ impl Allocation {
         let [used, capacity] = self.last.eden.unwrap_or_default();
         let most = if self.source.capped { capacity } else { i64::MAX };
         let in_tlabs = now.tlab.max(0).saturating_mul(HEAP_WORD).min(most);
-        let beside = match (now.filled, if now.young > 0 { now.young } else { now.full }) {
+        let collections = match now.young {
+            0 if self.emptied => 0,
+            0 => now.full,
+            young => young,
+        };
+        self.emptied = now.active && (self.emptied || now.young > 0);
+        let beside = match (now.filled, collections) {
             (true, collections) => scaled(capacity.saturating_sub(in_tlabs).max(0), collections),
             (false, 0) => 0,
             (false, _) => used.saturating_sub(in_tlabs).max(0),
@@ -150,6 +158,19 @@ mod tests {
             let now = Interval { tlab, eden: eden(0), young, full, filled, active: true, ..Interval::default() };
             allocation.record(now);
             assert_eq!(allocation.bytes, bytes, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_full_collection_that_follows_a_young_one_finds_eden_empty() {
+        let eden = Some([60, 100]);
+        let source = source(AllocationRule::EachCollection);
+        let mut allocation = Allocation::new(source, Interval { eden, ..Interval::default() });
+        for (young, full, active, bytes) in
+            [(1, 0, true, 100), (0, 0, true, 100), (0, 1, true, 100), (0, 0, false, 100), (0, 1, true, 200)]
+        {
+            allocation.record(Interval { eden, young, full, filled: true, active, ..Interval::default() });
+            assert_eq!(allocation.bytes, bytes);
         }
     }
 
