@@ -6,7 +6,8 @@ const PAUSES: u64 = 3;
 
 /// Pauses of a major collection of generational ZGC (measured on JDK 21 to 27): of the young generation once, or twice
 /// where it must be emptied first, as for System.gc(); and two of the old one.
-const MAJOR_PAUSES: [u64; 2] = [5, 8];
+const MAJOR_PAUSES: u64 = 5;
+const MAJOR_PAUSES_AT_MOST: u64 = MAJOR_PAUSES + PAUSES;
 
 /// One look at a JVM.
 #[derive(Clone, Copy, Debug, Default)]
@@ -83,13 +84,12 @@ impl Cycles {
 
 /// Major collections that have so many pauses together, the fewest where several numbers fit.
 fn major_collections(pauses: u64) -> u64 {
-    let [fewest, most] = MAJOR_PAUSES;
-    let extra = most.saturating_sub(fewest);
     let fits = |count: &u64| {
-        pauses.checked_sub(count.saturating_mul(fewest)).and_then(|rest| rest.checked_rem(extra)) == Some(0)
+        pauses.checked_sub(count.saturating_mul(MAJOR_PAUSES)).is_some_and(|extra| extra.is_multiple_of(PAUSES))
     };
     // Marking that took a pause more fits none.
-    (pauses.div_ceil(most)..=pauses / fewest).find(fits).unwrap_or((pauses / most).max(u64::from(pauses > fewest)))
+    let fewest = (pauses / MAJOR_PAUSES_AT_MOST).max(u64::from(pauses > MAJOR_PAUSES));
+    (pauses.div_ceil(MAJOR_PAUSES_AT_MOST)..=pauses / MAJOR_PAUSES).find(fits).unwrap_or(fewest)
 }
 
 #[cfg(test)]
