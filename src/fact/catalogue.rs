@@ -62,7 +62,7 @@ facts! {
         "Maximum size of a memory pool, absent where it has no limit of its own; not additive over pools.";
     "pool.init" ["pool", "type"] UpDownCounter "By" "Initial size of a memory pool.";
     "pool.freshness" ["pool", "mode"] Info ""
-        "How pool.used is updated: live, sampled (every 50 to 100 ms), or gc (at the end of collections).";
+        "How pool.used is updated: live, sampled (every 50 to 100 ms), gc (after it), or pause (before ZGC frees memory).";
     "area.used" ["area"] UpDownCounter "By" "Memory in use in the heap, where all of its pools publish it.";
     "area.committed" ["area"] UpDownCounter "By"
         "Memory that the heap has committed from the operating system, without the empty survivor space.";
@@ -70,7 +70,7 @@ facts! {
     "area.init" ["area"] UpDownCounter "By" "Initial size of the heap, where all of its pools publish theirs.";
     "metaspace.reserved" [] UpDownCounter "By" "Address space reserved for class metadata, including the class space.";
     "gc.count" ["gc", "action"] Counter "{collection}"
-        "Collections started; for ZGC and G1's concurrent cycles, their pauses.";
+        "Collections started; for ZGC, G1's concurrent cycles and CMS of JDK 8, their pauses.";
     "gc.time" ["gc", "action"] Counter "s"
         "Time in completed collections; for ZGC and G1's concurrent cycles, in their pauses.";
     "gc.total" ["gc"] Summary "s" "Count and time of collections as one summary.";
@@ -109,13 +109,13 @@ facts! {
     "gc.in_progress" [] Gauge "" since Attached "Whether a collector has stopped the application (1) or not (0).";
     "gc.pause_age" [] Gauge "s" since Attached "Time since the current pause began, absent outside pauses.";
     "gc.cycles" ["gc"] Counter "{cycle}" since Attached
-        "Concurrent cycles observed from start to end (ZGC, Shenandoah); back-to-back cycles may count as one.";
+        "Concurrent cycles and collections of ZGC and Shenandoah; Shenandoah's back-to-back cycles may count as one.";
     "gc.cycle_time" ["gc"] Counter "s" since Attached
-        "Duration of the cycles of gc.cycles, accurate to about 3 percent.";
+        "Duration of the cycles of gc.cycles that lasted longer than a sampling interval, accurate to about 3 percent.";
     "pool.after_gc" ["pool", "type"] UpDownCounter "By" since Attached
-        "Memory in use in a memory pool at the end of the last collection of any kind.";
+        "Memory in use in a memory pool at the end of the last collection of any kind (Serial, Parallel, G1).";
     "heap.live_set" [] UpDownCounter "By" since Attached
-        "Heap memory in use at the end of the last collection of any kind.";
+        "Heap memory in use at the end of the last collection of any kind (Serial, Parallel, G1).";
     "heap.used_max" ["window"] Gauge "By" since Attached
         "Peak heap usage in the last complete window (sampled every 50 to 100 ms).";
     "thread.max" ["window"] Gauge "{thread}" since Attached
@@ -123,7 +123,7 @@ facts! {
     "class.max" ["window"] Gauge "{class}" since Attached
         "Peak number of loaded classes in the last complete window (sampled every 50 to 100 ms).";
     "alloc.bytes" [] Counter "By" since Attached
-        "Bytes allocated since discovery, updated at collections; estimated from TLABs, too low for objects of kilobytes.";
+        "Bytes allocated since discovery, updated at collections: an estimate, with ZGC without large objects.";
     "alloc.overwritten" [] Counter "{publication}" since Attached
         "Times that generational ZGC may have overwritten an allocation total before it was read.";
 

@@ -82,12 +82,16 @@ pub enum Scale {
     /// The word multiplied by the first number and divided by the second. Dividing ticks by their frequency keeps the
     /// shortest decimal form; multiplying by the reciprocal does not.
     Ratio(f64, f64),
+    /// The word divided, rounded down: an integer stays one.
+    Quotient(i64),
 }
 
 impl Hash for Scale {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        if let Self::Ratio(multiplier, divisor) = self {
-            [multiplier.to_bits(), divisor.to_bits()].hash(state);
+        match self {
+            Self::One => {}
+            Self::Ratio(multiplier, divisor) => [multiplier.to_bits(), divisor.to_bits()].hash(state),
+            Self::Quotient(divisor) => divisor.hash(state),
         }
     }
 }
@@ -98,6 +102,7 @@ impl Scale {
         match self {
             Self::One => Value::Int(word),
             Self::Ratio(multiplier, divisor) => Value::Float(word as f64 * multiplier / divisor),
+            Self::Quotient(divisor) => Value::Int(word.checked_div_euclid(divisor).unwrap_or(word)),
         }
     }
 
@@ -107,6 +112,7 @@ impl Scale {
             _ if factor == 1.0 => self,
             Self::One => Self::Ratio(factor, 1.0),
             Self::Ratio(multiplier, divisor) => Self::Ratio(multiplier * factor, divisor),
+            Self::Quotient(divisor) => Self::Ratio(factor, divisor as f64),
         }
     }
 }

@@ -112,8 +112,8 @@ pub(crate) struct PauseCounters {
 /// The collectors whose counters count pauses. There is none for Shenandoah, which counts nested concurrent phases as
 /// collections (measured up to JDK 27), and for Epsilon, which does not collect.
 ///
-/// CMS of JDK 11 counts the pauses of its concurrent cycles apart from its foreground collections (JDK-8153333), CMS of
-/// JDK 8 together with them; both are `ConcurrentMarkSweep` here.
+/// CMS of JDK 11 counts the pauses of its concurrent cycles, two each, apart from its foreground collections
+/// (JDK-8153333), CMS of JDK 8 together with them; both are `ConcurrentMarkSweep` here.
 pub(super) fn pauses(counters: &Counters<'_>, native_image: bool) -> Vec<PauseCounters> {
     let pauses = |ordinal| {
         let name = counters.text(&format!("sun.gc.collector.{ordinal}.name"))?;
@@ -147,7 +147,8 @@ fn bean(name: &str, native: bool) -> Option<(&'static str, &'static str, Role)> 
         "PSScavenge" | "Parallel young collection pauses" => ("PS Scavenge", MINOR),
         "PSParallelCompact" | "PSMarkSweep" | "Parallel full collection pauses" => ("PS MarkSweep", MAJOR),
         "PCopy" => ("ParNew", MINOR),
-        "CMS" | "CMS stop-the-world phases" => ("ConcurrentMarkSweep", MAJOR),
+        "CMS" => ("ConcurrentMarkSweep", MAJOR),
+        "CMS stop-the-world phases" => ("ConcurrentMarkSweep", (MAJOR.0, Role::Phase)),
         "G1 incremental collections" | "G1 young collection pauses" => ("G1 Young Generation", MINOR),
         "G1 stop-the-world full collections" | "G1 full collection pauses" => ("G1 Old Generation", MAJOR),
         // The bean exists since JDK 20 (JDK-8297247); the counter is older.

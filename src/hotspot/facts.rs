@@ -1,6 +1,6 @@
 //! The facts of a [`Model`]: names, labels and formulas, as rules take them.
 
-use super::collector::PauseCounters;
+use super::collector::{PauseCounters, Role};
 use super::counters::Counters;
 use super::model::{LOADED, Model, SAFEPOINT_TIME, SAFEPOINTS, START_TIME, UNLOADED};
 use super::pool::{Pool, UsedBytes, metaspace};
@@ -91,8 +91,7 @@ fn collectors(model: &Model, counters: &Counters<'_>, facts: &mut FactList) {
     }
     for bean in beans {
         let of_bean = || model.pauses.iter().filter(|pauses| pauses.gc == bean.gc);
-        let invocations = of_bean().map(|pauses| pauses.invocations).collect::<Option<Vec<_>>>();
-        let count = invocations.map(|words| Formula::sum(&words, &[], Scale::One));
+        let count = count(of_bean());
         let ticks = of_bean().map(|pauses| pauses.time).collect::<Option<Vec<_>>>();
         let scale = model.frequency.map(|frequency| Scale::Ratio(1.0, frequency));
         let time = ticks.zip(scale).map(|(words, scale)| Formula::sum(&words, &[], scale));
@@ -115,6 +114,17 @@ fn collectors(model: &Model, counters: &Counters<'_>, facts: &mut FactList) {
     ] {
         facts.add("gc.cpu_time", &[("thread", thread)], counters.seconds(name));
     }
+}
+
+/// Collections of the bean that counts these pauses. Where it counts both, two phases are one collection: from JDK 9 on
+/// CMS counts the pauses of a concurrent cycle apart from collections that stop all threads (JDK-8153333).
+fn count<'a>(of_bean: impl Iterator<Item = &'a PauseCounters> + Clone) -> Option<Formula> {
+    let has_phases = of_bean.clone().any(|pauses| pauses.role == Role::Phase);
+    let is_mixed = has_phases && of_bean.clone().any(|pauses| pauses.role == Role::Full);
+    let times = |role| if is_mixed && role == Role::Full { 2 } else { 1 };
+    let words = of_bean.flat_map(|pauses| std::iter::repeat_n(pauses.invocations, times(pauses.role)));
+    let scale = if is_mixed { Scale::Quotient(2) } else { Scale::One };
+    Some(Formula::sum(&words.collect::<Option<Vec<_>>>()?, &[], scale))
 }
 
 /// First release whose `sun.rt.safepointTime` excludes `safepointSyncTime`: it begins when all threads have stopped

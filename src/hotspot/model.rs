@@ -36,8 +36,12 @@ pub struct Model {
     pub(crate) cause: Option<TextCounter>,
     /// `sun.gc.lastCause`
     pub(crate) last_cause: Option<TextCounter>,
+    /// Offset of the time at which Shenandoah last ended a phase or a cycle.
+    pub(crate) shenandoah_exit: Option<u32>,
     /// Offset of `sun.gc.tlab.alloc`, in heap words.
     pub(crate) tlab_allocated: Option<u32>,
+    /// Offsets of used bytes and capacity of the young generation's first space, eden where there is one.
+    pub(crate) eden: Option<[u32; 2]>,
     /// Offset of the used bytes of the old generation's first space. G1 allocates humongous objects there directly.
     pub(crate) old_used: Option<u32>,
     /// Offsets of [`SAFEPOINTS`] and [`SAFEPOINT_TIME`].
@@ -66,7 +70,9 @@ impl Model {
             pauses: pauses(&counters, jvm.native_image),
             cause: counters.text_counter("sun.gc.cause"),
             last_cause: counters.text_counter("sun.gc.lastCause"),
+            shenandoah_exit: counters.offset("sun.gc.collector.1.lastExitTime"),
             tlab_allocated: counters.offset("sun.gc.tlab.alloc"),
+            eden: counters.all(["sun.gc.generation.0.space.0.used", "sun.gc.generation.0.space.0.capacity"]),
             old_used: counters.offset("sun.gc.generation.1.space.0.used"),
             safepoints: counters.all([SAFEPOINTS, SAFEPOINT_TIME]),
             threads: counters.offset("java.threads.live"),

@@ -19,6 +19,8 @@ pub(crate) enum Freshness {
     Sampled,
     /// Only at the end of collections.
     Collection,
+    /// Only in ZGC's pauses, the last of which comes before the collection moves objects and so frees what they leave.
+    Pause,
 }
 
 impl Freshness {
@@ -28,6 +30,7 @@ impl Freshness {
             Self::Live => "live",
             Self::Sampled => "sampled",
             Self::Collection => "gc",
+            Self::Pause => "pause",
         }
     }
 }
@@ -100,7 +103,7 @@ pub(crate) struct Heap {
 impl Heap {
     pub(super) fn of(jvm: &Jvm, counters: &Counters<'_>) -> Self {
         let pools = heap_pools(jvm, counters);
-        let init = heap_init(jvm, &pools);
+        let init = heap_init(jvm, &pools, counters);
         Self { pools, limit: heap_limit(jvm, counters), init }
     }
 
@@ -121,15 +124,14 @@ fn total(pools: &[Pool], of: impl Fn(&Pool) -> Option<Formula>) -> Option<Formul
     (!parts.is_empty()).then_some(Formula::Total(parts))
 }
 
-/// `InitialHeapSize`, where it is the sum of the pools' initial sizes. Non-generational ZGC publishes `MinHeapSize`
-/// instead, as its bean does.
-fn heap_init(jvm: &Jvm, pools: &[Pool]) -> Option<Formula> {
-    let is_sum = match jvm.collector? {
-        Collector::G1 | Collector::Shenandoah => true,
-        Collector::Zgc => pools.len() > 1,
-        Collector::Serial | Collector::Parallel | Collector::Cms | Collector::Epsilon => false,
-    };
-    if is_sum { total(pools, |pool| pool.init.clone()) } else { None }
+/// `InitialHeapSize`, where it is the sum of the pools' initial sizes, or generational ZGC's initial capacity: ZGC's pools
+/// have `MinHeapSize`, as its beans do (measured on JDK 21 to 27).
+fn heap_init(jvm: &Jvm, pools: &[Pool], counters: &Counters<'_>) -> Option<Formula> {
+    match jvm.collector? {
+        Collector::G1 | Collector::Shenandoah => total(pools, |pool| pool.init.clone()),
+        Collector::Zgc => counters.word("sun.gc.generation.0.space.0.initCapacity"),
+        Collector::Serial | Collector::Parallel | Collector::Cms | Collector::Epsilon => None,
+    }
 }
 
 /// The heap's maximum size.
@@ -299,22 +301,19 @@ fn zgc(counters: &Counters<'_>) -> Vec<Pool> {
     let guard = counters.offset("sun.gc.metaspace.used");
     let used = |name: &str| Some(UsedBytes::IfNonZero { word: counters.offset(name)?, guard: guard? });
     let committed = |name: &str| Some(Formula::IfNonZero(guard?, Box::new(counters.word(name)?)));
-    let pool = |name, generation: u32, init: &str| Pool {
+    let pool = |name, generation: u32| Pool {
         name,
-        freshness: Freshness::Collection,
+        freshness: Freshness::Pause,
         is_eden: false,
         used: used(&format!("sun.gc.generation.{generation}.space.0.used")),
         committed: committed(&format!("sun.gc.generation.{generation}.space.0.capacity")),
         limit: counters.word(&format!("sun.gc.generation.{generation}.space.0.maxCapacity")),
-        init: counters.word(&format!("sun.gc.generation.{generation}.{init}")),
+        init: counters.word(&format!("sun.gc.generation.{generation}.minCapacity")),
     };
     if counters.text("sun.gc.generation.0.name").is_some() {
-        vec![
-            pool("ZGC Young Generation", 0, "space.0.initCapacity"),
-            pool("ZGC Old Generation", 1, "space.0.initCapacity"),
-        ]
+        vec![pool("ZGC Young Generation", 0), pool("ZGC Old Generation", 1)]
     } else {
-        vec![pool("ZHeap", 1, "minCapacity")]
+        vec![pool("ZHeap", 1)]
     }
 }
 

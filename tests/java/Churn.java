@@ -4,9 +4,10 @@ import java.util.ArrayDeque;
 import java.util.concurrent.ThreadLocalRandom;
 
 /**
- * Allocates, and tells how much. Usage: Churn SECONDS MEGABYTES_PER_SECOND LIVE_MEGABYTES SYSTEM_GC_SECONDS
+ * Allocates, and tells how much. Usage: Churn SECONDS MEGABYTES_PER_SECOND LIVE_MEGABYTES SYSTEM_GC_SECONDS [BYTES]
  *
- * <p>A rate of 0 is as fast as it goes. Every so many seconds it makes four large arrays and calls System.gc(); 0 is never. Waits for a line on standard
+ * <p>A rate of 0 is as fast as it goes. Every so many seconds it makes four large arrays and calls System.gc(); 0 is never. All other arrays have so many bytes, or
+ * else from 64 to 4095. Waits for a line on standard
  * input, allocates, collects once more, prints "allocated BYTES", and lives until standard input ends.
  */
 public final class Churn {
@@ -17,6 +18,7 @@ public final class Churn {
         long rate = Long.parseLong(args[1]) << 20;
         int live = Integer.parseInt(args[2]) << 20;
         long collectEvery = Long.parseLong(args[3]) * 1_000_000_000L;
+        int size = args.length > 4 ? Integer.parseInt(args[4]) : 0;
         ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
         System.out.println("ready");
         System.in.read();
@@ -30,8 +32,8 @@ public final class Churn {
         int keptBytes = 0;
         ThreadLocalRandom random = ThreadLocalRandom.current();
         for (long now = start; now < end; now = System.nanoTime()) {
-            for (int i = 0; i < 64; i++) {
-                byte[] block = new byte[random.nextInt(64, 4096)];
+            for (int i = 0; i < (size > 4096 ? 1 : 64); i++) {
+                byte[] block = new byte[size > 0 ? size : random.nextInt(64, 4096)];
                 made += block.length + 16;
                 if (random.nextInt(16) == 0) {
                     kept.add(block);

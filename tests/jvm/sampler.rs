@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::support::churn::{Churn, REALISTIC, STRESS};
+use crate::support::churn::{Churn, Load, REALISTIC, STRESS};
 use crate::support::exporter::Exporter;
 use crate::support::exposition::Exposition;
 use crate::support::jdk::{self, Collector, Jdk};
@@ -144,19 +144,25 @@ fn compare(jdk: &Jdk, collector: Collector) {
     }
 }
 
-/// How many times what was allocated the estimate may be. G1 of JDK 8 publishes the size that a thread's buffer should have
-/// had for each refill, and gives less.
+/// How many times what was allocated the estimate may be. An eden that a collection found full may have had some room, most
+/// of all on JDK 8, whose G1 publishes nothing better.
 fn most_allocated(jdk: &Jdk, collector: Collector) -> f64 {
-    if jdk.feature == 8 && collector == Collector::G1 { 1.4 } else { 1.1 }
+    if jdk.feature == 8 && collector == Collector::G1 { 1.2 } else { 1.15 }
 }
 
 /// The live set, and the peaks that the collector allows.
 fn live_set(page: &Exposition, jdk: &Jdk, collector: Collector, what: &str) {
+    if collector == Collector::Z {
+        for absent in ["jvm_hotspot_live_set_bytes", "jvm_memory_used_after_last_gc_bytes"] {
+            assert_eq!(page.all(absent, &[]).count(), 0, "{what}: {absent}, which is as of before anything is freed");
+        }
+        return;
+    }
     let live = page.value("jvm_hotspot_live_set_bytes", &[]).unwrap_or_else(|| panic!("{what}: no live set"));
     let pools = total(page, "jvm_memory_used_after_last_gc_bytes", &[("jvm_memory_type", "heap")]);
     assert!(live > 1e5 && live <= 400.0 * 1_048_576.0 && live == pools, "{what}: live set {live}, pools {pools}");
     let heap = page.all("jvm_hotspot_heap_used_max_bytes", &[]).count();
-    let unsound = collector == Collector::Z || (jdk.feature >= 25 && collector != Collector::G1);
+    let unsound = jdk.feature >= 25 && collector != Collector::G1;
     assert!(heap == 0 || !unsound, "{what}: an unsound heap peak");
 }
 
@@ -195,6 +201,87 @@ fn peaks_are_those_of_complete_windows() {
     let longest = "jvm_hotspot_gc_pause_max_seconds";
     assert!(page.all(longest, &window).count() >= 2, "every collector reports that it had none");
     assert_eq!(total(&page, longest, &window), 0.0);
+}
+
+/// Arrays that seldom fit into a thread's buffer, between calls of System.gc().
+#[test]
+fn objects_outside_of_thread_buffers_are_counted_by_the_eden_that_they_fill() {
+    let test = "objects_outside_of_thread_buffers_are_counted_by_the_eden_that_they_fill";
+    let _exclusive = exclusive();
+    for jdk in [17, 25].into_iter().filter_map(|release| jdk::of_release(release, test).pop()) {
+        for collector in [Collector::Serial, Collector::Parallel, Collector::G1] {
+            for bytes in [10_000, 200_000] {
+                let what = format!("{jdk} {collector:?}, {bytes} bytes");
+                let mut jvm = Churn::start(&jdk, collector, Load::of_arrays(bytes));
+                let (exporter, before) = start_sampling(jvm.pid(), &[]);
+                let allocated = jvm.run();
+                wait_for(&what, || {
+                    let growth = Growth { before: before.clone(), after: page_of(&exporter, "/metrics", jvm.pid())? };
+                    let estimate = growth.of("jvm_hotspot_allocated_bytes_total", &[]) / allocated as f64;
+                    ensure((0.75..1.2).contains(&estimate), format!("{estimate} of what was allocated"))
+                });
+            }
+        }
+    }
+}
+
+/// By the beans, which are named after pauses and cycles, on JDK 11 that of cycles only after the collector.
+fn cycles(jvm: &mut Jvm) -> i64 {
+    let beans = jvm.beans().collectors;
+    beans.iter().filter(|bean| !bean.name.ends_with("Pauses")).map(|bean| bean.count).sum()
+}
+
+#[test]
+fn cms_counts_a_concurrent_cycle_once_from_jdk_9_on() {
+    let test = "cms_counts_a_concurrent_cycle_once_from_jdk_9_on";
+    let options = ["-XX:+UseConcMarkSweepGC", "-XX:+ExplicitGCInvokesConcurrent", "-Xlog:disable"];
+    for (release, options, times) in [(8, &options[..2], 2), (11, &options[..], 1)] {
+        for jdk in jdk::of_release(release, test).into_iter().filter(|jdk| jdk.has(Collector::ConcMarkSweep)).take(1) {
+            let mut jvm = Jvm::start(&jdk, options);
+            let exporter = Exporter::start(["--discovery.root=/tmp"]);
+            (0..5).for_each(|_| jvm.obey("gc"));
+            wait_for(&format!("{jdk}"), || {
+                let cms = [("jvm_gc_name", "ConcurrentMarkSweep")];
+                let page = page_of(&exporter, "/metrics", jvm.pid())?;
+                let counted = page.value("jvm_hotspot_gc_collections_total", &cms).ok_or("not yet")?;
+                let beans = jvm.beans().collectors;
+                let bean = beans.iter().find(|bean| bean.name == "ConcurrentMarkSweep").ok_or("no bean")?;
+                ensure(bean.count >= 5 && counted == (times * bean.count) as f64, format!("{counted}, {}", bean.count))
+            });
+        }
+    }
+}
+
+/// Cycles of a small heap take a few milliseconds, less than the time between two samples.
+#[test]
+fn short_cycles_are_counted_as_the_beans_count_them() {
+    let test = "short_cycles_are_counted_as_the_beans_count_them";
+    for (release, collector) in [
+        (11, Collector::Z),
+        (17, Collector::Z),
+        (21, Collector::Z),
+        (21, Collector::GenerationalZ),
+        (25, Collector::Z),
+        (27, Collector::Z),
+        (11, Collector::Shenandoah),
+        (17, Collector::Shenandoah),
+        (25, Collector::Shenandoah),
+    ] {
+        for jdk in jdk::of_release(release, test).into_iter().filter(|jdk| jdk.has(collector)).take(1) {
+            let mut jvm = Jvm::with_collector(&jdk, collector);
+            let (exporter, before) = start_sampling(jvm.pid(), &[]);
+            let early = cycles(&mut jvm);
+            for collection in 1..=12 {
+                jvm.obey("gc");
+                // The next one begins when this one was seen: those that follow within one sample may merge.
+                wait_for(&format!("{jdk} {collector:?}: cycle {collection}"), || {
+                    let growth = Growth { before: before.clone(), after: page_of(&exporter, "/metrics", jvm.pid())? };
+                    let (counted, truth) = (growth.of("jvm_hotspot_gc_cycles_total", &[]), cycles(&mut jvm) - early);
+                    ensure(counted == truth as f64, format!("{counted} counted of {truth}"))
+                });
+            }
+        }
+    }
 }
 
 #[test]

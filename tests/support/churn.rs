@@ -19,13 +19,24 @@ pub struct Load {
     collect_every: u32,
     /// Megabytes of the heap, and of its young generation where the collector has one of fixed size.
     heap: (u32, Option<u32>),
+    /// Bytes of each array; `None` is 64 to 4095.
+    array: Option<u32>,
+}
+
+impl Load {
+    /// Two seconds of arrays of so many bytes.
+    pub fn of_arrays(bytes: u32) -> Self {
+        Self { seconds: 2, array: Some(bytes), ..REALISTIC }
+    }
 }
 
 /// At most ten collections a second.
-pub const REALISTIC: Load = Load { seconds: 6, rate: 200, live_megabytes: 60, collect_every: 2, heap: (400, None) };
+pub const REALISTIC: Load =
+    Load { seconds: 6, rate: 200, live_megabytes: 60, collect_every: 2, heap: (400, None), array: None };
 
 /// A hundred and more.
-pub const STRESS: Load = Load { seconds: 4, rate: 0, live_megabytes: 8, collect_every: 0, heap: (200, Some(32)) };
+pub const STRESS: Load =
+    Load { seconds: 4, rate: 0, live_megabytes: 8, collect_every: 0, heap: (200, Some(32)), array: None };
 
 /// A running `Churn` that waits for [`Churn::run`]; killed when dropped.
 #[derive(Debug)]
@@ -53,8 +64,8 @@ impl Churn {
         command.args(details.then_some("-XX:+PrintGCDetails"));
         command.args(young.filter(|_| collector != Collector::Z).map(|young| format!("-Xmn{young}m")));
         command.arg("-cp").arg(jdk::class_path()).arg("Churn");
-        command
-            .args([load.seconds, load.rate, load.live_megabytes, load.collect_every].map(|number| number.to_string()));
+        let numbers = [load.seconds, load.rate, load.live_megabytes, load.collect_every].into_iter().chain(load.array);
+        command.args(numbers.map(|number| number.to_string()));
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let input = child.stdin.take().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());

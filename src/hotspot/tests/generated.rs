@@ -73,6 +73,16 @@ fn cms_of_jdk_8() {
 }
 
 #[test]
+fn two_pauses_of_cms_are_one_collection_where_they_are_counted_apart() {
+    let region = jdk("11.0.33").text("sun.gc.policy.name", "ParNew:CMS");
+    let region = collector_named(region, 1, "CMS", 4, 500_000_000);
+    let facts = evaluated(&decoded(&collector_named(region, 2, "CMS stop-the-world phases", 7, 250_000_000)));
+    let cms = "{gc=ConcurrentMarkSweep,action=end of major GC}";
+    assert_eq!(int(&facts, &format!("gc.count{cms}")), Some(4 + 3), "the last cycle has begun");
+    assert_eq!(float(&facts, &format!("gc.time{cms}")), Some(0.75));
+}
+
+#[test]
 fn epsilon_collects_nothing() {
     let image = decoded(&generation(jdk("25"), 1, "Heap", [64, 96, 0], &[("Heap", [10, 64, 96, 0])]));
     assert_eq!(Collector::of(&image), Some(Collector::Epsilon));

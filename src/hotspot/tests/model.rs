@@ -16,7 +16,7 @@ fn pauses_have_roles() {
         // Foreground collections, then the pauses of concurrent cycles.
         (
             "jdk11-ConcMarkSweep",
-            &[("ParNew", Role::Young), ("ConcurrentMarkSweep", Role::Full), ("ConcurrentMarkSweep", Role::Full)],
+            &[("ParNew", Role::Young), ("ConcurrentMarkSweep", Role::Full), ("ConcurrentMarkSweep", Role::Phase)],
         ),
         (
             "jdk25-G1",

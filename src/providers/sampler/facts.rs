@@ -47,11 +47,11 @@ impl SampledFacts {
             list.add(SampledValue::InProgress, "gc.in_progress", vec![]);
             list.add(SampledValue::PauseAge, "gc.pause_age", vec![]);
         }
-        if let Some((gc, _)) = plan.cycles {
-            list.add(SampledValue::Cycles, "gc.cycles", vec![("gc", gc.into())]);
-            list.add(SampledValue::CycleTime, "gc.cycle_time", vec![("gc", gc.into())]);
+        if let Some(cycles) = plan.cycles {
+            list.add(SampledValue::Cycles, "gc.cycles", vec![("gc", cycles.gc.into())]);
+            list.add(SampledValue::CycleTime, "gc.cycle_time", vec![("gc", cycles.gc.into())]);
         }
-        if plan.live_set.is_some() && !plan.pools.is_empty() {
+        if plan.live_set {
             for (at, PoolSource { pool, .. }) in plan.pools.iter().enumerate() {
                 let labels = vec![("pool", (*pool).into()), ("type", "heap".into())];
                 list.add(SampledValue::PoolAfterGc(at), "pool.after_gc", labels);

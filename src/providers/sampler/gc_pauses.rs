@@ -48,6 +48,8 @@ pub(super) struct PauseActivity {
     /// Completed pauses by role.
     pub(super) young: u64,
     pub(super) full: u64,
+    /// Of concurrent cycles, and of minor collections of generational ZGC.
+    pub(super) phases: u64,
     /// Of major collections of generational ZGC.
     pub(super) major: u64,
     /// Most completed pauses of one collector.
@@ -163,7 +165,7 @@ impl PauseActivity {
             Role::Young => &mut self.young,
             Role::Full => &mut self.full,
             Role::MajorPhase => &mut self.major,
-            Role::Phase => return,
+            Role::Phase => &mut self.phases,
         };
         *count = count.saturating_add(completed.count);
     }

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use super::SampleSubject;
-use super::allocation::{Allocation, Interval};
-use super::cycle::Cycles;
+use super::allocation::{Allocation, Interval, eden_was_full};
+use super::cycle::{Cycles, Look};
 use super::facts::{SampledFacts, SampledValue};
 use super::gauge::GaugeMaxima;
 use super::gc_pauses::{GcPauses, PauseActivity};
 use super::peak::{Peak, WINDOW_COUNT, Windows};
 use super::rate::{Rate, RateController};
-use super::sample_plan::LiveSetTiming;
 use super::settings::SamplerSettings;
 use super::words::{NO_GC, NO_GC_BYTES, PAUSE_WORDS, WordCursor, sum};
 use crate::fact::{Fact, Reading, intern};
@@ -129,17 +128,22 @@ impl JvmSampler {
         let mut words = WordCursor(words);
         let pause_words = words.take(plan.pauses.len().saturating_mul(PAUSE_WORDS));
         let activity = self.pauses.sample(&self.subject, pause_words, reread);
-        let mut collected = plan.live_set == Some(LiveSetTiming::AfterPause) && activity.young.max(activity.full) > 0;
         let mut cycle_runs = false;
-        if let Some((_, cause)) = &plan.cycles {
-            cycle_runs = !cause.is(words.take(cause.words(NO_GC_BYTES).count()), NO_GC);
-            let ended = self.cycles.record(cycle_runs, tick.monotonic);
-            collected |= ended && plan.live_set == Some(LiveSetTiming::AfterCycle);
+        if let Some(source) = &plan.cycles {
+            cycle_runs = !source.cause.is(words.take(source.cause.words(NO_GC_BYTES).count()), NO_GC);
+            let trace = source.trace.map(|_| sum(words.take(1)));
+            let look = Look { running: cycle_runs, trace, phases: activity.phases, major: activity.major };
+            self.cycles.record(look, tick.monotonic);
         }
-        self.sample_gauges(&mut words, collected);
-        self.sample_allocation(&mut words, tick, &activity);
+        self.sample_gauges(&mut words, plan.live_set && activity.young.max(activity.full) > 0);
+        let last_cause = if activity.young.max(activity.full) > 0 || !activity.completed.is_empty() {
+            self.read_cause(reread)
+        } else {
+            None
+        };
+        self.sample_allocation(&mut words, tick, &activity, last_cause.as_deref());
         if !activity.completed.is_empty() {
-            self.attribute(&activity, reread);
+            self.attribute(&activity, last_cause.as_deref());
         }
         let active = cycle_runs || activity.active;
         Ok(Next { rate: self.rate.record_sample(tick.monotonic, activity.most, active), quiescent: !active })
@@ -164,29 +168,41 @@ impl JvmSampler {
         }
     }
 
-    fn sample_allocation(&mut self, words: &mut WordCursor<'_>, tick: Tick, activity: &PauseActivity) {
+    /// The cause of the collection that ended last.
+    fn read_cause(&self, buffer: &mut Vec<i64>) -> Option<String> {
+        let text = self.subject.plan.last_cause?;
+        let offsets: Vec<u32> = text.words(text.length()).collect();
+        Some(text.decode(self.subject.read(&offsets, buffer)?))
+    }
+
+    fn sample_allocation(
+        &mut self,
+        words: &mut WordCursor<'_>,
+        tick: Tick,
+        activity: &PauseActivity,
+        cause: Option<&str>,
+    ) {
         let Some(source) = self.subject.plan.allocation else { return };
         let interval = Interval {
             tlab: sum(words.take(1)),
             old: source.old.map(|_| sum(words.take(1))),
+            eden: source.eden.map(|_| [sum(words.take(1)), sum(words.take(1))]),
             young: activity.young,
+            full: activity.full,
+            filled: cause.is_some_and(eden_was_full),
             major: activity.major,
             active: activity.active,
         };
-        let allocation = self.allocation.get_or_insert_with(|| Allocation::new(source.rule, interval));
+        let allocation = self.allocation.get_or_insert_with(|| Allocation::new(source, interval));
         if let Some(publication) = allocation.record(interval) {
             self.rate.record_publication(tick.monotonic, publication.lost);
         }
     }
 
     /// Adds completed pauses to those of their causes; a new cause makes new facts.
-    fn attribute(&mut self, activity: &PauseActivity, buffer: &mut Vec<i64>) {
-        let last_cause = self.subject.plan.last_cause.and_then(|text| {
-            let offsets: Vec<u32> = text.words(text.length()).collect();
-            Some(text.decode(self.subject.read(&offsets, buffer)?))
-        });
+    fn attribute(&mut self, activity: &PauseActivity, last_cause: Option<&str>) {
         let known = self.pauses.causes.len();
-        self.pauses.attribute(&activity.completed, last_cause.as_deref());
+        self.pauses.attribute(&activity.completed, last_cause);
         let causes = &self.pauses.causes;
         if causes.len() > known {
             let mut list = SampledFacts { values: std::mem::take(&mut self.values), facts: self.facts.to_vec() };

@@ -22,8 +22,19 @@ impl SamplePlan {
         let pauses = self.pauses.iter().flat_map(|source| source.offsets);
         let pools = self.pools.iter().flat_map(|pool| pool.used.iter().copied());
         let classes = self.classes.iter().flatten().copied();
-        let allocation = self.allocation.iter().flat_map(|source| std::iter::once(source.tlab).chain(source.old));
-        pauses.chain(self.cause_offsets()).chain(pools).chain(self.threads).chain(classes).chain(allocation).collect()
+        let allocation = self
+            .allocation
+            .iter()
+            .flat_map(|source| std::iter::once(source.tlab).chain(source.old).chain(source.eden.into_iter().flatten()));
+        let trace = self.cycles.iter().filter_map(|cycles| cycles.trace);
+        pauses
+            .chain(self.cause_offsets())
+            .chain(trace)
+            .chain(pools)
+            .chain(self.threads)
+            .chain(classes)
+            .chain(allocation)
+            .collect()
     }
 
     /// The words that change before a collector does anything, and again when it is done: no collector here pauses
@@ -48,7 +59,7 @@ impl SamplePlan {
     }
 
     fn cause_offsets(&self) -> impl Iterator<Item = u32> {
-        self.cycles.iter().flat_map(|(_, cause)| cause.words(NO_GC_BYTES))
+        self.cycles.iter().flat_map(|cycles| cycles.cause.words(NO_GC_BYTES))
     }
 }
 
