@@ -135,6 +135,8 @@ pub struct Candidate {
     pub process: Option<Arc<Process>>,
     /// False for a known file that was deleted while its JVM runs: the mapping stays valid, the path is gone.
     pub linked: bool,
+    /// Its JVM has ended, as /proc shows, and a fork of that JVM holds the file open.
+    pub orphaned: bool,
 }
 
 /// The result of one scan. A known region that is not among the candidates is gone.

@@ -5,21 +5,26 @@
 //! during a scan is not reported.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{CWD, readlinkat};
 use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 
+use super::diagnosis::STARTING;
 use super::open::names;
 use crate::perfdata::name::vpid_of;
 use crate::proc::handle::{Process, ticks_since_boot};
 use crate::proc::maps::{MappedRegion, Mappings};
-use crate::proc::stat::{Stat, Status, USER_HZ, directory};
+use crate::proc::stat::{Stat, Status, USER_HZ, directory, read};
 
 /// Processes that one scan examines.
 const PROCESSES: usize = 1 << 17;
+/// Threads of one process that are searched for HotSpot's own, which are among the first.
+const THREADS: usize = 1 << 12;
 /// Longest time in seconds until a process that was no JVM is examined again; before that, it is once its age has
 /// doubled.
 const LONGEST_DELAY: u64 = 600;
@@ -40,6 +45,8 @@ pub(super) enum Evidence {
     Hidden,
     /// HotSpot, or a native image of GraalVM, with its region if that is in shared memory.
     Jvm(Option<MappedRegion>),
+    /// A fork of a JVM, which is none: it has inherited the mapping of that JVM's region.
+    Fork(MappedRegion),
     /// Named `java`, but without HotSpot.
     NotHotspot,
 }
@@ -103,6 +110,26 @@ impl ProcessScanner {
         matches!(jvm_process.evidence, Evidence::Jvm(_)).then(|| Arc::clone(&jvm_process.process))
     }
 
+    /// Whether the process of that number, in the pid namespace of `fork`, is certain not to write the region that `fork`
+    /// has inherited. That process is known not to be among those with a readable map of the region.
+    pub(super) fn is_gone(&self, number: i32, fork: &Process) -> bool {
+        if self.own_numbers && fork.pid == fork.vpid {
+            return match self.records.get(&number) {
+                Some(record) => !matches!(&record.jvm_process, Some(JvmProcess { evidence: Evidence::Hidden, .. })),
+                // It may be hidden from the list (hidepid of proc(5)). No signal is sent.
+                None => Pid::from_raw(number).is_some_and(|pid| test_kill_process(pid) == Err(Errno::SRCH)),
+            };
+        }
+        let namespace = |process: &OwnedFd| readlinkat(process, "ns/pid", Vec::new()).ok();
+        let own = namespace(fork.directory());
+        own.is_some()
+            && !self.records.keys().any(|pid| {
+                let Ok(directory) = directory(&self.root, pid.to_string()) else { return false };
+                Status::read(&directory).is_ok_and(|status| status.vpid == Some(number))
+                    && namespace(&directory).is_none_or(|other| Some(other) == own)
+            })
+    }
+
     /// Every process that is or claims to be a JVM. Processes whose number is in `named`, the names of region files, are
     /// examined even if they were no JVM before.
     pub(super) fn scan(&mut self, named: &HashSet<i32>) -> Result<Vec<JvmProcess>, Errno> {
@@ -150,7 +177,8 @@ impl ProcessScanner {
     /// Reads a process's map again; it may run another program by now, under the same number and name. `None` if it has
     /// ended or is no JVM.
     pub(super) fn reread_map(&mut self, process: &Process) -> Option<Evidence> {
-        let evidence = evidence(process.directory(), process.name.as_bytes()).filter(|_| process.is_alive())?;
+        let evidence = evidence(process.directory(), process.name.as_bytes(), process.age() < STARTING)
+            .filter(|_| process.is_alive())?;
         let jvm_process = self.records.get_mut(&process.pid)?.jvm_process.as_mut()?;
         jvm_process.evidence = evidence.clone();
         Some(evidence)
@@ -160,7 +188,8 @@ impl ProcessScanner {
         if stat.flags & KERNEL_THREAD != 0 {
             return None;
         }
-        let evidence = evidence(&directory, &stat.name)
+        let is_young = ticks_since_boot().saturating_sub(stat.start_ticks) < STARTING.saturating_mul(USER_HZ);
+        let evidence = evidence(&directory, &stat.name, is_young)
             .filter(|evidence| *evidence != Evidence::Hidden || named || *stat.name == *b"java")?;
         let status = Status::read(&directory).ok()?;
         let known = self.records.remove(&pid).filter(|record| record.is_of(stat)).and_then(|record| record.jvm_process);
@@ -173,12 +202,32 @@ impl ProcessScanner {
 }
 
 /// `None` for a process that is no JVM and does not claim to be one, or is gone.
-fn evidence(directory: &OwnedFd, name: &[u8]) -> Option<Evidence> {
+///
+/// A native program that embeds a JVM may fork. The child has the maps and the private memory of its parent and none of
+/// its threads: HotSpot names the file by its own number, and never runs without its VM Thread.
+fn evidence(directory: &OwnedFd, name: &[u8], is_young: bool) -> Option<Evidence> {
     match Mappings::read(directory) {
-        Ok(Mappings { region: Some(region), .. }) => Some(Evidence::Jvm(Some(region))),
-        Ok(maps) if maps.is_hotspot() => Some(Evidence::Jvm(None)),
+        Ok(Mappings { region: Some(region), .. }) => {
+            let own = Status::read(directory).ok()?.vpid;
+            let number = region.path.file_name().and_then(vpid_of);
+            let inherited = own.is_some() && own != number;
+            Some(if inherited { Evidence::Fork(region) } else { Evidence::Jvm(Some(region)) })
+        }
+        Ok(maps) if maps.is_hotspot() && has_thread(directory, b"VM Thread") => Some(Evidence::Jvm(None)),
+        Ok(maps) if maps.is_hotspot() && !is_young => None,
         Ok(maps) => (maps.openj9 || name == b"java").then_some(Evidence::NotHotspot),
         Err(Errno::ACCESS | Errno::PERM) => Some(Evidence::Hidden),
         Err(_) => None,
     }
+}
+
+/// Whether the process has a thread of that name. True where that cannot be seen.
+fn has_thread(process: &OwnedFd, name: &[u8]) -> bool {
+    let Ok(tasks) = directory(process, "task") else { return true };
+    let Ok((threads, more)) = names(&tasks, THREADS, |name| vpid_of(name).is_some()) else { return true };
+    let has_name = |thread: &OsStr| {
+        read(&tasks, Path::new(thread).join("comm"), name.len().saturating_add(1))
+            .is_ok_and(|comm| comm.strip_suffix(b"\n") == Some(name))
+    };
+    more || threads.iter().any(|thread| has_name(thread))
 }

@@ -83,6 +83,7 @@ impl TrackedRegion {
     /// Merges what a later scan found of the same region.
     pub(super) fn merge(&mut self, candidate: Candidate) {
         self.linked = candidate.linked;
+        self.candidate.orphaned = candidate.orphaned;
         self.candidate.process = candidate.process.or(self.candidate.process.take());
     }
 
@@ -115,9 +116,13 @@ impl TrackedRegion {
         }
     }
 
+    fn liveness(&self) -> Liveness {
+        if self.candidate.orphaned { Liveness::Dead } else { assess(self.candidate.process.as_deref(), &self.region) }
+    }
+
     /// Examines a region that has no target yet.
     fn examine_new(&mut self, config: &Config) -> Examination {
-        match assess(self.candidate.process.as_deref(), &self.region) {
+        match self.liveness() {
             Liveness::Dead => Examination::Ended,
             Liveness::Alive | Liveness::Unknown => self.read(config, TargetState::Mapped),
         }
@@ -199,7 +204,7 @@ impl TrackedRegion {
     fn state(&mut self, target: &Target) -> Option<TargetState> {
         let unlinked = target.is_unlinked();
         let alive = if unlinked { TargetState::Unlinked } else { TargetState::Mapped };
-        match assess(self.candidate.process.as_deref(), &self.region) {
+        match self.liveness() {
             Liveness::Alive => Some(alive),
             Liveness::Dead => None,
             Liveness::Unknown => match self.is_beating(target) {
@@ -227,7 +232,11 @@ impl TrackedRegion {
     /// The refusal of a file that was left behind by a JVM that never became a target.
     pub(super) fn stale(&self) -> Option<Refusal> {
         let is_left_behind = self.target.is_none() && self.linked && self.region.transport() == Transport::File;
-        let detail = "its JVM was killed and left the file behind";
+        let detail = if self.candidate.orphaned {
+            "its JVM was killed, and a process that it had forked still holds the file open"
+        } else {
+            "its JVM was killed and left the file behind"
+        };
         is_left_behind.then(|| refuse(&self.candidate, RefusalReason::Stale, detail.to_owned()))
     }
 

@@ -6,6 +6,7 @@
 mod support;
 
 mod discovery;
+mod forks;
 mod live;
 mod memory;
 mod native;

@@ -167,6 +167,7 @@ impl MemoryScanner {
             labels: Labels::default(),
             process: Some(Arc::clone(process)),
             linked: true,
+            orphaned: false,
         })
     }
 
