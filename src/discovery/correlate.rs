@@ -35,6 +35,9 @@ pub(super) fn correlate(state: &mut ScanState<'_>, scanner: &mut ProcessScanner,
     });
     let mut forks = Vec::new();
     for JvmProcess { process, evidence } in exact.into_iter().chain(mapped).chain(rest) {
+        if !scanner.enter(process.pid, process.start_ticks) {
+            continue;
+        }
         match evidence {
             Evidence::Jvm(region) => correlate_jvm(state, scanner, &process, region),
             Evidence::Fork(region) => forks.push((process, region)),
@@ -343,7 +346,7 @@ mod tests {
             JvmProcess { process: Arc::clone(process), evidence: Evidence::Jvm(Some(region)) }
         };
         // One map shows a device that stat(2) does not, as on btrfs; its process comes first and takes what is left.
-        let mut scanner = ProcessScanner::new(Path::new("/proc")).unwrap();
+        let mut scanner = ProcessScanner::new(Path::new("/proc"), Arc::default()).unwrap();
         correlate(&mut state, &mut scanner, vec![jvm_process(&inexact, 77), jvm_process(&exact, 9)]);
         let assigned =
             |at: usize, process| state.candidates[at].process.as_ref().is_some_and(|p| Arc::ptr_eq(p, process));

@@ -4,7 +4,7 @@
 //! process: once it is gone, reads fail, even if its number belongs to another process by then. A process that vanishes
 //! during a scan is not reported.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -16,10 +16,11 @@ use rustix::process::{Pid, test_kill_process};
 
 use super::diagnosis::STARTING;
 use super::open::names;
+use super::progress::{Progress, ScanSubject};
 use crate::perfdata::name::vpid_of;
 use crate::proc::handle::{Process, ticks_since_boot};
 use crate::proc::maps::{MappedRegion, Mappings};
-use crate::proc::stat::{Stat, Status, USER_HZ, directory, read};
+use crate::proc::stat::{STATUS_MAXIMUM, Stat, Status, USER_HZ, directory, read};
 
 /// Processes that one scan examines.
 const PROCESSES: usize = 1 << 17;
@@ -28,6 +29,8 @@ const THREADS: usize = 1 << 12;
 /// Longest time in seconds until a process that was no JVM is examined again; before that, it is once its age has
 /// doubled.
 const LONGEST_DELAY: u64 = 600;
+/// Seconds in which a process may still become a JVM, as a script that ends in `exec java` does.
+const YOUNG: u64 = 10;
 /// `PF_KTHREAD` of include/linux/sched.h.
 const KERNEL_THREAD: u64 = 0x0020_0000;
 
@@ -62,6 +65,11 @@ pub(super) struct ProcessScanner {
     own_pid: Option<i32>,
     records: HashMap<i32, ProcessRecord>,
     scan: u64,
+    progress: Arc<Progress>,
+    /// Processes that were left alone in this scan, since they have held an earlier one.
+    held: BTreeSet<i32>,
+    /// `loadavg` as it was when no process was young enough to become a JVM unseen.
+    quiet: Option<Vec<u8>>,
 }
 
 /// What earlier scans found out about one process.
@@ -95,13 +103,14 @@ impl ProcessRecord {
 
 impl ProcessScanner {
     /// A scanner of the proc file system mounted at `path`.
-    pub(super) fn new(path: &Path) -> Result<Self, Errno> {
+    pub(super) fn new(path: &Path, progress: Arc<Progress>) -> Result<Self, Errno> {
         let root = directory(CWD, path)?;
         let own_pid = readlinkat(&root, "self", Vec::new()).ok().and_then(|link| link.to_str().ok()?.parse().ok());
         let own_numbers =
             directory(&root, "self").and_then(|own| Status::read(&own)).is_ok_and(|status| status.levels == 1)
                 && own_pid == i32::try_from(std::process::id()).ok();
-        Ok(Self { root, path: path.to_owned(), own_numbers, own_pid, records: HashMap::new(), scan: 0 })
+        let (path, records) = (path.to_owned(), HashMap::new());
+        Ok(Self { root, path, own_numbers, own_pid, records, scan: 0, progress, held: BTreeSet::new(), quiet: None })
     }
 
     /// The process of that number, if the last scan found a JVM in it.
@@ -142,12 +151,55 @@ impl ProcessScanner {
         }
         let scan = self.scan;
         self.records.retain(|_, record| record.scan == scan);
+        self.progress.forget_ended(|pid| self.records.contains_key(&pid) || self.held.contains(&pid));
         Ok(jvm_processes)
+    }
+
+    /// Notes that a process is examined next. False: it is to be left alone.
+    pub(super) fn enter(&mut self, pid: i32, start_ticks: u64) -> bool {
+        let free = self.progress.enter(ScanSubject::Process(pid, start_ticks));
+        if !free {
+            self.held.insert(pid);
+        }
+        free
+    }
+
+    /// The processes that the last scan left alone.
+    pub(super) fn take_held(&mut self) -> impl Iterator<Item = i32> + use<> {
+        std::mem::take(&mut self.held).into_iter()
+    }
+
+    /// See [`Scanner::has_newcomer`](super::Scanner::has_newcomer). A young process is looked at each time, since it may
+    /// execute another program.
+    pub(super) fn has_newcomer(&mut self) -> bool {
+        // Its last field is the number that was given out last, in the exporter's own pid namespace.
+        let last = self.own_numbers.then(|| read(&self.root, "loadavg", STATUS_MAXIMUM).ok()).flatten();
+        let last = last.and_then(|text| Some(text.rsplit(|byte| *byte == b' ').next()?.to_owned()));
+        if last.is_some() && last == self.quiet {
+            return false;
+        }
+        let Ok((listed, _)) = names(&self.root, PROCESSES, |name| vpid_of(name).is_some()) else { return false };
+        let now = ticks_since_boot();
+        let is_young = |record: &ProcessRecord| now.saturating_sub(record.start_ticks) < YOUNG.saturating_mul(USER_HZ);
+        let (mut found, mut quiet) = (false, true);
+        for pid in listed.iter().filter_map(|name| vpid_of(name)) {
+            if Some(pid) != self.own_pid
+                && self.records.get(&pid).is_none_or(|record| record.jvm_process.is_none() && is_young(record))
+            {
+                found |= self.scan_process(pid, false, now).is_some();
+                quiet &= self.records.get(&pid).is_none_or(|record| !is_young(record));
+            }
+        }
+        self.quiet = last.filter(|_| quiet);
+        found
     }
 
     fn scan_process(&mut self, pid: i32, named: bool, now: u64) -> Option<JvmProcess> {
         let directory = directory(&self.root, pid.to_string()).ok()?;
         let stat = Stat::read(&directory).ok()?;
+        if !self.enter(pid, stat.start_ticks) {
+            return None;
+        }
         let scan = self.scan;
         let known = self.records.get_mut(&pid).filter(|record| record.is_of(&stat));
         if stat.is_dead() {
@@ -163,10 +215,12 @@ impl ProcessScanner {
         }
         let jvm_process = self.examine(pid, directory, &stat, named);
         let age = now.saturating_sub(stat.start_ticks);
+        // What a starting JVM is changes within milliseconds.
+        let is_starting = jvm_process.is_some() && age < STARTING.saturating_mul(USER_HZ);
         let record = ProcessRecord {
             start_ticks: stat.start_ticks,
             name: stat.name,
-            due: now.saturating_add(age.min(LONGEST_DELAY.saturating_mul(USER_HZ))),
+            due: now.saturating_add(if is_starting { 0 } else { age.min(LONGEST_DELAY.saturating_mul(USER_HZ)) }),
             jvm_process: jvm_process.clone(),
             scan,
         };

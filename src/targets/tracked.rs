@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::Starting;
 use super::reconciler::{AttachProviders, refuse, truncate};
 use super::target::{Incarnation, Target, TargetState, Vitals};
+use super::{Starting, guarded};
 use crate::config::Config;
 use crate::discovery::liveness::assess;
 use crate::discovery::{Candidate, Liveness, Refusal, RefusalReason};
@@ -13,6 +13,7 @@ use crate::fact::{AttachedProvider, Provider, ProviderId};
 use crate::hotspot::Model;
 use crate::metric::Labels;
 use crate::perfdata::{Image, LayoutChange, MemoryError, Region, RegionError, RegionIdentity, Transport};
+use crate::sync::ExpendableThread;
 
 /// A heartbeat that does not advance for this long means that the JVM does not run. HotSpot's period is 50 ms; the rest
 /// allows for hosts under load.
@@ -88,29 +89,34 @@ impl TrackedRegion {
     }
 
     /// Checks whether the JVM runs and what has changed in its region.
-    pub(super) fn examine(&mut self, config: &Config) -> Examination {
+    pub(super) fn examine(&mut self, config: &Config, reader: &mut ExpendableThread) -> Examination {
+        if self.region.is_given_up() {
+            return unresponsive();
+        }
         // A file stays open after its JVM's end, memory does not: a JVM that the scan did not find has ended, or has a
         // file.
         if self.region.transport() == Transport::Memory && !self.linked {
             return Examination::Ended;
         }
-        let Some(target) = self.target.clone() else { return self.examine_new(config) };
-        let state = match self.state(&target) {
+        let Some(target) = self.target.clone() else { return self.examine_new(config, reader) };
+        let state = match self.state(&target, reader) {
             Some(state) => state,
             None => return Examination::Ended,
         };
-        match self.region.read(&target.region_identity, &[], &mut Vec::new()) {
+        let identity = target.region_identity;
+        match guarded::read(&self.region, reader, move |region| region.read(&identity, &[], &mut Vec::new())) {
             Ok(LayoutChange::Same) => {
                 let same =
                     target.providers.iter().all(|attached| Arc::ptr_eq(&attached.provider.read().0, &attached.facts));
                 match (same && !self.outdated, state == target.state) {
                     (true, true) => Examination::Unchanged,
                     (true, false) => Examination::State(state),
-                    (false, _) => self.read(config, state),
+                    (false, _) => self.read(config, state, reader),
                 }
             }
-            Ok(LayoutChange::Grown) => self.read(config, state),
+            Ok(LayoutChange::Grown) => self.read(config, state, reader),
             Err(RegionError::Unsettled) => Examination::Unchanged,
+            Err(RegionError::Unresponsive) => unresponsive(),
             // The next scan opens the region that replaced it.
             Err(_) => Examination::Ended,
         }
@@ -121,16 +127,16 @@ impl TrackedRegion {
     }
 
     /// Examines a region that has no target yet.
-    fn examine_new(&mut self, config: &Config) -> Examination {
+    fn examine_new(&mut self, config: &Config, reader: &mut ExpendableThread) -> Examination {
         match self.liveness() {
             Liveness::Dead => Examination::Ended,
-            Liveness::Alive | Liveness::Unknown => self.read(config, TargetState::Mapped),
+            Liveness::Alive | Liveness::Unknown => self.read(config, TargetState::Mapped, reader),
         }
     }
 
     /// Decodes the region and makes its JVM's target.
-    fn read(&mut self, config: &Config, state: TargetState) -> Examination {
-        let image = match Image::read(&self.region) {
+    fn read(&mut self, config: &Config, state: TargetState, reader: &mut ExpendableThread) -> Examination {
+        let image = match guarded::read(&self.region, reader, Image::read) {
             Ok(image) => image,
             Err(RegionError::Decode(error)) if error.is_blank() => return Examination::Starting,
             Err(RegionError::Unsettled) if self.target.is_some() => return Examination::Unchanged,
@@ -172,7 +178,7 @@ impl TrackedRegion {
             providers: Vec::new(),
             attached: self.attached,
         };
-        if let Some(state) = self.state(&target) {
+        if let Some(state) = self.state(&target, reader) {
             target.state = state;
         }
         Examination::Readable(Box::new(Readable { image, model, target }))
@@ -201,13 +207,13 @@ impl TrackedRegion {
     }
 
     /// The state of a JVM that is served; `None` if it has ended.
-    fn state(&mut self, target: &Target) -> Option<TargetState> {
+    fn state(&mut self, target: &Target, reader: &mut ExpendableThread) -> Option<TargetState> {
         let unlinked = target.is_unlinked();
         let alive = if unlinked { TargetState::Unlinked } else { TargetState::Mapped };
         match self.liveness() {
             Liveness::Alive => Some(alive),
             Liveness::Dead => None,
-            Liveness::Unknown => match self.is_beating(target) {
+            Liveness::Unknown => match self.is_beating(target, reader) {
                 Some(true) => Some(alive),
                 // Without a file name and a heartbeat there is no sign that it runs.
                 _ if unlinked => None,
@@ -218,10 +224,14 @@ impl TrackedRegion {
     }
 
     /// Whether the heartbeat advances; `None` where the JDK has none.
-    fn is_beating(&mut self, target: &Target) -> Option<bool> {
+    fn is_beating(&mut self, target: &Target, reader: &mut ExpendableThread) -> Option<bool> {
         let heartbeat = self.heartbeat.as_mut()?;
-        let mut words = Vec::new();
-        target.region.read(&target.region_identity, &[heartbeat.offset], &mut words).ok()?;
+        let (identity, offset) = (target.region_identity, heartbeat.offset);
+        let read = move |region: &Region| {
+            let mut words = Vec::new();
+            region.read(&identity, &[offset], &mut words).map(|_| words)
+        };
+        let words = guarded::read(&target.region, reader, read).ok()?;
         if words.first() != Some(&heartbeat.ticks) {
             heartbeat.ticks = words.first().copied()?;
             heartbeat.changed = Instant::now();
@@ -259,6 +269,11 @@ pub(super) fn reason(error: &RegionError) -> RefusalReason {
         RegionError::Decode(_) | RegionError::Replaced | RegionError::Offset(_) => RefusalReason::NotPerfdata,
         RegionError::Truncated => RefusalReason::TooSmall,
         RegionError::Unsettled => RefusalReason::NotReady,
+        RegionError::Unresponsive => RefusalReason::Unresponsive,
         RegionError::Memory(_) | RegionError::Io(_) => RefusalReason::IoError,
     }
+}
+
+fn unresponsive() -> Examination {
+    Examination::Refused(RefusalReason::Unresponsive, RegionError::Unresponsive.to_string())
 }

@@ -14,3 +14,4 @@ mod nmt;
 mod otlp_collector;
 mod prometheus;
 mod sampler;
+mod starts;
