@@ -21,7 +21,7 @@ const SCAN_SHARE: u32 = 10;
 
 /// A JVM that starts is looked at again after this part of the time since it was first seen: it is served soon after it is
 /// ready, and one that never gets ready costs less and less.
-const START_SHARE: u32 = 16;
+const START_SHARE: u32 = 32;
 const START_SPACING: Duration = Duration::from_millis(50);
 
 /// Time between two looks for processes that have started.
