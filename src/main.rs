@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Parser;
@@ -17,6 +17,9 @@ use hotspot_exporter::{discovery, privilege, report, service};
 use serde::Serialize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
+
+/// Time that each group of threads gets to end.
+const END: Duration = Duration::from_secs(2);
 
 /// `EX_USAGE` of sysexits.h.
 const USAGE: u8 = 64;
@@ -157,12 +160,14 @@ fn serve(flags: &Flags, source: ConfigSource, config: Config, web: Web) -> anyho
         ..Options::default()
     };
     let (app, watcher) = App::new(source, config, Arc::clone(&metrics)).context("cannot watch for JVMs")?;
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(async {
         let bound = Bound::inherit(listeners)?;
         let scanning = app.start_scanning(watcher).context("cannot start the scanning thread")?;
         for address in bound.addresses() {
             tracing::info!(%address, tls, "listening");
         }
+        app.follow_configuration().context("cannot start the thread that follows the configuration")?;
         app.start_pushing();
         tokio::spawn(reload_on_hangup(signal(SignalKind::hangup())?, Arc::clone(&app)));
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -180,9 +185,15 @@ fn serve(flags: &Flags, source: ConfigSource, config: Config, web: Web) -> anyho
         };
         tokio::join!(serving, stopping);
         app.stop();
-        let _ = tokio::task::spawn_blocking(move || scanning.join()).await;
-        Ok(())
-    })
+        let ended = Instant::now() + END;
+        while !scanning.is_finished() && Instant::now() < ended {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        anyhow::Ok(())
+    });
+    // A thread that the kernel holds does not hold the end.
+    runtime.shutdown_timeout(END);
+    outcome
 }
 
 async fn reload_on_hangup(mut hangup: Signal, app: Arc<App>) {

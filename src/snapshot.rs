@@ -6,8 +6,8 @@ use std::{fmt::Debug, sync::Arc};
 use strum::EnumCount as _;
 
 use crate::fact::{AttachedProvider, ProviderId, PublishedId, Since, Values};
-use crate::perfdata::{LayoutChange, MemoryError, RegionError, WriterState};
-use crate::targets::{Target, TargetSet, TargetState};
+use crate::perfdata::{LayoutChange, MemoryError, RegionError, Transport, WriterState};
+use crate::targets::{Target, TargetSet, TargetState, guarded};
 use crate::{metric::Value, proc};
 
 /// The values of every JVM of a target set at one time.
@@ -35,6 +35,8 @@ pub enum ReadFailure {
     Truncated,
     /// The region changed during every copy of it.
     Unsettled,
+    /// A read of the JVM's memory did not end.
+    Unresponsive,
     /// The operating system reported an error.
     Io,
     /// The scrape's deadline has passed.
@@ -51,6 +53,7 @@ impl From<&RegionError> for ReadFailure {
             | RegionError::Memory(MemoryError::Unmapped) => Self::Replaced,
             RegionError::Memory(MemoryError::Ended) => Self::Exited,
             RegionError::Unsettled => Self::Unsettled,
+            RegionError::Unresponsive => Self::Unresponsive,
             RegionError::Memory(_) | RegionError::Io(_) => Self::Io,
         }
     }
@@ -73,7 +76,7 @@ impl Snapshot {
     /// Reads every JVM of `target_set`; one that is not reached before `deadline` counts as not readable.
     pub fn take(target_set: Arc<TargetSet>, deadline: Instant) -> Self {
         let exited = exited(&target_set.targets);
-        Self::read(target_set, |index| match exited.get(index) {
+        Self::read(target_set, deadline, |index| match exited.get(index) {
             Some(true) => Err(ReadFailure::Exited),
             _ if Instant::now() >= deadline => Err(ReadFailure::Deadline),
             _ => Ok(()),
@@ -82,11 +85,16 @@ impl Snapshot {
 
     /// The last values of JVMs, ended or not: a mapped region outlives its JVM.
     pub fn last(targets: Vec<Arc<Target>>) -> Self {
-        Self::read(Arc::new(TargetSet { targets, ..TargetSet::default() }), |_| Ok(()))
+        let deadline = Instant::now() + 2 * guarded::PATIENCE;
+        Self::read(Arc::new(TargetSet { targets, ..TargetSet::default() }), deadline, |_| Ok(()))
     }
 
     /// Reads the JVMs of `target_set` for which `may_read`, called with the index, returns `Ok`.
-    fn read(target_set: Arc<TargetSet>, may_read: impl Fn(usize) -> Result<(), ReadFailure>) -> Self {
+    fn read(
+        target_set: Arc<TargetSet>,
+        deadline: Instant,
+        may_read: impl Fn(usize) -> Result<(), ReadFailure>,
+    ) -> Self {
         let mut snapshot = Self {
             samples: Vec::with_capacity(target_set.targets.len()),
             words: Vec::with_capacity(target_set.words()),
@@ -94,10 +102,22 @@ impl Snapshot {
             outdated: false,
             target_set: Arc::clone(&target_set),
         };
+        let in_memory = target_set.targets.iter().enumerate();
+        let in_memory = in_memory
+            .filter(|(index, target)| target.region.transport() == Transport::Memory && may_read(*index).is_ok());
+        let mut in_memory =
+            guarded::read_words(in_memory.map(|(index, target)| (index, Arc::clone(target))).collect(), deadline);
         let mut row = Vec::new();
         for (index, target) in target_set.targets.iter().enumerate() {
             let mut sample = Sample::default();
             let outcome = may_read(index).and_then(|()| {
+                if target.region.transport() == Transport::Memory {
+                    let words = in_memory.remove(&index).ok_or(ReadFailure::Deadline)?;
+                    return words.map_err(|error| (&error).into()).map(|(change, words)| {
+                        row = words;
+                        change
+                    });
+                }
                 target.region.read(&target.region_identity, &target.words, &mut row).map_err(|error| (&error).into())
             });
             match outcome {

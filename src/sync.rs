@@ -1,9 +1,11 @@
-//! Locks that ignore poisoning.
+//! Locks that ignore poisoning, and threads that can be given up.
 //!
 //! The panic hook reports the panic of a thread. Data behind the locks of this program is consistent after every
 //! statement, so the other threads can continue with it.
 
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 /// Locks, even if a thread has panicked while it held the lock.
@@ -23,4 +25,52 @@ pub(crate) fn wait_timeout<'a, T>(
     timeout: Duration,
 ) -> MutexGuard<'a, T> {
     condition.wait_timeout(guard, timeout).unwrap_or_else(PoisonError::into_inner).0
+}
+
+/// A thread for calls that the kernel may hold for ever: of the memory of a hostile process, of a file system that does
+/// not answer. A call that takes too long is given up with its thread, and the next one gets another thread. One that was
+/// given up ends with its call, or with the process.
+#[derive(Debug)]
+pub(crate) struct ExpendableThread {
+    name: &'static str,
+    calls: Option<Sender<Box<dyn FnOnce() + Send>>>,
+}
+
+impl ExpendableThread {
+    /// Starts nothing yet.
+    pub(crate) fn new(name: &'static str) -> Self {
+        Self { name, calls: None }
+    }
+
+    /// The result of `work`; `None` if it was given up, has panicked, or no thread can be had. Whether to give up is asked
+    /// every `period`.
+    pub(crate) fn call<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce() -> T + Send + 'static,
+        period: Duration,
+        mut gives_up: impl FnMut() -> bool,
+    ) -> Option<T> {
+        let (reply, result) = channel();
+        let call = Box::new(move || {
+            // Nobody waits for a call that was given up.
+            let _ = reply.send(work());
+        });
+        if self.calls.is_none() {
+            let (calls, received) = channel::<Box<dyn FnOnce() + Send>>();
+            let run = move || received.into_iter().for_each(|call| call());
+            thread::Builder::new().name(self.name.to_owned()).spawn(run).ok()?;
+            self.calls = Some(calls);
+        }
+        self.calls.as_ref()?.send(call).ok();
+        loop {
+            match result.recv_timeout(period) {
+                Ok(result) => return Some(result),
+                Err(RecvTimeoutError::Timeout) if !gives_up() => {}
+                Err(_) => {
+                    self.calls = None;
+                    return None;
+                }
+            }
+        }
+    }
 }

@@ -1,12 +1,16 @@
 //! The running exporter: what connects scans, scrapes, pushes and reloads.
 //! One thread scans and publishes the set of targets; scrapes and pushes read the last one on other threads. A reload
-//! takes effect only when all of it is valid.
+//! takes effect only when all of it is valid. Nothing that the kernel may hold for ever runs on the thread that scans, on
+//! those that serve, or in the way of the end.
 
 mod metrics;
 mod push;
+mod reload;
 mod scan;
+mod scan_thread;
 mod source;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -15,13 +19,12 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::config::Config;
-use crate::discovery::watch::Waker;
-use crate::discovery::{DirectoryWatcher, Scanner};
+use crate::discovery::DirectoryWatcher;
+use crate::discovery::watch::{Waker, WatchList};
 use crate::output::prometheus::{self, ExpositionFormat, Pages};
-use crate::privilege;
 use crate::providers::{Providers, nmt::Poller, sampler::Sampler};
 use crate::report::list::Listing;
-use crate::server::Backend;
+use crate::server::{Backend, Readiness};
 use crate::service::Service;
 use crate::snapshot::Snapshot;
 use crate::targets::{Reconciler, TargetSet};
@@ -29,11 +32,17 @@ use crate::telemetry::{Counter, HttpMetrics};
 use metrics::AppMetrics;
 pub use metrics::declarations;
 use push::OtlpPush;
+use reload::Reloads;
 use scan::ScanLoop;
+use scan_thread::ScanThread;
 pub use source::ConfigSource;
 
 /// Time to read all JVMs for a page that shows their states.
 const LISTING_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Scan intervals after which the exporter is not ready, since its list of JVMs is out of date.
+const OVERDUE_INTERVALS: u32 = 10;
+
 /// Time to read all JVMs for a command that prints them.
 const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -42,6 +51,8 @@ const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
 struct Served {
     targets: Arc<TargetSet>,
     pages: Pages,
+    /// When the scan ended; `None` before the first.
+    scanned: Option<Instant>,
 }
 
 /// The running exporter.
@@ -56,7 +67,9 @@ pub struct App {
     sampler: ArcSwapOption<Sampler>,
     poller: Arc<Poller>,
     push: OtlpPush,
-    ready: AtomicBool,
+    reloads: Reloads,
+    /// The log says that the configuration's files do not answer.
+    reload_stuck: AtomicBool,
     stopping: AtomicBool,
     service: Service,
 }
@@ -79,7 +92,8 @@ impl App {
             waker: watcher.waker(),
             sampler: ArcSwapOption::empty(),
             push: OtlpPush::default(),
-            ready: AtomicBool::new(false),
+            reloads: Reloads::default(),
+            reload_stuck: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             service: Service::from_environment(),
         };
@@ -108,9 +122,24 @@ impl App {
     pub fn scan_once(&self) -> Snapshot {
         let (started, config) = (Instant::now(), self.config.load_full());
         let mut reconciler = Reconciler::new(Arc::clone(&config), Box::<Providers>::default());
-        let scan = Scanner::new(&config.discovery).scan(&|_| false);
+        let known = HashSet::new();
+        let scan = ScanThread::new(&config.discovery).scan(&known, &WatchList::default(), &self.stopping, || {});
+        let scan = scan.map(|(scan, _)| scan).unwrap_or_default();
         self.publish(reconciler.update(scan), started.elapsed());
         Snapshot::take(self.targets(), Instant::now() + COMMAND_DEADLINE)
+    }
+
+    /// Looks for threads that the kernel holds.
+    fn look_after_threads(&self) {
+        if self.sampler.load().as_ref().is_some_and(|sampler| sampler.give_up_held()) {
+            self.waker.wake();
+        }
+        let stuck = self.reloads.is_stuck();
+        if stuck && !self.reload_stuck.swap(stuck, Ordering::Relaxed) {
+            self.metrics.config_reloaded(false);
+            tracing::error!("the configuration's files do not answer; the previous configuration stays in force");
+        }
+        self.reload_stuck.store(stuck, Ordering::Relaxed);
     }
 
     /// The targets of the last scan.
@@ -122,8 +151,7 @@ impl App {
     fn publish(&self, targets: Arc<TargetSet>, took: Duration) {
         self.metrics.scanned(&targets, took);
         let pages = Pages::of(&targets, &self.served.load().pages);
-        self.served.store(Arc::new(Served { targets, pages }));
-        self.ready.store(true, Ordering::Release);
+        self.served.store(Arc::new(Served { targets, pages, scanned: Some(Instant::now()) }));
     }
 
     /// Takes a snapshot of these targets, counts the JVMs that could not be read, and has an outdated set replaced.
@@ -161,27 +189,16 @@ impl Backend for App {
         Listing::of(&Snapshot::take(self.targets(), Instant::now() + LISTING_DEADLINE))
     }
 
-    fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire)
+    fn readiness(&self) -> Readiness {
+        let overdue = self.config.load().discovery.interval * OVERDUE_INTERVALS;
+        match self.served.load().scanned.map(|scanned| scanned.elapsed()) {
+            None => Readiness::Starting,
+            Some(age) if age > overdue => Readiness::Overdue(age),
+            Some(_) => Readiness::Ready,
+        }
     }
 
     fn reload(&self) -> Result<(), String> {
-        self.service.reloading();
-        let outcome = match self.source.load() {
-            Ok(config) => {
-                privilege::warn_of_missing(&config);
-                self.config.store(Arc::new(config));
-                tracing::info!("configuration reloaded");
-                Ok(())
-            }
-            Err(problems) => {
-                tracing::error!(%problems, "invalid configuration; the previous one stays in force");
-                Err(problems.to_string())
-            }
-        };
-        self.metrics.config_reloaded(outcome.is_ok());
-        self.service.reloaded(outcome.is_ok());
-        self.waker.wake();
-        outcome
+        self.request_reload()
     }
 }

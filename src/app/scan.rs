@@ -1,22 +1,31 @@
 //! The thread that scans.
 
+use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::App;
+use super::scan_thread::{ScanThread, cpu_time};
 use crate::config::Config;
-use crate::discovery::{DirectoryWatcher, Scanner, Woken};
+use crate::discovery::{DirectoryWatcher, RegionId, Woken};
 use crate::providers::{self, Providers};
-use crate::server::Backend as _;
 use crate::targets::changes::ChangeLog;
-use crate::targets::{AttachProviders, Reconciler};
-use crate::yaml::Fingerprint;
+use crate::targets::{AttachProviders, Reconciler, TargetSet};
 
-/// Shortest time from one scan's start to the next, and the part of the time that scans may take: whoever may write to
-/// a watched directory can cause any number of scans.
+/// Shortest time from one scan's start to the next, and the part of a CPU that scans may take: whoever may write to a
+/// watched directory can cause any number of scans.
 const SCAN_SPACING: Duration = Duration::from_millis(100);
 const SCAN_SHARE: u32 = 10;
+
+/// A JVM that starts is looked at again after this part of the time since it was first seen: it is served soon after it is
+/// ready, and one that never gets ready costs less and less.
+const START_SHARE: u32 = 32;
+const START_SPACING: Duration = Duration::from_millis(50);
+
+/// Time between two looks for processes that have started.
+const NEWCOMERS: Duration = Duration::from_secs(1);
 
 /// Finds JVMs again and again, publishes them, and puts a reloaded configuration into force.
 pub(super) struct ScanLoop {
@@ -24,11 +33,13 @@ pub(super) struct ScanLoop {
     watcher: DirectoryWatcher,
     /// The configuration in force on this thread.
     config: Arc<Config>,
-    scanner: Scanner,
+    scanner: ScanThread,
     reconciler: Reconciler,
     changes: ChangeLog,
-    /// The configuration's files when they were last read.
-    files: Fingerprint,
+    /// When each JVM that starts was first seen.
+    starts: HashMap<(PathBuf, Option<i32>), Instant>,
+    /// CPU time of the last scan.
+    spent: Duration,
 }
 
 impl ScanLoop {
@@ -36,10 +47,11 @@ impl ScanLoop {
         let config = app.config.load_full();
         let providers = start_providers(&app, &config);
         Self {
-            scanner: Scanner::new(&config.discovery),
+            scanner: ScanThread::new(&config.discovery),
             reconciler: Reconciler::new(Arc::clone(&config), providers),
             changes: ChangeLog::default(),
-            files: config.seen.clone(),
+            starts: HashMap::new(),
+            spent: Duration::ZERO,
             app,
             watcher,
             config,
@@ -50,8 +62,10 @@ impl ScanLoop {
     pub(super) fn run(mut self) {
         while !self.is_stopping() {
             let started = Instant::now();
-            let is_settled = self.scan(started);
-            self.wait(started, if is_settled { self.config.discovery.interval } else { Duration::ZERO });
+            let Some(targets) = self.scan(started) else { return };
+            self.app.look_after_threads();
+            let next = self.next(&targets);
+            self.wait(started, next);
             self.follow_configuration();
         }
     }
@@ -60,24 +74,61 @@ impl ScanLoop {
         self.app.stopping.load(Ordering::Acquire)
     }
 
-    /// Scans once. Whether the set of JVMs is settled; otherwise the next scan should come at once.
-    fn scan(&mut self, started: Instant) -> bool {
-        let scan = self.scanner.scan(&|id| self.reconciler.tracks(id));
-        self.watcher.follow(&scan.watched);
+    /// Scans once; `None` while stopping.
+    fn scan(&mut self, started: Instant) -> Option<Arc<TargetSet>> {
+        let begin = cpu_time();
+        let alive = || self.app.service.keep_alive();
+        let (scan, spent) =
+            self.scanner.scan(&self.reconciler.tracked(), &self.watcher.list(), &self.app.stopping, alive)?;
         let targets = self.reconciler.update(scan);
+        for id in self.reconciler.take_given_up() {
+            if let RegionId::Memory { pid, start_ticks, .. } = id {
+                self.scanner.leave_alone(pid, start_ticks);
+            }
+        }
+        self.spent = spent + cpu_time().saturating_sub(begin);
         self.changes.log(&self.app.targets(), &targets, &self.config);
         self.app.publish(Arc::clone(&targets), started.elapsed());
         self.app.service.scanned(&targets);
         self.app.push.ended(self.reconciler.take_ended());
-        !targets.unsettled
+        Some(targets)
+    }
+
+    /// The longest time until the next scan.
+    fn next(&mut self, targets: &TargetSet) -> Duration {
+        let now = Instant::now();
+        let first_seen = targets.starting.iter().map(|starting| {
+            let key = (starting.path.clone(), starting.pid);
+            let since = self.starts.get(&key).copied().unwrap_or(now);
+            (key, since)
+        });
+        self.starts = first_seen.collect();
+        let interval = self.config.discovery.interval;
+        match self.starts.values().max() {
+            _ if targets.unsettled => Duration::ZERO,
+            Some(since) => ((now - *since) / START_SHARE).max(START_SPACING).min(interval),
+            None => interval,
+        }
     }
 
     /// Waits for the next scan after the one that began at `started`: until something happens, at most `interval`, and
     /// at least as long as keeps scans within their part of the time.
-    fn wait(&self, started: Instant, interval: Duration) {
-        let ended = Instant::now();
-        let spacing = SCAN_SPACING.max((ended - started) * SCAN_SHARE).min(self.config.discovery.interval);
-        self.wait_until(ended + interval, |time| self.watcher.wait(time) != Woken::Timeout);
+    fn wait(&mut self, started: Instant, interval: Duration) {
+        let spacing = SCAN_SPACING
+            .min(interval.max(START_SPACING))
+            .max(self.spent * SCAN_SHARE)
+            .min(self.config.discovery.interval);
+        let deadline = Instant::now() + interval;
+        loop {
+            let until = deadline.min(Instant::now() + NEWCOMERS);
+            if self.wait_until(until, |time| self.watcher.wait(time) != Woken::Timeout) || until == deadline {
+                break;
+            }
+            self.app.look_after_threads();
+            if self.scanner.has_newcomer(&self.app.stopping) {
+                break;
+            }
+        }
         let mut woken = true;
         while woken && !self.is_stopping() {
             woken = self.wait_until(started + spacing, |time| self.watcher.wait_for_call(time));
@@ -99,16 +150,9 @@ impl ScanLoop {
         }
     }
 
-    /// Reads the configuration again where its files have changed, and puts a new one into force.
+    /// Puts a configuration into force that was read since.
     fn follow_configuration(&mut self) {
-        let mut current = self.app.config.load_full();
-        // Files that a signal has had read already are not read again unless they have changed since.
-        if Arc::ptr_eq(&current, &self.config) && !self.files.holds() {
-            self.files = Fingerprint::of(&self.config.files);
-            // A failure is counted and logged.
-            let _ = self.app.reload();
-            current = self.app.config.load_full();
-        }
+        let current = self.app.config.load_full();
         if !Arc::ptr_eq(&current, &self.config) {
             self.reconfigure(current);
         }
@@ -126,8 +170,7 @@ impl ScanLoop {
         let keeps_providers =
             old.sampling == new.sampling && old.threads == new.threads && old.discovery.procfs == new.discovery.procfs;
         let providers = (!keeps_providers).then(|| start_providers(&self.app, new));
-        self.files = new.seen.clone();
-        self.scanner = Scanner::new(&new.discovery);
+        self.scanner.configure(&new.discovery);
         self.reconciler.reconfigure(Arc::clone(new), providers);
     }
 }

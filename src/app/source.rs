@@ -4,7 +4,10 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use crate::config::{self, Config, Overrides};
-use crate::yaml::{Fingerprint, Problems};
+use crate::yaml::{Fingerprint, Problems, read_file};
+
+/// Largest file of the configuration.
+const FILE_MAXIMUM: u64 = 16 << 20;
 
 /// The files and flags that the configuration is read from, each time.
 #[derive(Clone, Debug)]
@@ -21,7 +24,7 @@ impl ConfigSource {
         let seen = RefCell::new(Fingerprint::default());
         let read = |path: &Path| {
             seen.borrow_mut().note(path);
-            std::fs::read_to_string(path)
+            String::from_utf8(read_file(path, FILE_MAXIMUM)?).map_err(std::io::Error::other)
         };
         let config = config::load(self.file.as_deref(), &self.overrides, &read)?;
         Ok(Config { seen: seen.into_inner(), ..config })

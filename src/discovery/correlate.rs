@@ -14,7 +14,7 @@ use super::refusal::{Refusal, RefusalReason};
 use super::scan_state::ScanState;
 use super::{Candidate, RegionId};
 use crate::metric::Labels;
-use crate::perfdata::name::user_of;
+use crate::perfdata::name::{user_of, vpid_of};
 use crate::proc::maps::MappedRegion;
 use crate::proc::stat::{STATUS_MAXIMUM, read, read_text};
 use crate::proc::{Process, passwd};
@@ -33,9 +33,14 @@ pub(super) fn correlate(state: &mut ScanState<'_>, scanner: &mut ProcessScanner,
         Evidence::Jvm(Some(region)) => state.has_candidate(RegionId::File(region.id)),
         _ => false,
     });
+    let mut forks = Vec::new();
     for JvmProcess { process, evidence } in exact.into_iter().chain(mapped).chain(rest) {
+        if !scanner.enter(process.pid, process.start_ticks) {
+            continue;
+        }
         match evidence {
             Evidence::Jvm(region) => correlate_jvm(state, scanner, &process, region),
+            Evidence::Fork(region) => forks.push((process, region)),
             Evidence::Hidden => correlate_by_number(state, scanner, &process),
             Evidence::NotHotspot if process.age() < STARTING => state.refuse(Refusal::of_pid(
                 process.pid,
@@ -47,6 +52,13 @@ pub(super) fn correlate(state: &mut ScanState<'_>, scanner: &mut ProcessScanner,
                 RefusalReason::NotHotspot,
                 "a Java process without HotSpot: OpenJ9, or a launcher",
             )),
+        }
+    }
+    for (fork, region) in forks {
+        let inherited = |candidate: &Candidate| matches!(candidate.id, RegionId::File(id) if candidate.process.is_none() && region.is(id, &candidate.path));
+        let number = region.path.file_name().and_then(vpid_of);
+        if let Some(candidate) = number.and_then(|number| state.candidate_named(number, inherited)) {
+            candidate.orphaned = candidate.orphaned || scanner.is_gone(candidate.vpid, &fork);
         }
     }
 }
@@ -68,8 +80,8 @@ fn correlate_jvm(
     let region = if doubtful && !expected.is_mapped(region.as_ref()) {
         match scanner.reread_map(process) {
             Some(Evidence::Jvm(region)) => region,
+            Some(Evidence::Fork(_)) | None => return,
             Some(_) => region,
-            None => return,
         }
     } else {
         region
@@ -145,6 +157,7 @@ fn report_unreachable(
             labels: Labels::default(),
             process: Some(Arc::clone(process)),
             linked: false,
+            orphaned: false,
         });
         return;
     }
@@ -321,6 +334,7 @@ mod tests {
             labels: Labels::default(),
             process: None,
             linked: true,
+            orphaned: false,
         };
         let opener = Opener::default();
         let mut state = ScanState::new(&opener, &|_| true);
@@ -332,7 +346,7 @@ mod tests {
             JvmProcess { process: Arc::clone(process), evidence: Evidence::Jvm(Some(region)) }
         };
         // One map shows a device that stat(2) does not, as on btrfs; its process comes first and takes what is left.
-        let mut scanner = ProcessScanner::new(Path::new("/proc")).unwrap();
+        let mut scanner = ProcessScanner::new(Path::new("/proc"), Arc::default()).unwrap();
         correlate(&mut state, &mut scanner, vec![jvm_process(&inexact, 77), jvm_process(&exact, 9)]);
         let assigned =
             |at: usize, process| state.candidates[at].process.as_ref().is_some_and(|p| Arc::ptr_eq(p, process));

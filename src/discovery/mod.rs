@@ -27,6 +27,7 @@ pub mod liveness;
 mod memory;
 mod open;
 mod processes;
+mod progress;
 mod refusal;
 mod roots;
 mod scan_state;
@@ -45,6 +46,7 @@ use crate::proc::{FileId, Process};
 
 pub use liveness::Liveness;
 pub use open::raise_descriptor_limit;
+pub(crate) use progress::{Progress, ScanSubject};
 pub use refusal::{Refusal, RefusalReason};
 pub use watch::{DirectoryWatcher, WatchedDirectory, Woken};
 
@@ -135,6 +137,8 @@ pub struct Candidate {
     pub process: Option<Arc<Process>>,
     /// False for a known file that was deleted while its JVM runs: the mapping stays valid, the path is gone.
     pub linked: bool,
+    /// Its JVM has ended, as /proc shows, and a fork of that JVM holds the file open.
+    pub orphaned: bool,
 }
 
 /// The result of one scan. A known region that is not among the candidates is gone.
@@ -155,20 +159,40 @@ pub struct Scanner {
     roots: Vec<RootPattern>,
     processes: Option<ProcessScanner>,
     memory: Option<MemoryScanner>,
+    progress: Arc<Progress>,
 }
 
 impl Scanner {
     /// A scanner for checked settings.
     pub fn new(config: &Discovery) -> Self {
-        let processes = config.procfs.visible().and_then(|path| ProcessScanner::new(path).ok());
+        Self::watched(config, Arc::default())
+    }
+
+    /// The same for a caller who watches its progress.
+    pub(crate) fn watched(config: &Discovery, progress: Arc<Progress>) -> Self {
+        let visible = config.procfs.visible();
+        let processes = visible.and_then(|path| ProcessScanner::new(path, Arc::clone(&progress)).ok());
         let memory = (config.processes == Toggle::Auto).then(MemoryScanner::default);
-        Self { opener: Opener::default(), roots: config.roots.clone(), processes, memory }
+        Self { opener: Opener::default(), roots: config.roots.clone(), processes, memory, progress }
+    }
+
+    /// Whether a process has appeared since the last scan that is, or claims to be, a JVM. Where no process was started it
+    /// costs one read of `loadavg`.
+    pub(crate) fn has_newcomer(&mut self) -> bool {
+        self.processes.as_mut().is_some_and(ProcessScanner::has_newcomer)
     }
 
     /// Scans once. Regions that are `known` are examined and not opened again.
     pub fn scan(&mut self, known: &dyn Fn(RegionId) -> bool) -> Scan {
         let mut state = ScanState::new(&self.opener, known);
-        self.roots.iter().for_each(|root| state.scan_root(root));
+        for root in &self.roots {
+            if self.progress.enter(ScanSubject::Root(root.as_str().to_owned())) {
+                state.scan_root(root);
+            } else {
+                let path = PathBuf::from(root.as_str());
+                state.refuse(Refusal::of_path(&path, RefusalReason::Unresponsive, "its file system does not answer"));
+            }
+        }
         if let Some(processes) = &mut self.processes {
             match processes.scan(&state.numbers()) {
                 Ok(jvm_processes) => {
@@ -176,6 +200,7 @@ impl Scanner {
                     if let Some(memory) = &mut self.memory {
                         memory.resolve(&mut state, processes);
                     }
+                    processes.take_held().for_each(|pid| state.refuse(held(pid)));
                 }
                 Err(errno) => state.refuse(no_procfs(&processes.path, errno)),
             }
@@ -186,6 +211,11 @@ impl Scanner {
             watched: state.watched,
         }
     }
+}
+
+/// The refusal of a process whose memory or files hold whoever reads them.
+fn held(pid: i32) -> Refusal {
+    Refusal::of_pid(pid, RefusalReason::Unresponsive, "whoever reads its memory or its files is held by the kernel")
 }
 
 fn no_procfs(path: &Path, errno: Errno) -> Refusal {

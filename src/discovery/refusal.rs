@@ -93,6 +93,11 @@ pub enum RefusalReason {
     /// More names, directories or JVMs than one scan examines.
     #[strum(message = "Raise limits.max_jvms.")]
     TooMany,
+    /// The kernel holds whoever reads the JVM's memory or the files of its root.
+    #[strum(
+        message = "End the process, unless you know why its memory or its file system does not answer, and start it anew."
+    )]
+    Unresponsive,
     /// The operating system reported an error.
     #[strum(message = "Check the file system and the kernel's log.")]
     IoError,

@@ -163,6 +163,7 @@ impl<'a> ScanState<'a> {
             labels: labels.clone(),
             process: None,
             linked: true,
+            orphaned: false,
         }))
     }
 

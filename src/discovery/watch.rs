@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
@@ -15,6 +15,7 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::{Errno, read, write};
 
 use crate::perfdata::name::{user_of, vpid_of};
+use crate::sync::lock;
 
 /// A directory to watch, and which names in it matter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -60,9 +61,16 @@ impl Waker {
 #[derive(Debug)]
 pub struct DirectoryWatcher {
     /// `None` when the user has no inotify instance left; waits then end by timeout or [`Waker`] only.
-    inotify: Option<OwnedFd>,
+    inotify: Option<Arc<OwnedFd>>,
     wake: Arc<OwnedFd>,
-    watches: HashMap<WatchedDirectory, i32>,
+    watches: Arc<Mutex<HashMap<WatchedDirectory, i32>>>,
+}
+
+/// Changes what a [`DirectoryWatcher`] watches, from another thread: looking up a path may block.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WatchList {
+    inotify: Option<Arc<OwnedFd>>,
+    watches: Arc<Mutex<HashMap<WatchedDirectory, i32>>>,
 }
 
 impl DirectoryWatcher {
@@ -73,7 +81,7 @@ impl DirectoryWatcher {
     pub fn new() -> std::io::Result<Self> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok();
-        Ok(Self { inotify, wake: Arc::new(wake), watches: HashMap::new() })
+        Ok(Self { inotify: inotify.map(Arc::new), wake: Arc::new(wake), watches: Arc::default() })
     }
 
     /// A handle that ends waits from other threads.
@@ -84,24 +92,12 @@ impl DirectoryWatcher {
     /// Watches these directories and no others, and returns how many are watched. The others are left to the scan
     /// interval.
     pub fn follow(&mut self, directories: &[WatchedDirectory]) -> usize {
-        let Some(inotify) = &self.inotify else { return 0 };
-        let flags = WatchFlags::CREATE
-            | WatchFlags::DELETE
-            | WatchFlags::MOVED_TO
-            | WatchFlags::DELETE_SELF
-            | WatchFlags::ONLYDIR
-            | WatchFlags::DONT_FOLLOW;
-        // Every path is added again, so that a directory that was replaced under its name is watched; for the same
-        // directory the kernel keeps the watch.
-        let watches: HashMap<WatchedDirectory, i32> = directories
-            .iter()
-            .filter_map(|watched| Some((watched.clone(), inotify::add_watch(inotify, &*watched.path, flags).ok()?)))
-            .collect();
-        for gone in self.watches.values().filter(|old| !watches.values().any(|new| new == *old)) {
-            let _ = inotify::remove_watch(inotify, *gone);
-        }
-        self.watches = watches;
-        self.watches.len()
+        self.list().follow(directories)
+    }
+
+    /// What another thread needs to change the list.
+    pub(crate) fn list(&self) -> WatchList {
+        WatchList { inotify: self.inotify.clone(), watches: Arc::clone(&self.watches) }
     }
 
     /// Waits for a change or a [`Waker`], at most `timeout`.
@@ -157,10 +153,35 @@ impl DirectoryWatcher {
     }
 
     fn matters(&self, watch: i32, name: &OsStr, directory: bool) -> bool {
-        self.watches.iter().filter(|(_, wd)| **wd == watch).any(|(watched, _)| match watched.kind {
+        lock(&self.watches).iter().filter(|(_, wd)| **wd == watch).any(|(watched, _)| match watched.kind {
             WatchKind::Parent => directory,
             WatchKind::Root => user_of(name).is_some(),
             WatchKind::UserDirectory => vpid_of(name).is_some(),
         })
+    }
+}
+
+impl WatchList {
+    /// See [`DirectoryWatcher::follow`].
+    pub(crate) fn follow(&self, directories: &[WatchedDirectory]) -> usize {
+        let Some(inotify) = &self.inotify else { return 0 };
+        let flags = WatchFlags::CREATE
+            | WatchFlags::DELETE
+            | WatchFlags::MOVED_TO
+            | WatchFlags::DELETE_SELF
+            | WatchFlags::ONLYDIR
+            | WatchFlags::DONT_FOLLOW;
+        // Every path is added again, so that a directory that was replaced under its name is watched; for the same
+        // directory the kernel keeps the watch.
+        let watches: HashMap<WatchedDirectory, i32> = directories
+            .iter()
+            .filter_map(|watched| Some((watched.clone(), inotify::add_watch(inotify, &*watched.path, flags).ok()?)))
+            .collect();
+        let mut old = lock(&self.watches);
+        for gone in old.values().filter(|old| !watches.values().any(|new| new == *old)) {
+            let _ = inotify::remove_watch(inotify, *gone);
+        }
+        *old = watches;
+        old.len()
     }
 }

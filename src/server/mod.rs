@@ -42,11 +42,22 @@ pub trait Backend: Send + Sync + 'static {
     /// What `list --format=json` prints. Runs on a blocking thread.
     fn targets(&self) -> Listing;
 
-    /// Whether the configuration is loaded and the first scan has finished.
-    fn is_ready(&self) -> bool;
+    /// Whether the JVMs that are served are those of this machine.
+    fn readiness(&self) -> Readiness;
 
     /// Reloads the configuration, or says what is wrong with it. Runs on a blocking thread.
     fn reload(&self) -> Result<(), String>;
+}
+
+/// Whether a backend knows the JVMs of this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// It does.
+    Ready,
+    /// The first scan has not finished.
+    Starting,
+    /// The last scan ended so long ago that scanning seems to be stuck.
+    Overdue(Duration),
 }
 
 /// The server's settings, from the flags.

@@ -13,7 +13,7 @@ use super::auth::AuthResult;
 use super::landing;
 use super::scrape::{Encoded, ScrapeDeadline, ScrapeFailure, ScrapeKey, Scrapes, encode, outcome};
 use super::web::WebSettings;
-use super::{Backend, Options};
+use super::{Backend, Options, Readiness};
 use crate::output::prometheus::negotiate::{self, Encoding};
 use crate::telemetry::{HttpMetrics, HttpRefusal, process_start_time};
 
@@ -105,8 +105,7 @@ impl Routes {
             "/" => self.landing(headers).await,
             "/targets" => self.targets(headers).await,
             "/-/healthy" => text(StatusCode::OK, "Healthy.\n"),
-            "/-/ready" if self.backend.is_ready() => text(StatusCode::OK, "Ready.\n"),
-            "/-/ready" => text(StatusCode::SERVICE_UNAVAILABLE, "Not ready: the first scan has not finished.\n"),
+            "/-/ready" => ready(self.backend.readiness()),
             _ => match below {
                 None => text(StatusCode::NOT_FOUND, "Not found.\n"),
                 Some(_) if !is_read(method) => method_not_allowed("GET, HEAD"),
@@ -167,7 +166,8 @@ impl Routes {
         let path = self.options.telemetry_path.clone();
         let media = "text/html; charset=utf-8";
         let page = move |backend: &dyn Backend| {
-            landing::render(path.as_str(), &backend.profiles(), backend.is_ready(), &backend.targets())
+            let ready = backend.readiness() == Readiness::Ready;
+            landing::render(path.as_str(), &backend.profiles(), ready, &backend.targets())
         };
         let mut response = self.read(headers, media, page).await;
         if response.status() == StatusCode::OK {
@@ -268,6 +268,15 @@ fn scrape_deadline(headers: &HeaderMap) -> ScrapeDeadline {
 
 fn is_read(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
+}
+
+fn ready(readiness: Readiness) -> BytesResponse {
+    let not_ready = |reason| text(StatusCode::SERVICE_UNAVAILABLE, format!("Not ready: {reason}.\n"));
+    match readiness {
+        Readiness::Ready => text(StatusCode::OK, "Ready.\n"),
+        Readiness::Starting => not_ready("the first scan has not finished".to_owned()),
+        Readiness::Overdue(age) => not_ready(format!("the last scan ended {} s ago; see the log", age.as_secs())),
+    }
 }
 
 fn method_not_allowed(methods: &'static str) -> BytesResponse {

@@ -5,6 +5,7 @@
 
 pub(crate) mod changes;
 mod duplicates;
+pub(crate) mod guarded;
 mod reconciler;
 mod slots;
 mod start;

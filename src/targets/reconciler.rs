@@ -1,6 +1,6 @@
 //! Tracks JVMs from scan to scan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -16,6 +16,7 @@ use crate::fact::{Provider, ProviderId};
 use crate::hotspot::Model;
 use crate::metric::Labels;
 use crate::rules::{self, Dropped, SeriesLimits};
+use crate::sync::ExpendableThread;
 
 /// Makes the providers of a JVM that has become readable.
 pub trait AttachProviders: Debug + Send {
@@ -36,6 +37,9 @@ pub struct Reconciler {
     ended: Vec<Arc<Target>>,
     /// A JVM was replaced since the scan.
     unsettled: bool,
+    given_up: Vec<RegionId>,
+    /// Reads the memory of other processes.
+    reader: ExpendableThread,
 }
 
 impl Reconciler {
@@ -49,6 +53,8 @@ impl Reconciler {
             target_set: Arc::default(),
             ended: Vec::new(),
             unsettled: false,
+            given_up: Vec::new(),
+            reader: ExpendableThread::new("memory"),
         }
     }
 
@@ -67,6 +73,16 @@ impl Reconciler {
     /// Whether a region is already open, so that a scan need not open it again.
     pub fn tracks(&self, id: RegionId) -> bool {
         self.tracked.contains_key(&id)
+    }
+
+    /// The regions that are open.
+    pub(crate) fn tracked(&self) -> HashSet<RegionId> {
+        self.tracked.keys().copied().collect()
+    }
+
+    /// The regions in memory whose reading did not end in the last scan: the next must not open them.
+    pub(crate) fn take_given_up(&mut self) -> Vec<RegionId> {
+        std::mem::take(&mut self.given_up)
     }
 
     /// The JVMs whose end the last scan found. Their regions can still be read if they are files.
@@ -125,7 +141,7 @@ impl Reconciler {
         let mut free = max_jvms.saturating_sub(served);
         for (id, tracked) in &mut self.tracked {
             let is_new = tracked.target.is_none();
-            let mut examination = tracked.examine(&self.config);
+            let mut examination = tracked.examine(&self.config, &mut self.reader);
             if is_new && matches!(examination, Examination::Starting | Examination::Readable(_)) {
                 match free.checked_sub(1) {
                     Some(left) => free = left,
@@ -145,6 +161,9 @@ impl Reconciler {
                     refusals.extend(tracked.stale());
                 }
                 Examination::Refused(reason, detail) => {
+                    if reason == RefusalReason::Unresponsive {
+                        self.given_up.push(*id);
+                    }
                     removed.push(*id);
                     refusals.push(refuse(&tracked.candidate, reason, detail));
                 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::Starting;
 use super::reconciler::{AttachProviders, refuse, truncate};
 use super::start::StartBounds;
 use super::target::{Incarnation, Target, TargetState, Vitals};
+use super::{Starting, guarded};
 use crate::config::Config;
 use crate::discovery::liveness::assess;
 use crate::discovery::{Candidate, Liveness, Refusal, RefusalReason};
@@ -14,6 +14,7 @@ use crate::fact::{AttachedProvider, Provider, ProviderId};
 use crate::hotspot::Model;
 use crate::metric::Labels;
 use crate::perfdata::{Image, LayoutChange, MemoryError, Region, RegionError, RegionIdentity, Transport};
+use crate::sync::ExpendableThread;
 
 /// A heartbeat that does not advance for this long means that the JVM does not run. HotSpot's period is 50 ms; the rest
 /// allows for hosts under load.
@@ -86,22 +87,27 @@ impl TrackedRegion {
     /// Merges what a later scan found of the same region.
     pub(super) fn merge(&mut self, candidate: Candidate) {
         self.linked = candidate.linked;
+        self.candidate.orphaned = candidate.orphaned;
         self.candidate.process = candidate.process.or(self.candidate.process.take());
     }
 
     /// Checks whether the JVM runs and what has changed in its region.
-    pub(super) fn examine(&mut self, config: &Config) -> Examination {
+    pub(super) fn examine(&mut self, config: &Config, reader: &mut ExpendableThread) -> Examination {
+        if self.region.is_given_up() {
+            return unresponsive();
+        }
         // A file stays open after its JVM's end, memory does not: a JVM that the scan did not find has ended, or has a
         // file.
         if self.region.transport() == Transport::Memory && !self.linked {
             return Examination::Ended;
         }
-        let Some(target) = self.target.clone() else { return self.examine_new(config) };
-        let state = match self.state(&target) {
+        let Some(target) = self.target.clone() else { return self.examine_new(config, reader) };
+        let state = match self.state(&target, reader) {
             Some(state) => state,
             None => return Examination::Ended,
         };
-        match self.region.read(&target.region_identity, &[], &mut Vec::new()) {
+        let identity = target.region_identity;
+        match guarded::read(&self.region, reader, move |region| region.read(&identity, &[], &mut Vec::new())) {
             Ok(LayoutChange::Same) => {
                 let same =
                     target.providers.iter().all(|attached| Arc::ptr_eq(&attached.provider.read().0, &attached.facts));
@@ -109,11 +115,12 @@ impl TrackedRegion {
                 match (same && same_start && !self.outdated, state == target.state) {
                     (true, true) => Examination::Unchanged,
                     (true, false) => Examination::State(state),
-                    (false, _) => self.read(config, state),
+                    (false, _) => self.read(config, state, reader),
                 }
             }
-            Ok(LayoutChange::Grown) => self.read(config, state),
+            Ok(LayoutChange::Grown) => self.read(config, state, reader),
             Err(RegionError::Unsettled) => Examination::Unchanged,
+            Err(RegionError::Unresponsive) => unresponsive(),
             // The next scan opens the region that replaced it.
             Err(_) => Examination::Ended,
         }
@@ -125,17 +132,21 @@ impl TrackedRegion {
         self.start_bounds?.corrected(start_millis, before)
     }
 
+    fn liveness(&self) -> Liveness {
+        if self.candidate.orphaned { Liveness::Dead } else { assess(self.candidate.process.as_deref(), &self.region) }
+    }
+
     /// Examines a region that has no target yet.
-    fn examine_new(&mut self, config: &Config) -> Examination {
-        match assess(self.candidate.process.as_deref(), &self.region) {
+    fn examine_new(&mut self, config: &Config, reader: &mut ExpendableThread) -> Examination {
+        match self.liveness() {
             Liveness::Dead => Examination::Ended,
-            Liveness::Alive | Liveness::Unknown => self.read(config, TargetState::Mapped),
+            Liveness::Alive | Liveness::Unknown => self.read(config, TargetState::Mapped, reader),
         }
     }
 
     /// Decodes the region and makes its JVM's target.
-    fn read(&mut self, config: &Config, state: TargetState) -> Examination {
-        let image = match Image::read(&self.region) {
+    fn read(&mut self, config: &Config, state: TargetState, reader: &mut ExpendableThread) -> Examination {
+        let image = match guarded::read(&self.region, reader, Image::read) {
             Ok(image) => image,
             Err(RegionError::Decode(error)) if error.is_blank() => return Examination::Starting,
             Err(RegionError::Unsettled) if self.target.is_some() => return Examination::Unchanged,
@@ -183,7 +194,7 @@ impl TrackedRegion {
             providers: Vec::new(),
             attached: self.attached,
         };
-        if let Some(state) = self.state(&target) {
+        if let Some(state) = self.state(&target, reader) {
             target.state = state;
         }
         Examination::Readable(Box::new(Readable { image, model, target }))
@@ -212,13 +223,13 @@ impl TrackedRegion {
     }
 
     /// The state of a JVM that is served; `None` if it has ended.
-    fn state(&mut self, target: &Target) -> Option<TargetState> {
+    fn state(&mut self, target: &Target, reader: &mut ExpendableThread) -> Option<TargetState> {
         let unlinked = target.is_unlinked();
         let alive = if unlinked { TargetState::Unlinked } else { TargetState::Mapped };
-        match assess(self.candidate.process.as_deref(), &self.region) {
+        match self.liveness() {
             Liveness::Alive => Some(alive),
             Liveness::Dead => None,
-            Liveness::Unknown => match self.is_beating(target) {
+            Liveness::Unknown => match self.is_beating(target, reader) {
                 Some(true) => Some(alive),
                 // Without a file name and a heartbeat there is no sign that it runs.
                 _ if unlinked => None,
@@ -229,10 +240,14 @@ impl TrackedRegion {
     }
 
     /// Whether the heartbeat advances; `None` where the JDK has none.
-    fn is_beating(&mut self, target: &Target) -> Option<bool> {
+    fn is_beating(&mut self, target: &Target, reader: &mut ExpendableThread) -> Option<bool> {
         let heartbeat = self.heartbeat.as_mut()?;
-        let mut words = Vec::new();
-        target.region.read(&target.region_identity, &[heartbeat.offset], &mut words).ok()?;
+        let (identity, offset) = (target.region_identity, heartbeat.offset);
+        let read = move |region: &Region| {
+            let mut words = Vec::new();
+            region.read(&identity, &[offset], &mut words).map(|_| words)
+        };
+        let words = guarded::read(&target.region, reader, read).ok()?;
         if words.first() != Some(&heartbeat.ticks) {
             heartbeat.ticks = words.first().copied()?;
             heartbeat.changed = Instant::now();
@@ -243,7 +258,11 @@ impl TrackedRegion {
     /// The refusal of a file that was left behind by a JVM that never became a target.
     pub(super) fn stale(&self) -> Option<Refusal> {
         let is_left_behind = self.target.is_none() && self.linked && self.region.transport() == Transport::File;
-        let detail = "its JVM was killed and left the file behind";
+        let detail = if self.candidate.orphaned {
+            "its JVM was killed, and a process that it had forked still holds the file open"
+        } else {
+            "its JVM was killed and left the file behind"
+        };
         is_left_behind.then(|| refuse(&self.candidate, RefusalReason::Stale, detail.to_owned()))
     }
 
@@ -266,6 +285,11 @@ pub(super) fn reason(error: &RegionError) -> RefusalReason {
         RegionError::Decode(_) | RegionError::Replaced | RegionError::Offset(_) => RefusalReason::NotPerfdata,
         RegionError::Truncated => RefusalReason::TooSmall,
         RegionError::Unsettled => RefusalReason::NotReady,
+        RegionError::Unresponsive => RefusalReason::Unresponsive,
         RegionError::Memory(_) | RegionError::Io(_) => RefusalReason::IoError,
     }
+}
+
+fn unresponsive() -> Examination {
+    Examination::Refused(RefusalReason::Unresponsive, RegionError::Unresponsive.to_string())
 }

@@ -6,6 +6,7 @@
 mod support;
 
 mod discovery;
+mod forks;
 mod live;
 mod memory;
 mod native;
@@ -13,4 +14,5 @@ mod nmt;
 mod otlp_collector;
 mod prometheus;
 mod sampler;
+mod starts;
 mod threads;

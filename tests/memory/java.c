@@ -1,8 +1,9 @@
-/* Loads the libjvm.so beside it and stays until its input ends. */
+/* Loads the libjvm.so beside it and stays until its input ends. Each byte of the input has it hold its readers. */
 #include <stdio.h>
 #include <unistd.h>
 
 void fake(const char *mode, const char *region);
+void hold_readers(void);
 
 int main(int argc, char **argv) {
     if (argc < 3) return 1;
@@ -10,5 +11,6 @@ int main(int argc, char **argv) {
     printf("%d\n", getpid());
     fflush(stdout);
     char byte;
-    return read(0, &byte, 1) < 0;
+    while (read(0, &byte, 1) > 0) hold_readers();
+    return 0;
 }

@@ -1,12 +1,20 @@
 /* A process that claims to be a JVM: exports of libjvm.so that lead where FAKE says. Compiled by tests/jvm/memory.rs. */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <linux/fuse.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 typedef struct {
@@ -32,6 +40,53 @@ EXPORT uint64_t gHotSpotVMStructEntryAddressOffset = offsetof(Entry, address);
 static char *start;
 static uint64_t capacity = 32768;
 static int32_t initialized = 1;
+
+/* A file system that answers everything but reads. */
+static void *serve(void *fuse) {
+    static char request[1 << 17];
+    while (read((intptr_t)fuse, request, sizeof request) > 0) {
+        struct fuse_in_header *in = (void *)request;
+        struct { struct fuse_out_header head; union { struct fuse_init_out init; struct fuse_entry_out entry; struct fuse_attr_out attr; struct fuse_open_out open; } body; } out = {0};
+        struct fuse_attr attr = {.ino = in->nodeid, .size = capacity, .mode = in->nodeid == 1 && in->opcode != FUSE_LOOKUP ? S_IFDIR | 0755 : S_IFREG | 0444, .nlink = 1, .blksize = 4096};
+        size_t length = 0;
+        switch (in->opcode) {
+        case FUSE_INIT: out.body.init = (struct fuse_init_out){.major = 7, .minor = 31, .max_write = 4096}; length = sizeof out.body.init; break;
+        case FUSE_LOOKUP: out.body.entry = (struct fuse_entry_out){.nodeid = 2, .entry_valid = 999, .attr_valid = 999, .attr = attr}; length = sizeof out.body.entry; break;
+        case FUSE_GETATTR: out.body.attr = (struct fuse_attr_out){.attr_valid = 999, .attr = attr}; length = sizeof out.body.attr; break;
+        case FUSE_OPEN: length = sizeof out.body.open; break;
+        case FUSE_READ: case FUSE_FORGET: continue;
+        default: out.head.error = -ENOSYS;
+        }
+        out.head.unique = in->unique;
+        out.head.len = sizeof out.head + length;
+        if (write((intptr_t)fuse, &out, out.head.len) < 0) break;
+    }
+    return NULL;
+}
+
+/* Puts a file on such a file system in the place of the counters. */
+__attribute__((visibility("default"))) void hold_readers(void) {
+    intptr_t fuse = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+    char options[99];
+    snprintf(options, sizeof options, "fd=%d,rootmode=40000,user_id=0,group_id=0", (int)fuse);
+    if (fuse < 0 || unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL)) exit(77);
+    if (mount("held", "/mnt", "fuse", MS_NOSUID | MS_NODEV, options)) exit(77);
+    if (!fork()) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        serve((void *)fuse);
+        _exit(0);
+    }
+    close(fuse);
+    int file = open("/mnt/counters", O_RDONLY);
+    if (file < 0 || mmap(start, capacity, PROT_READ, MAP_PRIVATE | MAP_FIXED, file, 0) == MAP_FAILED) exit(77);
+    close(file);
+}
+
+static void *vm_thread(void *ignored) {
+    prctl(PR_SET_NAME, "VM Thread");
+    for (;;) pause();
+    return ignored;
+}
 
 static char *pages(size_t length) {
     return mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -64,6 +119,8 @@ __attribute__((visibility("default"))) void fake(const char *mode, const char *r
     int file = open(region, O_RDONLY);
     if (file < 0 || read(file, start, capacity) != (ssize_t)capacity) exit(1);
     close(file);
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, vm_thread, NULL)) exit(1);
     if (!strcmp(mode, "undumpable")) prctl(PR_SET_DUMPABLE, 0);
     if (!strcmp(mode, "endless array")) fill("Klass", 1 << 20);
     if (!strcmp(mode, "cyclic")) { fill("x", 1 << 20); for (int i = 0; i < 1 << 20; i++) gHotSpotVMStructs[i].type_name = (char *)&gHotSpotVMStructs[i ^ 1]; }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use hotspot_exporter::report::list::{JvmRow, Listing, RefusedRow};
-use hotspot_exporter::server::{Backend, Bound, ExpositionFormat, Options, bind, serve};
+use hotspot_exporter::server::{Backend, Bound, ExpositionFormat, Options, Readiness, bind, serve};
 use hotspot_exporter::telemetry::{HttpMetrics, MetricGroup};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -61,8 +61,8 @@ impl Backend for FakeBackend {
         Listing { jvms: vec![jvm], refused: vec![refused] }
     }
 
-    fn is_ready(&self) -> bool {
-        !self.not_ready.load(SeqCst)
+    fn readiness(&self) -> Readiness {
+        if self.not_ready.load(SeqCst) { Readiness::Starting } else { Readiness::Ready }
     }
 
     fn reload(&self) -> Result<(), String> {

@@ -91,11 +91,14 @@ impl Obstacle {
 
 impl MemoryScanner {
     /// Withdraws the refusals of JVMs whose counters it finds, and adds to those of the others why they cannot be read.
-    pub(super) fn resolve(&mut self, state: &mut ScanState<'_>, processes: &ProcessScanner) {
+    pub(super) fn resolve(&mut self, state: &mut ScanState<'_>, processes: &mut ProcessScanner) {
         self.scan = self.scan.wrapping_add(1);
         for mut refused in std::mem::take(&mut state.refused) {
             let pid = refused.refusal.pid.filter(|_| may_have_counters(&refused.refusal));
             if let Some(process) = pid.and_then(|pid| processes.jvm(pid)) {
+                if !processes.enter(process.pid, process.start_ticks) {
+                    continue;
+                }
                 match self.find(state, processes, &process) {
                     Ok(candidate) => {
                         state.push(candidate);
@@ -167,6 +170,7 @@ impl MemoryScanner {
             labels: Labels::default(),
             process: Some(Arc::clone(process)),
             linked: true,
+            orphaned: false,
         })
     }
 
@@ -242,7 +246,8 @@ mod tests {
             ("3\n", "ptrace_scope is 3)", "boot with"),
         ] {
             std::fs::write(yama.join("ptrace_scope"), scope).unwrap();
-            let obstacle = Obstacle::Denied(ptrace_scope(&ProcessScanner::new(directory.path()).unwrap()));
+            let obstacle =
+                Obstacle::Denied(ptrace_scope(&ProcessScanner::new(directory.path(), Arc::default()).unwrap()));
             assert!(obstacle.to_string().ends_with(detail), "{scope} {obstacle}");
             assert!(obstacle.remedy().unwrap().starts_with(remedy), "{scope} {obstacle:?}");
         }

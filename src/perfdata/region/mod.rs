@@ -21,7 +21,7 @@ mod peer;
 mod process;
 mod stable;
 
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::{cell::RefCell, fs::File, os::fd::AsFd, os::unix::fs::FileExt};
 
 use super::{ByteOrder, DecodeError, IMAGE_MAXIMUM, REGION_MAXIMUM, REGION_MINIMUM};
@@ -67,6 +67,7 @@ impl Transport {
 pub struct Region {
     length: usize,
     source: Backing,
+    given_up: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -96,6 +97,9 @@ pub enum RegionError {
     /// The region belongs to another JVM than the given identity.
     #[error("another JVM took the region over")]
     Replaced,
+    /// A read of the process's memory did not end.
+    #[error("a read of the JVM's memory does not end: a file system or userfaultfd below it does not answer")]
+    Unresponsive,
     /// The region changed during every copy of it, so that its words may be torn.
     #[error("the region changed during each of {COPIES_MAXIMUM} copies")]
     Unsettled,
@@ -142,7 +146,7 @@ impl Region {
             Some(mapping) => Backing::Mapped { file, mapping },
             None => Backing::Pread { file },
         };
-        Ok(Self { length, source })
+        Ok(Self { length, source, given_up: AtomicBool::new(false) })
     }
 
     /// The region of `length` bytes at the address `start` of another process. Nothing is read yet: an address at which
@@ -152,7 +156,7 @@ impl Region {
         if !start.is_multiple_of(8) || start.checked_add(length).is_none() {
             return Err(MemoryError::Unmapped.into());
         }
-        Ok(Self { length: checked, source: Backing::Process { memory, start } })
+        Ok(Self { length: checked, source: Backing::Process { memory, start }, given_up: AtomicBool::new(false) })
     }
 
     /// In bytes, as of the time when the region was opened.
@@ -166,6 +170,16 @@ impl Region {
             Backing::Mapped { .. } | Backing::Pread { .. } => Transport::File,
             Backing::Process { .. } => Transport::Memory,
         }
+    }
+
+    /// Whether a read of it did not end, so that nobody should begin another.
+    pub fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a read of it did not end.
+    pub fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
     }
 
     /// The open file; `None` where the JVM's memory is read.

@@ -5,12 +5,13 @@
 use std::sync::Arc;
 
 use super::gauge::{GaugeLayout, GaugeMaxima};
+use super::in_memory::Attention;
 use super::jvm::{Scratch, Tick};
 use super::peak::WINDOW_COUNT;
 use super::rate::{EVALUATION_PERIOD, Rate};
 use super::schedule::SharedSampler;
 use super::words::{DETECTOR_WORDS, WordCursor};
-use crate::perfdata::{ChangeDetector, Consistency, Region, RegionIdentity};
+use crate::perfdata::{ChangeDetector, Consistency, Region, RegionIdentity, Transport};
 use crate::sync::lock;
 
 /// Nanoseconds between two samples of the gauges of a quiescent JVM. HotSpot writes them every 50 ms
@@ -43,6 +44,7 @@ pub(super) struct FastPath {
     /// The rate after the last full sample.
     pub(super) rate: Rate,
     sampler: SharedSampler,
+    in_memory: bool,
 }
 
 impl FastPath {
@@ -65,10 +67,19 @@ impl FastPath {
             layout: GaugeLayout::of(&subject.plan),
             maxima: GaugeMaxima::default(),
             rate: Rate::Normal,
+            in_memory: subject.region.transport() == Transport::Memory,
             sampler: Arc::clone(&shared),
         };
         drop(sampler);
         entry
+    }
+
+    /// Has the thread say that it looks at this JVM, if the look may never end. A mapped region, which has a detector
+    /// without system calls, costs nothing more.
+    pub(super) fn attract(&self, attention: &Attention) {
+        if self.in_memory {
+            attention.turn_to(&self.sampler);
+        }
     }
 
     /// Takes one sample, in most cases with one read. False: the region is lost, or nothing holds the provider.

@@ -18,6 +18,7 @@ mod facts;
 mod fast_path;
 mod gauge;
 mod gc_pauses;
+mod in_memory;
 mod jvm;
 mod pause;
 mod peak;
@@ -32,15 +33,18 @@ mod words;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, TryLockError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 pub(crate) use sample_plan::SamplePlan;
 
 use crate::config::Sampling;
 use crate::fact::{Provider, Reading};
-use crate::perfdata::{Region, RegionIdentity};
+use crate::perfdata::{Region, RegionIdentity, Transport};
 use crate::sync::lock;
+use crate::targets::guarded::PATIENCE;
+use in_memory::{Attention, MemorySampling};
 use jvm::JvmSampler;
 use schedule::SharedSampler;
 use settings::SamplerSettings;
@@ -71,6 +75,7 @@ pub(crate) struct Sampler {
     arrivals: Option<Sender<SharedSampler>>,
     counters: Arc<SamplerCounters>,
     thread: Option<JoinHandle<()>>,
+    in_memory: Mutex<MemorySampling>,
 }
 
 /// What the sampling thread has done since it started.
@@ -106,9 +111,10 @@ impl Sampler {
         let (sender, receiver) = channel();
         let thread = std::thread::Builder::new().name("sampler".into()).spawn({
             let (settings, counters) = (settings.clone(), Arc::clone(&counters));
-            move || schedule::run(&settings, &receiver, &counters)
+            move || schedule::run(&settings, &receiver, &counters, &Attention::default())
         })?;
-        Ok(Some(Self { settings, arrivals: Some(sender), counters, thread: Some(thread) }))
+        let in_memory = Mutex::default();
+        Ok(Some(Self { settings, arrivals: Some(sender), counters, thread: Some(thread), in_memory }))
     }
 
     /// Samples a JVM for as long as the result is held.
@@ -117,13 +123,22 @@ impl Sampler {
     /// zero each time.
     pub(crate) fn add(&self, subject: SampleSubject) -> SampledJvm {
         let now = seconds(schedule::wall());
+        let region = Arc::clone(&subject.region);
         let jvm = JvmSampler::new(subject, &self.settings, now, schedule::monotonic());
         let jvm = Arc::new(Mutex::new(jvm));
-        if let Some(arrivals) = &self.arrivals {
+        if region.transport() == Transport::Memory {
+            lock(&self.in_memory).add(Arc::clone(&jvm), Arc::clone(&region), &self.settings, &self.counters);
+        } else if let Some(arrivals) = &self.arrivals {
             // The thread ends only when this sender is gone.
             let _ = arrivals.send(Arc::clone(&jvm));
         }
-        SampledJvm(jvm)
+        SampledJvm { jvm, region }
+    }
+
+    /// Gives up the JVM whose memory has held the thread since the last call, at least [`PATIENCE`] ago, and samples the
+    /// others on a new thread. Whether there was one.
+    pub(crate) fn give_up_held(&self) -> bool {
+        lock(&self.in_memory).give_up_held(&self.settings, &self.counters)
     }
 
     /// What the thread has done so far.
@@ -145,12 +160,30 @@ impl Drop for Sampler {
 }
 
 /// A sampled JVM, and the provider of its values. Dropped, it is sampled no more.
-pub(crate) struct SampledJvm(SharedSampler);
+pub(crate) struct SampledJvm {
+    jvm: SharedSampler,
+    region: Arc<Region>,
+}
 
 impl Provider for SampledJvm {
     fn read(&self) -> Reading {
         let now = seconds(schedule::wall());
-        lock(&self.0).read(now)
+        if self.region.transport() == Transport::File {
+            return lock(&self.jvm).read(now);
+        }
+        // The thread that samples it holds the lock while it reads the JVM's memory, which may never end.
+        let begin = Instant::now();
+        loop {
+            match self.jvm.try_lock() {
+                Ok(jvm) => return jvm.read(now),
+                Err(TryLockError::Poisoned(jvm)) => return jvm.into_inner().read(now),
+                Err(TryLockError::WouldBlock) if self.region.is_given_up() || begin.elapsed() > PATIENCE => {
+                    self.region.give_up();
+                    return (Arc::from([]), Vec::new());
+                }
+                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_micros(200)),
+            }
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use super::SamplerCounters;
 use super::fast_path::FastPath;
+use super::in_memory::Attention;
 use super::jvm::{JvmSampler, Scratch, Tick};
 use super::peak;
 use super::rate::Rate;
@@ -18,10 +19,16 @@ use super::settings::SamplerSettings;
 pub(super) type SharedSampler = Arc<Mutex<JvmSampler>>;
 
 /// Samples JVMs until the sender of `arrivals` is gone.
-pub(super) fn run(settings: &SamplerSettings, arrivals: &Receiver<SharedSampler>, counters: &SamplerCounters) {
+pub(super) fn run(
+    settings: &SamplerSettings,
+    arrivals: &Receiver<SharedSampler>,
+    counters: &SamplerCounters,
+    attention: &Attention,
+) {
     let mut schedule = Schedule::new(settings);
-    while schedule.wait(arrivals) {
-        schedule.tick(counters);
+    while schedule.wait(arrivals, attention) {
+        schedule.tick(counters, attention);
+        attention.rest();
     }
 }
 
@@ -42,17 +49,21 @@ impl Schedule {
 
     /// Sleeps until a group is due, or until a JVM arrives where there is none, and takes all arrivals. False: the
     /// sender is gone.
-    fn wait(&mut self, arrivals: &Receiver<SharedSampler>) -> bool {
+    fn wait(&mut self, arrivals: &Receiver<SharedSampler>, attention: &Attention) -> bool {
+        let enter = |sampler: SharedSampler| {
+            attention.turn_to(&sampler);
+            FastPath::new(sampler)
+        };
         match self.groups.iter().filter(|group| !group.jvms.is_empty()).map(|group| group.due).min() {
             Some(due) => sleep_until(due),
             None => match arrivals.recv() {
-                Ok(sampler) => self.moving.push(FastPath::new(sampler)),
+                Ok(sampler) => self.moving.push(enter(sampler)),
                 Err(_) => return false,
             },
         }
         loop {
             match arrivals.try_recv() {
-                Ok(sampler) => self.moving.push(FastPath::new(sampler)),
+                Ok(sampler) => self.moving.push(enter(sampler)),
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,
             }
@@ -60,13 +71,13 @@ impl Schedule {
     }
 
     /// Samples the groups that are due.
-    fn tick(&mut self, counters: &SamplerCounters) {
+    fn tick(&mut self, counters: &SamplerCounters, attention: &Attention) {
         let now = monotonic();
         let tick = Tick { monotonic: now, windows: peak::ordinals(wall()) };
         for group in self.groups.iter_mut().filter(|group| !group.jvms.is_empty() && group.due <= now) {
             counters.ticks.fetch_add(1, Relaxed);
             counters.samples.fetch_add(group.jvms.len() as u64, Relaxed);
-            group.sample(tick, &mut self.scratch, &mut self.moving);
+            group.sample(tick, &mut self.scratch, &mut self.moving, attention);
             counters.overruns.fetch_add(group.advance(monotonic()), Relaxed);
         }
         for jvm in self.moving.drain(..) {
@@ -97,9 +108,10 @@ impl RateGroup {
 
     /// Takes one sample of every JVM. Those whose rate changed go to `moving`; those that are lost or without a
     /// provider are dropped.
-    fn sample(&mut self, tick: Tick, scratch: &mut Scratch, moving: &mut Vec<FastPath>) {
+    fn sample(&mut self, tick: Tick, scratch: &mut Scratch, moving: &mut Vec<FastPath>, attention: &Attention) {
         let mut at = 0;
         while let Some(jvm) = self.jvms.get_mut(at) {
+            jvm.attract(attention);
             let stays = jvm.sample(tick, scratch);
             if stays && jvm.rate == self.rate {
                 at = at.saturating_add(1);

@@ -1,8 +1,8 @@
 //! The keys of the web configuration and their values.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read};
+
+use std::io;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ use crate::tls::Pem;
 use crate::yaml::codec::{Codec as _, DurationBounds, Integer, Switch};
 use crate::yaml::decode::{Decoder, Path};
 use crate::yaml::document::{Node, NodeData};
+use crate::yaml::read_file;
 use crate::yaml::section::{Given, Section, section};
 use crate::yaml::{Fingerprint, Problem, Problems};
 
@@ -59,7 +60,7 @@ section! {
 pub(super) fn read(file: &FilePath, seen: &mut Fingerprint) -> Result<WebSettings, Problems> {
     let mut problems = Problems::default();
     seen.note(file);
-    let text = read_file(file).and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
+    let text = read_file(file, FILE_MAXIMUM).and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
     let text = match text {
         Ok(text) => text,
         Err(error) => {
@@ -77,19 +78,6 @@ pub(super) fn read(file: &FilePath, seen: &mut Fingerprint) -> Result<WebSetting
 pub(super) fn problem(file: &FilePath, path: &str, message: String, hint: &str) -> Problem {
     let file = file.to_string_lossy().into();
     Problem { file, line: 0, column: 0, path: path.to_owned(), message, hint: hint.to_owned() }
-}
-
-/// The content of a regular file. Other files are refused, since reading them may block.
-fn read_file(path: &FilePath) -> io::Result<Vec<u8>> {
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    File::open(path)?.take(FILE_MAXIMUM + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > FILE_MAXIMUM {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {FILE_MAXIMUM} bytes")));
-    }
-    Ok(bytes)
 }
 
 struct WebReader<'a> {
@@ -161,7 +149,7 @@ impl WebReader<'_> {
             let hint = "relative paths start at the directory of the web configuration";
             self.decoder.report(node.position, &path.key(file), message, hint);
         };
-        read_file(&name).map_err(report).ok()
+        read_file(&name, FILE_MAXIMUM).map_err(report).ok()
     }
 
     fn check_tls(&mut self, section: &TlsSection, given: &Given<'_>, node: &Node, path: &Path<'_>) {

@@ -17,20 +17,20 @@ use tempfile::TempDir;
 const LISTENING: [&str; 2] = ["-XX:NativeMemoryTracking=summary", "-XX:+StartAttachListener"];
 
 /// A configuration file, and the flag that names it. JVMs are queried as often as the configuration allows.
-struct Config {
+pub(crate) struct Config {
     _directory: TempDir,
     file: PathBuf,
 }
 
 impl Config {
-    fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("exporter.yaml");
         std::fs::write(&file, text).unwrap();
         Self { _directory: directory, file }
     }
 
-    fn flag(&self) -> String {
+    pub(crate) fn flag(&self) -> String {
         format!("--config.file={}", self.file.display())
     }
 }

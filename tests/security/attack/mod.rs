@@ -5,4 +5,5 @@
 
 mod besieged;
 mod floods;
+mod held;
 mod slow;
