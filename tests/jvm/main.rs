@@ -8,6 +8,7 @@ mod support;
 mod discovery;
 mod live;
 mod memory;
+mod names;
 mod native;
 mod nmt;
 mod otlp_collector;
