@@ -22,10 +22,11 @@ impl OtlpEndpoint {
             return Err("the address names a user; credentials belong into headers".to_owned());
         }
         let known = matches!(uri.scheme_str(), Some("http" | "https"));
-        if !known || uri.host().is_none_or(str::is_empty) {
-            return Err(problem());
-        }
-        Ok(Self(uri))
+        // What stands for a port and is none may be a password.
+        let is_host = |host: &http::uri::Authority| {
+            !host.host().is_empty() && (host.port_u16().is_some() || host.as_str() == host.host())
+        };
+        if known && uri.authority().is_some_and(is_host) { Ok(Self(uri)) } else { Err(problem()) }
     }
 
     pub(super) const fn of(uri: Uri) -> Self {
