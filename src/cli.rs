@@ -1,8 +1,10 @@
 //! Flags and subcommands, in the spelling of Prometheus exporters.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use hyper_util::client::proxy::matcher::Matcher;
 
 use crate::config::{NmtMode, Overrides};
 use crate::server::{ListenAddress, TelemetryPath, healthcheck};
@@ -133,6 +135,7 @@ impl Flags {
             procfs: self.procfs.as_ref().map(|path| (path != "off").then(|| PathBuf::from(path))),
             nmt_mode: self.nmt_mode,
             environment: environment(),
+            proxies: Some(Arc::new(Matcher::from_env())),
         }
     }
 }

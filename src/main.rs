@@ -50,6 +50,10 @@ fn main() -> ExitCode {
         }
     };
     let outcome = match &cli.command {
+        _ if flags.config_check && !config.otlp.ignored.is_empty() => {
+            eprintln!("{}", config.otlp.ignored);
+            return ExitCode::from(USAGE);
+        }
         _ if flags.config_check => {
             println!("the configuration is valid: {} profiles", config.profiles.len());
             Ok(())

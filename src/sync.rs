@@ -42,8 +42,8 @@ impl ExpendableThread {
         Self { name, calls: None }
     }
 
-    /// The result of `work`; `None` if it was given up, has panicked, or no thread can be had. Whether to give up is asked
-    /// every `period`.
+    /// The result of `work`; `None` if it was given up or has panicked. Whether to give up is asked every `period`. Where
+    /// no thread can be had, this one works.
     pub(crate) fn call<T: Send + 'static>(
         &mut self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -51,17 +51,22 @@ impl ExpendableThread {
         mut gives_up: impl FnMut() -> bool,
     ) -> Option<T> {
         let (reply, result) = channel();
-        let call = Box::new(move || {
+        let call: Box<dyn FnOnce() + Send> = Box::new(move || {
             // Nobody waits for a call that was given up.
             let _ = reply.send(work());
         });
         if self.calls.is_none() {
             let (calls, received) = channel::<Box<dyn FnOnce() + Send>>();
             let run = move || received.into_iter().for_each(|call| call());
-            thread::Builder::new().name(self.name.to_owned()).spawn(run).ok()?;
-            self.calls = Some(calls);
+            match thread::Builder::new().name(self.name.to_owned()).spawn(run) {
+                Ok(_) => self.calls = Some(calls),
+                Err(error) => tracing::warn!(%error, "cannot start a thread; a file or process may hold this one"),
+            }
         }
-        self.calls.as_ref()?.send(call).ok();
+        match &self.calls {
+            Some(calls) => _ = calls.send(call),
+            None => call(),
+        }
         loop {
             match result.recv_timeout(period) {
                 Ok(result) => return Some(result),

@@ -11,6 +11,7 @@ use crate::snapshot::Snapshot;
 use crate::sync::lock;
 use crate::targets::Target;
 use crate::telemetry::process_start_time;
+use crate::yaml::Problems;
 
 /// Time to read all JVMs for a push.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -19,12 +20,15 @@ const DEADLINE: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub(super) struct OtlpPush {
     running: Mutex<Option<Push>>,
+    /// What was warned of.
+    ignored: Mutex<Problems>,
     pub(super) statistics: Arc<PushStatistics>,
 }
 
 impl OtlpPush {
     /// Starts, changes or ends the thread.
     pub(super) fn configure(&self, config: &Otlp, source: Arc<dyn PushSource>) {
+        self.warn_of(&config.ignored);
         if !config.enabled {
             return self.stop();
         }
@@ -36,6 +40,15 @@ impl OtlpPush {
                 Err(error) => tracing::error!(%error, "cannot start the OTLP push thread"),
             },
         }
+    }
+
+    /// Warns of what the environment says in vain, once.
+    fn warn_of(&self, ignored: &Problems) {
+        let mut known = lock(&self.ignored);
+        for problem in ignored.list.iter().filter(|problem| !known.list.contains(problem)) {
+            tracing::warn!(%problem, "a variable of the environment is ignored");
+        }
+        known.clone_from(ignored);
     }
 
     /// Has the last values of JVMs that have ended pushed.

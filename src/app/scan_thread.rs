@@ -62,6 +62,8 @@ impl ScanThread {
             if outcome.is_some() || stopping.load(Ordering::Acquire) {
                 return outcome;
             }
+            // What has panicked may panic again.
+            std::thread::sleep(PERIOD);
         }
     }
 

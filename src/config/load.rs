@@ -59,8 +59,7 @@ pub fn load(
     let (mut keys, _) = ConfigKeys::decode(&mut decoder, &node, &Path::Root);
     keys.override_by(overrides, decoder.problems);
     let from_files = otlp::read(&keys.otlp, &mut decoder, &Path::Root.key("otlp"), &mut files);
-    let variables = &overrides.environment;
-    let otlp = environment::resolve(keys.otlp, from_files, variables, &mut files, decoder.problems);
+    let otlp = environment::resolve(keys.otlp, from_files, overrides, &mut files, decoder.problems);
     let reserved = root_labels(&keys.discovery.roots);
     let mut loader = Loader { files, reserved, rules: Vec::new() };
     if let Some(node) = &keys.rules {

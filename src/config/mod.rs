@@ -2,6 +2,7 @@
 //!
 //! Every key is declared once, in `schema` and `otlp`. Decoding, defaults and the JSON Schema follow from that.
 
+mod endpoint;
 mod environment;
 mod load;
 mod otlp;
@@ -15,10 +16,13 @@ mod tests;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use hyper_util::client::proxy::matcher::Matcher;
+
 pub(crate) use crate::yaml::Fingerprint;
 pub use crate::yaml::{Problem, Problems};
+pub use endpoint::OtlpEndpoint;
 pub use load::load;
-pub use otlp::{Compression, HistogramForm, Otlp, OtlpProtocol, Temporality};
+pub use otlp::{Compression, HistogramForm, Otlp, OtlpProtocol, OtlpProxy, Temporality};
 pub(crate) use root::RootComponent;
 pub use root::RootPattern;
 pub use schema::{Discovery, Identity, Limits, Nmt, NmtMode, Procfs, Sampling, Threads, Toggle};
@@ -52,7 +56,7 @@ pub struct Config {
 }
 
 /// Flags of the command line that replace parts of the file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Overrides {
     /// `--discovery.root`; empty without the flag.
     pub roots: Vec<String>,
@@ -64,6 +68,8 @@ pub struct Overrides {
     pub active_refused: bool,
     /// Variables of the environment; those that start with `OTEL_` count.
     pub environment: Vec<(String, String)>,
+    /// `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy` of the environment.
+    pub proxies: Option<Arc<Matcher>>,
 }
 
 /// The JSON Schema of the configuration file.

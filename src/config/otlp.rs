@@ -8,13 +8,14 @@ use http::{HeaderName, HeaderValue, Uri};
 
 use serde_json::{Value as Json, json};
 
-use super::Problems;
+use super::endpoint::OtlpEndpoint;
 use super::environment::resolve;
 use super::schema::{HOUR, SECOND, TEXT_MAXIMUM, between};
+use super::{Overrides, Problems};
 use crate::tls::{self, ClientTls, Pem};
 use crate::yaml::codec::{Choice, Codec, Deferred, OrNull, Text};
 use crate::yaml::decode::{Decoder, Path};
-use crate::yaml::document::{Node, NodeData, NodeKey, excerpt};
+use crate::yaml::document::{Node, NodeData, NodeKey};
 use crate::yaml::section::{Section, section};
 
 /// `otlp:` with the environment over it.
@@ -22,8 +23,8 @@ use crate::yaml::section::{Section, section};
 pub struct Otlp {
     /// Whether metrics are pushed.
     pub enabled: bool,
-    /// `http://` or `https://` address; over HTTP with the path that is posted to.
-    pub endpoint: Uri,
+    /// Over HTTP with the path that is posted to.
+    pub endpoint: OtlpEndpoint,
     /// Transport.
     pub protocol: OtlpProtocol,
     /// Time between two pushes.
@@ -44,19 +45,26 @@ pub struct Otlp {
     pub service_name: Option<String>,
     /// Of every resource that does not know better.
     pub resource_attributes: Vec<(String, String)>,
+    /// The proxy on the way to the endpoint.
+    pub proxy: Option<OtlpProxy>,
+    /// What the environment says and cannot be used: reasons to warn, and problems only of a check.
+    pub ignored: Problems,
 }
 
-impl Otlp {
-    /// Whether the endpoint's scheme requires TLS.
-    pub(crate) fn is_encrypted(&self) -> bool {
-        self.endpoint.scheme_str() == Some("https")
-    }
+/// A proxy that speaks HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtlpProxy {
+    /// Its address, without credentials.
+    pub(crate) uri: Uri,
+    /// `Proxy-Authorization`, if its address has credentials; not shown.
+    pub(crate) authorization: Option<HeaderValue>,
 }
 
 impl Default for Otlp {
     fn default() -> Self {
         let mut files = Files { read: &|_| Err(io::ErrorKind::NotFound.into()), base: None, list: Vec::new() };
-        resolve(OtlpKeys::default(), OtlpFiles::default(), &[], &mut files, &mut Problems::default())
+        let (keys, overrides) = (OtlpKeys::default(), Overrides::default());
+        resolve(keys, OtlpFiles::default(), &overrides, &mut files, &mut Problems::default())
     }
 }
 
@@ -132,14 +140,15 @@ section! {
     /// The keys of `otlp:`, before the environment replaces some.
     #[derive(Debug)]
     pub(super) struct OtlpKeys {
-        /// auto: enabled if the environment names an endpoint. true or false: regardless of the environment.
+        /// auto: enabled if the environment names an endpoint. true: unless OTEL_SDK_DISABLED or OTEL_METRICS_EXPORTER
+        /// forbids it. false: never.
         pub(super) enabled: Option<bool> = None => OrNull(ENABLED),
         /// OTEL_EXPORTER_OTLP_ENDPOINT. For http/protobuf, /v1/metrics is appended to an address without a path; the usual
         /// port is 4318.
-        pub(super) endpoint: Option<Uri> = None => OrNull(Text {
+        pub(super) endpoint: Option<OtlpEndpoint> = None => OrNull(Text {
             maximum: TEXT_MAXIMUM,
             pattern: "^[Hh][Tt][Tt][Pp][Ss]?://[^@]+$",
-            parse: |text| Ok(Some(address(text)?)),
+            parse: |text| Ok(Some(OtlpEndpoint::new(text)?)),
             print: |_| Some(DEFAULT_ENDPOINT.to_owned()),
         }),
         /// grpc or http/protobuf (…_PROTOCOL).
@@ -358,19 +367,4 @@ pub(super) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue
         HeaderValue::from_str(value).map_err(|_| format!("the value of `{name}` is not printable ASCII"))?;
     value.set_sensitive(true);
     Ok((name, value))
-}
-
-/// An address with a scheme and a host.
-pub(super) fn address(text: &str) -> Result<Uri, String> {
-    let uri: Result<Uri, _> = text.parse();
-    let problem = || format!("expected an http:// or https:// address, found `{}`", excerpt(text));
-    let uri = uri.map_err(|_| problem())?;
-    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        return Err("the address names a user; credentials belong into headers".to_owned());
-    }
-    let known = matches!(uri.scheme_str(), Some("http" | "https"));
-    if !known || uri.host().is_none_or(str::is_empty) {
-        return Err(problem());
-    }
-    Ok(uri)
 }

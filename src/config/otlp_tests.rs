@@ -34,12 +34,18 @@ fn problem(text: &str, variables: &[(&str, &str)]) -> String {
     configure(text, variables).map(|_| "none").unwrap_err().to_string()
 }
 
+/// What of the environment is ignored.
+fn ignored(text: &str, variables: &[(&str, &str)]) -> Vec<String> {
+    otlp(text, variables).ignored.list.iter().map(ToString::to_string).collect()
+}
+
 const ENDPOINT: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://host:1");
 
 #[test]
 fn an_endpoint_in_the_environment_turns_pushing_on() {
     let metrics = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://host:1");
     let disabled = ("OTEL_SDK_DISABLED", "TRUE");
+    let exporter = |list| ("OTEL_METRICS_EXPORTER", list);
     for (text, variables, enabled) in [
         ("", &[][..], false),
         ("", &[ENDPOINT][..], true),
@@ -52,6 +58,16 @@ fn an_endpoint_in_the_environment_turns_pushing_on() {
         ("", &[ENDPOINT, disabled][..], false),
         ("otlp: {enabled: true}", &[disabled][..], false),
         ("", &[ENDPOINT, ("OTEL_SDK_DISABLED", "yes")][..], true),
+        ("", &[("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://a")][..], false),
+        ("", &[ENDPOINT, exporter("none")][..], false),
+        ("otlp: {enabled: true}", &[exporter("none")][..], false),
+        ("", &[ENDPOINT, exporter("prometheus")][..], false),
+        ("", &[ENDPOINT, exporter("console")][..], false),
+        ("", &[ENDPOINT, exporter("otlp, none")][..], false),
+        ("", &[ENDPOINT, exporter("prometheus,OTLP")][..], true),
+        ("", &[ENDPOINT, exporter(" , zipkin")][..], true),
+        ("", &[ENDPOINT, exporter("zipkin,prometheus")][..], false),
+        ("", &[exporter("otlp")][..], false),
     ] {
         assert_eq!(otlp(text, variables).enabled, enabled, "{text} {variables:?}");
     }
@@ -74,6 +90,8 @@ fn endpoints_are_read_as_the_specification_says() {
         (file, &[general("http://a:1/")][..], "http://a:1/v1/metrics"),
         (file, &[general("http://a:1/base")][..], "http://a:1/base/v1/metrics"),
         (file, &[general("http://a:1"), metrics("http://b:2/as/is")][..], "http://b:2/as/is"),
+        (file, &[general("http://a:1"), metrics("b:2")][..], "http://a:1/v1/metrics"),
+        (file, &[general("a:1")][..], "http://file:1/v1/metrics"),
         (file, &[metrics("http://b:2")][..], "http://b:2/"),
         ("", &[general("http://a:1/")][..], "http://a:1/"),
         ("", &[general("a:1"), insecure][..], "http://a:1/"),
@@ -81,6 +99,36 @@ fn endpoints_are_read_as_the_specification_says() {
         ("", &[general("https://a:1"), insecure, tls][..], "https://a:1/"),
     ] {
         assert_eq!(otlp(text, variables).endpoint.to_string(), expected, "{text} {variables:?}");
+    }
+}
+
+#[test]
+fn a_query_of_the_endpoint_is_kept_and_not_shown() {
+    let http = ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
+    let general = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a:1/x?token=geheim");
+    let metrics = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://a:1?token=geheim");
+    let file = "otlp: {enabled: true, protocol: http/protobuf, endpoint: \"http://a:1?token=geheim\"}";
+    for (text, variables, expected) in [
+        ("", &[http, general][..], "http://a:1/x/v1/metrics?token=geheim"),
+        ("", &[http, metrics][..], "http://a:1/?token=geheim"),
+        (file, &[][..], "http://a:1/v1/metrics?token=geheim"),
+        (&file.replace("1?", "1/x?"), &[][..], "http://a:1/x?token=geheim"),
+    ] {
+        let otlp = otlp(text, variables);
+        assert_eq!(otlp.endpoint.uri().to_string(), expected);
+        let shown = format!("{otlp:?} {}", otlp.endpoint);
+        assert!(shown.contains("?...") && !shown.contains("geheim"), "{shown}");
+    }
+    for (text, found) in [
+        ("ftp://a?token=geheim", "`ftp://a`"),
+        ("http:///x#geheim", "`http:///x`"),
+        ("http://me:ge/heim@a", "one with `@`"),
+    ] {
+        let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", text)];
+        let expected = format!("expected an http:// or https:// address, found {found}");
+        assert_eq!(ignored("", &variables), [format!("environment: OTEL_EXPORTER_OTLP_ENDPOINT: {expected}")]);
+        let problem = problem(&format!("otlp: {{endpoint: '{text}'}}"), &[]);
+        assert!(problem.ends_with(&expected), "{problem}");
     }
 }
 
@@ -147,7 +195,7 @@ fn secrets_come_from_files_that_are_watched_and_are_not_shown() {
 }
 
 #[test]
-fn bad_values_of_the_environment_are_named() {
+fn bad_values_of_the_environment_are_named_and_ignored() {
     for (name, value, expected) in [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://a", "expected an http:// or https:// address, found `ftp://a`"),
         (
@@ -160,6 +208,8 @@ fn bad_values_of_the_environment_are_named() {
         ("OTEL_METRIC_EXPORT_INTERVAL", "0", "expected milliseconds, 1 to 86400000, found `0`"),
         ("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "zstd", "expected one of none, gzip, found `zstd`"),
         ("OTEL_EXPORTER_OTLP_INSECURE", "1", "expected true or false, found `1`"),
+        ("OTEL_SDK_DISABLED", "1", "expected true or false, found `1`"),
+        ("OTEL_METRICS_EXPORTER", "x", "expected otlp, prometheus or none, comma-separated, found `x`"),
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere", "/nowhere cannot be read: entity not found"),
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/run/token", "/run/token: expected certificates in PEM, found none"),
         (
@@ -181,11 +231,31 @@ fn bad_values_of_the_environment_are_named() {
         ),
     ] {
         let endpoint = if name == ENDPOINT.0 { &[][..] } else { &[ENDPOINT][..] };
-        let found = problem("", &[endpoint, &[(name, value)]].concat());
-        assert_eq!(found, format!("environment: {name}: {expected}"));
+        let variables = [endpoint, &[(name, value)]].concat();
+        assert_eq!(ignored("", &variables), [format!("environment: {name}: {expected}")]);
+        let plain = Otlp { ignored: Problems::default(), ..otlp("", &variables) };
+        assert_eq!(plain, otlp("", endpoint), "{name}");
         // Who does not push is not bothered.
-        assert!(configure("otlp: {enabled: false}", &[(name, value)]).is_ok(), "{name}");
+        assert_eq!(ignored("otlp: {enabled: false}", &variables), [""; 0], "{name}");
     }
+}
+
+#[test]
+fn a_bad_value_for_metrics_leaves_the_one_for_all_signals() {
+    let variables = [
+        ENDPOINT,
+        ("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "1s"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "1000"),
+        ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "/run/ca.pem"),
+        ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/etc/other-key.pem"),
+    ];
+    let otlp = otlp("otlp: {client_certificate: ca.pem, client_key: key.pem}", &variables);
+    assert_eq!(otlp.timeout, Duration::from_secs(1));
+    assert_eq!(otlp.ignored.list.len(), 2, "{}", otlp.ignored);
+    assert!(otlp.ignored.to_string().contains("certificate and key cannot be used"), "{}", otlp.ignored);
+    assert!(otlp.enabled && otlp.tls.identity.is_some());
+    let ignored = ignored("otlp: {enabled: true}", &[("OTEL_METRICS_EXPORTER", "none")]);
+    assert_eq!(ignored, ["environment: otlp.enabled: OTEL_METRICS_EXPORTER turns pushing off"]);
 }
 
 #[test]

@@ -318,3 +318,12 @@ fn false_is_off() {
     assert_eq!(config.nmt.mode, NmtMode::Off);
     assert_eq!((config.discovery.processes, config.discovery.procfs.enabled), (Toggle::Off, Toggle::Off));
 }
+
+#[test]
+fn metrics_that_prometheus_makes_itself_are_refused() {
+    for name in ["up", "scrape_duration_seconds", "scrape.samples.scraped", "scrape_series_added", "ALERTS"] {
+        let found = problems(&format!("rules: [{{counter: a.b, metric: {name}, type: gauge}}]"));
+        assert!(found.contains("is a metric that Prometheus makes of each scrape"), "{name}: {found}");
+    }
+    assert_eq!(problems("rules: [{counter: a.b, metric: upper, type: gauge}]"), "no problem");
+}

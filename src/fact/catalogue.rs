@@ -54,6 +54,8 @@ facts! {
         "Process facts of a JVM that change at a restart: pid, versions, collector.";
     "target.runtime" ["version", "vendor", "runtime"] Info "" "Version, vendor and name of the virtual machine.";
     "target.start_time" [] Gauge "s" "Start time of the JVM since the Unix epoch in seconds.";
+    "region.overflow" [] Gauge "By"
+        "Bytes of counters that did not fit into the JVM's region (-XX:PerfDataMemorySize), absent where all did.";
     "pool.used" ["pool", "type"] UpDownCounter "By"
         "Memory in use in a memory pool; pool.freshness shows how each pool is updated.";
     "pool.committed" ["pool", "type"] UpDownCounter "By"

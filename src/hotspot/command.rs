@@ -4,8 +4,13 @@
 //! of `JAVA_TOOL_OPTIONS`. Passwords are common in both, and neither is quoted, so they cannot be redacted reliably.
 //! Nothing leaves this module but what its functions return.
 
+use super::launch::{Launch, ProcessStart};
+
 /// `PerfMaxStringConstLength`: HotSpot truncates strings to this many bytes.
-const STRING_MAXIMUM: usize = 1024;
+pub(super) const STRING_MAXIMUM: usize = 1024;
+
+/// The package of the class that compiles and runs a source file (`java Single.java`, JDK 11 and later).
+const SOURCE_LAUNCHER: &str = "jdk.compiler/com.sun.tools.javac.launcher.";
 
 /// What a command line says about the application.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,26 +46,47 @@ const LAUNCHERS: &[&str] = &[
 /// Jars that launch an application of another name, and `app`, which container images use for any jar; without version.
 const LAUNCHER_JARS: &[&str] = &["app", "jboss-modules", "quarkus-run", "start"];
 
-/// Reads `sun.rt.javaCommand`, and the first of `properties` that `java.rt.vmArgs` sets.
-pub(super) fn identify(command: &str, vm_args: &str, properties: &[String]) -> ProgramIdentity {
-    let program = program(command);
+/// The texts of a region that say how its JVM was launched.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct RegionTexts<'a> {
+    /// `sun.rt.javaCommand`
+    pub(super) command: &'a str,
+    /// `java.rt.vmArgs`
+    pub(super) vm_args: &'a str,
+    /// `java.property.java.class.path`: with `-jar`, the jar as it was given.
+    pub(super) class_path: &'a str,
+}
+
+/// Reads the program from a region and the words of its process, and the first of `properties` that is set.
+pub(super) fn identify(region: RegionTexts<'_>, start: &ProcessStart, properties: &[String]) -> ProgramIdentity {
+    let word = region.command.split_ascii_whitespace().next().unwrap_or_default();
+    let is_source = word.starts_with(SOURCE_LAUNCHER);
+    let after = region.command.trim_start().strip_prefix(word).unwrap_or_default().trim_start();
+    let launch = Launch::new(if is_source { after } else { region.command }, region.vm_args, start);
+    let program = match is_source {
+        true => source(word, after, &launch),
+        false => exact(&launch).or_else(|| program(region.command, region.class_path)),
+    };
     let (main, from_main, version, is_launcher) = match program {
         None => (None, None, None, false),
         Some(Program::Class(class)) => {
-            let plain = class.rsplit('/').next().unwrap_or(class);
+            let (module, plain) = class.rsplit_once('/').unwrap_or(("", class));
             let simple = plain.rsplit('.').next().filter(|name| !name.is_empty());
-            (Some(class), simple, None, is_launcher(plain))
+            let name = if simple == Some("Main") && !module.is_empty() { Some(module) } else { simple };
+            (Some(class), name, None, is_launcher(plain))
         }
+        Some(Program::Module(module)) => (Some(module), Some(module), None, false),
+        Some(Program::Source(file)) => (Some(file), Some(file.strip_suffix(".java").unwrap_or(file)), None, false),
         Some(Program::Jar(file)) => {
             let (stem, version) = split_version(without_extension(file));
             (Some(file), Some(stem).filter(|stem| !stem.is_empty()), version, LAUNCHER_JARS.contains(&stem))
         }
     };
-    let named = properties.iter().find_map(|name| property(vm_args, name));
+    let named = launch.name(properties);
     ProgramIdentity {
         main: main.map(str::to_owned),
         is_launcher: is_launcher && named.is_none(),
-        app: named.or(from_main).map(str::to_owned),
+        app: named.or_else(|| from_main.map(str::to_owned)),
         version: version.map(str::to_owned),
     }
 }
@@ -69,40 +95,71 @@ fn is_launcher(class: &str) -> bool {
     LAUNCHERS.iter().any(|known| if known.ends_with('.') { class.starts_with(known) } else { class == *known })
 }
 
-/// The first token of a java command.
+/// What a JVM runs.
 enum Program<'a> {
     Class(&'a str),
+    /// A module that names its main class itself.
+    Module(&'a str),
     /// The file name, without directories.
     Jar(&'a str),
+    /// The file name of a source that the launcher compiles.
+    Source(&'a str),
 }
 
-/// The first token. A path may contain blanks, and then ends with the first `.jar` or `.war`. Arguments may have that
-/// ending too, so a candidate with parts that are not of a path ends at its first blank.
-fn program(command: &str) -> Option<Program<'_>> {
+/// The program in the words of the process.
+fn exact<'a>(launch: &Launch<'a>) -> Option<Program<'a>> {
+    let (word, before) = (launch.program.first()?, launch.options.last()?);
+    let module = word.strip_prefix("--module=").or(matches!(&**before, "-m" | "--module").then_some(word));
+    match module {
+        Some(module) if !module.contains('/') => Some(Program::Module(module)),
+        Some(class) => Some(Program::Class(class)),
+        None if launch.options.iter().any(|option| option == "-jar") => file_name(word).map(Program::Jar),
+        None => Some(Program::Class(word)),
+    }
+}
+
+/// The source that the launcher runs: the first word behind it, or a path that ends with `.java`.
+fn source<'a>(launcher: &'a str, after: &'a str, launch: &Launch<'a>) -> Option<Program<'a>> {
+    let told = || path_end(after, &[".java"]).and_then(|end| after.get(..end));
+    let file = launch.program.first().map(String::as_str).or_else(told).and_then(file_name);
+    Some(file.map_or(Program::Class(launcher), Program::Source))
+}
+
+/// The first token of a command. A path may contain blanks, and then is the class path, or ends with the first `.jar`
+/// or `.war`.
+fn program<'a>(command: &'a str, class_path: &'a str) -> Option<Program<'a>> {
     let word = command.split_ascii_whitespace().next()?;
+    let rest = command.strip_prefix(class_path).filter(|_| is_archive(class_path));
+    if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' ')) {
+        return file_name(class_path).map(Program::Jar);
+    }
     let is_path = word.starts_with(['/', '.']) || is_archive(word);
     if !is_path {
         return Some(Program::Class(word));
     }
     let command = command.trim_start();
-    let end = archive_end(command).filter(|end| {
-        let path = command.get(..*end).unwrap_or_default();
-        !path.split(' ').skip(1).any(|part| part.starts_with(['-', '/']) || part.contains(['=', '@', ':']))
-    });
-    let path = end.and_then(|end| command.get(..end)).unwrap_or(word);
-    let file = path.rsplit('/').next().filter(|file| !file.is_empty())?;
-    Some(Program::Jar(file))
+    let path = path_end(command, &[".jar", ".war"]).and_then(|end| command.get(..end)).unwrap_or(word);
+    file_name(path).map(Program::Jar)
+}
+
+fn file_name(path: &str) -> Option<&str> {
+    path.rsplit('/').next().filter(|file| !file.is_empty())
 }
 
 fn is_archive(word: &str) -> bool {
     word.ends_with(".jar") || word.ends_with(".war")
 }
 
-/// The end of the first `.jar` or `.war` that is followed by a blank or by the end of the command.
-fn archive_end(command: &str) -> Option<usize> {
-    let ends = [".jar", ".war"].into_iter().flat_map(|suffix| command.match_indices(suffix));
+/// The end of the path at the beginning of a command: that of the first suffix with a blank or nothing behind it.
+/// Arguments may have that ending too, so none is found behind parts that are not of a path.
+fn path_end(command: &str, suffixes: &[&str]) -> Option<usize> {
+    let ends = suffixes.iter().flat_map(|suffix| command.match_indices(suffix));
     let ends = ends.map(|(at, suffix)| at.saturating_add(suffix.len()));
-    ends.filter(|end| command.get(*end..).is_none_or(|rest| rest.is_empty() || rest.starts_with(' '))).min()
+    let is_end = |end: &usize| command.get(*end..).is_none_or(|rest| rest.is_empty() || rest.starts_with(' '));
+    let end = ends.filter(is_end).min()?;
+    let path = command.get(..end).unwrap_or_default();
+    let is_other = |part: &str| part.starts_with(['-', '/']) || part.contains(['=', '@', ':']);
+    (!path.split(' ').skip(1).any(is_other)).then_some(end)
 }
 
 fn without_extension(file: &str) -> &str {
@@ -138,10 +195,6 @@ fn last<'a>(vm_args: &'a str, prefix: &str) -> Option<&'a str> {
 
 fn is_truncated(text: &str) -> bool {
     text.len() >= STRING_MAXIMUM
-}
-
-fn property<'a>(vm_args: &'a str, name: &str) -> Option<&'a str> {
-    last(vm_args, &format!("-D{name}="))
 }
 
 /// Where a JVM's options stand.
@@ -239,8 +292,21 @@ mod tests {
     use super::*;
 
     fn identity(command: &str, vm_args: &str) -> (String, String, bool) {
+        launched(RegionTexts { command, vm_args, class_path: "" }, &[], &[])
+    }
+
+    /// Main, app, whether that is a launcher, by a region, the process's words, and variables.
+    fn launched(
+        region: RegionTexts<'_>,
+        arguments: &[&str],
+        variables: &[(&'static str, &str)],
+    ) -> (String, String, bool) {
         let properties = ["otel.service.name".to_owned(), "spring.application.name".to_owned()];
-        let ProgramIdentity { main, app, is_launcher, .. } = identify(command, vm_args, &properties);
+        let start = ProcessStart {
+            arguments: arguments.iter().map(|&word| word.to_owned()).collect(),
+            variables: variables.iter().map(|&(name, value)| (name, value.to_owned())).collect(),
+        };
+        let ProgramIdentity { main, app, is_launcher, .. } = identify(region, &start, &properties);
         (main.unwrap_or_default(), app.unwrap_or_default(), is_launcher)
     }
 
@@ -252,7 +318,9 @@ mod tests {
             ("orders.jar", None),
             ("com.example.Orders-1.2", None),
         ] {
-            assert_eq!(identify(command, "", &[]).version.as_deref(), version, "{command}");
+            let region = RegionTexts { command, ..RegionTexts::default() };
+            let found = identify(region, &ProcessStart::default(), &[]);
+            assert_eq!(found.version.as_deref(), version, "{command}");
         }
     }
 
@@ -281,15 +349,99 @@ mod tests {
                 "JarLauncher",
                 true,
             ),
+            ("jdk.compiler/com.sun.tools.javac.launcher.Main A.java", "A.java", "A", false),
             (
-                "jdk.compiler/com.sun.tools.javac.launcher.Main A.java",
-                "jdk.compiler/com.sun.tools.javac.launcher.Main",
-                "Main",
+                "jdk.compiler/com.sun.tools.javac.launcher.SourceLauncher /x/My App.java a.java",
+                "My App.java",
+                "My App",
+                false,
+            ),
+            (
+                "jdk.compiler/com.sun.tools.javac.launcher.SourceLauncher script secret=1 x.java",
+                "jdk.compiler/com.sun.tools.javac.launcher.SourceLauncher",
+                "SourceLauncher",
                 true,
             ),
+            ("shop.core/com.example.Main x", "shop.core/com.example.Main", "shop.core", false),
         ];
         for (command, main, app, is_launcher) in table {
             assert_eq!(identity(command, ""), (main.to_owned(), app.to_owned(), is_launcher), "{command}");
+        }
+    }
+
+    #[test]
+    fn the_exact_words_tell_what_the_region_cuts_or_joins() {
+        let region = |command, vm_args| RegionTexts { command, vm_args, class_path: "" };
+        let source = "jdk.compiler/com.sun.tools.javac.launcher.SourceLauncher my prog x";
+        let table: [(_, &[&str], _, _); 11] = [
+            (region("my app A.jar x", ""), &["java", "-jar", "my app A.jar", "x"], "my app A.jar", "my app A"),
+            (
+                region("my app A.jar x", ""),
+                &["java", "-jar", "-Xmx1g", "my app A.jar", "x"],
+                "my app A.jar",
+                "my app A",
+            ),
+            (
+                region("m.core/a.Main x", ""),
+                &["java", "-p", "x", "-m", "m.core/a.Main", "x"],
+                "m.core/a.Main",
+                "m.core",
+            ),
+            (region("m.core x", ""), &["java", "--module=m.core", "x"], "m.core", "m.core"),
+            (region(source, ""), &["java", "--source", "17", "my prog", "x"], "my prog", "my prog"),
+            (region("A", "-Dspring.application.name=a b -Xmx1g"), &[], "A", "a b"),
+            (
+                region("A", "-Dspring.application.name=a -b -Xmx1g"),
+                &["java", "-Dspring.application.name=a -b", "-Xmx1g", "A"],
+                "A",
+                "a -b",
+            ),
+            // Part of another option, and an option of a variable that comes after those of the command line.
+            (
+                region("A", "-Dx=1 -Dspring.application.name=no"),
+                &["java", "-Dx=1 -Dspring.application.name=no", "A"],
+                "A",
+                "A",
+            ),
+            (
+                region("A", "-Dspring.application.name=a -Dspring.application.name=b"),
+                &["java", "-Dspring.application.name=a", "A"],
+                "A",
+                "b",
+            ),
+            // Arguments of the program are no options.
+            (region("A -Dspring.application.name=no", ""), &["java", "A", "-Dspring.application.name=no"], "A", "A"),
+            // The words of another program that has the JVM inside.
+            (region("", "-Dspring.application.name=in"), &["python3", "-Dspring.application.name=no"], "", "in"),
+        ];
+        for (region, arguments, main, app) in table {
+            assert_eq!(launched(region, arguments, &[]), (main.into(), app.into(), false), "{region:?}");
+        }
+        let cut = format!("-Dpad={} -Dspring.application.name=Order Ser", "x".repeat(1024));
+        let cut = RegionTexts { command: "A", vm_args: cut.get(..1024).unwrap_or_default(), class_path: "" };
+        let words = ["java", "-Dspring.application.name=Order Service", "A"];
+        assert_eq!(launched(cut, &words, &[]).1, "Order Service");
+        let blank = format!("-Dpad={} -Dspring.application.name=Order Ser", "x".repeat(982));
+        let blank = RegionTexts { command: "A", vm_args: &blank, class_path: "" };
+        assert_eq!((blank.vm_args.len(), launched(blank, &[], &[]).1.as_str()), (1024, "A"), "the value may be cut");
+        let jar = RegionTexts { command: "/x/my app B.jar my.jar", vm_args: "", class_path: "/x/my app B.jar" };
+        assert_eq!(launched(jar, &[], &[]).1, "my app B", "the class path of a jar is the jar");
+    }
+
+    #[test]
+    fn opentelemetry_names_the_application() {
+        let (property, attributes) = ("-Dotel.service.name=1", "-Dotel.resource.attributes=a=b,service.name=3%20x");
+        let (name, variable) = (("OTEL_SERVICE_NAME", "2"), ("OTEL_RESOURCE_ATTRIBUTES", "service.name=4,a=s3cr3t"));
+        for (vm_args, variables, app) in [
+            (format!("{attributes} {property}"), &[name, variable][..], "1"),
+            (attributes.to_owned(), &[name, variable][..], "2"),
+            (attributes.to_owned(), &[variable][..], "3 x"),
+            ("-Dspring.application.name=5".to_owned(), &[variable][..], "4"),
+            ("-Dspring.application.name=5".to_owned(), &[("OTEL_SERVICE_NAME", " ")][..], "5"),
+            (String::new(), &[("OTEL_RESOURCE_ATTRIBUTES", "a=b,service.name=")][..], "A"),
+        ] {
+            let region = RegionTexts { command: "A", vm_args: &vm_args, class_path: "" };
+            assert_eq!(launched(region, &[], variables).1, app, "{vm_args} {variables:?}");
         }
     }
 

@@ -31,6 +31,7 @@ pub(super) fn facts(model: &Model, counters: &Counters<'_>) -> Vec<Fact> {
 fn runtime(model: &Model, counters: &Counters<'_>, facts: &mut FactList) {
     let sum = |added: &[&str], subtracted: &[&str]| counters.sum(added, subtracted);
     facts.add(START_TIME, &[], model.start_time.clone());
+    facts.add("region.overflow", &[], model.overflow.clone());
     facts.add("thread.count", &[("daemon", "true")], counters.word("java.threads.daemon"));
     facts.add("thread.count", &[("daemon", "false")], sum(&["java.threads.live"], &["java.threads.daemon"]));
     facts.add("thread.live", &[], counters.word("java.threads.live"));

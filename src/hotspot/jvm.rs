@@ -1,7 +1,8 @@
 //! The identity of a JVM: what does not change in its life.
 
 use super::collector::Collector;
-use super::command::{self, CpuSetting, NmtSetting, VmOptions};
+use super::command::{self, CpuSetting, NmtSetting, RegionTexts, VmOptions};
+use super::launch::ProcessStart;
 use crate::perfdata::Image;
 
 /// The identity of a JVM. Of the command line it holds only what [`command`] returns.
@@ -21,7 +22,7 @@ pub struct Jvm {
     pub(crate) vm_version: Option<String>,
     /// Main class, or file name of the jar.
     pub(crate) main: Option<String>,
-    /// A name for the application, from an allowed property, the jar or the main class, in this order.
+    /// A name for the application, from an allowed property or variable, the jar or the main class, in this order.
     pub app: Option<String>,
     /// The application's version, where the jar's name contains one.
     pub(crate) app_version: Option<String>,
@@ -54,26 +55,38 @@ impl Jvm {
         let (args, flags) = (image.text("java.rt.vmArgs"), image.text("java.rt.vmFlags"));
         let options =
             VmOptions { args: args.as_deref().unwrap_or_default(), flags: flags.as_deref().unwrap_or_default() };
-        let identity =
-            command::identify(&image.text("sun.rt.javaCommand").unwrap_or_default(), options.args, properties);
-        Self {
+        let mut jvm = Self {
             collector: Collector::of(image),
             feature: feature.or_else(|| feature_of(&specification?)),
             java_version,
             vm_name: text("java.property.java.vm.name"),
             vm_vendor: text("java.property.java.vm.vendor"),
             vm_version: text("java.property.java.vm.version"),
-            main: identity.main,
-            app: identity.app,
-            app_version: identity.version,
-            app_is_launcher: identity.is_launcher,
             nmt: if args.is_some() { options.nmt() } else { NmtSetting::Unknown },
             max_metaspace: options.max_metaspace(),
             cpus: options.cpus(),
             attach_supported: attach_supported(image),
             native_image: is_native_image(image),
             fully_up: image.word("sun.rt.createVmEndTime") != Some(0),
-        }
+            ..Self::default()
+        };
+        jvm.identify(image, &ProcessStart::default(), properties);
+        jvm
+    }
+
+    /// Names the program and the application, with what the JVM's process tells of its start.
+    pub(crate) fn identify(&mut self, image: &Image, start: &ProcessStart, properties: &[String]) {
+        let text = |name: &str| image.text(name).unwrap_or_default();
+        let region = RegionTexts {
+            command: &text("sun.rt.javaCommand"),
+            vm_args: &text("java.rt.vmArgs"),
+            class_path: &text("java.property.java.class.path"),
+        };
+        let identity = command::identify(region, start, properties);
+        self.main = identity.main;
+        self.app = identity.app;
+        self.app_version = identity.version;
+        self.app_is_launcher = identity.is_launcher;
     }
 }
 

@@ -25,6 +25,7 @@ mod command;
 mod counters;
 mod facts;
 mod jvm;
+mod launch;
 mod model;
 mod pool;
 #[cfg(test)]
@@ -38,6 +39,7 @@ pub(crate) use command::CpuSetting;
 pub use command::NmtSetting;
 pub(crate) use counters::ticks_per_second;
 pub use jvm::Jvm;
+pub(crate) use launch::{ProcessStart, VARIABLES};
 pub use model::Model;
 pub(crate) use pool::Pool;
 pub use text_counter::TextCounter;

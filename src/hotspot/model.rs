@@ -28,6 +28,8 @@ pub struct Model {
     pub(crate) uptime_ticks: Option<(u32, i64)>,
     /// The start in seconds since the epoch.
     pub(crate) start_time: Option<Formula>,
+    /// Bytes of counters that did not fit into the region; `None` where all did.
+    pub(crate) overflow: Option<Formula>,
     /// The heap.
     pub(crate) heap: Heap,
     /// The collectors whose counters count pauses.
@@ -66,6 +68,7 @@ impl Model {
             start_millis: image.word("sun.rt.createVmBeginTime").or(image.word("sun.rt.vmInitDoneTime")).unwrap_or(0),
             uptime_ticks: counters.offset(UPTIME).zip(image.word(UPTIME)),
             start_time: start_time(&counters),
+            overflow: overflow(image),
             heap: Heap::of(&jvm, &counters),
             pauses: pauses(&counters, jvm.native_image),
             cause: counters.text_counter("sun.gc.cause"),
@@ -95,6 +98,12 @@ impl Model {
 
 /// The fact of the start.
 pub(super) const START_TIME: &str = "target.start_time";
+
+/// The bytes of counters for which the region had no room. A change of it changes the layout, so a constant is enough.
+fn overflow(image: &Image) -> Option<Formula> {
+    let bytes = image.prologue.overflow;
+    (bytes > 0).then(|| Formula::Constant(Value::Int(bytes.into())))
+}
 
 const UPTIME: &str = "sun.os.hrt.ticks";
 

@@ -10,6 +10,7 @@ pub(crate) mod handle;
 pub(crate) mod maps;
 pub(crate) mod mounts;
 pub(crate) mod passwd;
+pub(crate) mod start;
 pub(crate) mod stat;
 
 pub use handle::{Process, exited};

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use super::list::overflow_text;
 use super::subject::{ReportError, Subject, find, of_file};
 use crate::config::{Config, NmtMode};
 use crate::fact::{Fact, Provider, ProviderId};
@@ -63,6 +64,9 @@ fn explain_target(target: &Target, config: &Config) -> Result<String, ReportErro
 
 fn profiles(config: &Config, image: &Image, facts: &[Fact]) -> String {
     let mut out = String::new();
+    if let Some(overflow) = u64::try_from(image.prologue.overflow).ok().filter(|bytes| *bytes > 0) {
+        let _ = writeln!(out, "The region is full: {}\n", overflow_text(overflow));
+    }
     for profile in &config.profiles {
         write_profile(&mut out, profile, &profile.explain(image, facts));
     }

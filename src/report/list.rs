@@ -72,6 +72,9 @@ pub struct JvmRow {
     /// Owner of the process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    /// Bytes of counters for which the region has no room: names and metrics are missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overflow: Option<u64>,
 }
 
 /// A file or a process that is not served.
@@ -161,6 +164,11 @@ impl Listing {
             let rows = self.jvms.iter().map(JvmRow::columns);
             let rows: Vec<_> = std::iter::once(HEADER.map(Cow::Borrowed)).chain(rows).collect();
             out.push_str(&table(&rows, [Align::Left; HEADER.len()]));
+            for row in &self.jvms {
+                if let (Some(overflow), Some(pid)) = (row.overflow, row.pid) {
+                    let _ = writeln!(out, "\npid {pid}: {}", overflow_text(overflow));
+                }
+            }
         } else if !self.refused.is_empty() {
             out.push_str("No JVM found.\n");
         } else {
@@ -206,6 +214,7 @@ impl JvmRow {
             heap_limit: bytes(&target.vitals.heap_limit),
             vm_vendor: target.jvm.vm_vendor.clone(),
             user: Some(target.user.to_string()),
+            overflow: bytes(&target.vitals.overflow),
         }
     }
 
@@ -233,6 +242,14 @@ impl JvmRow {
             or_dash(&self.path),
         ]
     }
+}
+
+/// What it means that a region is full.
+pub(crate) fn overflow_text(bytes: u64) -> String {
+    format!(
+        "{bytes} bytes of counters did not fit into its region, so names and metrics are missing; start it with \
+         -XX:PerfDataMemorySize=64K"
+    )
 }
 
 const DASH: Cow<'static, str> = Cow::Borrowed("-");

@@ -17,6 +17,20 @@ const OWN_PROCESS: [&str; 7] = [
     "process_max_fds",
     "process_start_time_seconds",
 ];
+/// Metrics that Prometheus makes itself (its documentation, "Automatically generated labels and time series", and
+/// recorded alerts).
+const OF_PROMETHEUS: [&str; 10] = [
+    "up",
+    "scrape_duration_seconds",
+    "scrape_samples_scraped",
+    "scrape_samples_post_metric_relabeling",
+    "scrape_series_added",
+    "scrape_timeout_seconds",
+    "scrape_sample_limit",
+    "scrape_body_size_bytes",
+    "ALERTS",
+    "ALERTS_FOR_STATE",
+];
 /// Labels that mean something to the exporter or to Prometheus.
 const RESERVED_LABELS: [&str; 4] = ["app", "slot", "le", "quantile"];
 
@@ -41,6 +55,9 @@ pub(crate) fn check_metric(template: &Template) -> Result<(), String> {
     }
     if is_of_own_process(&metric_name(&filled)) {
         return Err(format!("`{}` is the exporter's own: it tells of its own process", metric_name(&filled)));
+    }
+    if OF_PROMETHEUS.contains(&&*metric_name(&filled)) {
+        return Err(format!("`{}` is a metric that Prometheus makes of each scrape", metric_name(&filled)));
     }
     if is_reserved(&filled) {
         return Err(format!("names that start with `{RESERVED_PREFIX}` are the exporter's own"));
@@ -88,11 +105,16 @@ fn is_metric_character(c: char) -> bool {
 
 fn is_reserved(name: &str) -> bool {
     let name = metric_name(name);
-    name.starts_with(RESERVED_PREFIX) || is_of_own_process(&name)
+    name.starts_with(RESERVED_PREFIX) || is_taken(&name)
+}
+
+/// Whether a metric of Prometheus or of the exporter's own process has that name, with unit and suffix.
+pub(crate) fn is_taken(name: &str) -> bool {
+    OF_PROMETHEUS.contains(&name) || is_of_own_process(name)
 }
 
 /// Whether the exporter exports its own process under that name: the whole name, with unit and suffix, or one without
 /// the suffix of a counter.
-pub(crate) fn is_of_own_process(name: &str) -> bool {
+fn is_of_own_process(name: &str) -> bool {
     OWN_PROCESS.iter().any(|own| *own == name || own.strip_suffix("_total") == Some(name))
 }

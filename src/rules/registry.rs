@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
 
-use super::{PlannedFamily, PlannedSeries, explanation::SkipReason, name::is_of_own_process};
+use super::{PlannedFamily, PlannedSeries, explanation::SkipReason, name::is_taken};
 use crate::metric::{Family, Kind, Labels};
 
 /// Most families of one profile: a JVM can publish counters with any names, and captures can make metrics of them.
@@ -46,7 +46,7 @@ impl Registry {
             return Err(SkipReason::Limit);
         }
         let names = sample_names(&prometheus, family.kind);
-        if names.iter().any(|name| self.names.contains_key(name) || is_of_own_process(name)) {
+        if names.iter().any(|name| self.names.contains_key(name) || is_taken(name)) {
             return Err(SkipReason::Conflict);
         }
         let id = FamilyId::try_from(self.families.len()).map_err(|_| SkipReason::Limit)?;

@@ -337,7 +337,7 @@ fn contradicting_rules_are_refused() {
   - {counter: "f.*", metric: m, labels: {x: "$1"}}
   - {counter: a.b, metric: hidden}
   - {counter: "a.*", metric: hidden}
-  - {source: target.up, metric: up}
+  - {source: target.up, metric: up1}
   - {source: target.up, metric: up2}
   - {counter: "*", action: drop}
   - {counter: z, metric: z}

@@ -94,6 +94,8 @@ pub(crate) struct Vitals {
     pub(crate) heap_limit: Option<Formula>,
     /// The start in seconds since the epoch.
     pub(crate) start_time: Option<Formula>,
+    /// Bytes of counters that did not fit into the region.
+    pub(crate) overflow: Option<Formula>,
 }
 
 impl Target {
@@ -157,6 +159,7 @@ impl Vitals {
             heap_committed: index(model.heap.committed()),
             heap_limit: index(model.heap.limit.clone()),
             start_time: index(model.start_time.clone()),
+            overflow: model.overflow.clone(),
         }
     }
 }

@@ -11,9 +11,10 @@ use crate::config::Config;
 use crate::discovery::liveness::assess;
 use crate::discovery::{Candidate, Liveness, Refusal, RefusalReason};
 use crate::fact::{AttachedProvider, Provider, ProviderId};
-use crate::hotspot::Model;
+use crate::hotspot::{Jvm, Model, ProcessStart, VARIABLES};
 use crate::metric::Labels;
 use crate::perfdata::{Image, LayoutChange, MemoryError, Region, RegionError, RegionIdentity, Transport};
+use crate::proc::{Process, start};
 use crate::sync::ExpendableThread;
 
 /// A heartbeat that does not advance for this long means that the JVM does not run. HotSpot's period is 50 ms; the rest
@@ -157,30 +158,38 @@ impl TrackedRegion {
             Err(error) => return Examination::Refused(reason(&error), error.to_string()),
         };
         let mut model = Model::of(&image, &config.identity.properties);
-        let jvm = model.jvm.clone();
         // Until the JVM is up, the times of its start are 0, and constants that HotSpot writes with them are missing.
-        if !image.prologue.accessible || !jvm.fully_up {
+        if !image.prologue.accessible || !model.jvm.fully_up {
             return Examination::Starting;
         }
+        let process = self.candidate.process.clone();
+        if let Some(process) = &process {
+            let held = Arc::clone(process);
+            let words = move || start::words(held.directory(), &VARIABLES);
+            let Some((arguments, variables)) = reader.call(words, guarded::PATIENCE, || true) else {
+                self.region.give_up();
+                return unresponsive();
+            };
+            model.jvm.identify(&image, &ProcessStart { arguments, variables }, &config.identity.properties);
+        }
+        let jvm = model.jvm.clone();
         if self.heartbeat.is_none() {
             let heartbeat = |(offset, ticks)| Heartbeat { offset, ticks, changed: Instant::now() };
             self.heartbeat = model.uptime_ticks.map(heartbeat);
         }
-        let process = self.candidate.process.clone();
         self.start_bounds = self.start_bounds.or_else(|| process.as_deref().map(StartBounds::of));
         let corrected_start = self.corrected_start(model.start_millis);
         if let Some(seconds) = corrected_start {
             model.correct_start(seconds);
         }
-        let app = jvm.app.clone().filter(|_| !jvm.app_is_launcher);
-        let app = app.or_else(|| process.as_ref().and_then(|process| process.unit.clone())).or_else(|| jvm.app.clone());
+        let app = app_name(&jvm, process.as_deref());
         let mut target = Target {
             incarnation: Incarnation { region: self.candidate.id, start_millis: model.start_millis },
             state,
             path: self.candidate.path.clone(),
             vpid: self.candidate.vpid,
             user: self.candidate.user.as_str().into(),
-            app: app.unwrap_or_else(|| "unknown".to_owned()).into(),
+            app: app.into(),
             slot: 0,
             identity: Labels::default(),
             jvm,
@@ -274,6 +283,14 @@ impl TrackedRegion {
             transport: Some(self.region.transport()),
         }
     }
+}
+
+/// What the application is called: by itself, by its unit, by its launcher, or by the program that has the JVM inside.
+fn app_name(jvm: &Jvm, process: Option<&Process>) -> String {
+    let app = jvm.app.clone().filter(|_| !jvm.app_is_launcher);
+    let app = app.or_else(|| process?.unit.clone()).or_else(|| jvm.app.clone());
+    let program = || process.map(|process| process.name.clone()).filter(|name| !matches!(&**name, "" | "java"));
+    app.or_else(program).unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// Why a region that cannot be read is refused.

@@ -13,6 +13,7 @@ mod faults;
 mod golden;
 mod hostile;
 mod official_client;
+mod otlp_environment;
 mod otlp_faults;
 mod otlp_messages;
 mod page;

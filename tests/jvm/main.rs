@@ -9,6 +9,7 @@ mod discovery;
 mod forks;
 mod live;
 mod memory;
+mod names;
 mod native;
 mod nmt;
 mod otlp_collector;

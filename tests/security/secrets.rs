@@ -49,6 +49,9 @@ fn plant(jdk: &Jdk, options: &[&str]) -> (Jvm, TempDir) {
         .env("JAVA_TOOL_OPTIONS", format!("-Dtool.password={MARK}-tool"))
         .env("JDK_JAVA_OPTIONS", format!("-Djdk.password={MARK}-jdk"))
         .env("DB_PASSWORD", format!("{MARK}-environment"))
+        // Sources of names, of which the name only may be taken.
+        .env("OTEL_RESOURCE_ATTRIBUTES", format!("token={MARK}-attribute,service.name=Workload,key={MARK}"))
+        .env("OTEL_EXPORTER_OTLP_HEADERS", format!("authorization={MARK}-header"))
         .args(["-Xmx96m", "-XX:NativeMemoryTracking=summary"])
         .args(
             ["password", "spring.datasource.password", "javax.net.ssl.keyStorePassword"]
@@ -56,6 +59,10 @@ fn plant(jdk: &Jdk, options: &[&str]) -> (Jvm, TempDir) {
         )
         .arg(format!("-XX:OnOutOfMemoryError=curl {MARK}-command"))
         .arg(format!("-XX:ErrorFile={}", file("error.log")))
+        .arg(format!("-Dotel.resource.attributes=token={MARK}-attribute,a=b"))
+        // What follows is in the process's words only.
+        .arg(format!("-Dpad={}", "x".repeat(1024)))
+        .args([format!("-Dlate.password={MARK}-late"), format!("-Dspring.application.name.key={MARK}-late")])
         .args((jdk.feature >= 11).then_some("-XX:+StartAttachListener"))
         .args(options)
         .args(["-cp", &format!("{}:{}", jdk::class_path().display(), file("classes")), "Workload"])

@@ -26,6 +26,9 @@ pub struct Exporter {
 pub fn command<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hotspot-exporter"));
     command.args(arguments);
+    for name in ["all_proxy", "http_proxy", "https_proxy"] {
+        command.env_remove(name).env_remove(name.to_uppercase());
+    }
     command
 }
 

@@ -213,7 +213,12 @@ fn a_missing_counter_removes_only_its_own_facts() {
     let names: Vec<&str> = facts.keys().map(String::as_str).collect();
     assert_eq!(
         names,
-        ["pool.freshness{pool=Eden Space,mode=sampled}", "pool.used{pool=Eden Space,type=heap}", "thread.live{}"]
+        [
+            "pool.freshness{pool=Eden Space,mode=sampled}",
+            "pool.used{pool=Eden Space,type=heap}",
+            "region.overflow{}",
+            "thread.live{}"
+        ]
     );
 }
 

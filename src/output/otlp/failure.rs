@@ -52,7 +52,7 @@ pub enum PushFailureReason {
 impl PushFailureReason {
     const fn remedy(self) -> &'static str {
         match self {
-            Self::Connect => "check that the receiver runs at this address",
+            Self::Connect => "check that the receiver runs at this address, and http_proxy, https_proxy and no_proxy",
             Self::Tls => "check the endpoint's scheme, and that otlp.certificate is the certificate of its authority",
             Self::Protocol => {
                 "check otlp.protocol, port and scheme; usual are grpc on port 4317 and http/protobuf on port 4318"
@@ -131,7 +131,7 @@ fn classify(error: &(dyn Error + 'static), text: &str) -> Option<PushFailureReas
             _ => {}
         }
     }
-    if text.contains("dns error") || text.contains("failed to lookup") {
+    if ["dns error", "failed to lookup", "tunnel error"].iter().any(|known| text.contains(known)) {
         return Some(PushFailureReason::Connect);
     }
     // A server that speaks HTTP/1 sends invalid HTTP/2 frames, another one sends bytes where HTTP/1 expects none.

@@ -37,9 +37,9 @@ impl Grpc {
     /// # Errors
     /// TLS cannot be used as configured.
     pub(super) fn new(config: &Otlp) -> Result<Self, String> {
-        let endpoint = Endpoint::from(config.endpoint.clone());
+        let endpoint = Endpoint::from(config.endpoint.uri().clone());
         let endpoint = endpoint.user_agent(USER_AGENT).map_err(|error| error.to_string())?;
-        let channel = endpoint.connect_with_connector_lazy(connect::connector(config, true)?);
+        let channel = endpoint.connect_with_connector_lazy(connect::connector(config)?);
         let mut client = tonic::client::Grpc::new(channel);
         if config.compression == Compression::Gzip {
             client = client.send_compressed(CompressionEncoding::Gzip);

@@ -5,20 +5,20 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use flate2::write::GzEncoder;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION, PROXY_AUTHORIZATION, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
 use prost::Message;
 
+use super::USER_AGENT;
+use super::connect::{Connector, connector, forwards};
 use super::failure::{Accepted, PushFailure, PushFailureReason, Retry};
 use super::grpc::{accepted, excerpt};
-use super::{USER_AGENT, connect};
-use crate::config::{Compression, Otlp};
+use crate::config::{Compression, Otlp, OtlpEndpoint};
 
 /// Longest response that is read, in bytes.
 const RESPONSE_MAXIMUM: usize = 64 << 10;
@@ -31,8 +31,8 @@ const PROTOBUF: &str = "application/x-protobuf";
 /// A client with a connection pool.
 #[derive(Debug)]
 pub(super) struct Http {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
-    endpoint: Uri,
+    client: Client<HttpsConnector<Connector>, Full<Bytes>>,
+    endpoint: OtlpEndpoint,
     headers: HeaderMap,
     compression: Compression,
 }
@@ -41,12 +41,14 @@ impl Http {
     /// # Errors
     /// TLS cannot be used as configured.
     pub(super) fn new(config: &Otlp) -> Result<Self, String> {
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .build(connect::connector(config, false)?);
+        let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector(config)?);
         let mut headers: HeaderMap = config.headers.iter().cloned().collect();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROTOBUF));
         headers.insert(http::header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        let proxy = config.proxy.as_ref().filter(|_| forwards(config));
+        if let Some(authorization) = proxy.and_then(|proxy| proxy.authorization.clone()) {
+            headers.insert(PROXY_AUTHORIZATION, authorization);
+        }
         if config.compression == Compression::Gzip {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
@@ -60,13 +62,18 @@ impl Http {
         };
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = http::Method::POST;
-        *request.uri_mut() = self.endpoint.clone();
+        *request.uri_mut() = self.endpoint.uri().clone();
         request.headers_mut().clone_from(&self.headers);
         let response = self.client.request(request).await.map_err(|error| PushFailure::of_exchange(&error))?;
         let (head, body) = response.into_parts();
         let body = Limited::new(body, RESPONSE_MAXIMUM).collect().await.map(|body| body.to_bytes());
         if !head.status.is_success() {
-            return Err(failure(head.status, &head.headers, &body.unwrap_or_default()));
+            let mut failure = failure(head.status, &head.headers, &body.unwrap_or_default());
+            if let Some(query) = self.endpoint.uri().query().filter(|query| !query.is_empty()) {
+                // Redirects and pages of errors repeat the address.
+                failure.detail = failure.detail.replace(query, "...");
+            }
+            return Err(failure);
         }
         let body = body.map_err(|error| PushFailure::of_exchange(&*error))?;
         // A complete success encodes to an empty body; Prometheus omits the content type, too.

@@ -52,6 +52,7 @@ impl<S: RequestSender> Pusher<S> {
             endpoint = %config.endpoint,
             protocol = ?config.protocol,
             interval = ?config.interval,
+            proxy = config.proxy.as_ref().map(|proxy| proxy.uri.to_string()),
             "pushing metrics over OTLP"
         );
         Self {
