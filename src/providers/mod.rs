@@ -23,6 +23,8 @@ use std::sync::Arc;
 use crate::config::{Sampling, Threads};
 use crate::fact::{Provider, ProviderId};
 use crate::hotspot::Model;
+use crate::sync::ExpendableThread;
+use crate::targets::guarded::PATIENCE;
 use crate::targets::{AttachProviders, Target};
 use nmt::{Attachable, Poller};
 use process::ProcessMonitor;
@@ -34,13 +36,14 @@ pub struct Providers {
     sampler: Option<Arc<Sampler>>,
     poller: Option<Arc<Poller>>,
     monitor: ProcessMonitor,
+    reader: ExpendableThread,
 }
 
 impl Providers {
     /// Providers for JVMs found later. Without `sampler` nothing is sampled, without `poller` no JVM is queried for its
     /// native memory. The caller keeps both to configure them and to report on them.
     pub(crate) fn new(sampler: Option<Arc<Sampler>>, poller: Option<Arc<Poller>>, threads: &Threads) -> Self {
-        Self { sampler, poller, monitor: ProcessMonitor::new(threads) }
+        Self { sampler, poller, monitor: ProcessMonitor::new(threads), reader: ExpendableThread::new("attach") }
     }
 }
 
@@ -63,7 +66,9 @@ impl AttachProviders for Providers {
             providers.push((ProviderId::Process, self.monitor.add(Arc::clone(process), target.jvm.cpus)));
         }
         if let Some(poller) = &self.poller {
-            match attachable(target) {
+            // The JVM's /tmp may be on a file system that does not answer.
+            let unanswered = || Err(io::ErrorKind::TimedOut.into());
+            match self.reader.call(attachable(target), PATIENCE, || true).unwrap_or_else(unanswered) {
                 Ok(attachable) => providers.push((ProviderId::Nmt, poller.add(attachable))),
                 Err(error) => {
                     let path = target.path.display();
@@ -84,28 +89,26 @@ pub(crate) fn start_sampler(config: &Sampling) -> Option<Arc<Sampler>> {
     sampler.map(Arc::new)
 }
 
-/// What the attach protocol needs of a JVM.
+/// Finds what the attach protocol needs of a JVM, when called.
 ///
 /// # Errors
 /// The region file is gone from where it was found, or the process has ended, and with it the way to its attach socket.
-pub(crate) fn attachable(target: &Target) -> io::Result<Attachable> {
-    let (tmp, uid, gid) = match (target.region.file(), &target.process) {
-        (Some(file), _) => {
-            let file = file.metadata()?;
-            let gid = target.process.as_ref().map_or(file.gid(), |process| process.gid);
-            (nmt::tmp_of(&target.path, file.dev(), file.ino())?, file.uid(), gid)
-        }
-        (None, Some(process)) => (process.tmp()?, process.uid, process.gid),
-        _ => return Err(io::Error::new(io::ErrorKind::NotFound, "the JVM has neither a region file nor a process")),
-    };
-    Ok(Attachable {
-        tmp,
-        vpid: target.vpid,
-        process: target.process.clone(),
-        uid,
-        gid,
-        feature: target.jvm.feature,
-        setting: target.jvm.nmt,
-        attach_supported: target.jvm.attach_supported,
-    })
+pub(crate) fn attachable(target: &Target) -> impl FnOnce() -> io::Result<Attachable> + Send + use<> {
+    let (region, process, path) = (Arc::clone(&target.region), target.process.clone(), target.path.clone());
+    let (vpid, jvm) = (target.vpid, target.jvm.clone());
+    move || {
+        let (tmp, uid, gid) = match (region.file(), &process) {
+            (Some(file), _) => {
+                let file = file.metadata()?;
+                let gid = process.as_ref().map_or(file.gid(), |process| process.gid);
+                (nmt::tmp_of(&path, file.dev(), file.ino())?, file.uid(), gid)
+            }
+            (None, Some(process)) => (process.tmp()?, process.uid, process.gid),
+            _ => {
+                return Err(io::Error::new(io::ErrorKind::NotFound, "the JVM has neither a region file nor a process"));
+            }
+        };
+        let (feature, setting, attach_supported) = (jvm.feature, jvm.nmt, jvm.attach_supported);
+        Ok(Attachable { tmp, vpid, process, uid, gid, feature, setting, attach_supported })
+    }
 }

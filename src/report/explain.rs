@@ -78,7 +78,7 @@ fn native_memory(target: &Target, config: &Config) -> (Vec<Fact>, String) {
     if config.nmt.mode == NmtMode::Off {
         return (Vec::new(), "absent: nmt.mode is off".to_owned());
     }
-    match attachable(target) {
+    match attachable(target)() {
         Ok(attachable) => {
             let record = nmt::query_once(attachable, NmtMode::Passive, config.nmt.timeout);
             let state = record.state();

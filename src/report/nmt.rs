@@ -49,7 +49,7 @@ fn of_process(pid: i32, config: &Config) -> Result<NmtReply, ReportError> {
         (_, Some(false)) => return nothing(NmtState::NotAttachable),
         _ => {}
     }
-    let attachable = attachable(&target).map_err(|error| ReportError::NoSocket(pid, error))?;
+    let attachable = attachable(&target)().map_err(|error| ReportError::NoSocket(pid, error))?;
     let until = Instant::now() + config.nmt.timeout;
     query(&attachable, config.nmt.mode, &mut Capabilities::default(), until)
         .map_err(|error| ReportError::Attach(pid, error))

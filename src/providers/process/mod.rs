@@ -9,6 +9,7 @@ mod threads;
 mod usage;
 
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,7 +19,8 @@ use crate::fact::{Provider, ProviderId, Reading, ValueTable};
 use crate::hotspot::CpuSetting;
 use crate::proc::Process;
 use crate::proc::cgroup::Hierarchies;
-use crate::sync::{lock, wait_timeout};
+use crate::sync::{ExpendableThread, lock, wait_timeout};
+use crate::targets::guarded::PATIENCE;
 use threads::ThreadSums;
 use usage::{PreviousUsage, ProcessUsage};
 
@@ -29,6 +31,8 @@ const INTERVAL: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub(crate) struct ProcessMonitor {
     shared: Arc<MonitorState>,
+    /// For the first readings, which the scanning thread waits for.
+    reader: Mutex<ExpendableThread>,
 }
 
 /// A process in the monitor, and the provider of its values. Dropped, the process is read no more.
@@ -36,6 +40,8 @@ pub(crate) struct ProcessMonitor {
 pub(crate) struct MonitoredProcess {
     process: Arc<Process>,
     setting: CpuSetting,
+    /// A reading did not end: a file system of the process does not answer.
+    held: AtomicBool,
     previous: Mutex<PreviousUsage>,
     threads: Mutex<ThreadSums>,
     table: Mutex<ValueTable>,
@@ -65,15 +71,16 @@ impl ProcessMonitor {
             Hierarchies::default()
         });
         let shared = MonitorState { cgroups, groups: config.groups, queue: Mutex::default(), changed: Condvar::new() };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(shared), reader: Mutex::new(ExpendableThread::new("process")) }
     }
 
     /// Reads the process at once, and then every [`INTERVAL`] for as long as the result is held.
     pub(crate) fn add(&self, process: Arc<Process>, setting: CpuSetting) -> Arc<MonitoredProcess> {
         let table = Mutex::new(ValueTable::new(ProviderId::Process));
-        let threads = Mutex::default();
-        let process = Arc::new(MonitoredProcess { process, setting, previous: Mutex::default(), threads, table });
-        process.update(&self.shared);
+        let (previous, threads) = (Mutex::default(), Mutex::default());
+        let held = AtomicBool::new(false);
+        let process = Arc::new(MonitoredProcess { process, setting, held, previous, threads, table });
+        process.update_on(&mut lock(&self.reader), &self.shared);
         let mut queue = lock(&self.shared.queue);
         queue.processes.push(Arc::downgrade(&process));
         if !queue.running {
@@ -96,7 +103,8 @@ impl Drop for ProcessMonitor {
 }
 
 impl MonitorState {
-    fn run(&self) {
+    fn run(self: &Arc<Self>) {
+        let mut reader = ExpendableThread::new("process");
         let mut queue = lock(&self.queue);
         loop {
             let begin = Instant::now();
@@ -110,7 +118,7 @@ impl MonitorState {
             let processes = queue.processes.clone();
             drop(queue);
             for process in processes.iter().filter_map(Weak::upgrade) {
-                process.update(self);
+                process.update_on(&mut reader, self);
             }
             queue = lock(&self.queue);
         }
@@ -118,6 +126,20 @@ impl MonitorState {
 }
 
 impl MonitoredProcess {
+    /// Reads on a thread that is given up with the process if the reading does not end.
+    fn update_on(self: &Arc<Self>, reader: &mut ExpendableThread, shared: &Arc<MonitorState>) {
+        if self.held.load(Ordering::Acquire) {
+            return;
+        }
+        let (process, state) = (Arc::clone(self), Arc::clone(shared));
+        if reader.call(move || process.update(&state), PATIENCE, || true).is_none() {
+            self.held.store(true, Ordering::Release);
+            lock(&self.table).clear();
+            let pid = self.process.pid;
+            tracing::error!(pid, "a file system of the process does not answer; proc.* and cgroup.* are absent");
+        }
+    }
+
     /// Reads before it locks the table, so that a scrape never waits for the kernel.
     fn update(&self, shared: &MonitorState) {
         let directory = self.process.directory().as_fd();
@@ -125,6 +147,9 @@ impl MonitoredProcess {
         let mut threads = lock(&self.threads);
         threads.update(directory, shared.groups);
         let mut table = lock(&self.table);
+        if self.held.load(Ordering::Acquire) {
+            return;
+        }
         match usage {
             Ok(usage) => {
                 usage.publish(&mut table);
