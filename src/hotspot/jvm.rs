@@ -1,8 +1,9 @@
 //! The identity of a JVM: what does not change in its life.
 
 use super::collector::Collector;
-use super::command::{self, CpuSetting, NmtSetting, RegionTexts, VmOptions};
+use super::command::{self, RegionTexts};
 use super::launch::ProcessStart;
+use super::options::{CpuSetting, NmtSetting, VmOptions};
 use crate::perfdata::Image;
 
 /// The identity of a JVM. Of the command line it holds only what [`command`] returns.

@@ -27,6 +27,7 @@ mod facts;
 mod jvm;
 mod launch;
 mod model;
+mod options;
 mod pool;
 #[cfg(test)]
 mod tests;
@@ -35,11 +36,11 @@ pub(crate) mod units;
 
 pub use collector::Role;
 pub(crate) use collector::{Collector, PauseCounters};
-pub(crate) use command::CpuSetting;
-pub use command::NmtSetting;
 pub(crate) use counters::ticks_per_second;
 pub use jvm::Jvm;
 pub(crate) use launch::{ProcessStart, VARIABLES};
 pub use model::Model;
+pub(crate) use options::CpuSetting;
+pub use options::NmtSetting;
 pub(crate) use pool::Pool;
 pub use text_counter::TextCounter;
