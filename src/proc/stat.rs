@@ -37,7 +37,8 @@ pub(crate) fn read(directory: impl AsFd, name: impl Arg, limit: usize) -> Result
 /// # Errors
 /// See [`read`].
 pub(super) fn content(file: OwnedFd, limit: usize) -> Result<Vec<u8>, Errno> {
-    let mut bytes = Vec::new();
+    // Room for all of a small file: an empty vector asks for it in many small pieces.
+    let mut bytes = Vec::with_capacity(limit.min(4096));
     match File::from(file).take(limit as u64).read_to_end(&mut bytes) {
         Ok(_) => Ok(bytes),
         Err(error) => Err(Errno::from_io_error(&error).unwrap_or(Errno::IO)),

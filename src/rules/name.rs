@@ -57,7 +57,10 @@ pub(crate) fn check_metric(template: &Template) -> Result<(), String> {
         return Err(format!("`{}` is the exporter's own: it tells of its own process", metric_name(&filled)));
     }
     if OF_PROMETHEUS.contains(&&*metric_name(&filled)) {
-        return Err(format!("`{}` is a metric that Prometheus makes of each scrape; choose another name", metric_name(&filled)));
+        return Err(format!(
+            "`{}` is a metric that Prometheus makes of each scrape; choose another name",
+            metric_name(&filled)
+        ));
     }
     if is_reserved(&filled) {
         return Err(format!("names that start with `{RESERVED_PREFIX}` are the exporter's own"));
