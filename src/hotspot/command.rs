@@ -57,15 +57,24 @@ pub(super) struct RegionTexts<'a> {
     pub(super) class_path: &'a str,
 }
 
-/// Reads the program from a region and the words of its process, and the first of `properties` that is set.
-pub(super) fn identify(region: RegionTexts<'_>, start: &ProcessStart, properties: &[String]) -> ProgramIdentity {
-    let word = region.command.split_ascii_whitespace().next().unwrap_or_default();
-    let is_source = word.starts_with(SOURCE_LAUNCHER);
-    let after = region.command.trim_start().strip_prefix(word).unwrap_or_default().trim_start();
-    let launch = Launch::new(if is_source { after } else { region.command }, region.vm_args, start);
-    let program = match is_source {
-        true => source(word, after, &launch),
-        false => exact(&launch).or_else(|| program(region.command, region.class_path)),
+impl<'a> RegionTexts<'a> {
+    /// The class that runs a source file, and what follows it.
+    fn source_launcher(&self) -> Option<(&'a str, &'a str)> {
+        let word = self.command.split_ascii_whitespace().next().filter(|word| word.starts_with(SOURCE_LAUNCHER))?;
+        Some((word, self.command.trim_start().strip_prefix(word)?.trim_start()))
+    }
+
+    /// With the exact words of the process.
+    pub(super) fn launch(&self, start: &'a ProcessStart) -> Launch<'a> {
+        Launch::new(self.source_launcher().map_or(self.command, |(_, after)| after), self.vm_args, start)
+    }
+}
+
+/// Reads the program from a region and its launch, and the first of `properties` that is set.
+pub(super) fn identify(region: RegionTexts<'_>, launch: &Launch<'_>, properties: &[String]) -> ProgramIdentity {
+    let program = match region.source_launcher() {
+        Some((word, after)) => source(word, after, launch),
+        None => exact(launch).or_else(|| program(region.command, region.class_path)),
     };
     let (main, from_main, version, is_launcher) = match program {
         None => (None, None, None, false),
@@ -201,7 +210,7 @@ mod tests {
             arguments: arguments.iter().map(|&word| word.to_owned()).collect(),
             variables: variables.iter().map(|&(name, value)| (name, value.to_owned())).collect(),
         };
-        let ProgramIdentity { main, app, is_launcher, .. } = identify(region, &start, &properties);
+        let ProgramIdentity { main, app, is_launcher, .. } = identify(region, &region.launch(&start), &properties);
         (main.unwrap_or_default(), app.unwrap_or_default(), is_launcher)
     }
 
@@ -214,7 +223,7 @@ mod tests {
             ("com.example.Orders-1.2", None),
         ] {
             let region = RegionTexts { command, ..RegionTexts::default() };
-            let found = identify(region, &ProcessStart::default(), &[]);
+            let found = identify(region, &region.launch(&ProcessStart::default()), &[]);
             assert_eq!(found.version.as_deref(), version, "{command}");
         }
     }

@@ -48,15 +48,25 @@ pub struct Jvm {
 impl Jvm {
     /// Reads the identity of the JVM in `image`. `properties` are the system properties that may name the application,
     /// by descending preference.
-    pub(super) fn of(image: &Image, properties: &[String]) -> Self {
+    pub(super) fn of(image: &Image, start: &ProcessStart, properties: &[String]) -> Self {
         let text = |name: &str| image.text(name).filter(|text| !text.is_empty()).map(|text| text.into_owned());
         let java_version = text("java.property.java.version");
         let specification = image.text("java.property.java.vm.specification.version");
         let feature = java_version.as_deref().and_then(feature_of);
-        let (args, flags) = (image.text("java.rt.vmArgs"), image.text("java.rt.vmFlags"));
-        let options =
-            VmOptions { args: args.as_deref().unwrap_or_default(), flags: flags.as_deref().unwrap_or_default() };
-        let mut jvm = Self {
+        let args = image.text("java.rt.vmArgs");
+        let part = |name: &str| image.text(name).unwrap_or_default();
+        let [command, class_path, flags] =
+            ["sun.rt.javaCommand", "java.property.java.class.path", "java.rt.vmFlags"].map(part);
+        let vm_args = args.as_deref().unwrap_or_default();
+        let region = RegionTexts { command: &command, vm_args, class_path: &class_path };
+        let launch = region.launch(start);
+        let options = VmOptions { args: vm_args, flags: &flags, words: launch.options };
+        let program = command::identify(region, &launch, properties);
+        Self {
+            main: program.main,
+            app: program.app,
+            app_version: program.version,
+            app_is_launcher: program.is_launcher,
             collector: Collector::of(image),
             feature: feature.or_else(|| feature_of(&specification?)),
             java_version,
@@ -69,25 +79,7 @@ impl Jvm {
             attach_supported: attach_supported(image),
             native_image: is_native_image(image),
             fully_up: image.word("sun.rt.createVmEndTime") != Some(0),
-            ..Self::default()
-        };
-        jvm.identify(image, &ProcessStart::default(), properties);
-        jvm
-    }
-
-    /// Names the program and the application, with what the JVM's process tells of its start.
-    pub(crate) fn identify(&mut self, image: &Image, start: &ProcessStart, properties: &[String]) {
-        let text = |name: &str| image.text(name).unwrap_or_default();
-        let region = RegionTexts {
-            command: &text("sun.rt.javaCommand"),
-            vm_args: &text("java.rt.vmArgs"),
-            class_path: &text("java.property.java.class.path"),
-        };
-        let identity = command::identify(region, start, properties);
-        self.main = identity.main;
-        self.app = identity.app;
-        self.app_version = identity.version;
-        self.app_is_launcher = identity.is_launcher;
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::collector::{PauseCounters, pauses};
 use super::counters::Counters;
 use super::pool::Heap;
 use super::text_counter::TextCounter;
-use super::{Jvm, facts};
+use super::{Jvm, ProcessStart, facts};
 use crate::fact::{Fact, Formula, Scale};
 use crate::metric::Value;
 use crate::perfdata::Image;
@@ -60,8 +60,13 @@ impl Model {
     /// Interprets `image`. `properties` are the system properties that may name the application, by descending
     /// preference.
     pub fn of(image: &Image, properties: &[String]) -> Self {
+        Self::launched(image, &ProcessStart::default(), properties)
+    }
+
+    /// The same with what the JVM's process tells of its start.
+    pub(crate) fn launched(image: &Image, start: &ProcessStart, properties: &[String]) -> Self {
         let counters = Counters::of(image);
-        let jvm = Jvm::of(image, properties);
+        let jvm = Jvm::of(image, start, properties);
         let mut model = Self {
             frequency: counters.frequency(),
             begin_millis: image.word("sun.rt.createVmBeginTime").unwrap_or(0),

@@ -25,12 +25,18 @@ pub(super) struct VmOptions<'a> {
     /// `java.rt.vmFlags`: those of the file of `-XX:Flags`, without `-XX:` (arguments.cpp, `process_settings_file`).
     /// HotSpot reads the file first, so that `args` win.
     pub(super) flags: &'a str,
+    /// Those of the process's words: what `args` lacks where HotSpot has cut it. `_JAVA_OPTIONS`, the only text behind
+    /// them, may be lost.
+    pub(super) words: &'a [String],
 }
 
 impl<'a> VmOptions<'a> {
     /// The value of `-XX:NAME=value`.
     fn value(&self, name: &str) -> Option<&'a str> {
-        last(self.args, &format!("-XX:{name}=")).or_else(|| last(self.flags, &format!("{name}=")))
+        let prefix = format!("-XX:{name}=");
+        let words = if is_truncated(self.args) { self.words } else { &[] };
+        let word = words.iter().rev().find_map(|word| word.strip_prefix(&prefix));
+        word.or_else(|| last(self.args, &prefix)).or_else(|| last(self.flags, &format!("{name}=")))
     }
 
     /// Whether `-XX:-NAME` stands behind every `-XX:+NAME`.
@@ -123,7 +129,7 @@ mod tests {
             (format!("-XX:NativeMemoryTracking=summary -Dpad={pad}"), NmtSetting::On),
         ];
         for (vm_args, expected) in table {
-            assert_eq!(VmOptions { args: &vm_args, flags: "" }.nmt(), expected, "{vm_args}");
+            assert_eq!(VmOptions { args: &vm_args, flags: "", words: &[] }.nmt(), expected, "{vm_args}");
         }
     }
 
@@ -139,20 +145,20 @@ mod tests {
             ("-Xmx1g", None),
         ];
         for (vm_args, expected) in table {
-            assert_eq!(VmOptions { args: vm_args, flags: "" }.max_metaspace(), expected, "{vm_args}");
+            assert_eq!(VmOptions { args: vm_args, flags: "", words: &[] }.max_metaspace(), expected, "{vm_args}");
         }
     }
 
     #[test]
     fn options_of_a_file_are_overridden_by_the_command_line() {
         let flags = "+UseSerialGC NativeMemoryTracking=detail MaxMetaspaceSize=1k ActiveProcessorCount=3";
-        let options = VmOptions { args: "-Xmx1g", flags };
+        let options = VmOptions { args: "-Xmx1g", flags, words: &[] };
         assert_eq!(
             (options.nmt(), options.max_metaspace(), options.cpus()),
             (NmtSetting::On, Some(1024), CpuSetting::Count(3))
         );
         let args = "-XX:NativeMemoryTracking=off -XX:MaxMetaspaceSize=2k -XX:ActiveProcessorCount=-1";
-        let options = VmOptions { args, flags };
+        let options = VmOptions { args, flags, words: &[] };
         assert_eq!(
             (options.nmt(), options.max_metaspace(), options.cpus()),
             (NmtSetting::Off, Some(2048), CpuSetting::Available)
@@ -164,7 +170,17 @@ mod tests {
             ("-XX:+UseContainerSupport", "-UseContainerSupport", CpuSetting::Available),
             ("-XX:-UseContainerSupport -XX:ActiveProcessorCount=2", "", CpuSetting::Count(2)),
         ] {
-            assert_eq!(VmOptions { args, flags }.cpus(), expected, "{args} {flags}");
+            assert_eq!(VmOptions { args, flags, words: &[] }.cpus(), expected, "{args} {flags}");
         }
+    }
+
+    #[test]
+    fn options_that_hotspot_has_cut_are_in_the_words() {
+        let args = format!("-XX:ActiveProcessorCount=3 -Dpad={} -XX:ActiveProcessorC", "x".repeat(1000));
+        let words = ["java", "-XX:ActiveProcessorCount=7", "-XX:NativeMemoryTracking=summary"].map(str::to_owned);
+        let options = VmOptions { args: &args, flags: "", words: &words };
+        assert_eq!((options.cpus(), options.nmt()), (CpuSetting::Count(7), NmtSetting::On));
+        let options = VmOptions { args: "-XX:ActiveProcessorCount=3", ..options };
+        assert_eq!(options.cpus(), CpuSetting::Count(3), "a whole text has what comes last");
     }
 }

@@ -157,12 +157,7 @@ impl TrackedRegion {
             }
             Err(error) => return Examination::Refused(reason(&error), error.to_string()),
         };
-        let mut model = Model::of(&image, &config.identity.properties);
-        // Until the JVM is up, the times of its start are 0, and constants that HotSpot writes with them are missing.
-        if !image.prologue.accessible || !model.jvm.fully_up {
-            return Examination::Starting;
-        }
-        let process = self.candidate.process.clone();
+        let (process, mut start) = (self.candidate.process.clone(), ProcessStart::default());
         if let Some(process) = &process {
             let held = Arc::clone(process);
             let words = move || start::words(held.directory(), &VARIABLES);
@@ -170,7 +165,12 @@ impl TrackedRegion {
                 self.region.give_up();
                 return unresponsive();
             };
-            model.jvm.identify(&image, &ProcessStart { arguments, variables }, &config.identity.properties);
+            start = ProcessStart { arguments, variables };
+        }
+        let mut model = Model::launched(&image, &start, &config.identity.properties);
+        // Until the JVM is up, the times of its start are 0, and constants that HotSpot writes with them are missing.
+        if !image.prologue.accessible || !model.jvm.fully_up {
+            return Examination::Starting;
         }
         let jvm = model.jvm.clone();
         if self.heartbeat.is_none() {

@@ -166,7 +166,7 @@ pub(super) fn native_image() -> Image {
 #[test]
 fn native_images() {
     let image = native_image();
-    let (jvm, facts) = (Jvm::of(&image, &[]), evaluated(&image));
+    let (jvm, facts) = (Jvm::of(&image, &ProcessStart::default(), &[]), evaluated(&image));
     assert!(jvm.native_image && jvm.fully_up);
     assert_eq!((jvm.collector, jvm.main.as_deref()), (Some(Collector::Serial), Some("orders")));
     assert_eq!(int(&facts, "pool.used{pool=eden space,type=heap}"), Some(5));
@@ -194,7 +194,7 @@ fn starting_up() {
         .long("sun.rt.safepoints", 3)
         .long("sun.rt.safepointTime", 100)
         .long("sun.rt.safepointSyncTime", 10);
-    let (jvm, facts) = (Jvm::of(&decoded(&region), &[]), evaluated(&decoded(&region)));
+    let (jvm, facts) = (Jvm::of(&decoded(&region), &ProcessStart::default(), &[]), evaluated(&decoded(&region)));
     assert!(!jvm.fully_up);
     assert_eq!((jvm.main, jvm.nmt), (None, NmtSetting::Unknown));
     assert_eq!(float(&facts, "target.start_time{}"), Some(1_795_341_331.406));
@@ -202,7 +202,10 @@ fn starting_up() {
     assert_eq!(facts.keys().filter(|name| name.starts_with("safepoint")).count(), 1, "no ticks without a frequency");
 
     let up = RegionBuilder::new().long("sun.rt.createVmEndTime", 1);
-    assert!(Jvm::of(&decoded(&up), &[]).fully_up, "what is missing did not fit into the region");
+    assert!(
+        Jvm::of(&decoded(&up), &ProcessStart::default(), &[]).fully_up,
+        "what is missing did not fit into the region"
+    );
 }
 
 #[test]
@@ -267,9 +270,9 @@ fn no_secret_leaves() {
         );
         let region = region.text("java.rt.vmFlags", "s3cr3t").text("java.property.java.class.path", "/AKIA/x.jar");
         let image = decoded(&region);
-        let jvm = Jvm::of(&image, &["spring.application.name".to_owned()]);
+        let jvm = Jvm::of(&image, &ProcessStart::default(), &["spring.application.name".to_owned()]);
         assert_eq!(jvm.app.as_deref(), Some("orders"));
-        let everything = format!("{jvm:?} {:?} {:?}", Jvm::of(&image, &[]), facts(&image));
+        let everything = format!("{jvm:?} {:?} {:?}", Jvm::of(&image, &ProcessStart::default(), &[]), facts(&image));
         for secret in SECRETS {
             assert!(!everything.contains(secret), "{command}: {secret} in {everything}");
         }

@@ -86,7 +86,7 @@ fn pools_of_real_jvms() {
     let mut regions = BTreeMap::<&str, BTreeSet<String>>::new();
     for [region, collector, feature, pool, used, committed, limit, init] in expected_pools() {
         let image = fixture(region);
-        let (jvm, facts) = (Jvm::of(&image, &[]), evaluated(&image));
+        let (jvm, facts) = (Jvm::of(&image, &ProcessStart::default(), &[]), evaluated(&image));
         assert_eq!(jvm.collector.map(Collector::name), Some(collector), "{region}");
         assert_eq!(jvm.feature.map(|feature| feature.to_string()).as_deref(), Some(feature), "{region}");
         let kind = if matches!(pool, "Metaspace" | "Compressed Class Space") { "non_heap" } else { "heap" };
@@ -264,14 +264,14 @@ fn threads_classes_and_compiler() {
 
 #[test]
 fn identity_of_a_real_jvm() {
-    let jvm = Jvm::of(&fixture("jdk25-G1"), &[]);
+    let jvm = Jvm::of(&fixture("jdk25-G1"), &ProcessStart::default(), &[]);
     assert_eq!(jvm.java_version.as_deref(), Some("25.0.3"));
     assert_eq!(jvm.vm_vendor.as_deref(), Some("Eclipse Adoptium"));
     assert_eq!((jvm.main.as_deref(), jvm.app.as_deref()), (Some("Alloc"), Some("Alloc")));
     assert_eq!((jvm.nmt, jvm.attach_supported), (NmtSetting::On, Some(true)));
     assert!(jvm.fully_up && !jvm.native_image);
     for [region, ..] in expected_pools() {
-        assert!(Jvm::of(&fixture(region), &[]).fully_up, "{region}");
+        assert!(Jvm::of(&fixture(region), &ProcessStart::default(), &[]).fully_up, "{region}");
     }
 }
 
@@ -299,7 +299,7 @@ fn any_bytes_are_legal() {
             let mut bytes = image.bytes().to_vec();
             bytes[at] ^= 0xff;
             if let Ok(image) = Image::decode(bytes) {
-                let _ = (Jvm::of(&image, &[]), evaluated_any(&image));
+                let _ = (Jvm::of(&image, &ProcessStart::default(), &[]), evaluated_any(&image));
             }
         }
     }
