@@ -280,6 +280,8 @@ impl ExpectedFile {
                 continue;
             }
             match directory.find(state.opener, process.vpid) {
+                // A mapped file is read where others wait for it; the process's memory, on a thread that can be given up.
+                Some(Ok(file)) if file.is_on_fuse() => self.obstacle = Some(on_fuse(&file.path)),
                 Some(Ok(file)) => {
                     let rank = |file: &CheckedFile| {
                         (region.is_some_and(|region| region.is(file.key.id, &file.path)), file.changed)
@@ -301,6 +303,13 @@ impl ExpectedFile {
     fn is_mapped(&self, region: Option<&MappedRegion>) -> bool {
         self.file.as_ref().zip(region).is_some_and(|((_, file), region)| region.is(file.key.id, &file.path))
     }
+}
+
+/// The refusal of a file whose file system only the JVM, and nobody who configures roots, vouches for.
+fn on_fuse(path: &Path) -> Refusal {
+    let detail = "its file lies on FUSE, which may never answer, and in a directory that no root matches";
+    Refusal::of_path(path, RefusalReason::OtherTmp, detail)
+        .with_remedy("Configure the parent of the JVM's hsperfdata_* as a root.")
 }
 
 /// The refusal of a directory that belongs to another user than the JVM whose name it has.

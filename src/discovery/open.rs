@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, open, openat, openat2};
+use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, fstatfs, open, openat, openat2};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -27,6 +27,9 @@ const HANDLE: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXE
 
 /// Never blocks, and never takes a controlling terminal.
 const READING: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+
+/// `FUSE_SUPER_MAGIC` of include/uapi/linux/magic.h.
+const FUSE: u64 = 0x6573_5546;
 
 /// Resolves paths beneath a directory without following any link.
 #[derive(Debug, Default)]
@@ -215,6 +218,14 @@ pub(super) struct CheckedFile {
     pub(super) key: FileKey,
     /// Change time in seconds and nanoseconds; of several files of one number the newest belongs to the live JVM.
     pub(super) changed: (i64, u64),
+}
+
+impl CheckedFile {
+    /// Whether it lies on FUSE, whose server may leave whoever touches a mapped page waiting for ever. One that does not
+    /// say so may do the same.
+    pub(super) fn is_on_fuse(&self) -> bool {
+        !fstatfs(&self.handle).is_ok_and(|system| u64::try_from(system.f_type).is_ok_and(|kind| kind != FUSE))
+    }
 }
 
 /// A refusal, with the key of the file if it is about a file that could be examined.

@@ -99,13 +99,18 @@ fn file_systems_that_do_not_answer_cost_only_what_lies_on_them() {
     let silent = tempfile::tempdir().unwrap();
     let file = root.path().join("link.yaml");
     let target = silent.path().join("exporter.yaml");
-    std::fs::write(&target, "discovery: {interval: 1s}\n").unwrap();
+    std::fs::write(&target, "discovery: {interval: 200ms}\n").unwrap();
     std::os::unix::fs::symlink(&target, &file).unwrap();
     let flags =
         [format!("--config.file={}", file.display()), format!("--discovery.root={}/tmp", silent.path().display())];
     let mut exporter = Exporter::start(root.flags().into_iter().chain(flags));
     let Some(_mounted) = SilentFileSystem::mount(silent.path()) else { return skip_this("FUSE cannot be mounted") };
     hang_up(&exporter);
+    wait_for("the scan to be overdue", || {
+        let ready = exporter.get("/-/ready");
+        ensure(ready.status == 503 && ready.text().starts_with("Not ready: the last scan ended"), ready.text())
+    });
+    assert_eq!(exporter.get("/-/healthy").status, 200);
     wait_for("the refusal of the root", || {
         let targets = exporter.targets();
         let refused = targets["refused"].as_array().unwrap();

@@ -2,7 +2,7 @@
 //! memory of that JVM, and none of them is one. Needs a C compiler and `jni.h`.
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -19,9 +19,20 @@ struct Program {
 }
 
 impl Program {
-    /// `None` where the library cannot be loaded, as one for a newer C library.
-    fn start(program: &PathBuf, libjvm: &PathBuf, options: &[&str]) -> Option<Self> {
-        let mut command = Command::new(program);
+    /// `None` where the library cannot be loaded. One with a C library of its own beside it gets that one.
+    fn start(program: &PathBuf, libjvm: &Path, options: &[&str]) -> Option<Self> {
+        let own_loader = |directory: &Path| {
+            let names = ["ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"];
+            names.map(|name| directory.join(name)).into_iter().find(|loader| loader.is_file())
+        };
+        let mut command = match libjvm.ancestors().find_map(|above| Some((above, own_loader(above)?))) {
+            Some((directory, loader)) => {
+                let mut command = Command::new(loader);
+                command.arg("--library-path").arg(directory).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
         command.arg(libjvm).args(["2", "-Xmx64m", "-XX:+UseSerialGC"]).args(options);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -97,7 +108,10 @@ fn forked_workers_of_an_embedded_jvm_are_no_jvms() {
     for library in &libraries {
         for options in [&[][..], &["-XX:+PerfDisableSharedMem"]] {
             let in_memory = !options.is_empty();
-            let Some(program) = Program::start(&program, library, options) else { continue };
+            let Some(program) = Program::start(&program, library, options) else {
+                skip_this(format!("{} cannot be loaded", library.display()));
+                break;
+            };
             let listing = wait_for("the JVM to be up", || {
                 let listing = list(&[]);
                 ensure(rows(&listing, "jvms", &program).iter().any(|row| row["state"] != "starting"), &listing)

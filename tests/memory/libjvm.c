@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <linux/fuse.h>
+#include <linux/userfaultfd.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -13,8 +14,10 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 typedef struct {
@@ -64,21 +67,36 @@ static void *serve(void *fuse) {
     return NULL;
 }
 
-/* Puts a file on such a file system in the place of the counters. */
-__attribute__((visibility("default"))) void hold_readers(void) {
+/* Takes away the counters' pages, and leaves the faults of their readers to a userfaultfd that nobody answers. */
+static void withdraw_pages(void) {
+    int faults = syscall(SYS_userfaultfd, O_CLOEXEC);
+    struct uffdio_api api = {.api = UFFD_API};
+    struct uffdio_register range = {.range = {(uintptr_t)start, capacity}, .mode = UFFDIO_REGISTER_MODE_MISSING};
+    if (faults < 0 || ioctl(faults, UFFDIO_API, &api) || ioctl(faults, UFFDIO_REGISTER, &range)) exit(77);
+    if (madvise(start, capacity, MADV_DONTNEED)) exit(77);
+}
+
+/* Mounts such a file system on /mnt, or on HELD, and maps a file on it: in the place of the counters ('p'), or as the
+   file of this JVM ('f'). Or takes away the counters' pages ('u'). */
+__attribute__((visibility("default"))) void hold_readers(char way) {
+    if (way == 'u') return withdraw_pages();
+    const char *place = way == 'f' ? getenv("HELD") : "/mnt";
     intptr_t fuse = open("/dev/fuse", O_RDWR | O_CLOEXEC);
     char options[99];
     snprintf(options, sizeof options, "fd=%d,rootmode=40000,user_id=0,group_id=0", (int)fuse);
-    if (fuse < 0 || unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL)) exit(77);
-    if (mount("held", "/mnt", "fuse", MS_NOSUID | MS_NODEV, options)) exit(77);
+    if (!place || fuse < 0 || unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL)) exit(77);
+    if (mount("held", place, "fuse", MS_NOSUID | MS_NODEV, options)) exit(77);
     if (!fork()) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         serve((void *)fuse);
         _exit(0);
     }
     close(fuse);
-    int file = open("/mnt/counters", O_RDONLY);
-    if (file < 0 || mmap(start, capacity, PROT_READ, MAP_PRIVATE | MAP_FIXED, file, 0) == MAP_FAILED) exit(77);
+    char name[999];
+    snprintf(name, sizeof name, "%s/%d", place, (int)getpid());
+    int file = open(name, O_RDONLY);
+    void *at = way == 'f' ? NULL : start;
+    if (file < 0 || mmap(at, capacity, PROT_READ, MAP_PRIVATE | (at ? MAP_FIXED : 0), file, 0) == MAP_FAILED) exit(77);
     close(file);
 }
 

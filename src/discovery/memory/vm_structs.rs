@@ -42,7 +42,7 @@ pub(super) enum VmStructsError {
     #[error("its PerfMemory has {0} bytes, expected {REGION_MINIMUM} to {REGION_MAXIMUM}")]
     Capacity(u64),
     /// An address without memory.
-    #[error("its PerfMemory lies at {0:#x}, where it has no memory")]
+    #[error("its PerfMemory lies at {0:#x}, where it has no memory that can be read")]
     Start(u64),
 }
 
