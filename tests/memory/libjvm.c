@@ -94,9 +94,10 @@ __attribute__((visibility("default"))) void hold_readers(char way) {
     close(fuse);
     char name[999];
     snprintf(name, sizeof name, "%s/%d", place, (int)getpid());
-    int file = open(name, O_RDONLY);
-    void *at = way == 'f' ? NULL : start;
-    if (file < 0 || mmap(at, capacity, PROT_READ, MAP_PRIVATE | (at ? MAP_FIXED : 0), file, 0) == MAP_FAILED) exit(77);
+    int file = open(name, way == 'f' ? O_RDWR : O_RDONLY);
+    void *mapped = way == 'f' ? mmap(NULL, capacity, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0)
+                              : mmap(start, capacity, PROT_READ, MAP_PRIVATE | MAP_FIXED, file, 0);
+    if (mapped == MAP_FAILED) exit(77);
     close(file);
 }
 
