@@ -48,6 +48,8 @@ pub(super) struct Allocation {
     pub(super) last: Interval,
     /// Collections whose word was added when it changed, before they completed.
     ahead: u64,
+    /// Bytes of their words, of which a full collection that follows at once leaves no trace.
+    unfinished: i64,
     /// A young collection completed and no sample at rest followed: a full one that completes now is a part of it.
     emptied: bool,
     pub(super) bytes: i64,
@@ -71,7 +73,16 @@ const PAUSES_BETWEEN: u64 = 2;
 impl Allocation {
     /// Starts at zero.
     pub(super) fn new(source: AllocationSource, first: Interval) -> Self {
-        Self { source, last: first, ahead: 0, emptied: false, bytes: 0, read_before: false, overwritten: 0 }
+        Self {
+            source,
+            last: first,
+            ahead: 0,
+            unfinished: 0,
+            emptied: false,
+            bytes: 0,
+            read_before: false,
+            overwritten: 0,
+        }
     }
 
     /// Adds an interval. Returns what generational ZGC published, if it did.
@@ -97,12 +108,15 @@ impl Allocation {
             (false, 0) => 0,
             (false, _) => used.saturating_sub(in_tlabs).max(0),
         };
+        let overwritten = self.unfinished.saturating_sub(in_tlabs).max(0);
+        let beside = beside.saturating_sub(overwritten).max(0);
+        let in_tlabs = scaled(in_tlabs, times);
+        self.unfinished = if now.active && collections == 0 { self.unfinished.saturating_add(in_tlabs) } else { 0 };
         let humongous = match (self.last.old, now.old) {
             (Some(before), Some(after)) if !now.active => after.saturating_sub(before).max(0),
             _ => 0,
         };
-        self.bytes =
-            self.bytes.saturating_add(scaled(in_tlabs, times)).saturating_add(beside).saturating_add(humongous);
+        self.bytes = self.bytes.saturating_add(in_tlabs).saturating_add(beside).saturating_add(humongous);
         self.last = now;
         let published = self.source.overwritten && changed;
         let read_before = std::mem::replace(&mut self.read_before, published);
@@ -159,6 +173,16 @@ mod tests {
             [(1, 0, true, 100), (0, 0, true, 100), (0, 1, true, 100), (0, 0, false, 100), (0, 1, true, 200)]
         {
             allocation.record(Interval { eden, young, full, filled: true, active, ..Interval::default() });
+            assert_eq!(allocation.bytes, bytes);
+        }
+    }
+
+    #[test]
+    fn a_word_counts_once_though_a_full_collection_overwrites_it_before_the_young_one_completes() {
+        let eden = Some([90, 100]);
+        let mut allocation = Allocation::new(SOURCE, Interval { eden, ..Interval::default() });
+        for (tlab, young, full, bytes) in [(10, 0, 0, 80), (0, 1, 0, 90), (0, 0, 1, 90)] {
+            allocation.record(Interval { tlab, eden, young, full, active: true, ..Interval::default() });
             assert_eq!(allocation.bytes, bytes);
         }
     }
