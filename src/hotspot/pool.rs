@@ -125,7 +125,7 @@ fn total(pools: &[Pool], of: impl Fn(&Pool) -> Option<Formula>) -> Option<Formul
 }
 
 /// `InitialHeapSize`, where it is the sum of the pools' initial sizes, or generational ZGC's initial capacity: ZGC's pools
-/// have `MinHeapSize`, as its beans do (measured on JDK 21 to 27).
+/// have `MinHeapSize`, as its beans do (measured on JDK 21, 25, 26, 27).
 fn heap_init(jvm: &Jvm, pools: &[Pool], counters: &Counters<'_>) -> Option<Formula> {
     match jvm.collector? {
         Collector::G1 | Collector::Shenandoah => total(pools, |pool| pool.init.clone()),

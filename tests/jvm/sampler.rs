@@ -120,12 +120,13 @@ fn compare(jdk: &Jdk, collector: Collector) {
             let log = jvm.pauses().split_off(early);
             let growth = Growth { before: before.clone(), after: page_of(&exporter, "/metrics", jvm.pid())? };
             ensure(growth.count() == log.len() as f64, format!("{} of {} pauses", growth.count(), log.len()))?;
+            // PerfData's own counter, on the same page, of which no sample may have seen the last pause; a float of seconds
+            // has 15 digits.
+            let perfdata = growth.of("jvm_hotspot_gc_time_seconds_total", &[]);
+            ensure((growth.sum() - perfdata).abs() < 1e-6, format!("sum {} and {perfdata}", growth.sum()))?;
             Ok::<_, String>((log, growth))
         });
         assert!(log.len() > 3, "{what}: {log:?}");
-        // PerfData's own counter, on the same page; a float of seconds has 15 digits.
-        let perfdata = growth.of("jvm_hotspot_gc_time_seconds_total", &[]);
-        assert!((growth.sum() - perfdata).abs() < 1e-6, "{what}: sum {} and {perfdata}", growth.sum());
         let logged: f64 = log.iter().sum();
         assert!((growth.sum() - logged).abs() < 0.05 * logged + 1e-3 * log.len() as f64, "{what}: {logged} in the log");
         let misplaced = growth.misplaced(&log);
@@ -144,10 +145,14 @@ fn compare(jdk: &Jdk, collector: Collector) {
     }
 }
 
-/// How many times what was allocated the estimate may be. An eden that a collection found full may have had some room, most
-/// of all on JDK 8, whose G1 publishes nothing better.
+/// How many times what was allocated the estimate may be. G1 collects an eden that is not quite full; on JDK 8 it publishes
+/// nothing better than its capacity.
 fn most_allocated(jdk: &Jdk, collector: Collector) -> f64 {
-    if jdk.feature == 8 && collector == Collector::G1 { 1.2 } else { 1.15 }
+    match (collector, jdk.feature) {
+        (Collector::G1, 8) => 1.2,
+        (Collector::G1, _) => 1.15,
+        _ => 1.1,
+    }
 }
 
 /// The live set, and the peaks that the collector allows.
@@ -252,7 +257,8 @@ fn cms_counts_a_concurrent_cycle_once_from_jdk_9_on() {
     }
 }
 
-/// Cycles of a small heap take a few milliseconds, less than the time between two samples.
+/// Cycles of a small heap take a few milliseconds, less than the time between two samples. Those that a JVM begins by
+/// itself within one sample may merge where no pauses count them.
 #[test]
 fn short_cycles_are_counted_as_the_beans_count_them() {
     let test = "short_cycles_are_counted_as_the_beans_count_them";
@@ -271,13 +277,18 @@ fn short_cycles_are_counted_as_the_beans_count_them() {
             let mut jvm = Jvm::with_collector(&jdk, collector);
             let (exporter, before) = start_sampling(jvm.pid(), &[]);
             let early = cycles(&mut jvm);
+            let merge = release == 11 || collector == Collector::Shenandoah;
+            let mut last = 0.0;
             for collection in 1..=12 {
                 jvm.obey("gc");
                 // The next one begins when this one was seen: those that follow within one sample may merge.
-                wait_for(&format!("{jdk} {collector:?}: cycle {collection}"), || {
+                last = wait_for(&format!("{jdk} {collector:?}: cycle {collection}"), || {
                     let growth = Growth { before: before.clone(), after: page_of(&exporter, "/metrics", jvm.pid())? };
-                    let (counted, truth) = (growth.of("jvm_hotspot_gc_cycles_total", &[]), cycles(&mut jvm) - early);
-                    ensure(counted == truth as f64, format!("{counted} counted of {truth}"))
+                    let counted = growth.of("jvm_hotspot_gc_cycles_total", &[]);
+                    let truth = (cycles(&mut jvm) - early) as f64;
+                    let right = if merge { counted > last && counted <= truth } else { counted == truth };
+                    ensure(right, format!("{counted} counted of {truth}, {last} before"))?;
+                    Ok::<_, String>(counted)
                 });
             }
         }
@@ -297,13 +308,14 @@ fn shenandoah_has_cycles_and_no_pauses() {
         jvm.obey("gc");
         let page = page_of(&exporter, "/metrics", jvm.pid())?;
         ensure(total(&page, "jvm_hotspot_gc_cycles_total", &[]) > 0.0, "none observed yet")?;
+        let seconds = total(&page, "jvm_hotspot_gc_cycle_time_seconds_total", &[]);
+        ensure(seconds > 0.0, "a cycle between two samples has no length")?;
         Ok::<_, String>(page)
     });
     let count = format!("{DURATION}_count");
     for absent in [&*count, "jvm_hotspot_live_set_bytes", "jvm_hotspot_allocated_bytes_total"] {
         assert_eq!(page.all(absent, &[]).count(), 0, "{absent}");
     }
-    assert!(total(&page, "jvm_hotspot_gc_cycle_time_seconds_total", &[]) > 0.0);
 }
 
 #[test]

@@ -11,21 +11,8 @@ use super::sample_plan::AllocationSource;
 /// Bytes of a heap word on 64-bit machines.
 const HEAP_WORD: i64 = 8;
 
-/// How to detect a collection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AllocationRule {
-    /// Serial, Parallel, G1: by every young collection that completed, since equal edens give equal words; a full
-    /// collection by a change of the word, since Parallel's follow a young one that counts already.
-    EachCollection,
-    /// ZGC: by every change of the word, since its pauses are not collections.
-    EachChange,
-    /// Generational ZGC: likewise, but a major collection publishes more than once.
-    ///
-    /// Marking the roots of either generation does so (`ZMarkThreadClosure`, zMark.cpp, JDK 21 to 25), the old one's a
-    /// young collection later, with what was allocated meanwhile. A sample after both reads the last one only. At 10 ms
-    /// samples find between 0.2 and all of what a small heap allocated (measured, JDK 25, collected every 2 s).
-    Overwritten,
-}
+/// Most collections whose word changed and that are not counted yet: one that ran and one that runs.
+const AHEAD_MAXIMUM: u64 = 2;
 
 /// Whether a collection with this cause found eden full. Parallel's "Ergonomics" follows a young collection at once.
 pub(super) fn eden_was_full(cause: &str) -> bool {
@@ -41,7 +28,7 @@ pub(super) struct Interval {
     pub(super) old: Option<i64>,
     /// Bytes used in eden and its capacity, where each collection empties it.
     pub(super) eden: Option<[i64; 2]>,
-    /// Young collections completed since the previous sample.
+    /// Young collections, or ZGC's cycles and minor collections, completed since the previous sample.
     pub(super) young: u64,
     /// Full collections completed since the previous sample.
     pub(super) full: u64,
@@ -49,7 +36,8 @@ pub(super) struct Interval {
     pub(super) filled: bool,
     /// Pauses of major collections of generational ZGC completed since the previous sample.
     pub(super) major: u64,
-    /// Whether a pause runs, or ended since the previous sample, so that `old` may hold promoted objects.
+    /// Whether a cycle or a pause runs, or a pause ended since the previous sample, so that `old` may hold promoted
+    /// objects.
     pub(super) active: bool,
 }
 
@@ -60,6 +48,8 @@ pub(super) struct Allocation {
     pub(super) last: Interval,
     /// Collections whose word was added when it changed, before they completed.
     ahead: u64,
+    /// Bytes of their words, of which a full collection that follows at once leaves no trace.
+    unfinished: i64,
     /// A young collection completed and no sample at rest followed: a full one that completes now is a part of it.
     emptied: bool,
     pub(super) bytes: i64,
@@ -83,17 +73,27 @@ const PAUSES_BETWEEN: u64 = 2;
 impl Allocation {
     /// Starts at zero.
     pub(super) fn new(source: AllocationSource, first: Interval) -> Self {
-        Self { source, last: first, ahead: 0, emptied: false, bytes: 0, read_before: false, overwritten: 0 }
+        Self {
+            source,
+            last: first,
+            ahead: 0,
+            unfinished: 0,
+            emptied: false,
+            bytes: 0,
+            read_before: false,
+            overwritten: 0,
+        }
     }
 
     /// Adds an interval. Returns what generational ZGC published, if it did.
+    ///
+    /// Every young collection that completed counts, since equal edens give equal words, and so does every change of the
+    /// word: of a full collection, since Parallel's follow a young one that counts already, and of a major one of ZGC.
     pub(super) fn record(&mut self, now: Interval) -> Option<Publication> {
-        let mut times = u64::from(now.tlab != self.last.tlab);
-        if self.source.rule == AllocationRule::EachCollection {
-            self.ahead = self.ahead.saturating_add(times);
-            times = times.saturating_add(now.young.saturating_sub(self.ahead));
-            self.ahead = if now.active { self.ahead.saturating_sub(now.young) } else { 0 };
-        }
+        let changed = now.tlab != self.last.tlab;
+        let ahead = self.ahead.saturating_add(changed.into());
+        let times = now.young.saturating_sub(ahead).saturating_add(changed.into());
+        self.ahead = if now.active { ahead.saturating_sub(now.young).min(AHEAD_MAXIMUM) } else { 0 };
         let [used, capacity] = self.last.eden.unwrap_or_default();
         let most = if self.source.capped { capacity } else { i64::MAX };
         let in_tlabs = now.tlab.max(0).saturating_mul(HEAP_WORD).min(most);
@@ -108,14 +108,17 @@ impl Allocation {
             (false, 0) => 0,
             (false, _) => used.saturating_sub(in_tlabs).max(0),
         };
+        let overwritten = self.unfinished.saturating_sub(in_tlabs).max(0);
+        let beside = beside.saturating_sub(overwritten).max(0);
+        let in_tlabs = scaled(in_tlabs, times);
+        self.unfinished = if now.active && collections == 0 { self.unfinished.saturating_add(in_tlabs) } else { 0 };
         let humongous = match (self.last.old, now.old) {
             (Some(before), Some(after)) if !now.active => after.saturating_sub(before).max(0),
             _ => 0,
         };
-        self.bytes =
-            self.bytes.saturating_add(scaled(in_tlabs, times)).saturating_add(beside).saturating_add(humongous);
+        self.bytes = self.bytes.saturating_add(in_tlabs).saturating_add(beside).saturating_add(humongous);
         self.last = now;
-        let published = self.source.rule == AllocationRule::Overwritten && times > 0;
+        let published = self.source.overwritten && changed;
         let read_before = std::mem::replace(&mut self.read_before, published);
         // What the previous sample read is not lost.
         let lost = published && !read_before && now.major >= PAUSES_BETWEEN;
@@ -133,9 +136,8 @@ mod tests {
     #![allow(clippy::arithmetic_side_effects)]
     use super::*;
 
-    fn source(rule: AllocationRule) -> AllocationSource {
-        AllocationSource { rule, tlab: 0, old: None, eden: None, capped: false }
-    }
+    const SOURCE: AllocationSource =
+        AllocationSource { overwritten: false, tlab: 0, old: None, eden: None, capped: false };
 
     #[test]
     fn eden_counts_where_more_was_in_it_than_in_tlabs() {
@@ -153,8 +155,10 @@ mod tests {
             (0, 60, 0, 0, true, false, 0, "nothing was collected"),
         ] {
             let eden = |used| Some([used, 100]);
-            let source = AllocationSource { capped, ..source(AllocationRule::EachCollection) };
-            let mut allocation = Allocation::new(source, Interval { eden: eden(used), ..Interval::default() });
+            let mut allocation = Allocation::new(
+                AllocationSource { capped, ..SOURCE },
+                Interval { eden: eden(used), ..Interval::default() },
+            );
             let now = Interval { tlab, eden: eden(0), young, full, filled, active: true, ..Interval::default() };
             allocation.record(now);
             assert_eq!(allocation.bytes, bytes, "{why}");
@@ -164,8 +168,7 @@ mod tests {
     #[test]
     fn a_full_collection_that_follows_a_young_one_finds_eden_empty() {
         let eden = Some([60, 100]);
-        let source = source(AllocationRule::EachCollection);
-        let mut allocation = Allocation::new(source, Interval { eden, ..Interval::default() });
+        let mut allocation = Allocation::new(SOURCE, Interval { eden, ..Interval::default() });
         for (young, full, active, bytes) in
             [(1, 0, true, 100), (0, 0, true, 100), (0, 1, true, 100), (0, 0, false, 100), (0, 1, true, 200)]
         {
@@ -175,30 +178,34 @@ mod tests {
     }
 
     #[test]
-    fn each_rule_adds_what_a_collection_published() {
-        use AllocationRule::{EachChange, EachCollection};
+    fn a_word_counts_once_though_a_full_collection_overwrites_it_before_the_young_one_completes() {
+        let eden = Some([90, 100]);
+        let mut allocation = Allocation::new(SOURCE, Interval { eden, ..Interval::default() });
+        for (tlab, young, full, bytes) in [(10, 0, 0, 80), (0, 1, 0, 90), (0, 0, 1, 90)] {
+            allocation.record(Interval { tlab, eden, young, full, active: true, ..Interval::default() });
+            assert_eq!(allocation.bytes, bytes);
+        }
+    }
+
+    #[test]
+    fn each_collection_adds_what_it_published() {
         // Word, young collections completed, whether a pause runs or ended.
-        for (rule, samples, words, why) in [
+        for (samples, words, why) in [
+            (vec![(10, 1, true), (10, 1, true), (10, 0, false), (12, 2, true)], 44, "equal words count"),
+            (vec![(10, 0, true), (10, 1, true), (10, 1, true)], 20, "sampled within the pause, counted once"),
+            (vec![(10, 0, true), (11, 0, true), (12, 1, true), (12, 2, false)], 33, "cycles that count one late"),
             (
-                EachCollection,
-                vec![(10, 1, true), (10, 1, true), (10, 0, false), (12, 2, true)],
-                44,
-                "equal words count",
+                vec![(10, 0, true), (9, 0, true), (8, 0, true), (7, 0, true), (7, 4, true)],
+                48,
+                "majors hide two at most",
             ),
-            (
-                EachCollection,
-                vec![(10, 0, true), (10, 1, true), (10, 1, true)],
-                20,
-                "sampled within the pause, counted once",
-            ),
-            (EachCollection, vec![(10, 8, true), (11, 0, true), (12, 6, true)], 80 + 11 + 60, "ahead of a crowd"),
-            (EachCollection, vec![(10, 1, true), (4, 0, true), (4, 0, true)], 14, "a full collection by its change"),
-            (EachCollection, vec![(10, 1, true), (10, 0, true)], 10, "one that publishes nothing adds nothing"),
-            (EachCollection, vec![(4, 0, true), (4, 0, false), (9, 1, true)], 13, "nothing stays ahead at rest"),
-            (EachChange, vec![(0, 0, false), (10, 0, false), (10, 3, true), (7, 0, false)], 17, "changes only"),
-            (EachCollection, vec![(i64::MIN, 9, true), (-4, 1, true)], 0, "nonsense"),
+            (vec![(10, 8, true), (11, 0, true), (12, 6, true)], 80 + 11 + 60, "ahead of a crowd"),
+            (vec![(10, 1, true), (4, 0, true), (4, 0, true)], 14, "a full collection by its change"),
+            (vec![(10, 1, true), (10, 0, true)], 10, "one that publishes nothing adds nothing"),
+            (vec![(4, 0, true), (4, 0, false), (9, 1, true)], 13, "nothing stays ahead at rest"),
+            (vec![(i64::MIN, 9, true), (-4, 1, true)], 0, "nonsense"),
         ] {
-            let mut allocation = Allocation::new(source(rule), Interval::default());
+            let mut allocation = Allocation::new(SOURCE, Interval::default());
             for (tlab, young, active) in samples {
                 allocation.record(Interval { tlab, young, active, ..Interval::default() });
             }
@@ -216,7 +223,8 @@ mod tests {
             (&[(1, 8), (1, 0), (2, 5)], 2, "twice"),
             (&[(20, 0), (20, 0), (30, 0)], 0, "minor collections publish once"),
         ] {
-            let mut allocation = Allocation::new(source(AllocationRule::Overwritten), Interval::default());
+            let source = AllocationSource { overwritten: true, ..SOURCE };
+            let mut allocation = Allocation::new(source, Interval::default());
             for (tlab, major) in samples {
                 allocation.record(Interval { tlab: *tlab, major: *major, ..Interval::default() });
             }
@@ -226,8 +234,7 @@ mod tests {
 
     #[test]
     fn humongous_objects_are_growth_of_the_old_generation_outside_pauses() {
-        let mut allocation =
-            Allocation::new(source(AllocationRule::EachCollection), Interval { old: Some(100), ..Interval::default() });
+        let mut allocation = Allocation::new(SOURCE, Interval { old: Some(100), ..Interval::default() });
         for (old, active) in [(150, false), (140, false), (500, true), (600, false), (610, false)] {
             allocation.record(Interval { old: Some(old), active, ..Interval::default() });
         }

@@ -1,11 +1,13 @@
 //! Concurrent cycles of ZGC and Shenandoah. `sun.gc.cause` reads "No GC" exactly while none runs; a cycle that is shorter
 //! than the time between two looks shows in its pauses, or in a word that it leaves changed.
 
-/// Pauses of a cycle of ZGC, or of a minor collection (measured on JDK 17 to 27). Marking seldom takes one more.
+/// Pauses of a cycle of ZGC (measured on JDK 17 and 21), or of a minor collection (on 21, 25, 26, 27). Marking seldom takes
+/// one more (`pause_mark_end`, zDriver.cpp).
 const PAUSES: u64 = 3;
 
-/// Pauses of a major collection of generational ZGC (measured on JDK 21 to 27): of the young generation once, or twice
-/// where it must be emptied first, as for System.gc(); and two of the old one.
+/// Pauses of a major collection of generational ZGC (measured on JDK 21, 25, 26, 27): 5 with the causes Warmup and
+/// Allocation Rate; 8 with System.gc(), which collects the young generation twice. The two of the old generation count as
+/// pauses of a minor collection while one runs.
 const MAJOR_PAUSES: u64 = 5;
 const MAJOR_PAUSES_AT_MOST: u64 = MAJOR_PAUSES + PAUSES;
 
@@ -50,8 +52,9 @@ enum Phase {
 }
 
 impl Cycles {
-    /// Adds a look at `now`, in nanoseconds of the monotonic clock.
-    pub(super) fn record(&mut self, look: Look, now: u64) {
+    /// Adds a look at `now`, in nanoseconds of the monotonic clock. Returns how many cycles or minor collections it
+    /// counted by their pauses.
+    pub(super) fn record(&mut self, look: Look, now: u64) -> u64 {
         self.phases = self.phases.saturating_add(look.phases);
         self.major = self.major.saturating_add(look.major);
         if look.running {
@@ -62,7 +65,7 @@ impl Cycles {
             let complete = (self.phases / PAUSES).saturating_sub(1);
             self.phases = self.phases.saturating_sub(complete.saturating_mul(PAUSES));
             self.count = self.count.saturating_add(complete);
-            return;
+            return complete;
         }
         let seen = match self.phase {
             Phase::Running { since } => {
@@ -72,13 +75,14 @@ impl Cycles {
             Phase::Idle => u64::from(look.trace != self.trace),
             Phase::Unknown => 0,
         };
-        let ended = match look.trace {
-            Some(_) => seen,
-            None if self.phase == Phase::Unknown => 0,
-            None => (self.phases / PAUSES).saturating_add(major_collections(self.major)),
+        let (by_pauses, others) = match look.trace {
+            Some(_) => (0, seen),
+            None if self.phase == Phase::Unknown => (0, 0),
+            None => (self.phases / PAUSES, major_collections(self.major.saturating_add(self.phases % PAUSES))),
         };
         *self = Self { phase: Phase::Idle, trace: look.trace, phases: 0, major: 0, ..*self };
-        self.count = self.count.saturating_add(ended);
+        self.count = self.count.saturating_add(by_pauses).saturating_add(others);
+        by_pauses
     }
 }
 
@@ -125,6 +129,7 @@ mod tests {
             (&[(false, 0, 0), (true, 30, 0)], 9, "a collector that never rests"),
             (&[(false, 0, 0), (true, 0, 3), (false, 0, 2), (false, 0, 8)], 2, "one major collection of each kind"),
             (&[(false, 0, 0), (true, 3, 4), (false, 0, 9)], 3, "a minor one within a major one"),
+            (&[(false, 0, 0), (true, 4, 3), (false, 6, 1)], 4, "an old pause within one of three minor ones"),
             (&[(true, 2, 1), (false, 1, 4), (false, 0, 5)], 1, "those that ran at the first look do not count"),
         ] {
             let mut cycles = Cycles::default();

@@ -1,6 +1,5 @@
 //! The sampler's values as facts that rules may name.
 
-use super::allocation::AllocationRule;
 use super::peak::WINDOW_LENGTHS;
 use super::sample_plan::{PauseSource, PoolSource, SamplePlan};
 use crate::fact::{Fact, FactLabels, Formula, ProviderId, PublishedId, Since};
@@ -71,7 +70,7 @@ impl SampledFacts {
         }
         if let Some(source) = plan.allocation {
             list.add(SampledValue::Allocated, "alloc.bytes", vec![]);
-            if source.rule == AllocationRule::Overwritten {
+            if source.overwritten {
                 list.add(SampledValue::Overwritten, "alloc.overwritten", vec![]);
             }
         }

@@ -54,7 +54,7 @@ pub(super) struct PauseActivity {
     pub(super) major: u64,
     /// Most completed pauses of one collector.
     pub(super) most: u64,
-    /// A pause runs, or words of one changed.
+    /// A pause or a cycle runs, or words of a pause changed.
     pub(super) active: bool,
     /// By collector, where causes are kept apart.
     pub(super) completed: Vec<(usize, CompletedPauses)>,

@@ -13,6 +13,7 @@ use super::rate::{Rate, RateController};
 use super::settings::SamplerSettings;
 use super::words::{NO_GC, NO_GC_BYTES, PAUSE_WORDS, WordCursor, sum};
 use crate::fact::{Fact, Reading, intern};
+use crate::hotspot::TextCounter;
 use crate::metric::Value;
 use crate::perfdata::{MemoryError, RegionError};
 
@@ -127,26 +128,30 @@ impl JvmSampler {
         let plan = &self.subject.plan;
         let mut words = WordCursor(words);
         let pause_words = words.take(plan.pauses.len().saturating_mul(PAUSE_WORDS));
-        let activity = self.pauses.sample(&self.subject, pause_words, reread);
-        let mut cycle_runs = false;
+        let mut activity = self.pauses.sample(&self.subject, pause_words, reread);
+        let mut cycles = 0;
         if let Some(source) = &plan.cycles {
-            cycle_runs = !source.cause.is(words.take(source.cause.words(NO_GC_BYTES).count()), NO_GC);
+            let running = !source.cause.is(words.take(source.cause.words(NO_GC_BYTES).count()), NO_GC);
             let trace = source.trace.map(|_| sum(words.take(1)));
-            let look = Look { running: cycle_runs, trace, phases: activity.phases, major: activity.major };
-            self.cycles.record(look, tick.monotonic);
+            let look = Look { running, trace, phases: activity.phases, major: activity.major };
+            cycles = self.cycles.record(look, tick.monotonic);
+            activity.active |= running;
         }
         self.sample_gauges(&mut words, plan.live_set && activity.young.max(activity.full) > 0);
         let last_cause = if activity.young.max(activity.full) > 0 || !activity.completed.is_empty() {
-            self.read_cause(reread)
+            self.read_cause(self.subject.plan.last_cause, reread)
         } else {
             None
         };
-        self.sample_allocation(&mut words, tick, &activity, last_cause.as_deref());
+        // While the next collection runs already, its cause stands for that of the last one.
+        let running =
+            if last_cause.as_deref() == Some(NO_GC) { self.read_cause(self.subject.plan.cause, reread) } else { None };
+        self.sample_allocation(&mut words, tick, &activity, cycles, running.as_deref().or(last_cause.as_deref()));
         if !activity.completed.is_empty() {
             self.attribute(&activity, last_cause.as_deref());
         }
-        let active = cycle_runs || activity.active;
-        Ok(Next { rate: self.rate.record_sample(tick.monotonic, activity.most, active), quiescent: !active })
+        let rate = self.rate.record_sample(tick.monotonic, activity.most, activity.active);
+        Ok(Next { rate, quiescent: !activity.active })
     }
 
     fn sample_gauges(&mut self, words: &mut WordCursor<'_>, collected: bool) {
@@ -168,9 +173,8 @@ impl JvmSampler {
         }
     }
 
-    /// The cause of the collection that ended last.
-    fn read_cause(&self, buffer: &mut Vec<i64>) -> Option<String> {
-        let text = self.subject.plan.last_cause?;
+    fn read_cause(&self, text: Option<TextCounter>, buffer: &mut Vec<i64>) -> Option<String> {
+        let text = text?;
         let offsets: Vec<u32> = text.words(text.length()).collect();
         Some(text.decode(self.subject.read(&offsets, buffer)?))
     }
@@ -180,6 +184,7 @@ impl JvmSampler {
         words: &mut WordCursor<'_>,
         tick: Tick,
         activity: &PauseActivity,
+        cycles: u64,
         cause: Option<&str>,
     ) {
         let Some(source) = self.subject.plan.allocation else { return };
@@ -187,7 +192,7 @@ impl JvmSampler {
             tlab: sum(words.take(1)),
             old: source.old.map(|_| sum(words.take(1))),
             eden: source.eden.map(|_| [sum(words.take(1)), sum(words.take(1))]),
-            young: activity.young,
+            young: activity.young.saturating_add(cycles),
             full: activity.full,
             filled: cause.is_some_and(eden_was_full),
             major: activity.major,

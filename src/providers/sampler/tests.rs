@@ -43,6 +43,11 @@ impl Jvm {
         self.file.write_all_at(&value.to_le_bytes(), offset.into()).unwrap();
     }
 
+    fn set_text(&self, name: &str, text: &str) {
+        let offset = self.image.entry(name).unwrap().offset;
+        self.file.write_all_at(format!("{text}\0").as_bytes(), offset.into()).unwrap();
+    }
+
     fn word(&self, name: &str) -> i64 {
         self.image.word(name).unwrap()
     }
@@ -127,6 +132,20 @@ fn a_pause_becomes_a_histogram_a_live_set_and_an_allocation() {
 }
 
 #[test]
+fn a_collection_that_the_next_one_follows_at_once_filled_eden_if_that_one_did() {
+    let jvm = Jvm::new("jdk25-Parallel");
+    jvm.set("sun.gc.tlab.alloc", 0);
+    jvm.set("sun.gc.generation.0.space.0.capacity", 9_000);
+    let sampler = Sampler::start(&Sampling::default()).unwrap().unwrap();
+    let sampled = sampler.add(jvm.subject());
+    wait_for_first_sample(&sampler);
+    jvm.set_text("sun.gc.lastCause", "No GC");
+    jvm.set_text("sun.gc.cause", "Allocation Failure");
+    jvm.pause(3, 2_000, 6_000);
+    wait(&sampled, "its eden", |sampled| (values(sampled, "alloc.bytes", &[]) == [Value::Int(27_000)]).then_some(()));
+}
+
+#[test]
 fn another_jvm_in_the_region_ends_its_sampling_only() {
     let (one, other) = (Jvm::new("jdk25-Serial"), Jvm::new("jdk25-Serial"));
     let sampler = Sampler::start(&Sampling::default()).unwrap().unwrap();
@@ -145,8 +164,7 @@ fn causes_are_separated_where_configured() {
     let sampled = sampler.add(jvm.subject());
     wait_for_first_sample(&sampler);
     let before = sampled.read().0;
-    let cause = jvm.image.entry("sun.gc.lastCause").unwrap().offset;
-    jvm.file.write_all_at(b"Allocation Failure\0", cause.into()).unwrap();
+    jvm.set_text("sun.gc.lastCause", "Allocation Failure");
     jvm.pause(2, 2_000, 5_000);
     let last = wait(&sampled, "the cause", |sampled| histogram(sampled, &["Copy", "Allocation Failure"], 1));
     let earlier = histogram(&sampled, &["Copy", "unknown"], 1).unwrap();
