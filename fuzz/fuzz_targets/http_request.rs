@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use hotspot_exporter::report::list::{JvmRow, Listing};
-use hotspot_exporter::server::{Backend, Bound, ExpositionFormat, Options, bind, serve};
+use hotspot_exporter::server::{Backend, Bound, ExpositionFormat, Options, Readiness, bind, serve};
 use hotspot_exporter::telemetry::HttpMetrics;
 use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -33,8 +33,8 @@ impl Backend for Small {
         Listing { jvms: vec![JvmRow { app: Some("<b>orders".to_owned()), ..JvmRow::default() }], refused: Vec::new() }
     }
 
-    fn is_ready(&self) -> bool {
-        true
+    fn readiness(&self) -> Readiness {
+        Readiness::Ready
     }
 
     fn reload(&self) -> Result<(), String> {
