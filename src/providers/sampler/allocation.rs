@@ -14,6 +14,10 @@ const HEAP_WORD: i64 = 8;
 /// Most collections whose word changed and that are not counted yet: one that ran and one that runs.
 const AHEAD_MAXIMUM: u64 = 2;
 
+/// G1 collects before the last regions of eden are full: with small objects only, eden is 7 to 9 % larger than what was
+/// allocated (measured, JDK 11 to 21). So less than this part of it is no sign of objects outside of TLABs.
+const G1_DOUBT: i64 = 8;
+
 /// Whether a collection with this cause found eden full. Parallel's "Ergonomics" follows a young collection at once.
 pub(super) fn eden_was_full(cause: &str) -> bool {
     matches!(cause, "Allocation Failure" | "Ergonomics" | "G1 Evacuation Pause")
@@ -103,10 +107,12 @@ impl Allocation {
             young => young,
         };
         self.emptied = now.active && (self.emptied || now.young > 0);
+        let doubt = if now.old.is_some() { capacity / G1_DOUBT } else { 0 };
+        let beside = |eden: i64| Some(eden.saturating_sub(in_tlabs)).filter(|bytes| *bytes > doubt).unwrap_or(0);
         let beside = match (now.filled, collections) {
-            (true, collections) => scaled(capacity.saturating_sub(in_tlabs).max(0), collections),
+            (true, collections) => scaled(beside(capacity), collections),
             (false, 0) => 0,
-            (false, _) => used.saturating_sub(in_tlabs).max(0),
+            (false, _) => beside(used),
         };
         let overwritten = self.unfinished.saturating_sub(in_tlabs).max(0);
         let beside = beside.saturating_sub(overwritten).max(0);
