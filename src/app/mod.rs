@@ -1,4 +1,5 @@
 //! The running exporter: what connects scans, scrapes, pushes and reloads.
+//!
 //! One thread scans and publishes the set of targets; scrapes and pushes read the last one on other threads. A reload
 //! takes effect only when all of it is valid. Nothing that the kernel may hold for ever runs on the thread that scans, on
 //! those that serve, or in the way of the end.

@@ -4,7 +4,7 @@
 //! labelled bytes, overwritten at each collection (threadLocalAllocBuffer.cpp, `publish`). Objects of more than about a
 //! 64th of a TLAB (`TLABRefillWasteFraction`) mostly bypass it, and their bytes are published nowhere. But they fill
 //! eden: a collection that found it full tells its capacity, any other one what was last seen in it. The larger of both
-//! counts. docs/accuracy.md compares the sum with `getThreadAllocatedBytes`.
+//! counts, eden's under G1 only where the difference is plain. docs/accuracy.md compares the sum with `getThreadAllocatedBytes`.
 
 use super::sample_plan::AllocationSource;
 
