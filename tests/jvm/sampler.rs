@@ -145,14 +145,10 @@ fn compare(jdk: &Jdk, collector: Collector) {
     }
 }
 
-/// How many times what was allocated the estimate may be. G1 collects an eden that is not quite full; on JDK 8 it publishes
-/// nothing better than its capacity.
+/// How many times what was allocated the estimate may be. G1 of JDK 8 publishes the size that a thread's buffer should have
+/// had for each refill, so that the capacity of eden is the best bound.
 fn most_allocated(jdk: &Jdk, collector: Collector) -> f64 {
-    match (collector, jdk.feature) {
-        (Collector::G1, 8) => 1.2,
-        (Collector::G1, _) => 1.15,
-        _ => 1.1,
-    }
+    if jdk.feature == 8 && collector == Collector::G1 { 1.2 } else { 1.1 }
 }
 
 /// The live set, and the peaks that the collector allows.
