@@ -64,12 +64,16 @@ facts! {
         "Maximum size of a memory pool, absent where it has no limit of its own; not additive over pools.";
     "pool.init" ["pool", "type"] UpDownCounter "By" "Initial size of a memory pool.";
     "pool.freshness" ["pool", "mode"] Info ""
-        "How pool.used is updated: live, sampled (every 50 to 100 ms), gc (after it), or pause (before ZGC frees memory).";
-    "area.used" ["area"] UpDownCounter "By" "Memory in use in the heap, where all of its pools publish it.";
+        "How pool.used is updated: live, asked (diagnostics.interval), sampled, gc (after it), or pause (before ZGC frees).";
+    "area.used" ["area"] UpDownCounter "By"
+        "Memory in use in an area, heap or nonheap, where all of its pools have a value; nonheap adds as the bean does.";
     "area.committed" ["area"] UpDownCounter "By"
-        "Memory that the heap has committed from the operating system, without the empty survivor space.";
+        "Memory that an area has committed from the operating system, without the empty survivor space.";
     "area.limit" ["area"] UpDownCounter "By" "Maximum size of the heap.";
     "area.init" ["area"] UpDownCounter "By" "Initial size of the heap, where all of its pools publish theirs.";
+    "heap.used" [] UpDownCounter "By" "Memory in use in the whole heap.";
+    "heap.committed" [] UpDownCounter "By" "Memory that the whole heap has committed from the operating system.";
+    "heap.limit" [] UpDownCounter "By" "Maximum size of the heap.";
     "metaspace.reserved" [] UpDownCounter "By" "Address space reserved for class metadata, including the class space.";
     "gc.count" ["gc", "action"] Counter "{collection}"
         "Collections started; for ZGC, G1's concurrent cycles and CMS of JDK 8, their pauses.";
@@ -84,7 +88,8 @@ facts! {
     "safepoint.application_time" [] Counter "s" "Time between safepoints, updated at each safepoint.";
     "vm.operation_time" [] Counter "s" "Wall-clock time of VM operations in the VM thread.";
     "vm.cpu_time" [] Counter "s" "CPU time of the VM thread (JDK 22 and later).";
-    "thread.count" ["daemon"] UpDownCounter "{thread}" "Live platform threads, without virtual threads.";
+    "thread.count" ["daemon", "state"] UpDownCounter "{thread}"
+        "Live platform threads, without virtual threads; the state is empty where it is not known.";
     "thread.live" [] UpDownCounter "{thread}" "Live platform threads, daemon and non-daemon.";
     "thread.daemon" [] UpDownCounter "{thread}" "Live daemon threads.";
     "thread.peak" [] Gauge "{thread}" "Peak number of live threads since the JVM started or JMX reset it.";
@@ -100,6 +105,28 @@ facts! {
         "Methods compiled, by kind: standard, or on-stack replacement (osr).";
     "jit.bailouts" [] Counter "{compilation}" "Compilations abandoned.";
     "jit.invalidations" [] Counter "{compilation}" "Compilations whose result was discarded.";
+
+    // What the JVM answers over its attach socket, or keeps in fields of its own that vmStructs describes.
+    "thread.states" ["state"] UpDownCounter "{thread}" "Live platform threads, by state.";
+    "thread.deadlocked" [] UpDownCounter "{thread}"
+        "Threads in a deadlock of monitors; locks of java.util.concurrent are not seen.";
+    "thread.virtual_mounted" [] UpDownCounter "{thread}" "Virtual threads that are mounted on a carrier thread.";
+    "buffer.used" ["pool"] UpDownCounter "By" "Memory of direct or mapped buffers.";
+    "buffer.limit" ["pool"] UpDownCounter "By" "Total capacity of direct or mapped buffers.";
+    "buffer.count" ["pool"] UpDownCounter "{buffer}" "Direct or mapped buffers.";
+    "code_cache.full" [] Counter "{event}" "Times that a code heap was full.";
+    "code_cache.nmethods" [] UpDownCounter "{nmethod}" "Compiled methods in the code cache.";
+    "jit.enabled" [] Gauge "" "Whether the JVM compiles (1) or has stopped, as when the code cache is full (0).";
+    "flag.value" ["flag", "origin"] Gauge "" "Value of a flag of the JVM (-XX), a number or 0 or 1, and who set it.";
+    "class_loader.count" [] UpDownCounter "{class_loader}" "Class loaders, without hidden classes.";
+    "g1.humongous" [] UpDownCounter "By" "Regions of G1 that hold humongous objects.";
+    "alloc.source" ["mode"] Info "" "How alloc.bytes is known: exact (the JVM's own count), or estimated.";
+    "diagnostics.age" [] Gauge "s" "Age of the last answers over the attach socket, without native memory.";
+    "diagnostics.last_success" [] Gauge "s"
+        "Time of the last answers over the attach socket since the Unix epoch in seconds.";
+    "diagnostics.duration" [] Gauge "s" "Duration of the last questions over the attach socket.";
+    "introspection.rejected" ["what"] Counter "{value}" since Attached
+        "Values in the JVM's memory that failed their check and are absent.";
 
     // What only sampling between scrapes can provide.
     "gc.pause" ["gc", "action", "cause"] Histogram "s" since Attached
@@ -165,6 +192,8 @@ facts! {
     "nmt.metaspace_reserved" ["part"] UpDownCounter "By"
         "Address space reserved for metaspace, by part (11 and later).";
     "nmt.metaspace_waste" ["part"] UpDownCounter "By" "Metaspace committed and wasted, by part (11 and later).";
+    "nmt.direct" [] UpDownCounter "By"
+        "Memory of direct buffers and other users of Unsafe.allocateMemory (NMT's Other; 11 and later).";
     "nmt.tracking_overhead" [] UpDownCounter "By" "Memory that tracking itself adds to malloc.";
     "nmt.readonly" ["category"] UpDownCounter "By"
         "Read-only memory of a category: the shared class archive (21 and later).";

@@ -66,6 +66,10 @@ pub struct PublishedId {
 /// The parts of the program that publish values of a JVM that are not in its region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::EnumCount)]
 pub enum ProviderId {
+    /// The JVM's answers over its attach socket, without those of Native Memory Tracking.
+    Diagnostics,
+    /// Fields in the JVM's memory that vmStructs describes.
+    Introspection,
     /// Native Memory Tracking.
     Nmt,
     /// /proc and cgroup.

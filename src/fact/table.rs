@@ -1,12 +1,17 @@
 //! A provider's facts and values of one JVM; a fact is added when its first value appears.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::{Fact, Formula, ProviderId, PublishedId, Reading, catalogue, intern};
+use super::{Fact, FactLabels, Formula, ProviderId, PublishedId, Reading, catalogue, intern};
 use crate::metric::Value;
 
-/// Facts and their current values. Facts are never removed, so the set changes only by growing; an unknown value is
-/// `None`.
+/// How long a fact without a value keeps other sources from publishing it, and how long it is left to them then: the
+/// source of a fact changes at most once in this time.
+const HOLD: Duration = Duration::from_secs(60);
+
+/// Facts and their current values. The set changes only by growing, unless its provider calls
+/// [`ValueTable::release_absent`]; an unknown value is `None`.
 #[derive(Debug)]
 pub(crate) struct ValueTable {
     provider: ProviderId,
@@ -18,12 +23,24 @@ pub(crate) struct ValueTable {
     values: Vec<Option<Value>>,
     /// Index after the value set last: a provider sets its values in the same order every time.
     next: usize,
+    /// Since when each fact has no value; as long as `values` after [`Self::release_absent`].
+    absent_since: Vec<Option<Instant>>,
+    /// Facts that were released, and when.
+    released: Vec<(&'static str, FactLabels, Instant)>,
 }
 
 impl ValueTable {
     /// An empty table.
     pub(crate) fn new(provider: ProviderId) -> Self {
-        Self { provider, facts: Arc::new([]), added: Vec::new(), values: Vec::new(), next: 0 }
+        Self {
+            provider,
+            facts: Arc::new([]),
+            added: Vec::new(),
+            values: Vec::new(),
+            next: 0,
+            absent_since: Vec::new(),
+            released: Vec::new(),
+        }
     }
 
     /// Sets every value to unknown.
@@ -51,6 +68,37 @@ impl ValueTable {
         }
     }
 
+    /// Leaves facts that have had no value for [`HOLD`] to other sources, for at least as long. Called after each update.
+    pub(crate) fn release_absent(&mut self, now: Instant) {
+        self.absent_since.resize(self.values.len(), None);
+        for (value, since) in self.values.iter().zip(&mut self.absent_since) {
+            *since = if value.is_some() { None } else { since.or(Some(now)) };
+        }
+        self.released.retain(|(_, _, at)| now.saturating_duration_since(*at) < HOLD);
+        let is_kept = |since: &Option<Instant>| since.is_none_or(|at| now.saturating_duration_since(at) < HOLD);
+        if self.absent_since.iter().all(is_kept) {
+            return;
+        }
+        let facts: Vec<Fact> = self.facts.iter().cloned().chain(std::mem::take(&mut self.added)).collect();
+        let (values, since) = (std::mem::take(&mut self.values), std::mem::take(&mut self.absent_since));
+        for ((fact, value), since) in facts.into_iter().zip(values).zip(since) {
+            if is_kept(&since) {
+                let id = PublishedId {
+                    provider: self.provider,
+                    index: u32::try_from(self.values.len()).unwrap_or(u32::MAX),
+                };
+                let formula = Formula::Published(id, fact.formula.since());
+                self.added.push(Fact { formula, ..fact });
+                self.values.push(value);
+                self.absent_since.push(since);
+            } else {
+                self.released.push((fact.name, fact.labels, now));
+            }
+        }
+        self.facts = Arc::new([]);
+        self.next = 0;
+    }
+
     /// The facts and their values.
     pub(crate) fn read(&mut self) -> Reading {
         if !self.added.is_empty() {
@@ -75,6 +123,10 @@ impl ValueTable {
         let info = catalogue::find(name);
         debug_assert!(info.is_some(), "{name} is not in the catalogue");
         let info = info?;
+        let is_it = |fact: &FactLabels| fact.iter().map(|(_, value)| &**value).eq(labels.iter().copied());
+        if self.released.iter().any(|(released, of, _)| *released == name && is_it(of)) {
+            return None;
+        }
         let at = self.values.len();
         let published = PublishedId { provider: self.provider, index: u32::try_from(at).unwrap_or(u32::MAX) };
         let labels = info.labels.iter().copied().zip(labels.iter().map(|label| Box::from(*label))).collect();
@@ -110,6 +162,34 @@ mod tests {
             twin.set(name, labels, Value::Int(4));
         }
         assert!(Arc::ptr_eq(&twin.read().0, &table.read().0), "equal facts are interned");
+    }
+
+    #[test]
+    fn a_fact_without_values_is_left_to_others_for_a_minute() {
+        let (begin, second) = (Instant::now(), Duration::from_secs(1));
+        let mut table = ValueTable::new(ProviderId::Introspection);
+        let set = |table: &mut ValueTable, at: Instant, heap: bool| {
+            table.clear();
+            if heap {
+                table.set("heap.used", &[], Value::Int(1));
+            }
+            table.set("heap.limit", &[], Value::Int(2));
+            table.release_absent(at);
+            let (facts, values) = table.read();
+            let value = |fact: &Fact| match fact.formula {
+                Formula::Published(id, _) => values[id.index as usize].clone(),
+                _ => None,
+            };
+            facts.iter().map(|fact| (fact.name, value(fact))).collect::<Vec<_>>()
+        };
+        let (used, limit) = (("heap.used", Some(Value::Int(1))), ("heap.limit", Some(Value::Int(2))));
+        assert_eq!(set(&mut table, begin, true), [used.clone(), limit.clone()]);
+        assert_eq!(set(&mut table, begin + second, false), [("heap.used", None), limit.clone()]);
+        assert_eq!(set(&mut table, begin + 60 * second, false), [("heap.used", None), limit.clone()]);
+        assert_eq!(set(&mut table, begin + 61 * second, false), [limit.clone()]);
+        assert_eq!(set(&mut table, begin + 120 * second, true), [limit.clone()], "it was left to others at 61 s");
+        assert_eq!(set(&mut table, begin + 121 * second, true), [limit.clone()]);
+        assert_eq!(set(&mut table, begin + 122 * second, true), [limit, used]);
     }
 
     #[test]

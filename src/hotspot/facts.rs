@@ -3,7 +3,7 @@
 use super::collector::{PauseCounters, Role};
 use super::counters::Counters;
 use super::model::{LOADED, Model, SAFEPOINT_TIME, SAFEPOINTS, START_TIME, UNLOADED};
-use super::pool::{Pool, UsedBytes, metaspace};
+use super::pool::{Freshness, Pool, UsedBytes, metaspace};
 use crate::fact::{Fact, Formula, Scale};
 use crate::metric::Value;
 
@@ -32,8 +32,12 @@ fn runtime(model: &Model, counters: &Counters<'_>, facts: &mut FactList) {
     let sum = |added: &[&str], subtracted: &[&str]| counters.sum(added, subtracted);
     facts.add(START_TIME, &[], model.start_time.clone());
     facts.add("region.overflow", &[], model.overflow.clone());
-    facts.add("thread.count", &[("daemon", "true")], counters.word("java.threads.daemon"));
-    facts.add("thread.count", &[("daemon", "false")], sum(&["java.threads.live"], &["java.threads.daemon"]));
+    facts.add("thread.count", &[("daemon", "true"), ("state", "")], counters.word("java.threads.daemon"));
+    facts.add(
+        "thread.count",
+        &[("daemon", "false"), ("state", "")],
+        sum(&["java.threads.live"], &["java.threads.daemon"]),
+    );
     facts.add("thread.live", &[], counters.word("java.threads.live"));
     facts.add("thread.daemon", &[], counters.word("java.threads.daemon"));
     facts.add("thread.peak", &[], counters.word("java.threads.livePeak"));
@@ -61,6 +65,13 @@ fn heap(model: &Model, counters: &Counters<'_>, facts: &mut FactList) {
     facts.add("area.committed", area, model.heap.committed());
     facts.add("area.limit", area, model.heap.limit.clone());
     facts.add("area.init", area, model.heap.init.clone());
+    // Without a word about its age, the whole heap is published only where it is as fresh as a look at it.
+    let is_fresh = |pool: &Pool| matches!(pool.freshness, Freshness::Live | Freshness::Sampled);
+    if model.heap.pools.iter().all(is_fresh) {
+        facts.add("heap.used", &[], model.heap.used());
+    }
+    facts.add("heap.committed", &[], model.heap.committed());
+    facts.add("heap.limit", &[], model.heap.limit.clone());
     for pool in &model.heap.pools {
         add_pool(pool, "heap", facts);
     }

@@ -8,6 +8,7 @@ mod duplicates;
 pub(crate) mod guarded;
 mod reconciler;
 mod slots;
+mod sources;
 mod start;
 mod target;
 mod tracked;

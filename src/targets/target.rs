@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::sources;
 use crate::config::Config;
 use crate::discovery::RegionId;
 use crate::fact::{AttachedProvider, Fact, Formula};
@@ -109,7 +110,7 @@ impl Target {
     pub(super) fn plan(&mut self, image: &Image, model: &Model, config: &Config) {
         let mut facts = model.facts.clone();
         facts.extend(self.facts());
-        facts.extend(self.providers.iter().flat_map(|attached| attached.facts.iter().cloned()));
+        let facts = sources::merge(facts, &self.providers);
         let mut words = WordIndex::default();
         self.plans = config
             .profiles

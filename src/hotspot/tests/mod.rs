@@ -239,8 +239,8 @@ fn safepoints_mean_the_same_on_every_jdk() {
 fn threads_classes_and_compiler() {
     let facts = evaluated(&fixture("jdk25-G1"));
     let table = [
-        ("thread.count{daemon=true}", 6),
-        ("thread.count{daemon=false}", 1),
+        ("thread.count{daemon=true,state=}", 6),
+        ("thread.count{daemon=false,state=}", 1),
         ("thread.live{}", 7),
         ("thread.peak{}", 7),
         ("thread.started{}", 7),

@@ -1,0 +1,132 @@
+//! Which source a fact is taken from, where several have it.
+//!
+//! Fields in the JVM's memory are as fresh as they can be, the JVM's answers are as old as its last question, and the
+//! region's counters may be older still, or wrong. A provider publishes only what it knows better than the region, and
+//! leaves a fact to others when it has had no value for a minute (`ValueTable::release_absent`), so the order is fixed.
+
+use std::collections::HashMap;
+
+use crate::fact::{AttachedProvider, Fact, Formula, ProviderId};
+
+/// The facts of a JVM, each from one source: those of its region, then those of its providers.
+pub(super) fn merge(region: Vec<Fact>, providers: &[AttachedProvider]) -> Vec<Fact> {
+    let mut facts: Vec<(u8, Fact)> = region.into_iter().map(|fact| (0, fact)).collect();
+    for attached in providers {
+        facts.extend(attached.facts.iter().map(|fact| (preference(attached.id), fact.clone())));
+    }
+    if facts.iter().any(|(preference, _)| *preference > 0) {
+        let mut best: HashMap<_, u8> = HashMap::with_capacity(facts.len());
+        for (preference, fact) in &facts {
+            let best = best.entry(key(fact)).or_default();
+            *best = (*best).max(*preference);
+        }
+        let is_best: Vec<bool> =
+            facts.iter().map(|(preference, fact)| best.get(&key(fact)) == Some(preference)).collect();
+        let mut is_best = is_best.into_iter();
+        facts.retain(|_| is_best.next().unwrap_or(false));
+    }
+    let mut facts: Vec<Fact> = facts.into_iter().map(|(_, fact)| fact).collect();
+    let areas = ["used", "committed"].map(|amount| non_heap(&facts, amount));
+    facts.extend(areas.into_iter().flatten());
+    facts
+}
+
+/// The higher, the better.
+fn preference(provider: ProviderId) -> u8 {
+    match provider {
+        ProviderId::Process | ProviderId::Sampler => 0,
+        ProviderId::Nmt => 1,
+        ProviderId::Diagnostics => 2,
+        ProviderId::Introspection => 3,
+    }
+}
+
+/// What two sources may say differently: `mode` says how a source knows, and the region has no states of threads.
+fn key(fact: &Fact) -> (&'static str, Vec<(&'static str, Box<str>)>) {
+    let is_shared = |label: &str| label != "mode" && !(fact.name == "thread.count" && label == "state");
+    (fact.name, fact.labels.iter().filter(|(label, _)| is_shared(label)).cloned().collect())
+}
+
+/// The area outside the heap as MemoryMXBean adds it: every pool's memory, which counts Compressed Class Space twice,
+/// since Metaspace includes it (memory.cpp, JDK 8 to 27). Absent where code heaps or Metaspace are unknown.
+fn non_heap(facts: &[Fact], amount: &str) -> Option<Fact> {
+    let (pool, area) = match amount {
+        "used" => ("pool.used", "area.used"),
+        _ => ("pool.committed", "area.committed"),
+    };
+    let label =
+        |fact: &Fact, name| fact.labels.iter().find(|(label, _)| *label == name).map(|(_, value)| value.clone());
+    let pools = || facts.iter().filter(|fact| fact.name == pool && label(fact, "type").as_deref() == Some("non_heap"));
+    let has = |prefix: &str| pools().any(|fact| label(fact, "pool").is_some_and(|pool| pool.starts_with(prefix)));
+    if !(has("Code") && has("Metaspace")) {
+        return None;
+    }
+    let parts = pools().map(|fact| fact.formula.clone()).collect();
+    Fact::of(area, vec![("area", "nonheap".into())], Some(Formula::Total(parts)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::fact::{Provider, Reading, ValueTable};
+    use crate::metric::Value;
+
+    #[derive(Debug)]
+    struct Fixed(Reading);
+
+    impl Provider for Fixed {
+        fn read(&self) -> Reading {
+            self.0.clone()
+        }
+    }
+
+    fn provider(id: ProviderId, facts: &[(&str, &[&str])]) -> AttachedProvider {
+        let mut table = ValueTable::new(id);
+        facts.iter().for_each(|(name, labels)| table.set(name, labels, Value::Int(1)));
+        let reading = table.read();
+        AttachedProvider { id, facts: Arc::clone(&reading.0), provider: Arc::new(Fixed(reading)) }
+    }
+
+    #[test]
+    fn each_fact_has_the_freshest_source() {
+        let word = |name, labels| Fact::of(name, labels, Some(Formula::Constant(Value::Int(0)))).unwrap();
+        let metaspace = || vec![("pool", "Metaspace".into()), ("type", "non_heap".into())];
+        let region = vec![
+            word("pool.used", metaspace()),
+            word("pool.freshness", vec![("pool", "Metaspace".into()), ("mode", "gc".into())]),
+            word("thread.live", Vec::new()),
+            word("thread.count", vec![("daemon", "true".into()), ("state", "".into())]),
+        ];
+        assert_eq!(merge(region.clone(), &[]), region);
+        let asked = provider(
+            ProviderId::Diagnostics,
+            &[
+                ("pool.used", &["Metaspace", "non_heap"]),
+                ("pool.freshness", &["Metaspace", "asked"]),
+                ("pool.used", &["CodeCache", "non_heap"]),
+            ],
+        );
+        let live = provider(
+            ProviderId::Introspection,
+            &[
+                ("pool.used", &["CodeCache", "non_heap"]),
+                ("thread.count", &["true", "runnable"]),
+                ("thread.count", &["true", "blocked"]),
+            ],
+        );
+        let merged = merge(region, &[asked.clone(), live.clone()]);
+        let [metaspace, freshness, _] = &*asked.facts else { unreachable!() };
+        let names: Vec<_> = merged.iter().map(|fact| fact.name).collect();
+        assert_eq!(
+            names,
+            ["thread.live", "pool.used", "pool.freshness", "pool.used", "thread.count", "thread.count", "area.used"]
+        );
+        assert_eq!(merged[1..4], [metaspace.clone(), freshness.clone(), live.facts[0].clone()]);
+        let Formula::Total(parts) = &merged[6].formula else { unreachable!() };
+        assert_eq!(**parts, [metaspace.formula.clone(), live.facts[0].formula.clone()]);
+    }
+}
