@@ -3,7 +3,7 @@
 use super::collector::{PauseCounters, Role};
 use super::counters::Counters;
 use super::model::{LOADED, Model, SAFEPOINT_TIME, SAFEPOINTS, START_TIME, UNLOADED};
-use super::pool::{Freshness, Pool, UsedBytes, metaspace};
+use super::pool::{Pool, UsedBytes, metaspace};
 use crate::fact::{Fact, Formula, Scale};
 use crate::metric::Value;
 
@@ -65,9 +65,7 @@ fn heap(model: &Model, counters: &Counters<'_>, facts: &mut FactList) {
     facts.add("area.committed", area, model.heap.committed());
     facts.add("area.limit", area, model.heap.limit.clone());
     facts.add("area.init", area, model.heap.init.clone());
-    // Without a word about its age, the whole heap is published only where it is as fresh as a look at it.
-    let is_fresh = |pool: &Pool| matches!(pool.freshness, Freshness::Live | Freshness::Sampled);
-    if model.heap.pools.iter().all(is_fresh) {
+    if model.heap.is_fresh() {
         facts.add("heap.used", &[], model.heap.used());
     }
     facts.add("heap.committed", &[], model.heap.committed());

@@ -112,6 +112,13 @@ impl Heap {
         total(&self.pools, |pool| pool.used.as_ref().map(UsedBytes::formula))
     }
 
+    /// Whether its used bytes are at most some tenths of a second old. Survivor spaces change at collections only.
+    pub(crate) fn is_fresh(&self) -> bool {
+        let is_fresh = |pool: &Pool| matches!(pool.freshness, Freshness::Live | Freshness::Sampled);
+        self.pools.iter().all(|pool| pool.used.is_some())
+            && self.pools.iter().all(|pool| is_fresh(pool) || pool.name.ends_with("Survivor Space"))
+    }
+
     /// Committed bytes; `None` where one of the pools does not publish them.
     pub(crate) fn committed(&self) -> Option<Formula> {
         total(&self.pools, |pool| pool.committed.clone())
