@@ -1,6 +1,6 @@
 //! The facts of a [`Model`]: names, labels and formulas, as rules take them.
 
-use super::collector::{PauseCounters, Role};
+use super::collector::{Collector, PauseCounters, Role};
 use super::counters::Counters;
 use super::model::{LOADED, Model, SAFEPOINT_TIME, SAFEPOINTS, START_TIME, UNLOADED};
 use super::pool::{Pool, UsedBytes, metaspace};
@@ -65,7 +65,8 @@ fn heap(model: &Model, counters: &Counters<'_>, facts: &mut FactList) {
     facts.add("area.committed", area, model.heap.committed());
     facts.add("area.limit", area, model.heap.limit.clone());
     facts.add("area.init", area, model.heap.init.clone());
-    if model.heap.is_fresh() {
+    // G1's beans are no fresher than its counters.
+    if model.heap.is_fresh() || model.jvm.collector == Some(Collector::G1) {
         facts.add("heap.used", &[], model.heap.used());
     }
     facts.add("heap.committed", &[], model.heap.committed());
