@@ -10,6 +10,7 @@ use super::App;
 use super::scan_thread::{ScanThread, cpu_time};
 use crate::config::Config;
 use crate::discovery::{DirectoryWatcher, RegionId, Woken};
+use crate::providers::introspection::Introspector;
 use crate::providers::{self, Providers};
 use crate::targets::changes::ChangeLog;
 use crate::targets::{AttachProviders, Reconciler, TargetSet};
@@ -167,8 +168,10 @@ impl ScanLoop {
         if old.otlp != new.otlp {
             self.app.configure_push(&new.otlp);
         }
-        let keeps_providers =
-            old.sampling == new.sampling && old.threads == new.threads && old.discovery.procfs == new.discovery.procfs;
+        let keeps_providers = old.sampling == new.sampling
+            && old.threads == new.threads
+            && old.introspection == new.introspection
+            && old.discovery.procfs == new.discovery.procfs;
         let providers = (!keeps_providers).then(|| start_providers(&self.app, new));
         self.scanner.configure(&new.discovery);
         self.reconciler.reconfigure(Arc::clone(new), providers);
@@ -179,5 +182,6 @@ impl ScanLoop {
 fn start_providers(app: &App, config: &Config) -> Box<dyn AttachProviders> {
     let sampler = providers::start_sampler(&config.sampling);
     app.sampler.store(sampler.clone());
-    Box::new(Providers::new(sampler, Some(Arc::clone(&app.poller)), &config.threads))
+    let introspector = Introspector::new(&config.introspection);
+    Box::new(Providers::new(sampler, Some(Arc::clone(&app.poller)), introspector, &config.threads))
 }

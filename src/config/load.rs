@@ -70,13 +70,14 @@ pub fn load(
     if !problems.is_empty() {
         return Err(problems.sorted());
     }
-    let ConfigKeys { discovery, identity, sampling, threads, nmt, limits, .. } = keys;
+    let ConfigKeys { discovery, identity, sampling, threads, nmt, introspection, limits, .. } = keys;
     Ok(Config {
         discovery,
         identity,
         sampling,
         threads,
         nmt,
+        introspection,
         profiles,
         otlp,
         limits,

@@ -25,7 +25,7 @@ pub use load::load;
 pub use otlp::{Compression, HistogramForm, Otlp, OtlpProtocol, OtlpProxy, Temporality};
 pub(crate) use root::RootComponent;
 pub use root::RootPattern;
-pub use schema::{Discovery, Identity, Limits, Nmt, NmtMode, Procfs, Sampling, Threads, Toggle};
+pub use schema::{Discovery, Identity, Introspection, IntrospectionMode, Limits, Nmt, NmtMode, Procfs, Sampling, Threads, Toggle};
 
 use crate::rules::Profile;
 use crate::yaml::section::{self, Section as _};
@@ -43,6 +43,8 @@ pub struct Config {
     pub threads: Threads,
     /// Native Memory Tracking.
     pub nmt: Nmt,
+    /// Reading of JVMs' memory.
+    pub introspection: Introspection,
     /// The profiles, the default one first; never empty.
     pub profiles: Vec<Arc<Profile>>,
     /// Pushing over OTLP.

@@ -47,6 +47,9 @@ section! {
         pub(super) threads: Threads = Threads::default() => Nested::new(),
         /// Native Memory Tracking of JVMs that run with -XX:NativeMemoryTracking.
         pub(super) nmt: Nmt = Nmt::default() => Nested::checked(check_nmt),
+        /// Reading of what JVMs keep in fields of their own, in the memory of their processes, where the kernel allows it
+        /// (the same user, or CAP_SYS_PTRACE).
+        pub(super) introspection: Introspection = Introspection::default() => Nested::new(),
         /// The profiles: which metrics are served and under which names. The first profile is served at /metrics, each one
         /// at /metrics/NAME. Shipped profiles are otel (the OpenTelemetry names), client_java (the names of the Prometheus
         /// Java client) and raw (every counter under its own name). A path in place of a name loads a profile from that
@@ -107,6 +110,33 @@ section! {
         /// auto: read their memory where the kernel allows it (the same user, or CAP_SYS_PTRACE). off: only list them.
         pub processes: Toggle = Toggle::Auto => TOGGLE,
     }
+}
+
+section! {
+    /// `introspection:`
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Introspection {
+        /// auto: read releases that were tested (JDK 8 to 27), where the kernel allows it. force: newer ones too. off: never.
+        pub mode: IntrospectionMode = IntrospectionMode::Auto => Choice::of(&[
+            ("auto", IntrospectionMode::Auto),
+            ("force", IntrospectionMode::Force),
+            ("off", IntrospectionMode::Off),
+        ]),
+        /// Time between two readings of a JVM. Its heap is read every 100 ms where its counters have it late, its threads
+        /// every fifth time.
+        pub interval: Duration = SECOND => between(Duration::from_millis(100), HOUR),
+    }
+}
+
+/// Which JVMs' memory is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IntrospectionMode {
+    /// Releases that were tested.
+    Auto,
+    /// All releases.
+    Force,
+    /// None.
+    Off,
 }
 
 section! {

@@ -63,18 +63,23 @@ pub struct PublishedId {
     pub index: u32,
 }
 
-/// The parts of the program that publish values of a JVM that are not in its region.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::EnumCount)]
+/// The parts of the program that publish values of a JVM that are not in its region. Their text follows "from".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display, strum::EnumCount)]
 pub enum ProviderId {
     /// The JVM's answers over its attach socket, without those of Native Memory Tracking.
+    #[strum(to_string = "the attach socket")]
     Diagnostics,
     /// Fields in the JVM's memory that vmStructs describes.
+    #[strum(to_string = "the process's memory")]
     Introspection,
     /// Native Memory Tracking.
+    #[strum(to_string = "native memory tracking")]
     Nmt,
     /// /proc and cgroup.
+    #[strum(to_string = "/proc and cgroup")]
     Process,
     /// The sampler: pauses, peaks, allocation.
+    #[strum(to_string = "samples")]
     Sampler,
 }
 
@@ -237,6 +242,21 @@ impl Formula {
             Self::Constant(Value::Float(value)) => Self::Constant(Value::Float(value * factor)),
             Self::Constant(_) | Self::Up | Self::Published(..) => return None,
         })
+    }
+
+    /// The providers of the values that it refers to, each once.
+    pub(crate) fn providers(&self) -> Vec<ProviderId> {
+        match self {
+            Self::Published(id, _) => vec![id.provider],
+            Self::IfNonZero(_, formula) => formula.providers(),
+            Self::Total(parts) => {
+                let mut providers: Vec<_> = parts.iter().flat_map(Self::providers).collect();
+                providers.dedup();
+                providers
+            }
+            Self::Summary(parts) => parts.0.providers(),
+            _ => Vec::new(),
+        }
     }
 
     /// The words that the value is computed from, in the order of the formula.

@@ -12,7 +12,9 @@
     clippy::panic
 )]
 
+pub(crate) mod introspection;
 pub mod nmt;
+mod peak;
 pub(crate) mod process;
 pub(crate) mod sampler;
 
@@ -26,6 +28,7 @@ use crate::hotspot::Model;
 use crate::sync::ExpendableThread;
 use crate::targets::guarded::PATIENCE;
 use crate::targets::{AttachProviders, Target};
+use introspection::{IntrospectionSubject, Introspector};
 use nmt::{Attachable, Poller};
 use process::ProcessMonitor;
 use sampler::{SamplePlan, SampleSubject, Sampler};
@@ -35,6 +38,7 @@ use sampler::{SamplePlan, SampleSubject, Sampler};
 pub struct Providers {
     sampler: Option<Arc<Sampler>>,
     poller: Option<Arc<Poller>>,
+    introspector: Option<Introspector>,
     monitor: ProcessMonitor,
     reader: ExpendableThread,
 }
@@ -42,15 +46,21 @@ pub struct Providers {
 impl Providers {
     /// Providers for JVMs found later. Without `sampler` nothing is sampled, without `poller` no JVM is queried for its
     /// native memory. The caller keeps both to configure them and to report on them.
-    pub(crate) fn new(sampler: Option<Arc<Sampler>>, poller: Option<Arc<Poller>>, threads: &Threads) -> Self {
-        Self { sampler, poller, monitor: ProcessMonitor::new(threads), reader: ExpendableThread::new("attach") }
+    pub(crate) fn new(
+        sampler: Option<Arc<Sampler>>,
+        poller: Option<Arc<Poller>>,
+        introspector: Option<Introspector>,
+        threads: &Threads,
+    ) -> Self {
+        let (monitor, reader) = (ProcessMonitor::new(threads), ExpendableThread::new("attach"));
+        Self { sampler, poller, introspector, monitor, reader }
     }
 }
 
 impl Default for Providers {
     /// Those that know processes only.
     fn default() -> Self {
-        Self::new(None, None, &Threads::default())
+        Self::new(None, None, None, &Threads::default())
     }
 }
 
@@ -64,6 +74,10 @@ impl AttachProviders for Providers {
         }
         if let Some(process) = &target.process {
             providers.push((ProviderId::Process, self.monitor.add(Arc::clone(process), target.jvm.cpus)));
+            let subject = IntrospectionSubject::of(process, model);
+            if let Some((introspector, subject)) = self.introspector.as_ref().zip(subject) {
+                providers.push((ProviderId::Introspection, introspector.add(subject)));
+            }
         }
         if let Some(poller) = &self.poller {
             // The JVM's /tmp may be on a file system that does not answer.

@@ -5,16 +5,18 @@ use std::fmt::Write as _;
 
 use super::list::overflow_text;
 use super::subject::{ReportError, Subject, find, of_file};
-use crate::config::{Config, NmtMode};
+use crate::config::{Config, IntrospectionMode, NmtMode};
 use crate::fact::{Fact, Provider, ProviderId};
 use crate::hotspot::Model;
 use crate::metric::{Kind, Labels};
 use crate::perfdata::Image;
 use crate::proc::Process;
 use crate::proc::cgroup::Hierarchies;
+use crate::providers::introspection::{self, IntrospectionSubject};
 use crate::providers::{Providers, attachable, nmt, start_sampler};
 use crate::rules::{ExplainedInput, Explanation, ExportedSeries, Profile};
 use crate::targets::Target;
+use crate::targets::sources::merge;
 
 /// Explains what every profile makes of a region file, or of the JVM with that process id and its providers. Such a JVM
 /// is queried once for its native memory unless `nmt.mode` is off, and is not signalled in any mode.
@@ -30,7 +32,7 @@ pub fn explain(subject: &str, config: &Config) -> Result<String, ReportError> {
             Ok(out)
         }
         Subject::Process(pid) => {
-            let providers = Providers::new(start_sampler(&config.sampling), None, &config.threads);
+            let providers = Providers::new(start_sampler(&config.sampling), None, None, &config.threads);
             explain_target(&*find(pid, config, providers)?, config)
         }
     }
@@ -43,11 +45,13 @@ fn explain_target(target: &Target, config: &Config) -> Result<String, ReportErro
     if let Some(seconds) = target.corrected_start {
         model.correct_start(seconds);
     }
+    let (nmt_facts, nmt_status) = native_memory(target, config);
+    let (memory_facts, memory_status) = process_memory(target, &model, config);
     let mut facts = model.facts;
     facts.extend(target.facts());
-    facts.extend(target.providers.iter().flat_map(|attached| attached.facts.iter().cloned()));
-    let (nmt_facts, nmt_status) = native_memory(target, config);
-    facts.extend(nmt_facts);
+    let attached = target.providers.iter().map(|attached| (attached.id, &*attached.facts));
+    let asked = [(ProviderId::Nmt, &*nmt_facts), (ProviderId::Introspection, &*memory_facts)];
+    let facts = merge(facts, attached.chain(asked));
 
     let mut out = profiles(config, &image, &facts);
     out.push_str("outside the region\n");
@@ -58,6 +62,7 @@ fn explain_target(target: &Target, config: &Config) -> Result<String, ReportErro
         );
     }
     let _ = writeln!(out, "  native memory: {nmt_status}");
+    let _ = writeln!(out, "  process memory: {memory_status}");
     let _ = writeln!(out, "  sampling: {}", sampler_status(target, config));
     Ok(out)
 }
@@ -86,6 +91,22 @@ fn native_memory(target: &Target, config: &Config) -> (Vec<Fact>, String) {
             (record.read().0.to_vec(), format!("{absent}{state}"))
         }
         Err(error) => (Vec::new(), format!("absent: cannot find the attach socket: {error}")),
+    }
+}
+
+/// The facts of the JVM's memory, and why they are present or absent.
+fn process_memory(target: &Target, model: &Model, config: &Config) -> (Vec<Fact>, String) {
+    if config.introspection.mode == IntrospectionMode::Off {
+        return (Vec::new(), "absent: introspection.mode is off".to_owned());
+    }
+    let subject = target.process.as_ref().map(|process| IntrospectionSubject::of(process, model));
+    match subject {
+        Some(Some(subject)) => {
+            let jvm = introspection::read_once(subject, &config.introspection);
+            (jvm.read().0.to_vec(), jvm.state().to_string())
+        }
+        Some(None) => (Vec::new(), "absent: it is a native image, or of an unknown release".to_owned()),
+        None => (Vec::new(), "absent: its process is not visible; a sidecar needs shareProcessNamespace".to_owned()),
     }
 }
 
@@ -135,10 +156,12 @@ fn write_profile(out: &mut String, profile: &Profile, explanations: &[Explanatio
                 exported.insert(name.clone());
                 let _ = writeln!(out, "      counter {name}");
             }
-            ExplainedInput::Fact { name, labels, counters } => {
+            ExplainedInput::Fact { name, labels, counters, providers } => {
                 exported.extend(counters.iter().cloned());
                 let labels = Labels::new(labels.iter().map(|(name, value)| (*name, value.clone())));
-                let from = if counters.is_empty() { String::new() } else { format!(" from {}", counters.join(", ")) };
+                let sources = counters.iter().map(|counter| counter.to_string());
+                let sources: Vec<_> = sources.chain(providers.iter().map(ToString::to_string)).collect();
+                let from = if sources.is_empty() { String::new() } else { format!(" from {}", sources.join(", ")) };
                 let _ = writeln!(out, "      source {name}{}{from}", braces(&labels));
             }
         }

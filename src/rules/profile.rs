@@ -101,7 +101,8 @@ impl Profile {
                         let mut counters: Vec<Box<str>> =
                             words.filter_map(|word| names.get(&word)).map(|name| (*name).into()).collect();
                         counters.dedup();
-                        ExplainedInput::Fact { name: fact.name, labels: fact.labels.clone(), counters }
+                        let providers = fact.formula.providers();
+                        ExplainedInput::Fact { name: fact.name, labels: fact.labels.clone(), counters, providers }
                     }
                 };
                 let outcome = outcome.map(|(family, planned)| ExportedSeries {

@@ -1,6 +1,6 @@
 //! The sampler's values as facts that rules may name.
 
-use super::peak::WINDOW_LENGTHS;
+use crate::providers::peak::WINDOW_LENGTHS;
 use super::sample_plan::{PauseSource, PoolSource, SamplePlan};
 use crate::fact::{Fact, FactLabels, Formula, ProviderId, PublishedId, Since};
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::gauge::{GaugeLayout, GaugeMaxima};
 use super::in_memory::Attention;
 use super::jvm::{Scratch, Tick};
-use super::peak::WINDOW_COUNT;
+use crate::providers::peak::WINDOW_COUNT;
 use super::rate::{EVALUATION_PERIOD, Rate};
 use super::schedule::SharedSampler;
 use super::words::{DETECTOR_WORDS, WordCursor};

@@ -3,7 +3,7 @@
 use super::SampleSubject;
 use super::distribution::Distribution;
 use super::pause::{CompletedPauses, PauseReading, PauseTracker, stable_reading};
-use super::peak::Peak;
+use crate::providers::peak::Peak;
 use super::sample_plan::{PauseSource, SamplePlan};
 use super::settings::SamplerSettings;
 use super::words::{NO_GC, PAUSE_WORDS};

@@ -8,7 +8,7 @@ use super::cycle::{Cycles, Look};
 use super::facts::{SampledFacts, SampledValue};
 use super::gauge::GaugeMaxima;
 use super::gc_pauses::{GcPauses, PauseActivity};
-use super::peak::{Peak, WINDOW_COUNT, Windows};
+use crate::providers::peak::{Peak, WINDOW_COUNT, Windows};
 use super::rate::{Rate, RateController};
 use super::settings::SamplerSettings;
 use super::words::{NO_GC, NO_GC_BYTES, PAUSE_WORDS, WordCursor, sum};

@@ -21,7 +21,6 @@ mod gc_pauses;
 mod in_memory;
 mod jvm;
 mod pause;
-mod peak;
 mod rate;
 mod sample_plan;
 mod schedule;

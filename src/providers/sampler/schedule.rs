@@ -11,7 +11,7 @@ use super::SamplerCounters;
 use super::fast_path::FastPath;
 use super::in_memory::Attention;
 use super::jvm::{JvmSampler, Scratch, Tick};
-use super::peak;
+use crate::providers::peak;
 use super::rate::Rate;
 use super::settings::SamplerSettings;
 

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 /// Number of window lengths that are kept side by side.
-pub(super) const WINDOW_COUNT: usize = 2;
+pub(crate) const WINDOW_COUNT: usize = 2;
 
 /// Lengths of the windows, each aligned to multiples of itself since the epoch.
-pub(super) const WINDOW_LENGTHS: [Duration; WINDOW_COUNT] = [Duration::from_secs(15), Duration::from_secs(60)];
+pub(crate) const WINDOW_LENGTHS: [Duration; WINDOW_COUNT] = [Duration::from_secs(15), Duration::from_secs(60)];
 
 /// The ordinal of the open window of each length: the time since the epoch, in nanoseconds, divided by the length.
-pub(super) fn ordinals(now: u64) -> [i64; WINDOW_COUNT] {
+pub(crate) fn ordinals(now: u64) -> [i64; WINDOW_COUNT] {
     WINDOW_LENGTHS.map(|length| {
         let length = u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
         now.checked_div(length).and_then(|ordinal| i64::try_from(ordinal).ok()).unwrap_or(0)
@@ -18,7 +18,7 @@ pub(super) fn ordinals(now: u64) -> [i64; WINDOW_COUNT] {
 
 /// The open windows: all peaks of one JVM open and close theirs together.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Windows {
+pub(crate) struct Windows {
     open: [Option<i64>; WINDOW_COUNT],
     /// Whether the open window was sampled from its start.
     complete: [bool; WINDOW_COUNT],
@@ -26,7 +26,7 @@ pub(super) struct Windows {
 
 /// What a sample does to the window of one length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum WindowChange {
+pub(crate) enum WindowChange {
     /// It stays open.
     Unchanged,
     /// It closed, sampled from start to end, and the next one opened.
@@ -37,7 +37,7 @@ pub(super) enum WindowChange {
 
 impl Windows {
     /// Moves on to the windows with these [`ordinals`]. `None`: all stay open.
-    pub(super) fn advance(&mut self, ordinals: [i64; WINDOW_COUNT]) -> Option<[WindowChange; WINDOW_COUNT]> {
+    pub(crate) fn advance(&mut self, ordinals: [i64; WINDOW_COUNT]) -> Option<[WindowChange; WINDOW_COUNT]> {
         if self.open == ordinals.map(Some) {
             return None;
         }
@@ -58,7 +58,7 @@ impl Windows {
 
 /// The largest value of one quantity in each window.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Peak {
+pub(crate) struct Peak {
     open: [i64; WINDOW_COUNT],
     last: [Option<i64>; WINDOW_COUNT],
 }
@@ -71,7 +71,7 @@ impl Default for Peak {
 
 impl Peak {
     /// Closes windows, as [`Windows::advance`] returned.
-    pub(super) fn advance(&mut self, changes: [WindowChange; WINDOW_COUNT]) {
+    pub(crate) fn advance(&mut self, changes: [WindowChange; WINDOW_COUNT]) {
         for ((change, open), last) in changes.iter().zip(&mut self.open).zip(&mut self.last) {
             if *change != WindowChange::Unchanged {
                 *last = (*change == WindowChange::Completed && *open != i64::MIN).then_some(*open);
@@ -81,14 +81,14 @@ impl Peak {
     }
 
     /// Adds a value to the open windows.
-    pub(super) fn record(&mut self, value: i64) {
+    pub(crate) fn record(&mut self, value: i64) {
         for open in &mut self.open {
             *open = value.max(*open);
         }
     }
 
     /// The largest value of the last window of that length; `None` until one was sampled from start to end.
-    pub(super) fn last(&self, window: usize) -> Option<i64> {
+    pub(crate) fn last(&self, window: usize) -> Option<i64> {
         self.last.get(window).copied().flatten()
     }
 }
