@@ -121,7 +121,13 @@ impl ScanLoop {
             .min(self.config.discovery.interval);
         let deadline = Instant::now() + interval;
         loop {
-            let until = deadline.min(Instant::now() + NEWCOMERS);
+            // What providers of new JVMs find is served soon.
+            let new_facts = self.reconciler.new_facts();
+            if new_facts == Some(true) {
+                break;
+            }
+            let look = if new_facts.is_some() { NEWCOMERS / 5 } else { NEWCOMERS };
+            let until = deadline.min(Instant::now() + look);
             if self.wait_until(until, |time| self.watcher.wait(time) != Woken::Timeout) || until == deadline {
                 break;
             }

@@ -25,7 +25,9 @@ pub use load::load;
 pub use otlp::{Compression, HistogramForm, Otlp, OtlpProtocol, OtlpProxy, Temporality};
 pub(crate) use root::RootComponent;
 pub use root::RootPattern;
-pub use schema::{Discovery, Identity, Introspection, IntrospectionMode, Limits, Nmt, NmtMode, Procfs, Sampling, Threads, Toggle};
+pub use schema::{
+    Discovery, Identity, Introspection, IntrospectionMode, Limits, Nmt, NmtMode, Procfs, Sampling, Threads, Toggle,
+};
 
 use crate::rules::Profile;
 use crate::yaml::section::{self, Section as _};

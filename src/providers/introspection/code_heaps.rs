@@ -111,7 +111,8 @@ impl CodeHeapsReader {
 fn heaps(memory: &HotSpotMemory) -> Result<Vec<u64>, Implausible> {
     let array = memory.pointer(memory.address("CodeCache", "_heaps")?)?;
     // GenericGrowableArray became GrowableArrayBase in JDK 16.
-    let length = memory.offset("GrowableArrayBase", "_len").or_else(|_| memory.offset("GenericGrowableArray", "_len"))?;
+    let length =
+        memory.offset("GrowableArrayBase", "_len").or_else(|_| memory.offset("GenericGrowableArray", "_len"))?;
     let length = memory.half(array.wrapping_add(length))?;
     if !(1..=HEAPS).contains(&length) {
         return Err(Implausible::Value("the number of code heaps", length.into()));

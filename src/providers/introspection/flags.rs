@@ -105,7 +105,8 @@ impl FlagsReader {
         if !(1..=FLAGS).contains(&count) || !(24..=128).contains(&size) {
             return Err(Implausible::Value("the number of flags", count));
         }
-        let [name, address, origin, kind] = ["_name", "_addr", "_flags", "_type"].map(|field| memory.offset(flag_type, field));
+        let [name, address, origin, kind] =
+            ["_name", "_addr", "_flags", "_type"].map(|field| memory.offset(flag_type, field));
         let (name, address, origin, kind) = (name?, address?, origin?, kind?);
         let mut block = vec![0; usize::try_from(count.wrapping_mul(size)).unwrap_or_default()];
         memory.read(array, &mut block)?;

@@ -180,7 +180,8 @@ impl PagesReader {
         };
         let inner_offset = memory.offset(inner, "_page_allocator")?;
         let allocator = heap.wrapping_add(memory.offset(collected, "_heap")?).wrapping_add(inner_offset);
-        let limit = memory.offset(pages, "_max_capacity").and_then(|offset| memory.word(allocator.wrapping_add(offset)));
+        let limit =
+            memory.offset(pages, "_max_capacity").and_then(|offset| memory.word(allocator.wrapping_add(offset)));
         let parts = match feature {
             25.. => partitions(memory, allocator)?,
             _ => {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::code_heaps::CodeHeapsReader;
 use super::flags::{FlagValue, FlagsReader};
 use super::heap::HeapReader;
+use super::humongous::HumongousReader;
 use super::publish::LastReadings;
 use crate::discovery::{HotSpotFinder, HotSpotMemory, Implausible, Obstacle};
 use crate::fact::{Provider, ProviderId, Reading, ValueTable};
@@ -89,6 +90,7 @@ struct Published {
 struct OpenJvm {
     memory: HotSpotMemory,
     heap: Option<HeapReader>,
+    humongous: Option<HumongousReader>,
     code_heaps: Option<CodeHeapsReader>,
     flags: Option<FlagsReader>,
     windows: Windows,
@@ -180,21 +182,23 @@ impl IntrospectedJvm {
         let IntrospectionSubject { feature, collector, stale_pools, .. } = &self.subject;
         let feature = *feature;
         let pid = self.subject.process.pid;
-        let missing = |what: &str, error: Implausible| tracing::debug!(pid, what, %error, "cannot be read in this JVM");
-        let mut flags = FlagsReader::of(&memory, feature).map_err(|error| missing(FlagsReader::NAME, error)).ok();
-        let values = flags.as_mut().and_then(|flags| flags.read(&memory).ok()).unwrap_or_default();
+        let known = |what: &str, error: Implausible| tracing::debug!(pid, what, %error, "cannot be read in this JVM");
+        let flags = FlagsReader::of(&memory, feature).map_err(|error| known(FlagsReader::NAME, error)).ok();
+        let values = flags.as_ref().and_then(|flags| flags.read(&memory).ok()).unwrap_or_default();
         let is_set = |name| values.iter().any(|flag| flag.name == name && flag.value == FlagValue::Whole(1));
         // With NUMA, Parallel's eden is several spaces.
         let has_spaces = !(*collector == Some(Collector::Parallel) && is_set("UseNUMA"));
         let heap = collector.filter(|_| !stale_pools.is_empty() && has_spaces).and_then(|collector| {
             let heap = HeapReader::of(&memory, collector, feature, stale_pools.len() > 1);
-            heap.map_err(|error| missing(HeapReader::NAME, error)).ok().flatten()
+            heap.map_err(|error| known(HeapReader::NAME, error)).ok().flatten()
         });
+        let humongous = (*collector == Some(Collector::G1)).then(|| HumongousReader::of(&memory));
+        let humongous = humongous.and_then(|reader| reader.map_err(|error| known(HumongousReader::NAME, error)).ok());
         let code_heaps = CodeHeapsReader::of(&memory, feature);
-        let code_heaps = code_heaps.map_err(|error| missing(CodeHeapsReader::NAME, error)).ok();
+        let code_heaps = code_heaps.map_err(|error| known(CodeHeapsReader::NAME, error)).ok();
         let now = Instant::now();
         let (windows, peak, last) = (Windows::default(), Peak::default(), LastReadings::default());
-        Ok(OpenJvm { memory, heap, code_heaps, flags, windows, peak, next: now, next_flags: now, last })
+        Ok(OpenJvm { memory, heap, humongous, code_heaps, flags, windows, peak, next: now, next_flags: now, last })
     }
 }
 
@@ -224,6 +228,9 @@ impl OpenJvm {
             return;
         }
         self.next = now.checked_add(interval).unwrap_or(now);
+        if let Some(humongous) = &self.humongous {
+            self.last.humongous = attempt(HumongousReader::NAME, || humongous.read(memory), rejected);
+        }
         if let Some(code_heaps) = &self.code_heaps {
             let read = attempt(CodeHeapsReader::NAME, || code_heaps.read(memory), rejected);
             self.last.code_heaps = read.unwrap_or_default();

@@ -13,6 +13,7 @@
 mod code_heaps;
 mod flags;
 mod heap;
+mod humongous;
 mod jvm;
 mod publish;
 

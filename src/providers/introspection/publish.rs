@@ -13,6 +13,8 @@ pub(super) struct LastReadings {
     pub(super) heap: Option<HeapReading>,
     /// Peak use of the heap in the last window of each length.
     pub(super) peaks: [Option<i64>; WINDOW_COUNT],
+    /// Bytes of G1's humongous regions.
+    pub(super) humongous: Option<u64>,
     pub(super) code_heaps: Vec<CodeHeapReading>,
     pub(super) flags: Vec<FlagReading>,
 }
@@ -33,6 +35,9 @@ impl LastReadings {
             if let Some(peak) = peak {
                 table.set("heap.used_max", &[&format!("{}s", length.as_secs())], Value::Int(peak));
             }
+        }
+        if let Some(humongous) = self.humongous {
+            table.set("g1.humongous", &[], bytes(humongous));
         }
         self.publish_code(table);
         for flag in self.flags.iter().filter(|flag| !flag.is_internal) {

@@ -1,8 +1,8 @@
 //! The sampler's values as facts that rules may name.
 
-use crate::providers::peak::WINDOW_LENGTHS;
 use super::sample_plan::{PauseSource, PoolSource, SamplePlan};
 use crate::fact::{Fact, FactLabels, Formula, ProviderId, PublishedId, Since};
+use crate::providers::peak::WINDOW_LENGTHS;
 
 /// One value of a JVM's provider. Numbers are indexes into the plan, the known causes, the gauges or the windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

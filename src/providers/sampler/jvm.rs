@@ -8,7 +8,6 @@ use super::cycle::{Cycles, Look};
 use super::facts::{SampledFacts, SampledValue};
 use super::gauge::GaugeMaxima;
 use super::gc_pauses::{GcPauses, PauseActivity};
-use crate::providers::peak::{Peak, WINDOW_COUNT, Windows};
 use super::rate::{Rate, RateController};
 use super::settings::SamplerSettings;
 use super::words::{NO_GC, NO_GC_BYTES, PAUSE_WORDS, WordCursor, sum};
@@ -16,6 +15,7 @@ use crate::fact::{Fact, Reading, intern};
 use crate::hotspot::TextCounter;
 use crate::metric::Value;
 use crate::perfdata::{MemoryError, RegionError};
+use crate::providers::peak::{Peak, WINDOW_COUNT, Windows};
 
 /// Samples in a row that may fail before the JVM is given up: ten seconds at the idle rate. Each may cost many copies.
 const FAILURES_MAXIMUM: u32 = 100;
