@@ -216,6 +216,9 @@ section! {
     /// `threads:`
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Threads {
+        /// Time between two readings of the JVM's own threads, at most 15s. The application's are all that is left of the
+        /// process.
+        pub interval: Duration = Duration::from_secs(5) => between(SECOND, Duration::from_secs(15)),
         /// Also by group of application threads: the thread's name up to its first digit, at most 20 groups.
         pub groups: bool = false => Switch,
     }
