@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Fact, FactLabels, Formula, ProviderId, PublishedId, Reading, catalogue, intern};
-use crate::metric::Value;
+use crate::metric::{Kind, Value};
 
 /// How long a fact without a value keeps other sources from publishing it, and how long it is left to them then: the
 /// source of a fact changes at most once in this time.
@@ -68,11 +68,24 @@ impl ValueTable {
         }
     }
 
-    /// Leaves facts that have had no value for [`HOLD`] to other sources, for at least as long. Called after each update.
+    /// Keeps other sources from publishing a fact that has no value yet.
+    pub(crate) fn claim(&mut self, name: &str, labels: &[&str]) {
+        if self.find(name, labels).is_none() {
+            self.add(name, labels);
+        }
+    }
+
+    /// Leaves facts that have had no value for [`HOLD`] to other sources, for at least as long. A counter that had a value
+    /// is never left to another source, whose count may be lower. Called after each update.
     pub(crate) fn release_absent(&mut self, now: Instant) {
-        self.absent_since.resize(self.values.len(), None);
-        for (value, since) in self.values.iter().zip(&mut self.absent_since) {
-            *since = if value.is_some() { None } else { since.or(Some(now)) };
+        self.absent_since.resize(self.values.len(), Some(now));
+        let facts = self.facts.iter().chain(&self.added);
+        for ((value, since), fact) in self.values.iter().zip(&mut self.absent_since).zip(facts) {
+            *since = match (value, *since) {
+                (Some(_), _) => None,
+                (None, None) if fact.kind == Kind::Counter => None,
+                (None, since) => since.or(Some(now)),
+            };
         }
         self.released.retain(|(_, _, at)| now.saturating_duration_since(*at) < HOLD);
         let is_kept = |since: &Option<Instant>| since.is_none_or(|at| now.saturating_duration_since(at) < HOLD);
@@ -190,6 +203,22 @@ mod tests {
         assert_eq!(set(&mut table, begin + 120 * second, true), [limit.clone()], "it was left to others at 61 s");
         assert_eq!(set(&mut table, begin + 121 * second, true), [limit.clone()]);
         assert_eq!(set(&mut table, begin + 122 * second, true), [limit, used]);
+    }
+
+    #[test]
+    fn a_counter_changes_its_source_only_before_its_first_value() {
+        let (begin, minute) = (Instant::now(), Duration::from_secs(60));
+        let mut table = ValueTable::new(ProviderId::Introspection);
+        table.claim("alloc.bytes", &[]);
+        table.claim("code_cache.full", &[]);
+        table.set("code_cache.full", &[], Value::Int(1));
+        table.release_absent(begin);
+        assert_eq!(table.read().0.len(), 2);
+        table.clear();
+        table.release_absent(begin + minute);
+        table.release_absent(begin + 3 * minute);
+        let (facts, values) = table.read();
+        assert_eq!((facts[0].name, facts.len(), values), ("code_cache.full", 1, vec![None]));
     }
 
     #[test]

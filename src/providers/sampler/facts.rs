@@ -19,6 +19,7 @@ pub(super) enum SampledValue {
     LiveSet,
     GaugePeak(usize, usize),
     Allocated,
+    AllocatedEstimated,
     Overwritten,
 }
 
@@ -70,6 +71,7 @@ impl SampledFacts {
         }
         if let Some(source) = plan.allocation {
             list.add(SampledValue::Allocated, "alloc.bytes", vec![]);
+            list.add(SampledValue::AllocatedEstimated, "alloc.source", vec![("mode", "estimated".into())]);
             if source.overwritten {
                 list.add(SampledValue::Overwritten, "alloc.overwritten", vec![]);
             }

@@ -251,6 +251,7 @@ impl JvmSampler {
             SampledValue::LiveSet => Value::Int(sum(self.after_gc.as_ref()?)),
             SampledValue::GaugePeak(gauge, window) => Value::Int(self.peaks.get(gauge)?.last(window)?),
             SampledValue::Allocated => Value::Int(self.allocation.as_ref()?.bytes),
+            SampledValue::AllocatedEstimated => Value::Int(1),
             SampledValue::Overwritten => count(self.allocation.as_ref()?.overwritten),
         })
     }
