@@ -8,7 +8,7 @@ use super::App;
 use crate::discovery::RefusalReason;
 use crate::metric::{FamilySamples, Kind, Labels, Value};
 use crate::output::otlp::PushStatistics;
-use crate::providers::nmt::NmtFailureReason;
+use crate::providers::attach::NmtFailureReason;
 use crate::snapshot::ReadFailure;
 use crate::targets::{TargetSet, TargetState};
 use crate::telemetry::{

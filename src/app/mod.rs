@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::discovery::DirectoryWatcher;
 use crate::discovery::watch::{Waker, WatchList};
 use crate::output::prometheus::{self, ExpositionFormat, Pages};
-use crate::providers::{Providers, nmt::Poller, sampler::Sampler};
+use crate::providers::{Providers, attach::Poller, sampler::Sampler};
 use crate::report::list::Listing;
 use crate::server::{Backend, Readiness};
 use crate::service::Service;

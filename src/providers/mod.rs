@@ -12,7 +12,7 @@
     clippy::panic
 )]
 
-pub mod nmt;
+pub mod attach;
 pub(crate) mod process;
 pub(crate) mod sampler;
 
@@ -26,7 +26,7 @@ use crate::hotspot::Model;
 use crate::sync::ExpendableThread;
 use crate::targets::guarded::PATIENCE;
 use crate::targets::{AttachProviders, Target};
-use nmt::{Attachable, Poller};
+use attach::{Attachable, Poller};
 use process::ProcessMonitor;
 use sampler::{SamplePlan, SampleSubject, Sampler};
 
@@ -101,7 +101,7 @@ pub(crate) fn attachable(target: &Target) -> impl FnOnce() -> io::Result<Attacha
             (Some(file), _) => {
                 let file = file.metadata()?;
                 let gid = process.as_ref().map_or(file.gid(), |process| process.gid);
-                (nmt::tmp_of(&path, file.dev(), file.ino())?, file.uid(), gid)
+                (attach::tmp_of(&path, file.dev(), file.ino())?, file.uid(), gid)
             }
             (None, Some(process)) => (process.tmp()?, process.uid, process.gid),
             _ => {

@@ -12,7 +12,7 @@ use crate::metric::{Kind, Labels};
 use crate::perfdata::Image;
 use crate::proc::Process;
 use crate::proc::cgroup::Hierarchies;
-use crate::providers::{Providers, attachable, nmt, start_sampler};
+use crate::providers::{Providers, attach, attachable, start_sampler};
 use crate::rules::{ExplainedInput, Explanation, ExportedSeries, Profile};
 use crate::targets::Target;
 
@@ -80,9 +80,9 @@ fn native_memory(target: &Target, config: &Config) -> (Vec<Fact>, String) {
     }
     match attachable(target)() {
         Ok(attachable) => {
-            let record = nmt::query_once(attachable, NmtMode::Passive, config.nmt.timeout);
+            let record = attach::query_once(attachable, NmtMode::Passive, config.nmt.timeout);
             let state = record.state();
-            let absent = if state == nmt::NmtState::Answering { "" } else { "absent: " };
+            let absent = if state == attach::native_memory::NmtState::Answering { "" } else { "absent: " };
             (record.read().0.to_vec(), format!("{absent}{state}"))
         }
         Err(error) => (Vec::new(), format!("absent: cannot find the attach socket: {error}")),

@@ -7,7 +7,8 @@ use std::time::Instant;
 use super::subject::{ReportError, Subject, find, open};
 use crate::config::{Config, NmtMode};
 use crate::hotspot::NmtSetting;
-use crate::providers::nmt::{Capabilities, NmtReply, NmtState, NmtSummary, REPLY_MAXIMUM, parse, query};
+use crate::providers::attach::native_memory::{NmtReply, NmtState, NmtSummary, parse};
+use crate::providers::attach::{Capabilities, REPLY_MAXIMUM, query};
 use crate::providers::{Providers, attachable};
 
 /// The native memory of `subject`: a saved reply, or the process id of a JVM as `list` shows it, which is queried once

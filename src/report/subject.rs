@@ -10,7 +10,8 @@ use crate::config::Config;
 use crate::discovery::{Candidate, Refusal, Scanner};
 use crate::perfdata::{FileMode, Image, Region, RegionError};
 use crate::providers::Providers;
-use crate::providers::nmt::{AttachError, NmtState};
+use crate::providers::attach::AttachError;
+use crate::providers::attach::native_memory::NmtState;
 use crate::targets::{Reconciler, Target};
 
 /// Why there is no report on the subject of a command.

@@ -10,14 +10,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hotspot_exporter::config::{Nmt, NmtMode};
-use hotspot_exporter::providers::nmt::{
-    AttachError, Attachable, Capabilities, NmtFailureReason, NmtReply, NmtState, Poller, REPLY_MAXIMUM, query,
+use hotspot_exporter::providers::attach::native_memory::{NmtReply, NmtState};
+use hotspot_exporter::providers::attach::{
+    AttachError, Attachable, Capabilities, NmtFailureReason, Poller, REPLY_MAXIMUM, query,
 };
 use rustix::process::{getegid, geteuid};
 use tempfile::TempDir;
 
-use crate::nmt::jvm::{NOBODY, plain_attachable};
-use crate::nmt::{query_once, summary, wait_for};
+use crate::attach::jvm::{NOBODY, plain_attachable};
+use crate::attach::{query_once, summary, wait_for};
 use crate::support::skip_this;
 
 const SUMMARY: &str = "0\nTotal: reserved=9, committed=5\n- GC (reserved=9, committed=5)\n";

@@ -1,7 +1,7 @@
-//! Native Memory Tracking: what each JVM reports about its own memory, queried over its attach socket.
+//! What a JVM answers over its attach socket: its native memory.
 //!
-//! [`Poller`] queries every JVM that has tracking on, at its own interval and never during a scrape; [`parse`] reads
-//! the reply, and its amounts are published as facts.
+//! [`Poller`] queries every JVM that has tracking on, at its own interval and never during a scrape; [`native_memory`]
+//! reads the reply, and its amounts are published as facts.
 //!
 //! # Invariants
 //! 1. One query at a time per JVM: HotSpot's attach listener is a single thread without timeouts, so an idle connection
@@ -11,25 +11,18 @@
 //! 4. Replies are hostile: the owner of the socket and the uid of the peer must be the JVM's, and a reply is at most
 //!    [`REPLY_MAXIMUM`] bytes.
 
-mod attach;
 mod attachable;
 mod credentials;
 mod error;
 mod listener;
-mod parse;
+pub mod native_memory;
 mod poller;
-mod record;
+mod protocol;
 mod socket;
-mod summary;
-mod table;
 
-pub use attach::{Capabilities, REPLY_MAXIMUM, query};
 pub use attachable::Attachable;
 pub(crate) use attachable::tmp_of;
 pub use error::{AttachError, NmtFailureReason};
-pub use parse::{CATEGORY_MAXIMUM, parse};
 pub(crate) use poller::query_once;
 pub use poller::{PolledJvm, Poller};
-pub use record::NmtState;
-pub use summary::{Category, NmtReply, NmtSummary};
-pub use table::table;
+pub use protocol::{Capabilities, REPLY_MAXIMUM, query};

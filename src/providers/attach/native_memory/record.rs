@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::super::{AttachError, NmtFailureReason};
 use super::summary::{Category, MappedMemory, MetaspaceMemory, NmtReply, NmtSummary};
-use super::{AttachError, NmtFailureReason};
 use crate::fact::{ProviderId, Reading, ValueTable};
 use crate::{hotspot::NmtSetting, metric::Value};
 
@@ -37,13 +37,13 @@ pub enum NmtState {
 
 impl NmtState {
     /// Whether no further query can change the state.
-    pub(super) fn is_final(&self) -> bool {
+    pub(in super::super) fn is_final(&self) -> bool {
         matches!(self, Self::NotEnabled | Self::ShutDown | Self::NotAttachable)
     }
 }
 
 #[derive(Debug)]
-pub(super) struct NmtRecord {
+pub(in super::super) struct NmtRecord {
     state: NmtState,
     table: ValueTable,
     last_success: Option<Instant>,
@@ -51,7 +51,7 @@ pub(super) struct NmtRecord {
 
 impl NmtRecord {
     /// The record of a JVM before its first query, from what its region publishes.
-    pub(super) fn new(setting: NmtSetting, attach_supported: Option<bool>) -> Self {
+    pub(in super::super) fn new(setting: NmtSetting, attach_supported: Option<bool>) -> Self {
         let table = ValueTable::new(ProviderId::Nmt);
         let mut record = Self { state: NmtState::Waiting, table, last_success: None };
         match (setting, attach_supported) {
@@ -65,13 +65,13 @@ impl NmtRecord {
         record
     }
 
-    pub(super) fn state(&self) -> &NmtState {
+    pub(in super::super) fn state(&self) -> &NmtState {
         &self.state
     }
 
     /// Adds the outcome of a query that took that long. After a failure the old values stay and their age grows; a JVM
     /// that never replied has none.
-    pub(super) fn update(&mut self, outcome: Result<NmtReply, AttachError>, took: Duration) {
+    pub(in super::super) fn update(&mut self, outcome: Result<NmtReply, AttachError>, took: Duration) {
         let has_reply = outcome.is_ok();
         match outcome {
             Err(error) => self.fail(&error),
@@ -96,7 +96,7 @@ impl NmtRecord {
     }
 
     /// The facts and their current values.
-    pub(super) fn read(&mut self) -> Reading {
+    pub(in super::super) fn read(&mut self) -> Reading {
         if let Some(last_success) = self.last_success {
             self.table.set("nmt.age", &[], Value::Float(last_success.elapsed().as_secs_f64()));
         }

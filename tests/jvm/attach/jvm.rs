@@ -11,12 +11,12 @@ use std::sync::OnceLock;
 use hotspot_exporter::hotspot::NmtSetting;
 use hotspot_exporter::perfdata::Image;
 use hotspot_exporter::proc::Process;
-use hotspot_exporter::providers::nmt::Attachable;
+use hotspot_exporter::providers::attach::Attachable;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::nmt::wait_for;
+use crate::attach::wait_for;
 use crate::support::jdk::{self, Jdk};
 use crate::support::mounts::over_tmp;
 use crate::support::skip_this;

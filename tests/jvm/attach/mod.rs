@@ -12,7 +12,8 @@ mod stopped;
 use std::time::{Duration, Instant};
 
 use hotspot_exporter::config::NmtMode;
-use hotspot_exporter::providers::nmt::{AttachError, Attachable, Capabilities, NmtReply, NmtSummary, query};
+use hotspot_exporter::providers::attach::native_memory::{NmtReply, NmtSummary};
+use hotspot_exporter::providers::attach::{AttachError, Attachable, Capabilities, query};
 
 /// Queries once, with a deadline that no healthy JVM misses.
 fn query_once(attachable: &Attachable, mode: NmtMode) -> Result<NmtReply, AttachError> {

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use super::{AttachError, Attachable, NmtReply, credentials::as_user, listener, parse, socket::Socket};
+use super::native_memory::{NmtReply, parse};
+use super::{AttachError, Attachable, credentials::as_user, listener, socket::Socket};
 use crate::config::NmtMode;
 
 /// Longest reply that is read, in bytes. A summary has about 5 KiB.

@@ -5,13 +5,13 @@ use std::path::Path;
 use std::process::{Child, Command};
 
 use hotspot_exporter::config::NmtMode;
-use hotspot_exporter::providers::nmt::{AttachError, Attachable};
+use hotspot_exporter::providers::attach::{AttachError, Attachable};
 use rustix::process::{getegid, geteuid};
 use std::sync::Arc;
 use tempfile::TempDir;
 
-use crate::nmt::jvm::{plain_attachable, process};
-use crate::nmt::{query_once, wait_for};
+use crate::attach::jvm::{plain_attachable, process};
+use crate::attach::{query_once, wait_for};
 
 struct Decoy {
     child: Child,

@@ -4,11 +4,12 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use hotspot_exporter::config::NmtMode;
-use hotspot_exporter::providers::nmt::{AttachError, Capabilities, NmtReply, query};
+use hotspot_exporter::providers::attach::native_memory::NmtReply;
+use hotspot_exporter::providers::attach::{AttachError, Capabilities, query};
 use rustix::process::Signal;
 
-use crate::nmt::jvm::{Jvm, Place, javas};
-use crate::nmt::{query_once, summary};
+use crate::attach::jvm::{Jvm, Place, javas};
+use crate::attach::{query_once, summary};
 
 const TRACKING: &str = "-XX:NativeMemoryTracking=summary";
 
@@ -69,7 +70,7 @@ fn a_stopped_jvm_costs_one_deadline_and_goes_on() {
         for (jvm, reason) in [(&mut listening, "timeout"), (&mut silent, "unsafe_to_signal")] {
             let attachable = jvm.attachable();
             jvm.signal(Signal::STOP);
-            crate::nmt::wait_for("the JVM to stop", || {
+            crate::attach::wait_for("the JVM to stop", || {
                 fs::read_to_string(format!("/proc/{}/stat", jvm.vpid)).unwrap().contains(") T ")
             });
             let deadline = Instant::now() + Duration::from_millis(300);

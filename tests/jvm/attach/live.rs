@@ -10,10 +10,11 @@ use hotspot_exporter::fact::Formula;
 use hotspot_exporter::fact::Provider;
 use hotspot_exporter::hotspot::NmtSetting;
 use hotspot_exporter::metric::Value;
-use hotspot_exporter::providers::nmt::{Category, NmtReply, NmtState, NmtSummary, Poller, parse};
+use hotspot_exporter::providers::attach::Poller;
+use hotspot_exporter::providers::attach::native_memory::{Category, NmtReply, NmtState, NmtSummary, parse};
 
-use crate::nmt::jvm::{Jvm, Place, javas, javas_of_everybody};
-use crate::nmt::{query_once, summary, wait_for};
+use crate::attach::jvm::{Jvm, Place, javas, javas_of_everybody};
+use crate::attach::{query_once, summary, wait_for};
 use crate::support::jdk::Jdk;
 
 const LISTENING: [&str; 2] = ["-XX:NativeMemoryTracking=summary", "-XX:+StartAttachListener"];

@@ -6,8 +6,8 @@ use std::{collections::HashMap, collections::hash_map::RandomState, hash::BuildH
 
 use strum::VariantArray;
 
-use super::attach::{Capabilities, query};
-use super::record::{NmtRecord, NmtState};
+use super::native_memory::{NmtRecord, NmtState};
+use super::protocol::{Capabilities, query};
 use super::{Attachable, NmtFailureReason};
 use crate::config::{Nmt, NmtMode};
 use crate::fact::{Provider, Reading};

@@ -5,11 +5,11 @@ use std::path::Path;
 use std::process::Command;
 
 use hotspot_exporter::config::NmtMode;
-use hotspot_exporter::providers::nmt::NmtReply;
+use hotspot_exporter::providers::attach::native_memory::NmtReply;
 use serde_json::Value;
 
-use crate::nmt::jvm::{Jvm, NOBODY, Place, javas_of_everybody, plain_attachable, temporary_directory};
-use crate::nmt::query_once;
+use crate::attach::jvm::{Jvm, NOBODY, Place, javas_of_everybody, plain_attachable, temporary_directory};
+use crate::attach::query_once;
 use crate::support::copy_program;
 
 /// Names the directories to the client below.
@@ -35,7 +35,7 @@ fn a_sidecar_without_capabilities_gets_both_tables() {
         }
         client.args(["setpriv", "--pdeathsig=KILL", "--reuid=65534", "--regid=65534", "--clear-groups"]);
         client.args(["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]).arg(&program);
-        client.args(["--exact", "nmt::namespaces::client", "--ignored", "--nocapture"]);
+        client.args(["--exact", "attach::namespaces::client", "--ignored", "--nocapture"]);
         client.env(ROOTS, format!("{}\n{}", views[0].path().display(), views[1].path().display()));
         let output = client.output().unwrap();
         std::fs::remove_file(&program).unwrap();
