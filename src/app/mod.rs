@@ -85,7 +85,7 @@ impl App {
         let watcher = DirectoryWatcher::new()?;
         let app = Self {
             source,
-            poller: Arc::new(Poller::new(config.nmt.clone())),
+            poller: Arc::new(Poller::new(config.attach.clone())),
             config: ArcSwap::from_pointee(config),
             served: ArcSwap::default(),
             metrics: AppMetrics::default(),

@@ -49,6 +49,15 @@ impl ValueTable {
         self.next = 0;
     }
 
+    /// Sets the values of all facts to unknown whose name `is_it` accepts.
+    pub(crate) fn clear_where(&mut self, is_it: impl Fn(&str) -> bool) {
+        for (fact, value) in self.facts.iter().chain(&self.added).zip(&mut self.values) {
+            if is_it(fact.name) {
+                *value = None;
+            }
+        }
+    }
+
     /// Sets the value of the fact `name` with these label values. A name that the catalogue lacks is a programming
     /// error; a release build ignores it.
     pub(crate) fn set(&mut self, name: &str, labels: &[&str], value: Value) {
@@ -70,9 +79,15 @@ impl ValueTable {
 
     /// Leaves facts that have had no value for [`HOLD`] to other sources, for at least as long. Called after each update.
     pub(crate) fn release_absent(&mut self, now: Instant) {
+        self.release_absent_where(now, |_| true);
+    }
+
+    /// The same for facts whose name `is_shared` accepts; the others are kept for ever.
+    pub(crate) fn release_absent_where(&mut self, now: Instant, is_shared: impl Fn(&str) -> bool) {
         self.absent_since.resize(self.values.len(), None);
-        for (value, since) in self.values.iter().zip(&mut self.absent_since) {
-            *since = if value.is_some() { None } else { since.or(Some(now)) };
+        let facts = self.facts.iter().chain(&self.added);
+        for ((fact, value), since) in facts.zip(&self.values).zip(&mut self.absent_since) {
+            *since = if value.is_some() || !is_shared(fact.name) { None } else { since.or(Some(now)) };
         }
         self.released.retain(|(_, _, at)| now.saturating_duration_since(*at) < HOLD);
         let is_kept = |since: &Option<Instant>| since.is_none_or(|at| now.saturating_duration_since(at) < HOLD);

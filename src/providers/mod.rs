@@ -1,5 +1,5 @@
-//! What is known of a JVM beside its counters: samples taken between scrapes, the JVM's own account of its native
-//! memory, and the kernel's account of its process.
+//! What is known of a JVM beside its counters: samples taken between scrapes, what the JVM answers over its attach socket,
+//! and the kernel's account of its process.
 
 #![deny(
     clippy::unwrap_used,
@@ -23,10 +23,11 @@ use std::sync::Arc;
 use crate::config::{Sampling, Threads};
 use crate::fact::{Provider, ProviderId};
 use crate::hotspot::Model;
+use crate::perfdata::ProcessMemory;
 use crate::sync::ExpendableThread;
 use crate::targets::guarded::PATIENCE;
 use crate::targets::{AttachProviders, Target};
-use attach::{Attachable, Poller};
+use attach::{Attachable, Poller, diagnostics::DiagnosticPlan};
 use process::ProcessMonitor;
 use sampler::{SamplePlan, SampleSubject, Sampler};
 
@@ -40,8 +41,8 @@ pub struct Providers {
 }
 
 impl Providers {
-    /// Providers for JVMs found later. Without `sampler` nothing is sampled, without `poller` no JVM is queried for its
-    /// native memory. The caller keeps both to configure them and to report on them.
+    /// Providers for JVMs found later. Without `sampler` nothing is sampled, without `poller` no JVM is asked anything over
+    /// its attach socket. The caller keeps both to configure them and to report on them.
     pub(crate) fn new(sampler: Option<Arc<Sampler>>, poller: Option<Arc<Poller>>, threads: &Threads) -> Self {
         Self { sampler, poller, monitor: ProcessMonitor::new(threads), reader: ExpendableThread::new("attach") }
     }
@@ -69,10 +70,13 @@ impl AttachProviders for Providers {
             // The JVM's /tmp may be on a file system that does not answer.
             let unanswered = || Err(io::ErrorKind::TimedOut.into());
             match self.reader.call(attachable(target), PATIENCE, || true).unwrap_or_else(unanswered) {
-                Ok(attachable) => providers.push((ProviderId::Nmt, poller.add(attachable))),
+                Ok(attachable) => {
+                    let plan = DiagnosticPlan::of(model, attachable.memory_readable);
+                    providers.extend(poller.add(attachable, plan).providers());
+                }
                 Err(error) => {
                     let path = target.path.display();
-                    tracing::debug!(%path, %error, "cannot reach the JVM's attach socket; its native memory is absent");
+                    tracing::debug!(%path, %error, "cannot reach the JVM's attach socket, so it is asked nothing");
                 }
             }
         }
@@ -109,6 +113,7 @@ pub(crate) fn attachable(target: &Target) -> impl FnOnce() -> io::Result<Attacha
             }
         };
         let (feature, setting, attach_supported) = (jvm.feature, jvm.nmt, jvm.attach_supported);
-        Ok(Attachable { tmp, vpid, process, uid, gid, feature, setting, attach_supported })
+        let memory_readable = process.as_ref().is_some_and(|process| ProcessMemory::open(process.directory()).is_ok());
+        Ok(Attachable { tmp, vpid, process, uid, gid, feature, setting, attach_supported, memory_readable })
     }
 }

@@ -8,7 +8,7 @@ mod duplicates;
 pub(crate) mod guarded;
 mod reconciler;
 mod slots;
-mod sources;
+pub(crate) mod sources;
 mod start;
 mod target;
 mod tracked;

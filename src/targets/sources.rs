@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use crate::fact::{AttachedProvider, Fact, Formula, ProviderId};
 
 /// The facts of a JVM, each from one source: those of its region, then those of its providers.
-pub(super) fn merge(region: Vec<Fact>, providers: &[AttachedProvider]) -> Vec<Fact> {
+pub(crate) fn merge(region: Vec<Fact>, providers: &[AttachedProvider]) -> Vec<Fact> {
     let mut facts: Vec<(u8, Fact)> = region.into_iter().map(|fact| (0, fact)).collect();
     for attached in providers {
         facts.extend(attached.facts.iter().map(|fact| (preference(attached.id), fact.clone())));

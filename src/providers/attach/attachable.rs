@@ -1,4 +1,4 @@
-//! What must be known of a JVM before it can be queried.
+//! What must be known of a JVM before it can be asked.
 
 use std::{io, os::fd::OwnedFd, path::Path, sync::Arc};
 
@@ -6,7 +6,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
 use crate::{hotspot::NmtSetting, proc::Process};
 
-/// A JVM that may be queried.
+/// A JVM that may be asked.
 #[derive(Debug)]
 pub struct Attachable {
     /// The directory that the JVM sees as `/tmp`, opened with `O_PATH`.
@@ -21,10 +21,12 @@ pub struct Attachable {
     pub gid: u32,
     /// Feature release of the JDK (8, 17, 25), if it is known.
     pub feature: Option<u32>,
-    /// Whether the JVM's arguments switch tracking on. Where that is not known, the JVM is queried once.
+    /// Whether the JVM's arguments switch tracking on. Where that is not known, the JVM is asked once.
     pub setting: NmtSetting,
     /// The first of `sun.rt.jvmCapabilities`: whether the JVM can be attached to. `None` while it is not known.
     pub attach_supported: Option<bool>,
+    /// Whether the exporter may read the JVM's memory.
+    pub memory_readable: bool,
 }
 
 /// The directory that holds `hsperfdata_<user>/<vpid>`, opened by the path of that region file. It is an error if the

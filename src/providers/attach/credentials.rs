@@ -1,4 +1,4 @@
-//! Queries with the credentials of the JVM's own user.
+//! Questions with the credentials of the JVM's own user.
 //!
 //! JDK 8 refuses root, and a JVM in a user namespace sees every uid outside it as nobody, root too. The kernel takes a
 //! socket's peer credentials from the thread that calls `connect`, so a thread with the JVM's ids is enough. On Linux
@@ -22,7 +22,7 @@ pub(super) fn as_user<T: Send>(
         return work();
     }
     thread::scope(|scope| {
-        let thread = thread::Builder::new().name("nmt-as-user".to_owned()).spawn_scoped(scope, || {
+        let thread = thread::Builder::new().name("attach-as-user".to_owned()).spawn_scoped(scope, || {
             assume(Uid::from_raw(uid), Gid::from_raw(gid));
             work()
         })?;

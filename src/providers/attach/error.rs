@@ -1,21 +1,21 @@
-//! Why a query failed.
+//! Why a question failed.
 
 use std::io;
 
 use strum::{EnumDiscriminants, IntoStaticStr, VariantArray};
 
-/// Why a query gave no summary.
+/// Why a question has no answer.
 #[derive(Debug, thiserror::Error, EnumDiscriminants)]
 #[strum_discriminants(doc = "The kind of an [`AttachError`], for metrics.")]
 #[strum_discriminants(
-    name(NmtFailureReason),
+    name(AttachFailureReason),
     derive(PartialOrd, Ord, IntoStaticStr, VariantArray),
     strum(serialize_all = "snake_case")
 )]
 pub enum AttachError {
     /// The listener is not started.
     #[error(
-        "the JVM has no attach socket in its /tmp; start it with -XX:+StartAttachListener, or set nmt.mode to active"
+        "the JVM has no attach socket in its /tmp; start it with -XX:+StartAttachListener, or set attach.mode to active"
     )]
     NoSocket,
     /// The socket is not one that a JVM of this user makes.
@@ -40,7 +40,7 @@ pub enum AttachError {
     },
     /// The reply was not complete at the deadline.
     #[error(
-        "no complete reply within nmt.timeout; the JVM may be stopped, or its attach listener held by another tool"
+        "no complete reply within attach.timeout; the JVM may be stopped, or its attach listener held by another tool"
     )]
     Timeout,
     /// The JVM refused the exporter's credentials.
@@ -60,14 +60,14 @@ pub enum AttachError {
         /// The first line, shortened.
         message: Box<str>,
     },
-    /// The JVM replied with something other than a summary, in its first line.
-    #[error("the JVM's reply is not a summary: {0}")]
+    /// The JVM replied with something that has nothing of what was asked for, in its first line.
+    #[error("the JVM's reply is not understood: {0}")]
     UnknownReply(Box<str>),
     /// Active mode must not start this JVM's listener.
     #[error("the attach listener is not started: {0}")]
     UnsafeToSignal(&'static str),
     /// The operating system refused.
-    #[error("cannot query the JVM: {0}")]
+    #[error("cannot ask the JVM: {0}")]
     Io(#[from] io::Error),
     /// A bug in the exporter.
     #[error("internal error of the exporter")]
@@ -82,12 +82,29 @@ impl From<rustix::io::Errno> for AttachError {
 
 impl AttachError {
     /// The reason for metrics.
-    pub fn reason(&self) -> NmtFailureReason {
+    pub fn reason(&self) -> AttachFailureReason {
         self.into()
+    }
+
+    /// The JVM replied that it has no such command.
+    pub(super) fn is_unknown_command(&self) -> bool {
+        // DCmd::parse_and_execute, JDK 8 to 27.
+        matches!(self, Self::Status { message, .. } if message.contains("Unknown diagnostic command"))
+    }
+
+    /// The reply has nothing of what was asked for; `text` is all of it.
+    pub(super) fn unknown_reply(text: &str) -> Self {
+        let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+        Self::UnknownReply(line.chars().filter(|c| !c.is_control()).take(128).collect())
     }
 }
 
-impl NmtFailureReason {
+impl AttachFailureReason {
+    /// The JVM has replied, so that another question may succeed.
+    pub(super) fn is_reply(self) -> bool {
+        matches!(self, Self::Status | Self::UnknownReply)
+    }
+
     /// The label value.
     pub fn as_str(self) -> &'static str {
         self.into()

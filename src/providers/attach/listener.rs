@@ -1,4 +1,4 @@
-//! Starting a JVM's attach listener: a trigger file and SIGQUIT (`nmt.mode: active`).
+//! Starting a JVM's attach listener: a trigger file and SIGQUIT (`attach.mode: active`).
 //!
 //! In a JVM that does not expect it, SIGQUIT causes a thread dump on the application's standard output, or death
 //! (`-Xrs`, any program that is not a JVM, JDK 8 and 11 in their first milliseconds). So it is sent only where all of

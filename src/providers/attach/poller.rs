@@ -1,4 +1,4 @@
-//! Which JVM is queried when: each at its own interval, by a bounded number of workers.
+//! Which JVM is asked what and when: each topic at its own interval, by a bounded number of workers.
 
 use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::{Duration, Instant};
@@ -6,36 +6,29 @@ use std::{collections::HashMap, collections::hash_map::RandomState, hash::BuildH
 
 use strum::VariantArray;
 
-use super::native_memory::{NmtRecord, NmtState};
-use super::protocol::{Capabilities, query};
-use super::{Attachable, NmtFailureReason};
-use crate::config::{Nmt, NmtMode};
-use crate::fact::{Provider, Reading};
+use super::diagnostics::DiagnosticPlan;
+use super::jvm::{AttachTopic, PolledJvm, after};
+use super::protocol::Capabilities;
+use super::{AttachFailureReason, Attachable};
+use crate::config::{AttachMode, AttachSettings};
 use crate::sync::{lock, wait, wait_timeout};
 
-/// Most JVMs that are queried at one time.
+/// Most JVMs that are asked at one time.
 const WORKERS_MAXIMUM: usize = 8;
 
-/// Most workers for JVMs that did not reply last time: however many hang, the others are queried.
+/// Most workers for JVMs that did not reply last time: however many hang, the others are asked.
 const UNRESPONSIVE_WORKERS_MAXIMUM: usize = 2;
 
-/// Longest time between two queries of a JVM that does not reply, unless the interval itself is longer.
+/// Longest time between two questions to a JVM that does not reply, unless the interval itself is longer.
 const BACKOFF_MAXIMUM: Duration = Duration::from_secs(600);
 
 /// A worker needs little stack: its buffers are on the heap.
 const STACK: usize = 256 << 10;
 
-/// Queries JVMs for their native memory in the background. Dropped, it stops.
+/// Asks JVMs over their attach sockets in the background. Dropped, it stops.
 #[derive(Debug)]
 pub struct Poller {
     shared: Arc<PollerState>,
-}
-
-/// A JVM in the poller, and the provider of its values. Dropped, the JVM is queried no more.
-#[derive(Debug)]
-pub struct PolledJvm {
-    attachable: Attachable,
-    record: Mutex<NmtRecord>,
 }
 
 #[derive(Debug)]
@@ -46,12 +39,12 @@ struct PollerState {
 
 #[derive(Debug, Default)]
 struct PollQueue {
-    settings: Nmt,
+    settings: AttachSettings,
     jvms: HashMap<u64, PollEntry>,
     next_id: u64,
     workers: usize,
-    /// Failed queries, in the order of [`NmtFailureReason::VARIANTS`].
-    failures: [u64; NmtFailureReason::VARIANTS.len()],
+    /// Failed questions, in the order of [`AttachFailureReason::VARIANTS`].
+    failures: [u64; AttachFailureReason::VARIANTS.len()],
     stopped: bool,
 }
 
@@ -59,51 +52,63 @@ struct PollQueue {
 struct PollEntry {
     jvm: Weak<PolledJvm>,
     capabilities: Capabilities,
-    due: Instant,
-    /// A worker queries the JVM.
+    /// In the order of [`AttachTopic::VARIANTS`].
+    schedules: [PollSchedule; AttachTopic::VARIANTS.len()],
+    /// A worker asks the JVM.
     active: bool,
-    /// Queries in a row without a reply.
-    failures: u32,
+    /// Questions in a row without a reply, whatever their topic.
+    unanswered: u32,
+}
+
+/// When a JVM is asked about one topic.
+#[derive(Clone, Copy, Debug)]
+struct PollSchedule {
+    due: Instant,
+    /// Replies in a row that were of no use.
+    useless: u32,
 }
 
 /// What a worker does next.
 enum Step {
-    Query(u64, Arc<PolledJvm>, Capabilities),
+    Ask(u64, AttachTopic, Arc<PolledJvm>, Capabilities),
     Wait(Option<Duration>),
 }
 
 impl Poller {
     /// A poller without JVMs, and so without threads.
-    pub fn new(settings: Nmt) -> Self {
+    pub fn new(settings: AttachSettings) -> Self {
         let queue = Mutex::new(PollQueue { settings, ..PollQueue::default() });
         Self { shared: Arc::new(PollerState { queue, changed: Condvar::new() }) }
     }
 
-    /// Uses other settings from the next query on; values and states of the JVMs stay.
-    pub(crate) fn configure(&self, settings: Nmt) {
+    /// Uses other settings from the next question on; values and states of the JVMs stay.
+    pub(crate) fn configure(&self, settings: AttachSettings) {
         lock(&self.shared.queue).settings = settings;
         self.shared.changed.notify_all();
     }
 
-    /// Queries a JVM for as long as the result is held.
-    pub fn add(&self, attachable: Attachable) -> Arc<PolledJvm> {
-        let jvm = Arc::new(PolledJvm::new(attachable));
+    /// Asks a JVM for as long as the result, or one of its providers, is held.
+    pub fn add(&self, attachable: Attachable, plan: DiagnosticPlan) -> Arc<PolledJvm> {
+        let jvm = Arc::new(PolledJvm::new(attachable, plan));
         let mut queue = lock(&self.shared.queue);
         let id = queue.next_id;
         queue.next_id = id.wrapping_add(1);
         // A tenth of the interval spreads JVMs that are discovered together.
-        let due = after(Instant::now(), queue.settings.interval.mul_f64(0.1 * random()));
+        let (now, spread) = (Instant::now(), 0.1 * random());
+        let schedules = [AttachTopic::NativeMemory, AttachTopic::Diagnostics]
+            .map(|topic| PollSchedule { due: after(now, topic.interval(&queue.settings).mul_f64(spread)), useless: 0 });
         let capabilities = Capabilities::default();
-        queue.jvms.insert(id, PollEntry { jvm: Arc::downgrade(&jvm), capabilities, due, active: false, failures: 0 });
+        let entry = PollEntry { jvm: Arc::downgrade(&jvm), capabilities, schedules, active: false, unanswered: 0 };
+        queue.jvms.insert(id, entry);
         self.start_worker(&mut queue);
         self.shared.changed.notify_one();
         jvm
     }
 
-    /// Queries without a summary, for every reason.
-    pub fn failures(&self) -> Vec<(NmtFailureReason, u64)> {
+    /// Questions without an answer, for every reason.
+    pub fn failures(&self) -> Vec<(AttachFailureReason, u64)> {
         let failures = lock(&self.shared.queue).failures;
-        NmtFailureReason::VARIANTS.iter().copied().zip(failures).collect()
+        AttachFailureReason::VARIANTS.iter().copied().zip(failures).collect()
     }
 
     /// One worker per JVM, up to the maximum.
@@ -112,10 +117,11 @@ impl Poller {
             return;
         }
         let shared = Arc::clone(&self.shared);
-        let worker = thread::Builder::new().name("nmt".to_owned()).stack_size(STACK).spawn(move || shared.work());
+        let worker =
+            thread::Builder::new().name("attach-poll".to_owned()).stack_size(STACK).spawn(move || shared.work());
         match worker {
             Ok(_) => queue.workers = queue.workers.saturating_add(1),
-            Err(error) => tracing::warn!(%error, "cannot start a thread for native memory queries"),
+            Err(error) => tracing::warn!(%error, "cannot start a thread for questions over attach sockets"),
         }
     }
 }
@@ -132,12 +138,12 @@ impl PollerState {
         let mut queue = lock(&self.queue);
         while !queue.stopped {
             match queue.next(Instant::now()) {
-                Step::Query(id, jvm, mut capabilities) => {
-                    let Nmt { mode, timeout, .. } = queue.settings;
+                Step::Ask(id, topic, jvm, mut capabilities) => {
+                    let settings = queue.settings.clone();
                     drop(queue);
-                    let failure = jvm.query(mode, timeout, &mut capabilities);
+                    let failure = jvm.ask(topic, &settings, &mut capabilities);
                     queue = lock(&self.queue);
-                    queue.finish(id, capabilities, failure);
+                    queue.finish(id, topic, capabilities, failure);
                     self.changed.notify_all();
                 }
                 Step::Wait(None) => queue = wait(&self.changed, queue),
@@ -148,99 +154,90 @@ impl PollerState {
 }
 
 impl PollQueue {
-    /// The JVM that is overdue longest, if one is due. Removes JVMs whose provider is dropped.
+    /// The question that is overdue longest, if one is due. Removes JVMs whose providers are dropped.
     fn next(&mut self, now: Instant) -> Step {
         self.jvms.retain(|_, entry| entry.active || entry.jvm.strong_count() > 0);
-        if self.settings.mode == NmtMode::Off {
+        if self.settings.mode == AttachMode::Off {
             return Step::Wait(None);
         }
-        let unresponsive = self.jvms.values().filter(|entry| entry.active && entry.failures > 0).count();
-        let ready = |entry: &PollEntry| -> Option<Arc<PolledJvm>> {
-            let jvm = entry.jvm.upgrade().filter(|_| !entry.active)?;
-            let is_final = lock(&jvm.record).state().is_final();
-            let has_worker = entry.failures == 0 || unresponsive < UNRESPONSIVE_WORKERS_MAXIMUM;
-            (!is_final && has_worker).then_some(jvm)
-        };
+        let unresponsive = self.jvms.values().filter(|entry| entry.active && entry.is_unresponsive()).count();
+        let has_worker = unresponsive < UNRESPONSIVE_WORKERS_MAXIMUM;
         let next = self
             .jvms
             .iter_mut()
-            .filter_map(|(id, entry)| ready(entry).map(|jvm| (*id, entry, jvm)))
-            .min_by_key(|(_, entry, _)| entry.due);
+            .filter(|(_, entry)| !entry.active && (has_worker || !entry.is_unresponsive()))
+            .filter_map(|(id, entry)| entry.next().map(|(topic, due, jvm)| (due, *id, topic, jvm, entry)))
+            .min_by_key(|(due, ..)| *due);
         match next {
-            Some((id, entry, jvm)) if entry.due <= now => {
+            Some((due, id, topic, jvm, entry)) if due <= now => {
                 entry.active = true;
-                Step::Query(id, jvm, entry.capabilities)
+                Step::Ask(id, topic, jvm, entry.capabilities)
             }
-            Some((_, entry, _)) => Step::Wait(Some(entry.due.saturating_duration_since(now))),
+            Some((due, ..)) => Step::Wait(Some(due.saturating_duration_since(now))),
             None => Step::Wait(None),
         }
     }
 
-    /// Records the end of a query and sets the time of the next.
-    fn finish(&mut self, id: u64, capabilities: Capabilities, failure: Option<NmtFailureReason>) {
-        if let Some(count) = failure.and_then(|failure| self.failures.get_mut(failure as usize)) {
+    /// Records the end of a question and sets the time of the next.
+    fn finish(
+        &mut self,
+        id: u64,
+        topic: AttachTopic,
+        capabilities: Capabilities,
+        failure: Option<AttachFailureReason>,
+    ) {
+        // Most JVMs do not listen, and only native memory is something that they were started for.
+        let is_counted = |reason: &AttachFailureReason| {
+            *reason != AttachFailureReason::NoSocket || topic == AttachTopic::NativeMemory
+        };
+        let counted = failure.filter(is_counted);
+        if let Some(count) = counted.and_then(|reason| self.failures.get_mut(reason as usize)) {
             *count = count.saturating_add(1);
         }
         let Some(entry) = self.jvms.get_mut(&id) else { return };
         entry.active = false;
         entry.capabilities = capabilities;
-        entry.failures = match failure {
-            // A search for a socket costs the JVM nothing.
-            None | Some(NmtFailureReason::NoSocket) => 0,
-            Some(_) => entry.failures.saturating_add(1),
-        };
-        let interval = self.settings.interval;
-        let wait = interval.saturating_mul(1 << entry.failures.min(16)).min(BACKOFF_MAXIMUM.max(interval));
-        entry.due = after(Instant::now(), wait.mul_f64(0.9 + 0.2 * random()));
+        entry.finish(topic, failure, &self.settings);
     }
 }
 
-impl PolledJvm {
-    fn new(attachable: Attachable) -> Self {
-        let record = NmtRecord::new(attachable.setting, attachable.attach_supported);
-        Self { attachable, record: Mutex::new(record) }
+impl PollEntry {
+    /// The topic that is due first, of those about which a question can tell anything.
+    fn next(&self) -> Option<(AttachTopic, Instant, Arc<PolledJvm>)> {
+        let jvm = self.jvm.upgrade()?;
+        let topics = AttachTopic::VARIANTS.iter().zip(&self.schedules).filter(|(topic, _)| !jvm.is_final(**topic));
+        let (topic, schedule) = topics.min_by_key(|(_, schedule)| schedule.due)?;
+        Some((*topic, schedule.due, jvm))
     }
 
-    /// The state of its queries.
-    pub fn state(&self) -> NmtState {
-        lock(&self.record).state().clone()
+    fn is_unresponsive(&self) -> bool {
+        self.unanswered > 0
     }
 
-    /// Queries once. Returns the reason if the state is neither a summary nor final.
-    fn query(&self, mode: NmtMode, timeout: Duration, capabilities: &mut Capabilities) -> Option<NmtFailureReason> {
-        let begin = Instant::now();
-        let outcome = query(&self.attachable, mode, capabilities, after(begin, timeout));
-        let mut record = lock(&self.record);
-        record.update(outcome, begin.elapsed());
-        match record.state() {
-            NmtState::Failing { reason, message } => {
-                let (vpid, reason) = (self.attachable.vpid, *reason);
-                tracing::debug!(vpid, reason = reason.as_str(), %message, "native memory query failed");
-                Some(reason)
+    /// A JVM that did not reply is left alone about everything.
+    fn finish(&mut self, topic: AttachTopic, failure: Option<AttachFailureReason>, settings: &AttachSettings) {
+        let is_useless = failure.is_some_and(AttachFailureReason::is_reply);
+        self.unanswered = match failure {
+            // A search for a socket costs the JVM nothing.
+            None | Some(AttachFailureReason::NoSocket) => 0,
+            Some(_) if is_useless => 0,
+            Some(_) => self.unanswered.saturating_add(1),
+        };
+        let now = Instant::now();
+        for (of, schedule) in AttachTopic::VARIANTS.iter().zip(&mut self.schedules) {
+            let is_asked = *of == topic;
+            if is_asked {
+                schedule.useless = if is_useless { schedule.useless.saturating_add(1) } else { 0 };
             }
-            _ => None,
+            let interval = of.interval(settings);
+            let doublings = self.unanswered.max(schedule.useless).min(16);
+            let wait = interval.saturating_mul(1 << doublings).min(BACKOFF_MAXIMUM.max(interval));
+            let due = after(now, wait.mul_f64(0.9 + 0.2 * random()));
+            if is_asked || self.unanswered > 0 {
+                schedule.due = if is_asked { due } else { due.max(schedule.due) };
+            }
         }
     }
-}
-
-impl Provider for PolledJvm {
-    fn read(&self) -> Reading {
-        lock(&self.record).read()
-    }
-}
-
-/// Queries a JVM once and at once, unless its region shows that no query can succeed.
-pub(crate) fn query_once(attachable: Attachable, mode: NmtMode, timeout: Duration) -> PolledJvm {
-    let jvm = PolledJvm::new(attachable);
-    if !jvm.state().is_final() {
-        jvm.query(mode, timeout, &mut Capabilities::default());
-    }
-    jvm
-}
-
-/// `begin` plus `wait`; a time beyond the clock is a day away.
-fn after(begin: Instant, wait: Duration) -> Instant {
-    begin.checked_add(wait).or_else(|| begin.checked_add(Duration::from_secs(86400))).unwrap_or(begin)
 }
 
 /// A number in 0..1, for jitter.

@@ -2,78 +2,83 @@
 
 use std::time::Instant;
 
-use super::native_memory::{NmtReply, parse};
-use super::{AttachError, Attachable, credentials::as_user, listener, socket::Socket};
-use crate::config::NmtMode;
+use super::{AttachCommand, AttachError, Attachable, credentials::as_user, listener, socket::Socket};
+use crate::config::AttachMode;
 
-/// Longest reply that is read, in bytes. A summary has about 5 KiB.
+/// Longest reply that is read, in bytes. A summary of native memory has about 5 KiB, any other reply less.
 pub const REPLY_MAXIMUM: usize = 256 << 10;
 
 /// The first release that may know protocol version 2 (JDK-8339289).
 const VERSION_2_SINCE: u32 = 24;
 
-/// What earlier queries have shown of one JVM.
+/// What earlier questions have shown of one JVM.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Capabilities {
     /// Whether it supports `streaming=0` of protocol version 2.
     buffered: Option<bool>,
-    /// It supports kilobytes only (JDK 8).
-    kilobytes: bool,
+    /// It supports kibibytes only (JDK 8).
+    pub(super) kibibytes: bool,
     /// Active mode has sent its signal, which it never sends twice.
     signalled: bool,
 }
 
-/// Queries one JVM for its native memory. Whatever the error, the JVM is unharmed.
-pub fn query(
+/// A JVM whose socket was found, and which can be asked until the deadline.
+#[derive(Debug)]
+pub(super) struct Dialogue<'a> {
+    socket: &'a Socket,
+    pub(super) feature: Option<u32>,
+    pub(super) capabilities: &'a mut Capabilities,
+    deadline: Instant,
+}
+
+/// Finds the socket of a JVM, in active mode starts its listener, and asks with the credentials that the JVM accepts.
+/// Whatever the error, the JVM is unharmed.
+pub(super) fn converse<T: Send>(
     jvm: &Attachable,
-    mode: NmtMode,
+    mode: AttachMode,
     capabilities: &mut Capabilities,
     deadline: Instant,
-) -> Result<NmtReply, AttachError> {
+    ask: impl FnOnce(&mut Dialogue<'_>) -> Result<T, AttachError> + Send,
+) -> Result<T, AttachError> {
     let socket = match Socket::find(jvm) {
-        Err(AttachError::NoSocket) if mode == NmtMode::Active && !capabilities.signalled => {
+        Err(AttachError::NoSocket) if mode == AttachMode::Active && !capabilities.signalled => {
             listener::start(jvm, &mut capabilities.signalled, deadline)?;
             Socket::find(jvm)?
         }
         other => other?,
     };
-    as_user(jvm.uid, socket.gid, || query_socket(&socket, jvm.feature, capabilities, deadline))
+    let mut dialogue = Dialogue { socket: &socket, feature: jvm.feature, capabilities, deadline };
+    as_user(jvm.uid, socket.gid, || ask(&mut dialogue))
 }
 
-fn query_socket(
-    socket: &Socket,
-    feature: Option<u32>,
-    capabilities: &mut Capabilities,
-    deadline: Instant,
-) -> Result<NmtReply, AttachError> {
-    let may_stream = feature.is_none_or(|feature| feature >= VERSION_2_SINCE);
-    let buffered = match capabilities.buffered {
-        Some(known) => known,
-        None => *capabilities.buffered.insert(may_stream && offers_streaming(socket, deadline)?),
-    };
-    let request = if buffered { version_2 } else { version_1 };
-    if !capabilities.kilobytes && feature != Some(8) {
-        match parse(&command(socket, &request("VM.native_memory summary scale=b"), deadline)?) {
-            NmtReply::ScaleRefused => capabilities.kilobytes = true,
-            reply => return Ok(reply),
-        }
+impl Dialogue<'_> {
+    /// The text of the JVM's reply.
+    pub(super) fn ask(&mut self, command: AttachCommand) -> Result<String, AttachError> {
+        let request = if self.is_buffered()? { version_2(command.line()) } else { version_1(command.line()) };
+        body(&self.socket.exchange(&request, REPLY_MAXIMUM, self.deadline)?)
     }
-    Ok(parse(&command(socket, &request("VM.native_memory summary scale=KB"), deadline)?))
-}
 
-/// Whether the JVM streams its replies unless the client disables it (JDK 25 and later). A streamed reply blocks the
-/// attach listener while the client does not read, and its status is sent before the command has run.
-fn offers_streaming(socket: &Socket, deadline: Instant) -> Result<bool, AttachError> {
-    let reply = socket.exchange(b"1\0getversion\0options\0\0\0", REPLY_MAXIMUM, deadline)?;
-    // JDK 8 to 23 reply with status -1, "Operation getversion not recognized!"; 25 with "2 streaming".
-    Ok(body(&reply).is_ok_and(|text| {
-        let mut words = text.split_ascii_whitespace();
-        words.next() == Some("2") && words.any(|word| word.split(',').any(|option| option == "streaming"))
-    }))
-}
+    /// Whether replies can be had in one piece. A streamed reply blocks the attach listener, and holds what locks the
+    /// command has taken, while the client does not read; and its status is sent before the command has run.
+    fn is_buffered(&mut self) -> Result<bool, AttachError> {
+        if let Some(known) = self.capabilities.buffered {
+            return Ok(known);
+        }
+        let may_stream = self.feature.is_none_or(|feature| feature >= VERSION_2_SINCE);
+        let buffered = may_stream && self.offers_streaming()?;
+        self.capabilities.buffered = Some(buffered);
+        Ok(buffered)
+    }
 
-fn command(socket: &Socket, request: &[u8], deadline: Instant) -> Result<String, AttachError> {
-    body(&socket.exchange(request, REPLY_MAXIMUM, deadline)?)
+    /// Whether the JVM streams its replies unless the client disables it (JDK 25 and later).
+    fn offers_streaming(&self) -> Result<bool, AttachError> {
+        let reply = self.socket.exchange(b"1\0getversion\0options\0\0\0", REPLY_MAXIMUM, self.deadline)?;
+        // JDK 8 to 23 reply with status -1, "Operation getversion not recognized!"; 25 with "2 streaming".
+        Ok(body(&reply).is_ok_and(|text| {
+            let mut words = text.split_ascii_whitespace();
+            words.next() == Some("2") && words.any(|word| word.split(',').any(|option| option == "streaming"))
+        }))
+    }
 }
 
 /// `jcmd` in protocol version 1: always three arguments, of which it reads the first.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Command};
 
-use hotspot_exporter::config::NmtMode;
+use hotspot_exporter::config::AttachMode;
 use hotspot_exporter::providers::attach::{AttachError, Attachable};
 use rustix::process::{getegid, geteuid};
 use std::sync::Arc;
@@ -53,7 +53,7 @@ impl Drop for Decoy {
 #[test]
 fn a_program_that_does_not_catch_sigquit_lives() {
     let mut decoy = Decoy::run("touch up; exec sleep 600");
-    let error = query_once(&decoy.attachable(), NmtMode::Active).unwrap_err();
+    let error = query_once(&decoy.attachable(), AttachMode::Active).unwrap_err();
     assert!(matches!(error, AttachError::UnsafeToSignal(_)), "{error}");
     assert!(decoy.child.try_wait().unwrap().is_none());
 }
@@ -62,8 +62,8 @@ fn a_program_that_does_not_catch_sigquit_lives() {
 #[test]
 fn a_program_that_catches_sigquit_gets_none_in_any_mode() {
     let mut decoy = Decoy::run("trap 'touch quit' QUIT; touch up; while :; do sleep 0.05; done");
-    assert_eq!(query_once(&decoy.attachable(), NmtMode::Passive).unwrap_err().reason().as_str(), "no_socket");
-    let error = query_once(&decoy.attachable(), NmtMode::Active).unwrap_err();
+    assert_eq!(query_once(&decoy.attachable(), AttachMode::Passive).unwrap_err().reason().as_str(), "no_socket");
+    let error = query_once(&decoy.attachable(), AttachMode::Active).unwrap_err();
     assert!(matches!(error, AttachError::UnsafeToSignal("it has no HotSpot mapped")), "{error}");
 
     assert!(!decoy.tmp.path().join("quit").exists());
@@ -84,6 +84,6 @@ fn a_reused_pid_is_detected() {
     let decoy = Decoy::run("touch up; exec sleep 600");
     let mut attachable = decoy.attachable();
     Arc::get_mut(attachable.process.as_mut().unwrap()).unwrap().start_ticks -= 1;
-    let error = query_once(&attachable, NmtMode::Active).unwrap_err();
+    let error = query_once(&attachable, AttachMode::Active).unwrap_err();
     assert!(matches!(error, AttachError::UnsafeToSignal(why) if why.contains("another process")), "{error}");
 }

@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hotspot_exporter::config::{Nmt, NmtMode};
+use hotspot_exporter::config::{AttachMode, Nmt};
 use hotspot_exporter::providers::attach::native_memory::{NmtReply, NmtState};
 use hotspot_exporter::providers::attach::{
-    AttachError, Attachable, Capabilities, NmtFailureReason, Poller, REPLY_MAXIMUM, query,
+    AttachError, AttachFailureReason, Attachable, Capabilities, Poller, REPLY_MAXIMUM, query,
 };
 use rustix::process::{getegid, geteuid};
 use tempfile::TempDir;
@@ -59,7 +59,7 @@ impl Fake {
     }
 
     fn reason(&self) -> &'static str {
-        query_once(&self.attachable(), NmtMode::Passive).unwrap_err().reason().as_str()
+        query_once(&self.attachable(), AttachMode::Passive).unwrap_err().reason().as_str()
     }
 }
 
@@ -88,9 +88,9 @@ fn replies_of_any_kind_end_in_a_reason() {
     ] {
         assert_eq!(reply(bytes).reason(), reason, "{bytes:?}");
     }
-    let unknown = query_once(&reply(b"0\nhello\n").attachable(), NmtMode::Passive).unwrap();
+    let unknown = query_once(&reply(b"0\nhello\n").attachable(), AttachMode::Passive).unwrap();
     assert_eq!(unknown, NmtReply::Unknown("hello".into()));
-    assert_eq!(summary(query_once(&reply(SUMMARY.as_bytes()).attachable(), NmtMode::Passive)).total.committed, 5);
+    assert_eq!(summary(query_once(&reply(SUMMARY.as_bytes()).attachable(), AttachMode::Passive)).total.committed, 5);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn silence_and_dripping_end_at_the_deadline() {
     });
     for fake in [silent, dripping] {
         let deadline = Instant::now() + Duration::from_millis(200);
-        let error = query(&fake.attachable(), NmtMode::Passive, &mut Capabilities::default(), deadline).unwrap_err();
+        let error = query(&fake.attachable(), AttachMode::Passive, &mut Capabilities::default(), deadline).unwrap_err();
         assert!(matches!(error, AttachError::Timeout), "{error}");
     }
 }
@@ -148,7 +148,7 @@ fn sockets_of_others_are_not_connected_to() {
     fs::set_permissions(good.socket(), Permissions::from_mode(0o666)).unwrap();
     assert_eq!(good.reason(), "untrusted_socket");
     fs::set_permissions(good.socket(), Permissions::from_mode(0o600)).unwrap();
-    summary(query_once(&good.attachable(), NmtMode::Passive));
+    summary(query_once(&good.attachable(), AttachMode::Passive));
 
     if !geteuid().is_root() {
         return skip_this("sockets of other owners need root");
@@ -167,7 +167,7 @@ fn in_a_set_gid_directory_the_socket_may_have_another_group() {
     let fake = reply(SUMMARY.as_bytes());
     chown(fake.socket(), None, Some(NOBODY)).unwrap();
     fs::set_permissions(fake.tmp.path(), Permissions::from_mode(0o2777)).unwrap();
-    summary(query_once(&fake.attachable(), NmtMode::Passive));
+    summary(query_once(&fake.attachable(), AttachMode::Passive));
 }
 
 /// The socket file belongs to the JVM's user, but another user listens.
@@ -228,7 +228,12 @@ fn capabilities_are_detected_once() {
         attachable.feature = None;
         let mut capabilities = Capabilities::default();
         for _ in 0..2 {
-            summary(query(&attachable, NmtMode::Passive, &mut capabilities, Instant::now() + Duration::from_secs(20)));
+            summary(query(
+                &attachable,
+                AttachMode::Passive,
+                &mut capabilities,
+                Instant::now() + Duration::from_secs(20),
+            ));
         }
         std::mem::take(&mut *requests.lock().unwrap())
     };
@@ -244,7 +249,7 @@ fn capabilities_are_detected_once() {
 #[test]
 fn hung_jvms_do_not_delay_the_others() {
     let settings =
-        Nmt { mode: NmtMode::Passive, interval: Duration::from_millis(20), timeout: Duration::from_millis(500) };
+        Nmt { mode: AttachMode::Passive, interval: Duration::from_millis(20), timeout: Duration::from_millis(500) };
     let poller = Poller::new(settings);
     let hung: Vec<(Fake, _)> = (0..20)
         .map(|_| {
@@ -256,7 +261,7 @@ fn hung_jvms_do_not_delay_the_others() {
         .collect();
     wait_for("every hung JVM to time out", || {
         hung.iter()
-            .all(|(_, polled)| matches!(polled.state(), NmtState::Failing { reason: NmtFailureReason::Timeout, .. }))
+            .all(|(_, polled)| matches!(polled.state(), NmtState::Failing { reason: AttachFailureReason::Timeout, .. }))
     });
 
     let queried = Arc::new(Mutex::new(0_u32));
@@ -274,7 +279,8 @@ fn hung_jvms_do_not_delay_the_others() {
 
 #[test]
 fn a_jvm_without_tracking_is_queried_once() {
-    let settings = Nmt { mode: NmtMode::Passive, interval: Duration::from_millis(1), timeout: Duration::from_secs(5) };
+    let settings =
+        Nmt { mode: AttachMode::Passive, interval: Duration::from_millis(1), timeout: Duration::from_secs(5) };
     let queried = Arc::new(Mutex::new(0_u32));
     let counter = Arc::clone(&queried);
     let fake = Fake::listening(move |mut stream| {

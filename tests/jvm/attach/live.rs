@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use hotspot_exporter::config::{Nmt, NmtMode};
+use hotspot_exporter::config::{AttachMode, Nmt};
 use hotspot_exporter::fact::Formula;
 use hotspot_exporter::fact::Provider;
 use hotspot_exporter::hotspot::NmtSetting;
@@ -42,7 +42,7 @@ fn categories_that_do_not_move_equal_those_of_jcmd() {
     for java in javas() {
         let mut jvm = Jvm::start(&java, Place::default(), &LISTENING);
         let attachable = jvm.attachable();
-        let query = || summary(query_once(&attachable, NmtMode::Passive));
+        let query = || summary(query_once(&attachable, AttachMode::Passive));
         let first = query();
         assert_eq!(first.exact, java.feature > 8, "{java}");
         let sum: u64 = first.categories.iter().map(|category| category.committed).sum();
@@ -70,8 +70,8 @@ fn categories_that_do_not_move_equal_those_of_jcmd() {
 #[test]
 fn a_jvm_of_another_user_is_queried_as_that_user() {
     for java in javas_of_everybody() {
-        for mode in [NmtMode::Passive, NmtMode::Active] {
-            let flags = if mode == NmtMode::Active { &LISTENING[..1] } else { &LISTENING[..] };
+        for mode in [AttachMode::Passive, AttachMode::Active] {
+            let flags = if mode == AttachMode::Active { &LISTENING[..1] } else { &LISTENING[..] };
             let mut jvm = Jvm::start(&java, Place { nobody: true, ..Place::default() }, flags);
             summary(query_once(&jvm.attachable(), mode));
             jvm.assert_unharmed();
@@ -83,9 +83,9 @@ fn a_jvm_of_another_user_is_queried_as_that_user() {
 fn active_mode_starts_the_listener_and_passive_mode_does_not() {
     for java in javas() {
         let mut jvm = Jvm::start(&java, Place::default(), &LISTENING[..1]);
-        assert_eq!(query_once(&jvm.attachable(), NmtMode::Passive).unwrap_err().reason().as_str(), "no_socket");
-        summary(query_once(&jvm.attachable(), NmtMode::Active));
-        summary(query_once(&jvm.attachable(), NmtMode::Passive));
+        assert_eq!(query_once(&jvm.attachable(), AttachMode::Passive).unwrap_err().reason().as_str(), "no_socket");
+        summary(query_once(&jvm.attachable(), AttachMode::Active));
+        summary(query_once(&jvm.attachable(), AttachMode::Passive));
         jvm.assert_unharmed();
     }
 }
@@ -94,7 +94,7 @@ fn active_mode_starts_the_listener_and_passive_mode_does_not() {
 fn the_poller_publishes_facts_or_that_tracking_is_off() {
     for java in javas() {
         let settings =
-            Nmt { mode: NmtMode::Passive, interval: Duration::from_millis(50), timeout: Duration::from_secs(20) };
+            Nmt { mode: AttachMode::Passive, interval: Duration::from_millis(50), timeout: Duration::from_secs(20) };
         let poller = Poller::new(settings);
         let on = Jvm::start(&java, Place::default(), &LISTENING);
         let off = Jvm::start(&java, Place::default(), &LISTENING[1..]);

@@ -11,12 +11,12 @@ mod namespaces;
 mod stopped;
 use std::time::{Duration, Instant};
 
-use hotspot_exporter::config::NmtMode;
+use hotspot_exporter::config::AttachMode;
 use hotspot_exporter::providers::attach::native_memory::{NmtReply, NmtSummary};
 use hotspot_exporter::providers::attach::{AttachError, Attachable, Capabilities, query};
 
 /// Queries once, with a deadline that no healthy JVM misses.
-fn query_once(attachable: &Attachable, mode: NmtMode) -> Result<NmtReply, AttachError> {
+fn query_once(attachable: &Attachable, mode: AttachMode) -> Result<NmtReply, AttachError> {
     query(attachable, mode, &mut Capabilities::default(), Instant::now() + Duration::from_secs(20))
 }
 

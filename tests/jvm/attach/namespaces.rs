@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use hotspot_exporter::config::NmtMode;
+use hotspot_exporter::config::AttachMode;
 use hotspot_exporter::providers::attach::native_memory::NmtReply;
 use serde_json::Value;
 
@@ -62,7 +62,7 @@ fn client() {
     assert_eq!(rustix::process::geteuid().as_raw(), NOBODY);
     for root in roots.lines() {
         assert!(std::fs::write(Path::new(root).join("file"), "").is_err(), "the view is read-only");
-        match query_once(&plain_attachable(Path::new(root), 1, NOBODY), NmtMode::Passive) {
+        match query_once(&plain_attachable(Path::new(root), 1, NOBODY), AttachMode::Passive) {
             Ok(NmtReply::Summary(summary)) => println!("\n{}", serde_json::to_string(&summary).unwrap()),
             other => panic!("{other:?}"),
         }

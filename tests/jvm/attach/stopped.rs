@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use hotspot_exporter::config::NmtMode;
+use hotspot_exporter::config::AttachMode;
 use hotspot_exporter::providers::attach::native_memory::NmtReply;
 use hotspot_exporter::providers::attach::{AttachError, Capabilities, query};
 use rustix::process::Signal;
@@ -20,10 +20,10 @@ fn a_jvm_that_does_not_catch_sigquit_gets_none() {
         let mut jvm = Jvm::start(&java, Place::default(), &[TRACKING, "-Xrs"]);
         let socket = jvm.tmp.path().join(format!(".java_pid{}", jvm.vpid));
         if socket.exists() {
-            summary(query_once(&jvm.attachable(), NmtMode::Active));
+            summary(query_once(&jvm.attachable(), AttachMode::Active));
             fs::remove_file(socket).unwrap();
         }
-        let error = query_once(&jvm.attachable(), NmtMode::Active).unwrap_err();
+        let error = query_once(&jvm.attachable(), AttachMode::Active).unwrap_err();
         assert!(matches!(error, AttachError::UnsafeToSignal(why) if why.contains("does not catch")), "{error}");
         jvm.assert_unharmed();
     }
@@ -35,7 +35,7 @@ fn a_jvm_that_cannot_be_attached_to_prints_no_thread_dump() {
         let mut jvm = Jvm::start(&java, Place::default(), &[TRACKING, "-XX:+DisableAttachMechanism"]);
         let attachable = jvm.attachable();
         assert_eq!(attachable.attach_supported, Some(false));
-        assert_eq!(query_once(&attachable, NmtMode::Active).unwrap_err().reason().as_str(), "unsafe_to_signal");
+        assert_eq!(query_once(&attachable, AttachMode::Active).unwrap_err().reason().as_str(), "unsafe_to_signal");
         jvm.assert_unharmed();
     }
 }
@@ -51,7 +51,7 @@ fn a_starting_jvm_survives_active_mode() {
             loop {
                 assert!(jvm.is_alive() && Instant::now() < deadline, "{}", jvm.output());
                 let Some(attachable) = jvm.try_attachable() else { continue };
-                match query(&attachable, NmtMode::Active, &mut capabilities, deadline) {
+                match query(&attachable, AttachMode::Active, &mut capabilities, deadline) {
                     Ok(NmtReply::Summary(_)) => break,
                     Err(AttachError::UnsafeToSignal(_) | AttachError::NoSocket) => {}
                     other => panic!("JDK {}: {other:?}", java.feature),
@@ -74,10 +74,10 @@ fn a_stopped_jvm_costs_one_deadline_and_goes_on() {
                 fs::read_to_string(format!("/proc/{}/stat", jvm.vpid)).unwrap().contains(") T ")
             });
             let deadline = Instant::now() + Duration::from_millis(300);
-            let error = query(&attachable, NmtMode::Active, &mut Capabilities::default(), deadline).unwrap_err();
+            let error = query(&attachable, AttachMode::Active, &mut Capabilities::default(), deadline).unwrap_err();
             jvm.signal(Signal::CONT);
             assert_eq!(error.reason().as_str(), reason, "{error}");
-            summary(query_once(&attachable, NmtMode::Active));
+            summary(query_once(&attachable, AttachMode::Active));
             jvm.assert_unharmed();
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::super::{AttachError, NmtFailureReason};
+use super::super::{AttachError, AttachFailureReason};
 use super::summary::{Category, MappedMemory, MetaspaceMemory, NmtReply, NmtSummary};
 use crate::fact::{ProviderId, Reading, ValueTable};
 use crate::{hotspot::NmtSetting, metric::Value};
@@ -29,7 +29,7 @@ pub enum NmtState {
     #[strum(to_string = "{message}")]
     Failing {
         /// Why, for metrics.
-        reason: NmtFailureReason,
+        reason: AttachFailureReason,
         /// Why, in a sentence.
         message: Box<str>,
     },
@@ -47,13 +47,15 @@ pub(in super::super) struct NmtRecord {
     state: NmtState,
     table: ValueTable,
     last_success: Option<Instant>,
+    /// How long a reply is worth more than what other sources have.
+    lifetime: Duration,
 }
 
 impl NmtRecord {
     /// The record of a JVM before its first query, from what its region publishes.
     pub(in super::super) fn new(setting: NmtSetting, attach_supported: Option<bool>) -> Self {
         let table = ValueTable::new(ProviderId::Nmt);
-        let mut record = Self { state: NmtState::Waiting, table, last_success: None };
+        let mut record = Self { state: NmtState::Waiting, table, last_success: None, lifetime: Duration::MAX };
         match (setting, attach_supported) {
             (NmtSetting::Off, _) => record.disable(NmtState::NotEnabled),
             (_, Some(false)) => record.state = NmtState::NotAttachable,
@@ -69,18 +71,22 @@ impl NmtRecord {
         &self.state
     }
 
-    /// Adds the outcome of a query that took that long. After a failure the old values stay and their age grows; a JVM
-    /// that never replied has none.
-    pub(in super::super) fn update(&mut self, outcome: Result<NmtReply, AttachError>, took: Duration) {
+    /// Adds the outcome of a query that took that long. After a failure the old values stay and their age grows, but for
+    /// those that other sources have too, which stay for `lifetime`; a JVM that never replied has none.
+    pub(in super::super) fn update(
+        &mut self,
+        outcome: Result<NmtReply, AttachError>,
+        took: Duration,
+        lifetime: Duration,
+    ) {
+        self.lifetime = lifetime;
         let has_reply = outcome.is_ok();
         match outcome {
             Err(error) => self.fail(&error),
             Ok(NmtReply::NotEnabled) => self.disable(NmtState::NotEnabled),
             Ok(NmtReply::ShutDown) => self.disable(NmtState::ShutDown),
             Ok(NmtReply::ScaleRefused) => self.fail(&AttachError::UnknownReply("it supports no scale".into())),
-            Ok(NmtReply::Unknown(line)) => {
-                self.fail(&AttachError::UnknownReply(line.chars().filter(|c| !c.is_control()).collect()));
-            }
+            Ok(NmtReply::Unknown(line)) => self.fail(&AttachError::unknown_reply(&line)),
             Ok(NmtReply::Summary(summary)) => {
                 self.publish(&summary);
                 self.state = NmtState::Answering;
@@ -98,8 +104,13 @@ impl NmtRecord {
     /// The facts and their current values.
     pub(in super::super) fn read(&mut self) -> Reading {
         if let Some(last_success) = self.last_success {
-            self.table.set("nmt.age", &[], Value::Float(last_success.elapsed().as_secs_f64()));
+            let age = last_success.elapsed();
+            self.table.set("nmt.age", &[], Value::Float(age.as_secs_f64()));
+            if age > self.lifetime {
+                self.table.clear_where(is_shared);
+            }
         }
+        self.table.release_absent_where(Instant::now(), is_shared);
         self.table.read()
     }
 
@@ -128,8 +139,42 @@ impl NmtRecord {
         for category in &summary.categories {
             publish_category(table, category, summary.exact);
         }
+        // JDK 8, the only release without bytes, tells neither.
+        if summary.exact {
+            publish_metaspace(table, summary);
+            let other = summary.categories.iter().find(|category| &*category.name == "Other");
+            amount(table, "nmt.direct", &[], Some(other.map_or(0, |category| category.committed)));
+        }
         // The text omits a category, or a line under one, that is below one unit.
         table.zero_unknown(|source| ADDITIVE.contains(&source));
+    }
+}
+
+/// Facts that other sources have too.
+fn is_shared(fact: &str) -> bool {
+    fact.starts_with("pool.")
+}
+
+/// Metaspace as its MXBeans have it: the pool `Metaspace` includes the class space.
+fn publish_metaspace(table: &mut ValueTable, summary: &NmtSummary) {
+    let part = |of: fn(&Category) -> Option<MetaspaceMemory>| summary.categories.iter().find_map(of);
+    let class_space = part(|category| category.class_space);
+    let Some(metadata) = part(|category| category.metadata) else { return };
+    let sum = |of: fn(&MetaspaceMemory) -> Option<u64>| match &class_space {
+        Some(class_space) => of(&metadata)?.checked_add(of(class_space)?),
+        None => of(&metadata),
+    };
+    publish_pool(table, "Metaspace", sum(|part| part.used), sum(|part| Some(part.committed)));
+    if let Some(class_space) = &class_space {
+        publish_pool(table, "Compressed Class Space", class_space.used, Some(class_space.committed));
+    }
+}
+
+fn publish_pool(table: &mut ValueTable, name: &str, used: Option<u64>, committed: Option<u64>) {
+    if used.is_some() {
+        amount(table, "pool.used", &[name, "non_heap"], used);
+        amount(table, "pool.committed", &[name, "non_heap"], committed);
+        table.set("pool.freshness", &[name, "asked"], Value::Int(1));
     }
 }
 
@@ -202,7 +247,7 @@ mod tests {
     }
 
     fn update(record: &mut NmtRecord, text: &str) -> Reading {
-        record.update(Ok(parse(text)), Duration::from_millis(1));
+        record.update(Ok(parse(text)), Duration::from_millis(1), Duration::MAX);
         record.read()
     }
 
@@ -234,12 +279,12 @@ mod tests {
     fn a_failure_keeps_old_values_and_reports_the_reason() {
         let mut record = NmtRecord::new(NmtSetting::Unknown, None);
         update(&mut record, FULL);
-        record.update(Err(AttachError::Timeout), Duration::from_secs(5));
+        record.update(Err(AttachError::Timeout), Duration::from_secs(5), Duration::MAX);
         let reading = record.read();
         assert_eq!(value(&reading, "nmt.committed", "GC"), Some(Value::Int(10)));
         assert_eq!(value(&reading, "nmt.duration", ""), Some(Value::Float(5.0)));
         assert!(matches!(value(&reading, "nmt.age", ""), Some(Value::Float(age)) if age >= 0.0));
-        assert!(matches!(record.state(), NmtState::Failing { reason: NmtFailureReason::Timeout, .. }));
+        assert!(matches!(record.state(), NmtState::Failing { reason: AttachFailureReason::Timeout, .. }));
     }
 
     #[test]
@@ -262,6 +307,6 @@ mod tests {
         update(&mut record, "Native memory tracking has been shutdown\n");
         assert_eq!(record.state(), &NmtState::ShutDown);
         update(&mut record, "what?\u{1b}\n");
-        assert_eq!(record.state().to_string(), "the JVM's reply is not a summary: what?");
+        assert_eq!(record.state().to_string(), "the JVM's reply is not understood: what?");
     }
 }
