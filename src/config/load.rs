@@ -58,8 +58,8 @@ pub fn load(
     let mut files = Files { read, base: file.and_then(FilePath::parent), list };
     let (mut keys, given) = ConfigKeys::decode(&mut decoder, &node, &Path::Root);
     let mut attach = AttachSettings::of(&keys, &given, &mut decoder);
-    attach.override_by(overrides, decoder.problems);
     keys.override_by(overrides, decoder.problems);
+    attach.override_by(overrides, decoder.problems);
     let from_files = otlp::read(&keys.otlp, &mut decoder, &Path::Root.key("otlp"), &mut files);
     let otlp = environment::resolve(keys.otlp, from_files, overrides, &mut files, decoder.problems);
     let reserved = root_labels(&keys.discovery.roots);

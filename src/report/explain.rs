@@ -14,7 +14,7 @@ use crate::proc::Process;
 use crate::proc::cgroup::Hierarchies;
 use crate::providers::attach::diagnostics::{DiagnosticPlan, DiagnosticState};
 use crate::providers::attach::native_memory::NmtState;
-use crate::providers::attach::{self, AttachCommand};
+use crate::providers::attach::{self, AttachCommand, AttachTopic};
 use crate::providers::{Providers, attachable, start_sampler};
 use crate::rules::{ExplainedInput, Explanation, ExportedSeries, Profile};
 use crate::targets::{Target, sources};
@@ -103,7 +103,8 @@ impl Asked {
                 let lines: Vec<_> = jvm.diagnostic_commands().into_iter().map(AttachCommand::line).collect();
                 format!("answering {}", lines.join(", "))
             }
-            state => format!("absent: {state}"),
+            state if jvm.read(AttachTopic::Diagnostics).0.is_empty() => format!("absent: {state}"),
+            state => format!("in part: {state}"),
         };
         let providers = jvm.providers().map(|(id, provider)| {
             let facts = provider.read().0;

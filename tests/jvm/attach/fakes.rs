@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hotspot_exporter::config::{AttachMode, Nmt};
-use hotspot_exporter::providers::attach::native_memory::{NmtReply, NmtState};
+use hotspot_exporter::config::{AttachMode, AttachSettings};
+use hotspot_exporter::providers::attach::diagnostics::DiagnosticPlan;
+use hotspot_exporter::providers::attach::native_memory::{NmtReply, NmtState, query};
 use hotspot_exporter::providers::attach::{
-    AttachError, AttachFailureReason, Attachable, Capabilities, Poller, REPLY_MAXIMUM, query,
+    AttachError, AttachFailureReason, Attachable, Capabilities, Poller, REPLY_MAXIMUM,
 };
 use rustix::process::{getegid, geteuid};
 use tempfile::TempDir;
@@ -24,17 +25,17 @@ use crate::support::skip_this;
 const SUMMARY: &str = "0\nTotal: reserved=9, committed=5\n- GC (reserved=9, committed=5)\n";
 
 /// A `/tmp` with an attach socket in it.
-struct Fake {
+pub(crate) struct Fake {
     tmp: TempDir,
 }
 
 impl Fake {
-    fn without_listener() -> Self {
+    pub(crate) fn without_listener() -> Self {
         Self { tmp: TempDir::new().unwrap() }
     }
 
     /// `serve` gets every connection, one after the other.
-    fn listening(mut serve: impl FnMut(UnixStream) + Send + 'static) -> Self {
+    pub(crate) fn listening(mut serve: impl FnMut(UnixStream) + Send + 'static) -> Self {
         let fake = Self::without_listener();
         let listener = UnixListener::bind(fake.socket()).unwrap();
         fs::set_permissions(fake.socket(), Permissions::from_mode(0o600)).unwrap();
@@ -51,7 +52,7 @@ impl Fake {
     }
 
     /// A JVM of JDK 17, which speaks protocol version 1.
-    fn attachable(&self) -> Attachable {
+    pub(crate) fn attachable(&self) -> Attachable {
         let mut attachable = plain_attachable(self.tmp.path(), 7, geteuid().as_raw());
         attachable.gid = getegid().as_raw();
         attachable.feature = Some(17);
@@ -64,7 +65,7 @@ impl Fake {
 }
 
 /// The request as far as it came with the first read: a client may not send it in pieces.
-fn request(stream: &mut UnixStream) -> Vec<u8> {
+pub(crate) fn request(stream: &mut UnixStream) -> Vec<u8> {
     let mut buffer = [0; 4096];
     let read = stream.read(&mut buffer).unwrap_or(0);
     buffer[..read].to_vec()
@@ -248,14 +249,17 @@ fn capabilities_are_detected_once() {
 /// More JVMs hang than there are workers; the one that replies is still queried.
 #[test]
 fn hung_jvms_do_not_delay_the_others() {
-    let settings =
-        Nmt { mode: AttachMode::Passive, interval: Duration::from_millis(20), timeout: Duration::from_millis(500) };
+    let settings = AttachSettings {
+        timeout: Duration::from_millis(500),
+        native_memory: Duration::from_millis(500),
+        ..AttachSettings::default()
+    };
     let poller = Poller::new(settings);
     let hung: Vec<(Fake, _)> = (0..20)
         .map(|_| {
             let held = Mutex::new(Vec::new());
             let fake = Fake::listening(move |stream| held.lock().unwrap().push(stream));
-            let polled = poller.add(fake.attachable());
+            let polled = poller.add(fake.attachable(), DiagnosticPlan::default());
             (fake, polled)
         })
         .collect();
@@ -271,7 +275,7 @@ fn hung_jvms_do_not_delay_the_others() {
         *counter.lock().unwrap() += 1;
         stream.write_all(SUMMARY.as_bytes()).unwrap();
     });
-    let polled = poller.add(fake.attachable());
+    let polled = poller.add(fake.attachable(), DiagnosticPlan::default());
     wait_for("ten replies", || *queried.lock().unwrap() >= 10);
     assert_eq!(polled.state(), NmtState::Answering);
     assert!(poller.failures().iter().any(|(reason, count)| reason.as_str() == "timeout" && *count >= 20));
@@ -279,8 +283,7 @@ fn hung_jvms_do_not_delay_the_others() {
 
 #[test]
 fn a_jvm_without_tracking_is_queried_once() {
-    let settings =
-        Nmt { mode: AttachMode::Passive, interval: Duration::from_millis(1), timeout: Duration::from_secs(5) };
+    let settings = AttachSettings { native_memory: Duration::from_millis(500), ..AttachSettings::default() };
     let queried = Arc::new(Mutex::new(0_u32));
     let counter = Arc::clone(&queried);
     let fake = Fake::listening(move |mut stream| {
@@ -290,9 +293,9 @@ fn a_jvm_without_tracking_is_queried_once() {
     });
     let other = reply(SUMMARY.as_bytes());
     let poller = Poller::new(settings);
-    let polled = poller.add(fake.attachable());
+    let polled = poller.add(fake.attachable(), DiagnosticPlan::default());
     wait_for("the reply", || polled.state() == NmtState::NotEnabled);
-    let other_polled = poller.add(other.attachable());
+    let other_polled = poller.add(other.attachable(), DiagnosticPlan::default());
     wait_for("the other JVM", || other_polled.state() == NmtState::Answering);
     assert_eq!(*queried.lock().unwrap(), 1);
 }

@@ -174,6 +174,7 @@ pub(crate) fn plain_attachable(tmp: &Path, vpid: i32, uid: u32) -> Attachable {
         feature: None,
         setting: NmtSetting::Unknown,
         attach_supported: Some(true),
+        memory_readable: false,
     }
 }
 

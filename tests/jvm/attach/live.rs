@@ -5,13 +5,13 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use hotspot_exporter::config::{AttachMode, Nmt};
+use hotspot_exporter::config::{AttachMode, AttachSettings};
 use hotspot_exporter::fact::Formula;
-use hotspot_exporter::fact::Provider;
 use hotspot_exporter::hotspot::NmtSetting;
 use hotspot_exporter::metric::Value;
-use hotspot_exporter::providers::attach::Poller;
+use hotspot_exporter::providers::attach::diagnostics::DiagnosticPlan;
 use hotspot_exporter::providers::attach::native_memory::{Category, NmtReply, NmtState, NmtSummary, parse};
+use hotspot_exporter::providers::attach::{AttachTopic, Poller};
 
 use crate::attach::jvm::{Jvm, Place, javas, javas_of_everybody};
 use crate::attach::{query_once, summary, wait_for};
@@ -93,18 +93,18 @@ fn active_mode_starts_the_listener_and_passive_mode_does_not() {
 #[test]
 fn the_poller_publishes_facts_or_that_tracking_is_off() {
     for java in javas() {
-        let settings =
-            Nmt { mode: AttachMode::Passive, interval: Duration::from_millis(50), timeout: Duration::from_secs(20) };
+        let settings = AttachSettings { native_memory: Duration::from_secs(5), ..AttachSettings::default() };
         let poller = Poller::new(settings);
+        let add = |attachable| poller.add(attachable, DiagnosticPlan::default());
         let on = Jvm::start(&java, Place::default(), &LISTENING);
         let off = Jvm::start(&java, Place::default(), &LISTENING[1..]);
         let mut known = off.attachable();
         known.setting = NmtSetting::Off;
-        let polled = [poller.add(on.attachable()), poller.add(off.attachable()), poller.add(known)];
+        let polled = [add(on.attachable()), add(off.attachable()), add(known)];
         wait_for("a reply", || polled[0].state() == NmtState::Answering && polled[1].state() == NmtState::NotEnabled);
         assert_eq!(polled[2].state(), NmtState::NotEnabled);
 
-        let (facts, values) = polled[0].read();
+        let (facts, values) = polled[0].read(AttachTopic::NativeMemory);
         for (at, fact) in facts.iter().enumerate() {
             assert!(matches!(fact.formula, Formula::Published(cell, _) if cell.index as usize == at));
         }
@@ -120,7 +120,7 @@ fn the_poller_publishes_facts_or_that_tracking_is_off() {
         let rounding = java.nmt_rounding() as f64 * categories as f64;
         assert!((sum("nmt.committed") - sum("nmt.total_committed")).abs() <= rounding, "{java}");
         assert_eq!(sum("nmt.enabled"), 1.0);
-        let (facts, values) = polled[1].read();
+        let (facts, values) = polled[1].read(AttachTopic::NativeMemory);
         let enabled = facts.iter().position(|fact| fact.name == "nmt.enabled").unwrap();
         assert_eq!(values[enabled], Some(Value::Int(0)));
     }

@@ -1,19 +1,21 @@
-//! Native Memory Tracking against listeners that misbehave, and against real JVMs.
+//! Questions over attach sockets to listeners that misbehave, and to real JVMs.
 //!
 //! Real JVMs get a `/tmp` of their own in a mount namespace, which needs root and `unshare`; without them, and for
 //! every JDK that is not installed, a test prints that it was skipped.
 
 mod decoy;
+mod diagnostics;
 mod fakes;
 mod jvm;
 mod live;
 mod namespaces;
 mod stopped;
+mod topics;
 use std::time::{Duration, Instant};
 
 use hotspot_exporter::config::AttachMode;
-use hotspot_exporter::providers::attach::native_memory::{NmtReply, NmtSummary};
-use hotspot_exporter::providers::attach::{AttachError, Attachable, Capabilities, query};
+use hotspot_exporter::providers::attach::native_memory::{NmtReply, NmtSummary, query};
+use hotspot_exporter::providers::attach::{AttachError, Attachable, Capabilities};
 
 /// Queries once, with a deadline that no healthy JVM misses.
 fn query_once(attachable: &Attachable, mode: AttachMode) -> Result<NmtReply, AttachError> {

@@ -1,15 +1,22 @@
 //! A sidecar: two JVMs, each pid 1 of its own pid and mount namespace, and an exporter with their uid and gid, no
 //! capability, no view of their processes, and their `/tmp` mounted read-only.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
-use hotspot_exporter::config::AttachMode;
-use hotspot_exporter::providers::attach::native_memory::NmtReply;
+use hotspot_exporter::config::{AttachMode, AttachSettings};
+use hotspot_exporter::hotspot::Model;
+use hotspot_exporter::perfdata::Image;
+use hotspot_exporter::providers::attach::diagnostics::{DiagnosticPlan, DiagnosticState};
+use hotspot_exporter::providers::attach::native_memory::{NmtReply, NmtState};
+use hotspot_exporter::providers::attach::{AttachTopic, Poller};
 use serde_json::Value;
 
+use crate::attach::diagnostics::values;
 use crate::attach::jvm::{Jvm, NOBODY, Place, javas_of_everybody, plain_attachable, temporary_directory};
-use crate::attach::query_once;
+use crate::attach::{query_once, wait_for};
 use crate::support::copy_program;
 
 /// Names the directories to the client below.
@@ -38,9 +45,16 @@ fn a_sidecar_without_capabilities_gets_both_tables() {
         client.args(["--exact", "attach::namespaces::client", "--ignored", "--nocapture"]);
         client.env(ROOTS, format!("{}\n{}", views[0].path().display(), views[1].path().display()));
         let output = client.output().unwrap();
-        std::fs::remove_file(&program).unwrap();
+        fs::remove_file(&program).unwrap();
 
         let text = String::from_utf8(output.stdout).unwrap();
+        let told: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("told: ")).collect();
+        assert_eq!(told.len(), 2, "{text}");
+        for told in told {
+            assert!(told.contains("pool.used Metaspace") && told.contains("flag.value MaxHeapSize"), "{java}: {told}");
+            assert_eq!(told.contains("pool.used Code"), java.feature >= 11, "{java}: {told}");
+            assert_eq!(told.contains("pool.used Eden Space"), java.feature >= 25, "{java}: {told}");
+        }
         let tables: Vec<Value> =
             text.lines().filter(|line| line.starts_with('{')).map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(tables.len(), 2, "{text}{}", String::from_utf8_lossy(&output.stderr));
@@ -61,7 +75,19 @@ fn client() {
     let roots = std::env::var(ROOTS).unwrap();
     assert_eq!(rustix::process::geteuid().as_raw(), NOBODY);
     for root in roots.lines() {
-        assert!(std::fs::write(Path::new(root).join("file"), "").is_err(), "the view is read-only");
+        assert!(fs::write(Path::new(root).join("file"), "").is_err(), "the view is read-only");
+        let region = fs::read(Path::new(root).join("hsperfdata_nobody/1")).unwrap();
+        let plan = DiagnosticPlan::of(&Model::of(&Image::decode(region).unwrap(), &[]), false);
+        let poller = Poller::new(AttachSettings { diagnostics: Duration::from_secs(5), ..AttachSettings::default() });
+        let jvm = poller.add(plain_attachable(Path::new(root), 1, NOBODY), plan);
+        wait_for("answers", || jvm.diagnostic_state() == DiagnosticState::Answering);
+        let told: Vec<_> = values(&jvm, AttachTopic::Diagnostics).into_keys().collect();
+        println!(
+            "\ntold: {}",
+            told.iter().map(|(name, label)| format!("{name} {label}")).collect::<Vec<_>>().join(", ")
+        );
+        wait_for("the poller to ask no more", || jvm.state() == NmtState::Answering);
+        drop((jvm, poller));
         match query_once(&plain_attachable(Path::new(root), 1, NOBODY), AttachMode::Passive) {
             Ok(NmtReply::Summary(summary)) => println!("\n{}", serde_json::to_string(&summary).unwrap()),
             other => panic!("{other:?}"),

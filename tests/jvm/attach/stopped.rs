@@ -4,8 +4,8 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use hotspot_exporter::config::AttachMode;
-use hotspot_exporter::providers::attach::native_memory::NmtReply;
-use hotspot_exporter::providers::attach::{AttachError, Capabilities, query};
+use hotspot_exporter::providers::attach::native_memory::{NmtReply, query};
+use hotspot_exporter::providers::attach::{AttachError, Capabilities};
 use rustix::process::Signal;
 
 use crate::attach::jvm::{Jvm, Place, javas};

@@ -21,6 +21,11 @@ pub struct DiagnosticPlan {
 }
 
 impl DiagnosticPlan {
+    /// The commands, in the order in which they are asked.
+    pub fn commands(&self) -> &[AttachCommand] {
+        &self.commands
+    }
+
     /// What to ask the JVM of that region. Its flags are asked for only where they cannot be read from its memory.
     pub fn of(model: &Model, memory_readable: bool) -> Self {
         let Some(feature) = model.jvm.feature.filter(|_| !model.jvm.native_image) else { return Self::default() };

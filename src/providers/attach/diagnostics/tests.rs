@@ -49,8 +49,10 @@ fn feature(name: &str) -> u32 {
 
 fn assert_close(name: &str, pool: &str, used: u64, committed: u64, beans: &BTreeMap<String, [Option<u64>; 3]>) {
     let [Some(bean_used), Some(bean_committed), _] = beans[pool] else { panic!("{name} {pool}") };
-    assert!(used.abs_diff(bean_used) <= PRINTING, "{name} {pool}: {used} of {bean_used}");
-    assert!(committed.abs_diff(bean_committed) <= PRINTING, "{name} {pool}: {committed} of {bean_committed}");
+    // Collectors with pages and regions take and give whole ones.
+    let slack = if matches!(pool, "ZHeap" | "Shenandoah") { 4 * PRINTING } else { PRINTING };
+    assert!(used.abs_diff(bean_used) <= slack, "{name} {pool}: {used} of {bean_used}");
+    assert!(committed.abs_diff(bean_committed) <= slack, "{name} {pool}: {committed} of {bean_committed}");
 }
 
 #[test]
