@@ -84,7 +84,7 @@ fn run(command: &Command, source: ConfigSource, config: Config) -> anyhow::Resul
         }
         Command::Nmt { subject, format } => {
             let summary = report::native_memory(subject, &config)?;
-            show(*format, || hotspot_exporter::providers::nmt::table(&summary), &summary)
+            show(*format, || hotspot_exporter::providers::attach::native_memory::table(&summary), &summary)
         }
         Command::Explain { subject } => print(&report::explain(subject, &config)?),
         Command::Healthcheck { url } => Ok(runtime()?.block_on(healthcheck::healthcheck(url, healthcheck::DEADLINE))?),

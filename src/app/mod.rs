@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::discovery::DirectoryWatcher;
 use crate::discovery::watch::{Waker, WatchList};
 use crate::output::prometheus::{self, ExpositionFormat, Pages};
-use crate::providers::{Providers, nmt::Poller, sampler::Sampler};
+use crate::providers::{Providers, attach::Poller, sampler::Sampler};
 use crate::report::list::Listing;
 use crate::server::{Backend, Readiness};
 use crate::service::Service;
@@ -85,7 +85,7 @@ impl App {
         let watcher = DirectoryWatcher::new()?;
         let app = Self {
             source,
-            poller: Arc::new(Poller::new(config.nmt.clone())),
+            poller: Arc::new(Poller::new(config.attach.clone())),
             config: ArcSwap::from_pointee(config),
             served: ArcSwap::default(),
             metrics: AppMetrics::default(),

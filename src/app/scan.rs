@@ -170,7 +170,7 @@ impl ScanLoop {
     fn reconfigure(&mut self, new: Arc<Config>) {
         let old = std::mem::replace(&mut self.config, new);
         let new = &self.config;
-        self.app.poller.configure(new.nmt.clone());
+        self.app.poller.configure(new.attach.clone());
         if old.otlp != new.otlp {
             self.app.configure_push(&new.otlp);
         }

@@ -49,6 +49,15 @@ impl ValueTable {
         self.next = 0;
     }
 
+    /// Sets the values of all facts to unknown whose name `is_it` accepts.
+    pub(crate) fn clear_where(&mut self, is_it: impl Fn(&str) -> bool) {
+        for (fact, value) in self.facts.iter().chain(&self.added).zip(&mut self.values) {
+            if is_it(fact.name) {
+                *value = None;
+            }
+        }
+    }
+
     /// Sets the value of the fact `name` with these label values. A name that the catalogue lacks is a programming
     /// error; a release build ignores it.
     pub(crate) fn set(&mut self, name: &str, labels: &[&str], value: Value) {
@@ -78,11 +87,17 @@ impl ValueTable {
     /// Leaves facts that have had no value for [`HOLD`] to other sources, for at least as long. A counter that had a value
     /// is never left to another source, whose count may be lower. Called after each update.
     pub(crate) fn release_absent(&mut self, now: Instant) {
+        self.release_absent_where(now, |_| true);
+    }
+
+    /// The same for facts whose name `is_shared` accepts; the others are kept for ever.
+    pub(crate) fn release_absent_where(&mut self, now: Instant, is_shared: impl Fn(&str) -> bool) {
         self.absent_since.resize(self.values.len(), Some(now));
         let facts = self.facts.iter().chain(&self.added);
         for ((value, since), fact) in self.values.iter().zip(&mut self.absent_since).zip(facts) {
             *since = match (value, *since) {
                 (Some(_), _) => None,
+                (None, _) if !is_shared(fact.name) => None,
                 (None, None) if fact.kind == Kind::Counter => None,
                 (None, since) => since.or(Some(now)),
             };

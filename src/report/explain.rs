@@ -5,21 +5,23 @@ use std::fmt::Write as _;
 
 use super::list::overflow_text;
 use super::subject::{ReportError, Subject, find, of_file};
-use crate::config::{Config, IntrospectionMode, NmtMode};
-use crate::fact::{Fact, Provider, ProviderId};
+use crate::config::{AttachMode, Config, IntrospectionMode};
+use crate::fact::{AttachedProvider, Fact, Provider, ProviderId};
 use crate::hotspot::Model;
 use crate::metric::{Kind, Labels};
 use crate::perfdata::Image;
 use crate::proc::Process;
 use crate::proc::cgroup::Hierarchies;
+use crate::providers::attach::diagnostics::{DiagnosticPlan, DiagnosticState};
+use crate::providers::attach::native_memory::NmtState;
+use crate::providers::attach::{self, AttachCommand, AttachTopic};
 use crate::providers::introspection::{self, IntrospectionSubject};
-use crate::providers::{Providers, attachable, nmt, start_sampler};
+use crate::providers::{Providers, attachable, start_sampler};
 use crate::rules::{ExplainedInput, Explanation, ExportedSeries, Profile};
-use crate::targets::Target;
-use crate::targets::sources::merge;
+use crate::targets::{Target, sources};
 
 /// Explains what every profile makes of a region file, or of the JVM with that process id and its providers. Such a JVM
-/// is queried once for its native memory unless `nmt.mode` is off, and is not signalled in any mode.
+/// is asked once over its attach socket unless `attach.mode` is off, and is not signalled in any mode.
 pub fn explain(subject: &str, config: &Config) -> Result<String, ReportError> {
     match Subject::of(subject)? {
         Subject::File(path) => {
@@ -45,13 +47,11 @@ fn explain_target(target: &Target, config: &Config) -> Result<String, ReportErro
     if let Some(seconds) = target.corrected_start {
         model.correct_start(seconds);
     }
-    let (nmt_facts, nmt_status) = native_memory(target, config);
-    let (memory_facts, memory_status) = process_memory(target, &model, config);
+    let asked = Asked::of(target, &model, config);
+    let (memory, memory_status) = process_memory(target, &model, config);
     let mut facts = model.facts;
     facts.extend(target.facts());
-    let attached = target.providers.iter().map(|attached| (attached.id, &*attached.facts));
-    let asked = [(ProviderId::Nmt, &*nmt_facts), (ProviderId::Introspection, &*memory_facts)];
-    let facts = merge(facts, attached.chain(asked));
+    let facts = sources::merge(facts, &[&target.providers[..], &asked.providers, memory.as_slice()].concat());
 
     let mut out = profiles(config, &image, &facts);
     out.push_str("outside the region\n");
@@ -61,7 +61,8 @@ fn explain_target(target: &Target, config: &Config) -> Result<String, ReportErro
             "  start: by the kernel's clock; by its own, which was wrong, the JVM did not start in its process\n",
         );
     }
-    let _ = writeln!(out, "  native memory: {nmt_status}");
+    let _ = writeln!(out, "  native memory: {}", asked.native_memory);
+    let _ = writeln!(out, "  diagnostics: {}", asked.diagnostics);
     let _ = writeln!(out, "  process memory: {memory_status}");
     let _ = writeln!(out, "  sampling: {}", sampler_status(target, config));
     Ok(out)
@@ -78,35 +79,62 @@ fn profiles(config: &Config, image: &Image, facts: &[Fact]) -> String {
     out
 }
 
-/// The facts of the JVM's native memory, and why they are present or absent.
-fn native_memory(target: &Target, config: &Config) -> (Vec<Fact>, String) {
-    if config.nmt.mode == NmtMode::Off {
-        return (Vec::new(), "absent: nmt.mode is off".to_owned());
-    }
-    match attachable(target)() {
-        Ok(attachable) => {
-            let record = nmt::query_once(attachable, NmtMode::Passive, config.nmt.timeout);
-            let state = record.state();
-            let absent = if state == nmt::NmtState::Answering { "" } else { "absent: " };
-            (record.read().0.to_vec(), format!("{absent}{state}"))
+/// What the JVM answers over its attach socket, and why that is present or absent.
+struct Asked {
+    providers: Vec<AttachedProvider>,
+    native_memory: String,
+    diagnostics: String,
+}
+
+impl Asked {
+    fn of(target: &Target, model: &Model, config: &Config) -> Self {
+        if config.attach.mode == AttachMode::Off {
+            return Self::absent("absent: attach.mode is off");
         }
-        Err(error) => (Vec::new(), format!("absent: cannot find the attach socket: {error}")),
+        let attachable = match attachable(target)() {
+            Ok(attachable) => attachable,
+            Err(error) => return Self::absent(&format!("absent: cannot find the attach socket: {error}")),
+        };
+        let plan = DiagnosticPlan::of(model, attachable.memory_readable);
+        let jvm = attach::ask_once(attachable, plan, &config.attach);
+        let native_memory = match jvm.state() {
+            NmtState::Answering => "answering".to_owned(),
+            state => format!("absent: {state}"),
+        };
+        let diagnostics = match jvm.diagnostic_state() {
+            DiagnosticState::Answering => {
+                let lines: Vec<_> = jvm.diagnostic_commands().into_iter().map(AttachCommand::line).collect();
+                format!("answering {}", lines.join(", "))
+            }
+            state if jvm.read(AttachTopic::Diagnostics).0.is_empty() => format!("absent: {state}"),
+            state => format!("in part: {state}"),
+        };
+        let providers = jvm.providers().map(|(id, provider)| {
+            let facts = provider.read().0;
+            AttachedProvider { id, provider, facts }
+        });
+        Self { providers: providers.collect(), native_memory, diagnostics }
+    }
+
+    fn absent(why: &str) -> Self {
+        Self { providers: Vec::new(), native_memory: why.to_owned(), diagnostics: why.to_owned() }
     }
 }
 
 /// The facts of the JVM's memory, and why they are present or absent.
-fn process_memory(target: &Target, model: &Model, config: &Config) -> (Vec<Fact>, String) {
+fn process_memory(target: &Target, model: &Model, config: &Config) -> (Option<AttachedProvider>, String) {
     if config.introspection.mode == IntrospectionMode::Off {
-        return (Vec::new(), "absent: introspection.mode is off".to_owned());
+        return (None, "absent: introspection.mode is off".to_owned());
     }
-    let subject = target.process.as_ref().map(|process| IntrospectionSubject::of(process, model));
-    match subject {
+    match target.process.as_ref().map(|process| IntrospectionSubject::of(process, model)) {
         Some(Some(subject)) => {
             let jvm = introspection::read_once(subject, &config.introspection);
-            (jvm.read().0.to_vec(), jvm.state().to_string())
+            let state = jvm.state().to_string();
+            let facts = jvm.read().0;
+            (Some(AttachedProvider { id: ProviderId::Introspection, provider: jvm, facts }), state)
         }
-        Some(None) => (Vec::new(), "absent: it is a native image, or of an unknown release".to_owned()),
-        None => (Vec::new(), "absent: its process is not visible; a sidecar needs shareProcessNamespace".to_owned()),
+        Some(None) => (None, "absent: it is a native image, or of an unknown release".to_owned()),
+        None => (None, "absent: its process is not visible; a sidecar needs shareProcessNamespace".to_owned()),
     }
 }
 

@@ -6,13 +6,13 @@
 
 use std::collections::HashMap;
 
-use crate::fact::{Fact, Formula, ProviderId};
+use crate::fact::{AttachedProvider, Fact, Formula, ProviderId};
 
 /// The facts of a JVM, each from one source: those of its region, then those of its providers.
-pub(crate) fn merge<'a>(region: Vec<Fact>, providers: impl Iterator<Item = (ProviderId, &'a [Fact])>) -> Vec<Fact> {
+pub(crate) fn merge(region: Vec<Fact>, providers: &[AttachedProvider]) -> Vec<Fact> {
     let mut facts: Vec<(u8, Fact)> = region.into_iter().map(|fact| (0, fact)).collect();
-    for (provider, published) in providers {
-        facts.extend(published.iter().map(|fact| (preference(provider), fact.clone())));
+    for attached in providers {
+        facts.extend(attached.facts.iter().map(|fact| (preference(attached.id), fact.clone())));
     }
     if facts.iter().any(|(preference, _)| *preference > 0) {
         let mut best: HashMap<_, u8> = HashMap::with_capacity(facts.len());
@@ -67,16 +67,28 @@ fn non_heap(facts: &[Fact], amount: &str) -> Option<Fact> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::Arc;
 
     use super::*;
-    use crate::fact::ValueTable;
+    use crate::fact::{Provider, Reading, ValueTable};
     use crate::metric::Value;
 
-    fn published(id: ProviderId, facts: &[(&str, &[&str])]) -> Vec<Fact> {
+    #[derive(Debug)]
+    struct Fixed(Reading);
+
+    impl Provider for Fixed {
+        fn read(&self) -> Reading {
+            self.0.clone()
+        }
+    }
+
+    fn provider(id: ProviderId, facts: &[(&str, &[&str])]) -> AttachedProvider {
         let mut table = ValueTable::new(id);
         facts.iter().for_each(|(name, labels)| table.set(name, labels, Value::Int(1)));
-        table.read().0.to_vec()
+        let reading = table.read();
+        AttachedProvider { id, facts: Arc::clone(&reading.0), provider: Arc::new(Fixed(reading)) }
     }
 
     #[test]
@@ -89,8 +101,8 @@ mod tests {
             word("thread.live", Vec::new()),
             word("thread.count", vec![("daemon", "true".into()), ("state", "".into())]),
         ];
-        assert_eq!(merge(region.clone(), std::iter::empty()), region);
-        let asked = published(
+        assert_eq!(merge(region.clone(), &[]), region);
+        let asked = provider(
             ProviderId::Diagnostics,
             &[
                 ("pool.used", &["Metaspace", "non_heap"]),
@@ -98,7 +110,7 @@ mod tests {
                 ("pool.used", &["CodeCache", "non_heap"]),
             ],
         );
-        let live = published(
+        let live = provider(
             ProviderId::Introspection,
             &[
                 ("pool.used", &["CodeCache", "non_heap"]),
@@ -106,16 +118,15 @@ mod tests {
                 ("thread.count", &["true", "blocked"]),
             ],
         );
-        let providers = [(ProviderId::Diagnostics, &*asked), (ProviderId::Introspection, &*live)];
-        let merged = merge(region, providers.into_iter());
-        let [metaspace, freshness, _] = &*asked else { unreachable!() };
+        let merged = merge(region, &[asked.clone(), live.clone()]);
+        let [metaspace, freshness, _] = &*asked.facts else { unreachable!() };
         let names: Vec<_> = merged.iter().map(|fact| fact.name).collect();
         assert_eq!(
             names,
             ["thread.live", "pool.used", "pool.freshness", "pool.used", "thread.count", "thread.count", "area.used"]
         );
-        assert_eq!(merged[1..4], [metaspace.clone(), freshness.clone(), live[0].clone()]);
+        assert_eq!(merged[1..4], [metaspace.clone(), freshness.clone(), live.facts[0].clone()]);
         let Formula::Total(parts) = &merged[6].formula else { unreachable!() };
-        assert_eq!(**parts, [metaspace.formula.clone(), live[0].formula.clone()]);
+        assert_eq!(**parts, [metaspace.formula.clone(), live.facts[0].formula.clone()]);
     }
 }

@@ -115,8 +115,7 @@ impl Target {
     pub(super) fn plan(&mut self, image: &Image, model: &Model, config: &Config) {
         let mut facts = model.facts.clone();
         facts.extend(self.facts());
-        let providers = self.providers.iter().map(|attached| (attached.id, &*attached.facts));
-        let facts = sources::merge(facts, providers);
+        let facts = sources::merge(facts, &self.providers);
         let mut words = WordIndex::default();
         self.plans = config
             .profiles

@@ -5,13 +5,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod attach;
 mod discovery;
 mod forks;
 mod live;
 mod memory;
 mod names;
 mod native;
-mod nmt;
 mod otlp_collector;
 mod prometheus;
 mod sampler;

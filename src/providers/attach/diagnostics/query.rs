@@ -1,0 +1,71 @@
+//! The questions of a plan, one after the other.
+
+use std::time::Instant;
+
+use super::super::protocol::{Capabilities, Dialogue, converse};
+use super::super::{AttachCommand, AttachError, Attachable};
+use super::{
+    CodeCacheReply, FlagReply, HeapReply, MetaspaceReply, parse_code_cache, parse_flags, parse_heap_info,
+    parse_metaspace,
+};
+use crate::config::AttachMode;
+
+/// What a JVM replied to one command.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DiagnosticReply {
+    /// To `GC.heap_info`.
+    Heap(HeapReply),
+    /// To `Compiler.codecache`.
+    CodeCache(CodeCacheReply),
+    /// To `VM.metaspace basic`.
+    Metaspace(MetaspaceReply),
+    /// To `VM.flags`.
+    Flags(Vec<FlagReply>),
+}
+
+/// Asks these commands, and gives the outcome of each that was asked. A command that the JVM refuses is no error of the
+/// others; a JVM that does not reply is asked no further. Whatever the error, the JVM is unharmed.
+pub fn query(
+    jvm: &Attachable,
+    commands: &[AttachCommand],
+    mode: AttachMode,
+    capabilities: &mut Capabilities,
+    deadline: Instant,
+) -> Result<Vec<(AttachCommand, Result<DiagnosticReply, AttachError>)>, AttachError> {
+    converse(jvm, mode, capabilities, deadline, |dialogue| Ok(ask(dialogue, commands)))
+}
+
+fn ask(
+    dialogue: &mut Dialogue<'_>,
+    commands: &[AttachCommand],
+) -> Vec<(AttachCommand, Result<DiagnosticReply, AttachError>)> {
+    let mut outcomes = Vec::with_capacity(commands.len());
+    for command in commands {
+        let outcome = dialogue.ask(*command).and_then(|text| DiagnosticReply::parse(*command, &text));
+        let is_over = outcome.as_ref().is_err_and(|error| !error.reason().is_reply());
+        outcomes.push((*command, outcome));
+        if is_over {
+            break;
+        }
+    }
+    outcomes
+}
+
+impl DiagnosticReply {
+    fn parse(command: AttachCommand, text: &str) -> Result<Self, AttachError> {
+        let reply = match command {
+            AttachCommand::HeapInfo => {
+                Some(parse_heap_info(text)).filter(|reply| *reply != HeapReply::default()).map(Self::Heap)
+            }
+            AttachCommand::CodeCache => {
+                Some(parse_code_cache(text)).filter(|reply| !reply.heaps.is_empty()).map(Self::CodeCache)
+            }
+            AttachCommand::MetaspaceBasic => {
+                Some(parse_metaspace(text)).filter(|reply| reply.whole.is_some()).map(Self::Metaspace)
+            }
+            AttachCommand::Flags => text.contains("-XX:").then(|| Self::Flags(parse_flags(text))),
+            AttachCommand::NativeMemoryBytes | AttachCommand::NativeMemoryKibibytes => None,
+        };
+        reply.ok_or_else(|| AttachError::unknown_reply(text))
+    }
+}
