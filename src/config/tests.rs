@@ -56,7 +56,7 @@ fn shipped_profiles_load() {
 type Show = fn(&Config) -> String;
 
 /// Every key with a value that is not its default, and the field that has it.
-const KEYS: [(&str, &str, Show, &str); 34] = [
+const KEYS: [(&str, &str, Show, &str); 37] = [
     ("discovery.interval", "1m30s", |c| format!("{:?}", c.discovery.interval), "90s"),
     ("discovery.roots", "['/a/{b}', {path: /c}]", roots, "/a/{b} /c"),
     ("discovery.procfs.enabled", "off", |c| format!("{:?}", c.discovery.procfs.enabled), "Off"),
@@ -68,6 +68,7 @@ const KEYS: [(&str, &str, Show, &str); 34] = [
     ("sampling.idle_interval", "1s", |c| format!("{:?}", c.sampling.idle_interval), "1s"),
     ("sampling.buckets", "[0.5, 2]", |c| format!("{:?}", c.sampling.buckets), "[0.5, 2.0]"),
     ("sampling.causes", "true", |c| c.sampling.causes.to_string(), "true"),
+    ("threads.interval", "9s", |c| format!("{:?}", c.threads.interval), "9s"),
     ("threads.groups", "true", |c| c.threads.groups.to_string(), "true"),
     ("attach.mode", "active", |c| format!("{:?}", c.attach.mode), "Active"),
     ("attach.timeout", "8s", |c| format!("{:?}", c.attach.timeout), "8s"),
@@ -75,6 +76,8 @@ const KEYS: [(&str, &str, Show, &str); 34] = [
     ("nmt.mode", "off", |c| format!("{:?}", c.attach.mode), "Off"),
     ("nmt.timeout", "7s", |c| format!("{:?}", c.attach.timeout), "7s"),
     ("diagnostics.interval", "1h", |c| format!("{:?}", c.attach.diagnostics), "3600s"),
+    ("introspection.mode", "force", |c| format!("{:?}", c.introspection.mode), "Force"),
+    ("introspection.interval", "2s", |c| format!("{:?}", c.introspection.interval), "2s"),
     ("profiles", "[raw, client_java]", profiles, "raw client_java"),
     ("rules", "[{counter: a, action: drop}]", |c| (c.profiles[0].rules() - otel_rules()).to_string(), "1"),
     ("otlp.enabled", "true", |c| c.otlp.enabled.to_string(), "true"),
