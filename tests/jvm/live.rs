@@ -506,7 +506,7 @@ fn every_profile_has_the_jvm() {
     let jdk = jdk::any();
     let directory = tempfile::tempdir().unwrap();
     let config = directory.path().join("exporter.yaml");
-    std::fs::write(&config, "profiles: [otel, client_java, raw]\n").unwrap();
+    std::fs::write(&config, "profiles: [otel, client_java, micrometer, raw]\n").unwrap();
     let config = format!("--config.file={}", config.display());
     let exporter = Exporter::start([config.as_str(), "--discovery.root=/tmp"]);
     let mut jvm = Jvm::start(&jdk, ["-XX:+UseG1GC"]);
@@ -515,6 +515,7 @@ fn every_profile_has_the_jvm() {
     for (path, name, expected) in [
         ("/metrics", "jvm_hotspot_thread_peak", threads),
         ("/metrics/client_java", "jvm_threads_current", threads),
+        ("/metrics/micrometer", "jvm_threads_live_threads", threads),
         ("/metrics/raw", "hsperf_java_threads_live", threads),
     ] {
         let page = wait_for("the JVM to appear", || exporter.scrape_path(path).of_pid(jvm.pid()).ok_or("not there")).1;
