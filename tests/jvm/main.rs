@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod boards;
 mod discovery;
 mod forks;
 mod live;
