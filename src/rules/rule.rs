@@ -67,6 +67,9 @@ pub(crate) enum Action {
 /// Label names and values.
 pub(crate) type LabelTemplates = Box<[(Box<str>, Template)]>;
 
+/// Texts, and what stands in their place.
+pub(crate) type ReplacedTexts = Box<[(Box<str>, Box<str>)]>;
+
 /// The metric that a rule describes.
 #[derive(Clone, Debug)]
 pub(crate) struct Export {
@@ -78,7 +81,7 @@ pub(crate) struct Export {
     pub(crate) help: Option<Box<str>>,
     pub(crate) labels: LabelTemplates,
     /// Texts that labels refer to, and what they show instead.
-    pub(crate) values: Box<[(Box<str>, Box<str>)]>,
+    pub(crate) values: ReplacedTexts,
 }
 
 impl Export {
@@ -424,7 +427,7 @@ pub(crate) fn decode_labels(
     sound.then(|| labels.into())
 }
 
-fn decode_values(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<Box<[(Box<str>, Box<str>)]>> {
+fn decode_values(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<ReplacedTexts> {
     let pairs = decoder.pairs(node, path);
     if pairs.len() > REPLACED_MAXIMUM {
         let message = format!("{} values are too many, at most {REPLACED_MAXIMUM}", pairs.len());

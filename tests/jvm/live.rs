@@ -501,6 +501,10 @@ fn starting_jvms_lose_nothing_under_constant_scanning() {
     }
 }
 
+fn jvm_start(exporter: &Exporter, jvm: u32) -> Option<f64> {
+    exporter.scrape().of_pid(jvm)?.1.value("jvm_start_time_seconds", &[])
+}
+
 #[test]
 fn every_profile_has_the_jvm() {
     let jdk = jdk::any();
@@ -521,6 +525,12 @@ fn every_profile_has_the_jvm() {
         let page = wait_for("the JVM to appear", || exporter.scrape_path(path).of_pid(jvm.pid()).ok_or("not there")).1;
         assert_eq!(page.value(name, &[]), Some(expected), "{path} {name}");
     }
+    let before = jvm.beans().uptime_ms as f64 / 1e3;
+    let page = exporter.scrape_path("/metrics/micrometer").of_pid(jvm.pid()).unwrap().1;
+    let uptime = page.value("process_uptime_seconds", &[]).unwrap();
+    // The bean counts from a moment after the start.
+    assert!((before..jvm.beans().uptime_ms as f64 / 1e3 + 1.0).contains(&uptime), "{before}, {uptime}");
+    assert_eq!(page.value("process_start_time_seconds", &[]), jvm_start(&exporter, jvm.pid()));
     let page = exporter.scrape_path("/metrics/client_java").of_pid(jvm.pid()).unwrap().1;
     assert!(page.value("jvm_gc_collection_seconds_count", &[("gc", "G1 Old Generation")]) >= Some(1.0));
     assert!(page.value("jvm_memory_pool_used_bytes", &[("pool", "G1 Old Gen")]) > Some(0.0));
