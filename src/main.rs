@@ -98,7 +98,13 @@ fn once(source: ConfigSource, config: Config) -> anyhow::Result<()> {
     let mut text = Vec::new();
     let pages = Pages::of(&snapshot.target_set, &Pages::default());
     let page = pages.get(&profile).map(|page| &**page);
-    prometheus::write(&snapshot, page, ExpositionFormat::Text, Some(&app.own_families()), &mut text);
+    prometheus::write(
+        &snapshot,
+        page,
+        ExpositionFormat::Text,
+        Some(&app.page_families(&snapshot.target_set)),
+        &mut text,
+    );
     print(&String::from_utf8_lossy(&text))
 }
 

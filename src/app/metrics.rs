@@ -92,8 +92,27 @@ metrics! {
 }
 
 impl App {
+    /// The exporter's own metrics on the page of the set's first profile: without its process where that page has those
+    /// of JVMs under the same names.
+    pub fn page_families(&self, set: &TargetSet) -> Vec<FamilySamples> {
+        let config = self.config.load();
+        let first = set.profiles.first().or(config.profiles.first());
+        let mut families = self.families();
+        if !first.is_some_and(|profile| profile.has_processes) {
+            families.extend(ProcessMetrics::read().families());
+        }
+        families
+    }
+
     /// The exporter's own metrics.
-    pub fn own_families(&self) -> Vec<FamilySamples> {
+    pub(super) fn own_families(&self) -> Vec<FamilySamples> {
+        let mut families = self.families();
+        families.extend(ProcessMetrics::read().families());
+        families
+    }
+
+    /// The exporter's own metrics but those of its process.
+    fn families(&self) -> Vec<FamilySamples> {
         let sampler = self.sampler.load();
         let sampled = sampler.as_ref().map(|sampler| sampler.statistics()).unwrap_or_default();
         let failures = self.poller.failures().into_iter();
@@ -109,7 +128,6 @@ impl App {
         if self.config.load().otlp.enabled {
             families.extend(self.push.statistics.families());
         }
-        families.extend(ProcessMetrics::read().families());
         families
     }
 }

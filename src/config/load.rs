@@ -23,9 +23,10 @@ const DEFAULT: &str = include_str!("../../config/hotspot-exporter.yaml");
 const DEFAULT_NAME: &str = "config/hotspot-exporter.yaml";
 
 /// The shipped profiles: name, file, text.
-const SHIPPED: [(&str, &str, &str); 3] = [
+const SHIPPED: [(&str, &str, &str); 4] = [
     ("otel", "config/profiles/otel.yaml", include_str!("../../config/profiles/otel.yaml")),
     ("client_java", "config/profiles/client_java.yaml", include_str!("../../config/profiles/client_java.yaml")),
+    ("micrometer", "config/profiles/micrometer.yaml", include_str!("../../config/profiles/micrometer.yaml")),
     ("raw", "config/profiles/raw.yaml", include_str!("../../config/profiles/raw.yaml")),
 ];
 

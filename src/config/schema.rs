@@ -59,8 +59,8 @@ section! {
         pub(super) introspection: Introspection = Introspection::default() => Nested::new(),
         /// The profiles: which metrics are served and under which names. The first profile is served at /metrics, each one
         /// at /metrics/NAME. Shipped profiles are otel (the OpenTelemetry names), client_java (the names of the Prometheus
-        /// Java client) and raw (every counter under its own name). A path in place of a name loads a profile from that
-        /// file.
+        /// Java client), micrometer (the names of Spring Boot) and raw (every counter under its own name). A path in place
+        /// of a name loads a profile from that file.
         pub(super) profiles: Option<Node> = None => PROFILES,
         /// Rules that come before those of every profile. The first rule that matches a counter or a fact applies.
         /// Examples:

@@ -234,7 +234,7 @@ impl Reconciler {
         if changed {
             self.config.profiles.iter().for_each(|profile| profile.forget_unused());
         }
-        let profiles = self.config.profiles.iter().map(|profile| profile.name.clone()).collect();
+        let profiles = self.config.profiles.clone();
         let mut dropped = Dropped::default();
         for plan in targets.iter().flat_map(|target| &target.plans) {
             dropped.limit += plan.dropped.limit;

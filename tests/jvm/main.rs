@@ -6,6 +6,7 @@
 mod support;
 
 mod attach;
+mod boards;
 mod discovery;
 mod forks;
 mod live;

@@ -17,6 +17,8 @@ pub(super) enum SampledValue {
     CycleTime,
     PoolAfterGc(usize),
     LiveSet,
+    OldLiveSet,
+    Promoted,
     GaugePeak(usize, usize),
     Allocated,
     AllocatedEstimated,
@@ -57,6 +59,8 @@ impl SampledFacts {
                 list.add(SampledValue::PoolAfterGc(at), "pool.after_gc", labels);
             }
             list.add(SampledValue::LiveSet, "heap.live_set", vec![]);
+            list.add(SampledValue::OldLiveSet, "old.live_set", vec![]);
+            list.add(SampledValue::Promoted, "gc.promoted", vec![]);
         }
         let has_heap = plan.heap_peak && !plan.pools.is_empty();
         let gauges = [

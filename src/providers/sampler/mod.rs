@@ -20,6 +20,7 @@ mod gauge;
 mod gc_pauses;
 mod in_memory;
 mod jvm;
+mod old_generation;
 mod pause;
 mod rate;
 mod sample_plan;
