@@ -14,7 +14,8 @@ use crate::perfdata::{MemoryError, ProcessMemory};
 const TEXT_MAXIMUM: usize = 128;
 /// Pages that may hold names; HotSpot's take about 30.
 const PAGES: usize = 1024;
-const PAGE: usize = 4096;
+const PAGE: u64 = 4096;
+const PAGE_LENGTH: usize = 4096;
 /// Entries that are read at once.
 const BLOCK: usize = 256;
 
@@ -157,7 +158,7 @@ impl Array {
 /// Names in the library's constant data, a page at a time: they lie close together.
 struct Texts<'a> {
     memory: &'a ProcessMemory,
-    pages: HashMap<u64, Option<Box<[u8; PAGE]>>>,
+    pages: HashMap<u64, Option<Box<[u8; PAGE_LENGTH]>>>,
 }
 
 impl Texts<'_> {
@@ -166,16 +167,16 @@ impl Texts<'_> {
         let mut text = Vec::new();
         let mut at = address;
         while text.len() < TEXT_MAXIMUM {
-            let number = at / PAGE as u64;
+            let number = at / PAGE;
             if !self.pages.contains_key(&number) {
                 if self.pages.len() >= PAGES {
                     return Err(StructuresError::Endless);
                 }
-                let page = self.memory.bytes(number.wrapping_mul(PAGE as u64)).ok();
+                let page = self.memory.bytes(number.wrapping_mul(PAGE)).ok();
                 self.pages.insert(number, page.map(Box::new));
             }
             let Some(Some(page)) = self.pages.get(&number) else { return Ok(None) };
-            let from = usize::try_from(at % PAGE as u64).unwrap_or_default();
+            let from = usize::try_from(at % PAGE).unwrap_or_default();
             let rest = page.get(from..).unwrap_or_default();
             let end = rest.iter().position(|byte| *byte == 0);
             text.extend_from_slice(rest.get(..end.unwrap_or(rest.len())).unwrap_or_default());
