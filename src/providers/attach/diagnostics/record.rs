@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::super::{AttachCommand, AttachError, AttachFailureReason};
-use super::{CodeCacheReply, DiagnosticPlan, DiagnosticReply, FlagReply, HeapReply, MetaspaceReply};
+use super::{
+    CodeCacheReply, DiagnosticOutcomes, DiagnosticPlan, DiagnosticReply, FlagReply, HeapReply, MetaspaceReply,
+};
 use crate::fact::{ProviderId, Reading, ValueTable};
 use crate::metric::Value;
 
@@ -95,7 +97,7 @@ impl DiagnosticRecord {
     /// Adds the outcome of questions that took that long; a reply is published for `lifetime`.
     pub(in super::super) fn update(
         &mut self,
-        outcome: Result<Vec<(AttachCommand, Result<DiagnosticReply, AttachError>)>, AttachError>,
+        outcome: Result<DiagnosticOutcomes, AttachError>,
         took: Duration,
         lifetime: Duration,
     ) {
