@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use hotspot_exporter::config::{AttachMode, AttachSettings};
 use hotspot_exporter::fact::Reading;
-use hotspot_exporter::hotspot::Model;
+use hotspot_exporter::hotspot::{Model, NmtSetting};
 use hotspot_exporter::metric::Value;
 use hotspot_exporter::perfdata::Image;
 use hotspot_exporter::providers::attach::diagnostics::{DiagnosticPlan, DiagnosticState};
@@ -234,7 +234,9 @@ fn values_stay_when_a_question_times_out() {
     });
     let poller =
         Poller::new(AttachSettings { timeout: Duration::from_millis(500), ..settings(Duration::from_secs(1)) });
-    let jvm = poller.add(fake.attachable(), plan("jdk25-Serial"));
+    let mut untracked = fake.attachable();
+    untracked.setting = NmtSetting::Off;
+    let jvm = poller.add(untracked, plan("jdk25-Serial"));
     wait_for("the timeout", || matches!(jvm.diagnostic_state(), DiagnosticState::Failing { .. }));
     let reading = diagnostics(&jvm);
     assert!(value(&reading, "pool.used", "CodeHeap 'non-nmethods'").is_some());
@@ -249,7 +251,7 @@ fn a_jvm_that_does_not_listen_is_no_failure_of_diagnostics() {
     let poller = Poller::new(settings(Duration::from_millis(100)));
     let fake = Fake::without_listener();
     let mut untracked = fake.attachable();
-    untracked.setting = hotspot_exporter::hotspot::NmtSetting::Off;
+    untracked.setting = NmtSetting::Off;
     let jvm = poller.add(untracked, plan("jdk25-Serial"));
     wait_for("the search for a socket", || matches!(jvm.diagnostic_state(), DiagnosticState::Failing { .. }));
     let DiagnosticState::Failing { message, .. } = jvm.diagnostic_state() else { unreachable!() };

@@ -135,7 +135,7 @@ fn explain_of_a_running_jvm_includes_its_providers() {
         "  native memory: answering\n",
         "  diagnostics: answering Compiler.codecache",
         "      source code_cache.nmethods\n",
-        "      source pool.freshness{pool=\"Metaspace\",mode=\"asked\"}\n",
+        "      source pool.freshness{mode=\"asked\",pool=\"Metaspace\"}\n",
         "  sampling: pauses",
         "      source nmt.committed{category=\"Java Heap\"}\n",
         "      source proc.threads\n",
