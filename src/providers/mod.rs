@@ -85,7 +85,8 @@ impl AttachProviders for Providers {
             let unanswered = || Err(io::ErrorKind::TimedOut.into());
             match self.reader.call(attachable(target), PATIENCE, || true).unwrap_or_else(unanswered) {
                 Ok(attachable) => {
-                    let plan = DiagnosticPlan::of(model, attachable.memory_readable);
+                    let is_introspected = providers.iter().any(|(id, _)| *id == ProviderId::Introspection);
+                    let plan = DiagnosticPlan::of(model, is_introspected && attachable.memory_readable);
                     providers.extend(poller.add(attachable, plan).providers());
                 }
                 Err(error) => {

@@ -95,7 +95,8 @@ impl Asked {
             Ok(attachable) => attachable,
             Err(error) => return Self::absent(&format!("absent: cannot find the attach socket: {error}")),
         };
-        let plan = DiagnosticPlan::of(model, attachable.memory_readable);
+        let is_introspected = config.introspection.mode != IntrospectionMode::Off;
+        let plan = DiagnosticPlan::of(model, is_introspected && attachable.memory_readable);
         let jvm = attach::ask_once(attachable, plan, &config.attach);
         let native_memory = match jvm.state() {
             NmtState::Answering => "answering".to_owned(),

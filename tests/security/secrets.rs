@@ -122,7 +122,7 @@ fn said(pid: &str) -> Outputs {
         &["list"],
         &["list", "--format=json"],
         &["explain", pid],
-        &["explain", pid, "--nmt.mode=off"],
+        &["explain", pid, "--attach.mode=off"],
         &["nmt", pid],
         &["nmt", pid, "--format=json"],
         &["nmt", pid, "--nmt.mode=off"],

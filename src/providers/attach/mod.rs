@@ -5,7 +5,7 @@
 //!
 //! # Invariants
 //! 1. One question at a time per JVM, over all topics: HotSpot's attach listener is a single thread without timeouts, so an
-//!    idle connection would lock every other tool out. A question is one `send`, and has one deadline for its whole reply.
+//!    idle connection would lock every other tool out. A question is one `send` of one or more commands, and has one deadline for its whole reply.
 //! 2. A JVM that does not reply holds one worker until the deadline, and is then asked with exponential backoff.
 //! 3. In passive mode nothing is written and nothing is signalled; see [`listener`] for what active mode checks first.
 //! 4. Replies are hostile: the owner of the socket and the uid of the peer must be the JVM's, and a reply is at most

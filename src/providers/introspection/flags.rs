@@ -6,41 +6,8 @@
 use std::collections::HashMap;
 
 use crate::discovery::{HotSpotMemory, Implausible};
+use crate::hotspot::PUBLISHED_FLAGS;
 
-/// The flags that are published.
-const ALLOWED: &[&str] = &[
-    "ActiveProcessorCount",
-    "AlwaysPreTouch",
-    "CompressedClassSpaceSize",
-    "ConcGCThreads",
-    "CrashOnOutOfMemoryError",
-    "DisableAttachMechanism",
-    "ExitOnOutOfMemoryError",
-    "G1HeapRegionSize",
-    "HeapDumpOnOutOfMemoryError",
-    "InitialHeapSize",
-    "MaxDirectMemorySize",
-    "MaxGCPauseMillis",
-    "MaxHeapSize",
-    "MaxMetaspaceSize",
-    "MaxRAMPercentage",
-    "MinHeapSize",
-    "ParallelGCThreads",
-    "ReservedCodeCacheSize",
-    "SoftMaxHeapSize",
-    "UseCompactObjectHeaders",
-    "UseCompressedOops",
-    "UseConcMarkSweepGC",
-    "UseEpsilonGC",
-    "UseG1GC",
-    "UseLargePages",
-    "UseParallelGC",
-    "UseSerialGC",
-    "UseShenandoahGC",
-    "UseStringDeduplication",
-    "UseTransparentHugePages",
-    "UseZGC",
-];
 /// Read, and not published: what other readers depend on.
 const INTERNAL: &[&str] = &["UseCompressedClassPointers", "UseNUMA", "ZGenerational"];
 /// Most flags; JDKs have 800 to 1,500.
@@ -209,7 +176,7 @@ impl FlagNames<'_> {
     fn wanted(&mut self, address: u64) -> Option<&'static str> {
         let bytes = self.bytes(address)?;
         let name = bytes.split(|byte| *byte == 0).next().filter(|name| name.len() < NAME_LENGTH)?;
-        ALLOWED.iter().chain(INTERNAL).find(|wanted| wanted.as_bytes() == name).copied()
+        PUBLISHED_FLAGS.iter().chain(INTERNAL).find(|wanted| wanted.as_bytes() == name).copied()
     }
 
     fn kind(&mut self, address: u64) -> Option<FlagKind> {

@@ -115,10 +115,10 @@ fn questions_add_no_safepoint() {
         wait_for(&format!("{java} to stop nothing in {ROUNDS} rounds"), || {
             let before = safepoints();
             let mut spent = Vec::new();
-            for command in plan.commands() {
+            for commands in plan.commands().chunks(1).chain([&plan.commands()[1..]]) {
                 let cpu = listener_cpu(jvm.vpid);
-                (0..ROUNDS).for_each(|_| ask(&[*command]));
-                spent.push(format!("{command:?} {:?}", (listener_cpu(jvm.vpid) - cpu) / ROUNDS));
+                (0..ROUNDS).for_each(|_| ask(commands));
+                spent.push(format!("{commands:?} {:?}", (listener_cpu(jvm.vpid) - cpu) / ROUNDS));
             }
             println!("JDK {}: CPU of the listener: {}", java.feature, spent.join(", "));
             safepoints() == before

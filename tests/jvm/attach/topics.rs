@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use hotspot_exporter::config::{AttachMode, AttachSettings};
 use hotspot_exporter::fact::Reading;
-use hotspot_exporter::hotspot::Model;
+use hotspot_exporter::hotspot::{Model, NmtSetting};
 use hotspot_exporter::metric::Value;
 use hotspot_exporter::perfdata::Image;
 use hotspot_exporter::providers::attach::diagnostics::{DiagnosticPlan, DiagnosticState};
@@ -39,14 +39,15 @@ fn recorded(file: &str) -> String {
 /// The recorded reply of JDK 25 with Serial to a request, with its status.
 fn reply(request: &str) -> String {
     let of = |command: AttachCommand| request.contains(command.line());
-    match request {
-        _ if of(AttachCommand::NativeMemoryBytes) => format!("0\n{}", recorded("perfdata/jdk25-G1.nmt-bytes.txt")),
-        _ if of(AttachCommand::HeapInfo) => recorded("attach/jdk25-Serial.heap_info.txt"),
-        _ if of(AttachCommand::CodeCache) => recorded("attach/jdk25-G1.code_cache.txt"),
-        _ if of(AttachCommand::MetaspaceBasic) => recorded("attach/jdk25-G1.metaspace.txt"),
-        _ if of(AttachCommand::Flags) => recorded("attach/jdk25-G1.flags.txt"),
-        _ => "-1\n".to_owned(),
-    }
+    let files = [
+        (AttachCommand::NativeMemoryBytes, "perfdata/jdk25-G1.nmt-bytes.txt"),
+        (AttachCommand::Flags, "attach/jdk25-G1.flags.txt"),
+        (AttachCommand::CodeCache, "attach/jdk25-G1.code_cache.txt"),
+        (AttachCommand::MetaspaceBasic, "attach/jdk25-G1.metaspace.txt"),
+        (AttachCommand::HeapInfo, "attach/jdk25-Serial.heap_info.txt"),
+    ];
+    let texts = files.iter().filter(|(command, _)| of(*command)).map(|(_, file)| recorded(file));
+    format!("0\n{}", texts.map(|text| text.strip_prefix("0\n").unwrap_or(&text).to_owned()).collect::<String>())
 }
 
 /// A listener that answers as `answer` says, and the requests that it got.
@@ -133,7 +134,7 @@ fn nothing_but_the_listed_commands_is_asked() {
     let mut asked = BTreeSet::new();
     for request in requests.lock().unwrap().iter() {
         let line = request.strip_prefix("1\0jcmd\0").unwrap_or_else(|| panic!("{request:?}"));
-        asked.insert(line.strip_suffix("\0\0\0").unwrap().to_owned());
+        asked.extend(line.strip_suffix("\0\0\0").unwrap().split('\n').map(str::to_owned));
     }
     let listed: BTreeSet<String> = AttachCommand::VARIANTS.iter().map(|command| command.line().to_owned()).collect();
     assert!(asked.is_subset(&listed), "{asked:?}");
@@ -166,7 +167,7 @@ fn mode_off_asks_nothing() {
     let _off = off.add(silent.attachable(), plan("jdk25-Serial"));
     let on = Poller::new(settings(interval));
     let _on = on.add(fake.attachable(), plan("jdk25-Serial"));
-    wait_for("questions of several intervals", || requests.lock().unwrap().len() >= 30);
+    wait_for("questions of several intervals", || requests.lock().unwrap().len() >= 10);
     assert!(none.lock().unwrap().is_empty());
 }
 
@@ -193,12 +194,12 @@ fn a_jvm_has_one_question_at_a_time() {
     // A second JVM has a worker to spare for the first.
     let (other, _) = answering();
     let _other = poller.add(other.attachable(), plan("jdk25-Serial"));
-    wait_for("questions about both topics", || asked.load(Ordering::SeqCst) >= 12);
+    wait_for("questions about both topics", || asked.load(Ordering::SeqCst) >= 6);
     assert_eq!(most.load(Ordering::SeqCst), 1);
 }
 
 #[test]
-fn a_command_that_a_jvm_lacks_is_asked_once_and_costs_nothing_else() {
+fn a_command_that_a_jvm_lacks_is_not_asked_again_and_costs_nothing_else() {
     let (fake, requests) = listener(|request, stream| {
         let answer = if request.contains(AttachCommand::CodeCache.line()) {
             "-1\njava.lang.IllegalArgumentException: Unknown diagnostic command\n".to_owned()
@@ -212,31 +213,34 @@ fn a_command_that_a_jvm_lacks_is_asked_once_and_costs_nothing_else() {
     let count = |command: AttachCommand| {
         requests.lock().unwrap().iter().filter(|request| request.contains(command.line())).count()
     };
-    wait_for("three rounds", || count(AttachCommand::HeapInfo) >= 3);
+    wait_for("three rounds", || count(AttachCommand::HeapInfo) >= 5);
     wait_for("an answer", || jvm.diagnostic_state() == DiagnosticState::Answering);
-    assert_eq!((count(AttachCommand::CodeCache), count(AttachCommand::Flags)), (1, 1));
+    // Together with the others, then alone.
+    assert_eq!((count(AttachCommand::CodeCache), count(AttachCommand::Flags)), (2, 2));
     assert_eq!(poller.failures().iter().map(|(_, count)| count).sum::<u64>(), 0);
     assert!(value(&diagnostics(&jvm), "pool.used", "Metaspace").is_some());
 }
 
-/// As with `GC.heap_info` during a long collection.
+/// As `GC.heap_info` is during a long collection.
 #[test]
-fn answers_before_a_timeout_are_kept() {
+fn values_stay_when_a_question_times_out() {
     let held = Mutex::new(Vec::new());
     let (fake, _) = listener(move |request, stream| {
-        if request.contains(AttachCommand::HeapInfo.line()) {
-            held.lock().unwrap().push(stream.try_clone().unwrap());
-        } else {
+        if request.contains(AttachCommand::Flags.line()) {
             let _ = stream.write_all(reply(request).as_bytes());
+        } else {
+            held.lock().unwrap().push(stream.try_clone().unwrap());
         }
     });
     let poller =
-        Poller::new(AttachSettings { timeout: Duration::from_millis(500), ..settings(Duration::from_secs(2)) });
-    let jvm = poller.add(fake.attachable(), plan("jdk25-Serial"));
+        Poller::new(AttachSettings { timeout: Duration::from_millis(500), ..settings(Duration::from_secs(1)) });
+    let mut untracked = fake.attachable();
+    untracked.setting = NmtSetting::Off;
+    let jvm = poller.add(untracked, plan("jdk25-Serial"));
     wait_for("the timeout", || matches!(jvm.diagnostic_state(), DiagnosticState::Failing { .. }));
     let reading = diagnostics(&jvm);
     assert!(value(&reading, "pool.used", "CodeHeap 'non-nmethods'").is_some());
-    assert_eq!(value(&reading, "heap.used", ""), None);
+    assert!(value(&reading, "heap.used", "").is_some());
     let timeouts = || poller.failures().into_iter().find(|(reason, _)| reason.as_str() == "timeout").unwrap().1;
     wait_for("it to be counted", || timeouts() >= 1);
 }
@@ -247,7 +251,7 @@ fn a_jvm_that_does_not_listen_is_no_failure_of_diagnostics() {
     let poller = Poller::new(settings(Duration::from_millis(100)));
     let fake = Fake::without_listener();
     let mut untracked = fake.attachable();
-    untracked.setting = hotspot_exporter::hotspot::NmtSetting::Off;
+    untracked.setting = NmtSetting::Off;
     let jvm = poller.add(untracked, plan("jdk25-Serial"));
     wait_for("the search for a socket", || matches!(jvm.diagnostic_state(), DiagnosticState::Failing { .. }));
     let DiagnosticState::Failing { message, .. } = jvm.diagnostic_state() else { unreachable!() };

@@ -119,10 +119,10 @@ impl HeapParser {
         };
         let rest = rest.trim_start();
         let rest = rest.strip_prefix("space ").unwrap_or(rest);
-        if let (Some(size), Some((used, committed))) = (quantity(rest), extent(rest)) {
-            if committed & !0x3ff == size {
-                self.add(name, used, committed);
-            }
+        if let (Some(size), Some((used, committed))) = (quantity(rest), extent(rest))
+            && committed & !0x3ff == size
+        {
+            self.add(name, used, committed);
         }
     }
 

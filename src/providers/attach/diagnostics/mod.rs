@@ -16,6 +16,6 @@ pub use flags::{FlagReply, parse_flags};
 pub use heap_info::{HeapReply, PoolReply, parse_heap_info};
 pub use metaspace::{MetaspaceReply, MetaspaceSize, parse_metaspace};
 pub use plan::DiagnosticPlan;
-pub use query::{DiagnosticReply, query};
+pub use query::{DiagnosticOutcomes, DiagnosticReply, query};
 pub(super) use record::DiagnosticRecord;
 pub use record::DiagnosticState;

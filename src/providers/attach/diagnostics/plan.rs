@@ -26,15 +26,15 @@ impl DiagnosticPlan {
         &self.commands
     }
 
-    /// What to ask the JVM of that region. Its flags are asked for only where they cannot be read from its memory.
-    pub fn of(model: &Model, memory_readable: bool) -> Self {
+    /// What to ask the JVM of that region. Its flags are asked for only where they are not read from its memory.
+    pub fn of(model: &Model, memory_read: bool) -> Self {
         let Some(feature) = model.jvm.feature.filter(|_| !model.jvm.native_image) else { return Self::default() };
         // The beans of G1 are no fresher than its counters.
         let is_fresh = model.heap.is_fresh() || model.jvm.collector == Some(Collector::G1);
         let stale_pools: Vec<_> = model.heap.pools.iter().filter(|_| !is_fresh).map(|pool| pool.name).collect();
         let metaspace_apart = feature >= METASPACE_APART_SINCE;
         let commands = [
-            (AttachCommand::Flags, !memory_readable),
+            (AttachCommand::Flags, !memory_read),
             (AttachCommand::CodeCache, feature >= CODE_CACHE_SINCE),
             (AttachCommand::MetaspaceBasic, metaspace_apart),
             (AttachCommand::HeapInfo, !metaspace_apart || !stale_pools.is_empty()),

@@ -1,4 +1,4 @@
-//! The questions of a plan, one after the other.
+//! The question for all commands of a plan.
 
 use std::time::Instant;
 
@@ -23,22 +23,28 @@ pub enum DiagnosticReply {
     Flags(Vec<FlagReply>),
 }
 
-/// Asks these commands, and gives the outcome of each that was asked. A command that the JVM refuses is no error of the
-/// others; a JVM that does not reply is asked no further. Whatever the error, the JVM is unharmed.
+/// What each command gave.
+pub type DiagnosticOutcomes = Vec<(AttachCommand, Result<DiagnosticReply, AttachError>)>;
+
+/// Asks these commands, and gives the outcome of each that was asked. Whatever the error, the JVM is unharmed.
 pub fn query(
     jvm: &Attachable,
     commands: &[AttachCommand],
     mode: AttachMode,
     capabilities: &mut Capabilities,
     deadline: Instant,
-) -> Result<Vec<(AttachCommand, Result<DiagnosticReply, AttachError>)>, AttachError> {
-    converse(jvm, mode, capabilities, deadline, |dialogue| Ok(ask(dialogue, commands)))
+) -> Result<DiagnosticOutcomes, AttachError> {
+    converse(jvm, mode, capabilities, deadline, |dialogue| match dialogue.ask_together(commands) {
+        // Each parser skips what is not its own.
+        Ok(text) => Ok(commands.iter().map(|command| (*command, DiagnosticReply::parse(*command, &text))).collect()),
+        // One of them is refused, and those after it were not tried.
+        Err(error) if error.reason().is_reply() => Ok(ask_each(dialogue, commands)),
+        Err(error) => Err(error),
+    })
 }
 
-fn ask(
-    dialogue: &mut Dialogue<'_>,
-    commands: &[AttachCommand],
-) -> Vec<(AttachCommand, Result<DiagnosticReply, AttachError>)> {
+/// A command that the JVM refuses is no error of the others; a JVM that does not reply is asked no further.
+fn ask_each(dialogue: &mut Dialogue<'_>, commands: &[AttachCommand]) -> DiagnosticOutcomes {
     let mut outcomes = Vec::with_capacity(commands.len());
     for command in commands {
         let outcome = dialogue.ask(*command).and_then(|text| DiagnosticReply::parse(*command, &text));

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::super::{AttachCommand, AttachError, AttachFailureReason};
-use super::{CodeCacheReply, DiagnosticPlan, DiagnosticReply, FlagReply, HeapReply, MetaspaceReply};
+use super::{
+    CodeCacheReply, DiagnosticOutcomes, DiagnosticPlan, DiagnosticReply, FlagReply, HeapReply, MetaspaceReply,
+};
 use crate::fact::{ProviderId, Reading, ValueTable};
 use crate::metric::Value;
 
@@ -95,7 +97,7 @@ impl DiagnosticRecord {
     /// Adds the outcome of questions that took that long; a reply is published for `lifetime`.
     pub(in super::super) fn update(
         &mut self,
-        outcome: Result<Vec<(AttachCommand, Result<DiagnosticReply, AttachError>)>, AttachError>,
+        outcome: Result<DiagnosticOutcomes, AttachError>,
         took: Duration,
         lifetime: Duration,
     ) {
@@ -235,5 +237,85 @@ fn publish_pool(table: &mut ValueTable, name: &str, kind: &str, used: u64, commi
 fn set(table: &mut ValueTable, fact: &str, labels: &[&str], value: Option<u64>) {
     if let Some(value) = value.and_then(|value| i64::try_from(value).ok()) {
         table.set(fact, labels, Value::Int(value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+    use super::*;
+    use crate::providers::attach::diagnostics::{parse_code_cache, parse_heap_info};
+
+    const MINUTE: Duration = Duration::from_secs(60);
+    const TOOK: Duration = Duration::from_millis(1);
+
+    fn record() -> DiagnosticRecord {
+        let commands = vec![AttachCommand::Flags, AttachCommand::CodeCache, AttachCommand::HeapInfo];
+        let plan = DiagnosticPlan { commands, stale_pools: vec!["ZGC Young Generation"], wants_limit: false };
+        DiagnosticRecord::new(plan, Some(true))
+    }
+
+    fn heap() -> (AttachCommand, Result<DiagnosticReply, AttachError>) {
+        let text = "ZHeap            used 22M, capacity 32M, max capacity 96M";
+        (AttachCommand::HeapInfo, Ok(DiagnosticReply::Heap(parse_heap_info(text))))
+    }
+
+    fn code_cache() -> (AttachCommand, Result<DiagnosticReply, AttachError>) {
+        let text = include_str!("../../../../tests/fixtures/attach/jdk11-G1.code_cache.txt");
+        (AttachCommand::CodeCache, Ok(DiagnosticReply::CodeCache(parse_code_cache(text))))
+    }
+
+    fn flags() -> (AttachCommand, Result<DiagnosticReply, AttachError>) {
+        (AttachCommand::Flags, Ok(DiagnosticReply::Flags(vec![FlagReply { name: "UseZGC", value: Value::Int(1) }])))
+    }
+
+    fn values(record: &mut DiagnosticRecord, name: &str) -> Vec<Value> {
+        let (facts, values) = record.read();
+        facts.iter().zip(values).filter(|(fact, _)| fact.name == name).filter_map(|(_, value)| value).collect()
+    }
+
+    /// Generations of ZGC are not told apart, so its pools are the counters', and only the whole heap is published.
+    #[test]
+    fn only_what_is_told_better_is_published() {
+        let mut record = record();
+        record.update(Ok(vec![flags(), code_cache(), heap()]), TOOK, MINUTE);
+        assert_eq!(values(&mut record, "heap.used"), [Value::Int(22 << 20)]);
+        assert_eq!(values(&mut record, "area.committed"), [Value::Int(32 << 20)]);
+        assert!(values(&mut record, "heap.limit").is_empty());
+        assert_eq!(values(&mut record, "pool.used").len(), 3);
+        assert_eq!(values(&mut record, "flag.value"), [Value::Int(1)]);
+        assert_eq!(record.commands().collect::<Vec<_>>(), [AttachCommand::CodeCache, AttachCommand::HeapInfo]);
+    }
+
+    #[test]
+    fn values_stay_after_a_failure_until_they_are_too_old() {
+        let mut record = record();
+        record.update(Ok(vec![flags(), code_cache(), heap()]), TOOK, MINUTE);
+        record.update(Err(AttachError::Timeout), TOOK, MINUTE);
+        assert!(matches!(record.state(), DiagnosticState::Failing { reason: AttachFailureReason::Timeout, .. }));
+        assert_eq!(values(&mut record, "heap.used").len(), 1);
+        // As if the minute were over.
+        record.lifetime = Duration::ZERO;
+        assert!(values(&mut record, "heap.used").is_empty());
+        assert!(values(&mut record, "pool.used").is_empty());
+        assert_eq!(values(&mut record, "flag.value"), [Value::Int(1)], "flags are asked for only once");
+        assert_eq!(values(&mut record, "diagnostics.age").len(), 1);
+        record.update(Ok(vec![code_cache(), heap()]), TOOK, MINUTE);
+        assert_eq!(values(&mut record, "heap.used").len(), 1);
+    }
+
+    #[test]
+    fn a_command_that_is_unknown_is_asked_no_more() {
+        let unknown = |command| {
+            let message = "java.lang.IllegalArgumentException: Unknown diagnostic command".into();
+            (command, Err(AttachError::Status { status: -1, message }))
+        };
+        let mut record = record();
+        record.update(Ok(vec![flags(), unknown(AttachCommand::CodeCache), heap()]), TOOK, MINUTE);
+        assert_eq!(record.state(), &DiagnosticState::Answering);
+        assert_eq!(record.commands().collect::<Vec<_>>(), [AttachCommand::HeapInfo]);
+        record.update(Ok(vec![unknown(AttachCommand::HeapInfo)]), TOOK, MINUTE);
+        assert!(record.is_final());
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn extent(text: &str) -> Option<(u64, u64)> {
         u64::from_str_radix(digits, 16).ok()
     });
     let (bottom, top) = (addresses.next()??, addresses.next()??);
-    let end = addresses.last()??;
+    let end = addresses.next_back()??;
     let (used, all) = (top.checked_sub(bottom)?, end.checked_sub(bottom)?);
     (used <= all && i64::try_from(all).is_ok()).then_some((used, all))
 }

@@ -287,6 +287,43 @@ mod tests {
         assert!(matches!(record.state(), NmtState::Failing { reason: AttachFailureReason::Timeout, .. }));
     }
 
+    const SHARED: &str = "Total: reserved=30, committed=12\n\
+        - Metaspace (reserved=20, committed=10)\n (  Metadata:   )\n (    reserved=16, committed=8)\n (    used=6)\n\
+         (    waste=2 =25.00%)\n (  Class space:)\n (    reserved=4, committed=2)\n (    used=1)\n\
+        - Other (reserved=10, committed=2)\n (malloc=2 #1)\n";
+
+    #[test]
+    fn metaspace_and_direct_memory_follow_from_the_summary() {
+        let mut record = NmtRecord::new(NmtSetting::Unknown, None);
+        let reading = update(&mut record, SHARED);
+        for (fact, label, expected) in [
+            ("pool.used", "Metaspace", 7),
+            ("pool.committed", "Metaspace", 10),
+            ("pool.used", "Compressed Class Space", 1),
+            ("pool.freshness", "Metaspace", 1),
+            ("nmt.direct", "", 2),
+        ] {
+            assert_eq!(value(&reading, fact, label), Some(Value::Int(expected)), "{fact} {label}");
+        }
+        let reading = update(&mut record, FULL);
+        assert_eq!(
+            (value(&reading, "nmt.direct", ""), value(&reading, "pool.used", "Metaspace")),
+            (Some(Value::Int(0)), None)
+        );
+
+        update(&mut record, SHARED);
+        // As if the JVM had not answered for long.
+        record.lifetime = Duration::ZERO;
+        let reading = record.read();
+        assert_eq!(value(&reading, "pool.used", "Metaspace"), None, "other sources have it");
+        assert_eq!(value(&reading, "nmt.direct", ""), Some(Value::Int(2)));
+
+        let kibibytes = SHARED.replace("committed=", "committed=1KB ").replace("reserved=", "reserved=1KB ");
+        let mut record = NmtRecord::new(NmtSetting::Unknown, None);
+        let reading = update(&mut record, &kibibytes);
+        assert_eq!((value(&reading, "nmt.direct", ""), value(&reading, "pool.used", "Metaspace")), (None, None));
+    }
+
     #[test]
     fn jdk_8_stacks_have_no_committed_size() {
         let mut record = NmtRecord::new(NmtSetting::Unknown, None);
