@@ -12,6 +12,7 @@
     clippy::panic
 )]
 
+pub mod introspection;
 pub mod nmt;
 pub(crate) mod process;
 pub(crate) mod sampler;
