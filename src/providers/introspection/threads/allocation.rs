@@ -4,8 +4,8 @@
 //! The total begins with what the threads that live at the first pass have allocated since their start, and never falls.
 //! What a thread allocates between the last pass that saw it and its end is not counted.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::BorrowedFd;
 
 use super::list::{Confirmation, JavaThreads};
@@ -18,6 +18,9 @@ const TLAB_MAXIMUM: u64 = 8 << 30;
 const GROWTH_MAXIMUM: u64 = 1 << 40;
 /// Most bytes that one thread has allocated since its start.
 const BYTES_MAXIMUM: u64 = 1 << 60;
+
+/// Threads that are remembered after their end: one that a torn list lacked must not count anew.
+const ENDED_MAXIMUM: usize = 1024;
 
 /// Adds up what the threads of one JVM allocate.
 #[derive(Debug)]
@@ -94,7 +97,12 @@ impl AllocationReader {
         if rows.is_empty() {
             return Err(Implausible::Value("the number of threads that lived through a pass", 0));
         }
-        Ok(self.add(&rows, &tids, &confirmation))
+        let live = threads.addresses();
+        if matches!(confirmation, Confirmation::Same) && self.known.len() > live.len().saturating_add(ENDED_MAXIMUM) {
+            let live: HashSet<u64> = live.iter().copied().collect();
+            self.known.retain(|address, _| live.contains(address));
+        }
+        Ok(self.add(&rows, &tids))
     }
 
     fn rows(&self, threads: &JavaThreads) -> Vec<AllocationRow> {
@@ -119,7 +127,7 @@ impl AllocationReader {
     }
 
     /// Adds what is new in `rows`. A thread whose tid could not be read waits for the next pass.
-    fn add(&mut self, rows: &[AllocationRow], tids: &HashMap<u64, u32>, list: &Confirmation) -> u64 {
+    fn add(&mut self, rows: &[AllocationRow], tids: &HashMap<u64, u32>) -> u64 {
         let first = self.total.is_none();
         let mut grown = 0_u64;
         for row in rows {
@@ -143,10 +151,6 @@ impl AllocationReader {
             if first || growth < GROWTH_MAXIMUM {
                 grown = grown.saturating_add(growth);
             }
-        }
-        if matches!(list, Confirmation::Same) && self.known.len() > rows.len() {
-            let live: std::collections::HashSet<u64> = rows.iter().map(|row| row.address).collect();
-            self.known.retain(|address, _| live.contains(address));
         }
         let total = self.total.unwrap_or_default().saturating_add(grown);
         self.total = Some(total);
@@ -174,5 +178,139 @@ impl AllocationOffsets {
         };
         let bytes = fields.word(self.allocated)?.checked_add(used).filter(|bytes| *bytes < BYTES_MAXIMUM)?;
         Some(AllocationRow { address, os_thread, bytes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+    use std::fs::File;
+    use std::os::fd::AsFd;
+
+    use super::*;
+    use crate::providers::introspection::planted::Planted;
+
+    /// Threads of OSThread, bytes, TLAB start and top, and their OSThreads.
+    struct Allocating {
+        planted: Planted,
+        field: u64,
+        threads: Vec<u64>,
+        os_threads: Vec<u64>,
+        list: JavaThreads,
+        reader: AllocationReader,
+    }
+
+    impl Allocating {
+        fn new(bytes: &[u64]) -> Self {
+            let mut planted = Planted::new();
+            let os_threads: Vec<u64> = (0..bytes.len() as u64).map(|tid| planted.object(&[1000 + tid])).collect();
+            let threads: Vec<u64> =
+                bytes.iter().zip(&os_threads).map(|(bytes, os)| planted.object(&[*os, *bytes, 0, 0])).collect();
+            planted.fields(&[
+                ("Thread", "_osthread", 0),
+                ("Thread", "_allocated_bytes", 8),
+                ("Thread", "_tlab", 16),
+                ("ThreadLocalAllocBuffer", "_start", 0),
+                ("ThreadLocalAllocBuffer", "_top", 8),
+                ("OSThread", "_thread_id", 0),
+                ("ThreadsList", "_length", 0),
+                ("ThreadsList", "_threads", 8),
+            ]);
+            let field = planted.field("ThreadsSMRSupport", "_java_thread_list", 0);
+            let memory = planted.memory();
+            let (list, reader) = (JavaThreads::of(&memory).unwrap(), AllocationReader::of(&memory).unwrap());
+            let mut allocating = Self { planted, field, threads, os_threads, list, reader };
+            allocating.publish(&(0..bytes.len()).collect::<Vec<_>>());
+            allocating
+        }
+
+        /// Makes these threads the list.
+        fn publish(&mut self, threads: &[usize]) {
+            let addresses: Vec<u64> = threads.iter().map(|index| self.threads[*index]).collect();
+            let array = self.planted.object(&addresses);
+            let list = self.planted.object(&[addresses.len() as u64, array]);
+            self.planted.set(self.field, list);
+        }
+
+        fn set(&mut self, thread: usize, word: u64, value: u64) {
+            let address = self.threads[thread] + 8 * word;
+            self.planted.set(address, value);
+        }
+
+        fn read(&mut self) -> Result<u64, Implausible> {
+            let own = File::open("/proc/self").unwrap();
+            self.reader.read(&self.planted.memory(), &mut self.list, own.as_fd())
+        }
+    }
+
+    #[test]
+    fn the_total_grows_by_what_each_thread_allocates() {
+        let mut jvm = Allocating::new(&[1000, 20]);
+        assert_eq!(jvm.read(), Ok(1020));
+        assert_eq!(jvm.read(), Ok(1020));
+        jvm.set(0, 1, 1500);
+        jvm.set(1, 2, 1 << 20);
+        jvm.set(1, 3, (1 << 20) + 64);
+        assert_eq!(jvm.read(), Ok(1584));
+    }
+
+    #[test]
+    fn what_an_ended_thread_allocated_is_kept() {
+        let mut jvm = Allocating::new(&[1000, 20, 7]);
+        jvm.publish(&[0, 1]);
+        assert_eq!(jvm.read(), Ok(1020));
+        jvm.publish(&[1, 2]);
+        assert_eq!(jvm.read(), Ok(1027));
+        jvm.publish(&[0, 1, 2]);
+        assert_eq!(jvm.read(), Ok(1027), "a thread that a list lacked does not count twice");
+    }
+
+    #[test]
+    fn another_thread_at_the_same_address_begins_anew() {
+        let mut jvm = Allocating::new(&[1000, 20]);
+        assert_eq!(jvm.read(), Ok(1020));
+        let os_thread = jvm.os_threads[0];
+        for (tid, bytes, total) in [(2000, 300, 1320), (2001, 5000, 6320)] {
+            jvm.planted.set(os_thread, tid);
+            jvm.set(0, 1, bytes);
+            assert_eq!(jvm.read(), Ok(total), "{tid}");
+        }
+        jvm.set(0, 0, jvm.os_threads[1]);
+        jvm.set(0, 1, 1);
+        assert_eq!(jvm.read(), Ok(6321));
+    }
+
+    #[test]
+    fn a_sum_of_words_of_two_moments_does_not_count_twice() {
+        let mut jvm = Allocating::new(&[1000]);
+        jvm.set(0, 2, 4096);
+        jvm.set(0, 3, 4096 + 512);
+        assert_eq!(jvm.read(), Ok(1512));
+        // The TLAB is retired, and seen as it was: 512 bytes twice.
+        jvm.set(0, 1, 1512);
+        assert_eq!(jvm.read(), Ok(2024));
+        jvm.set(0, 2, 0);
+        assert_eq!(jvm.read(), Ok(2024), "it falls, and is the same thread");
+        jvm.set(0, 1, 3000);
+        assert_eq!(jvm.read(), Ok(3000), "it is exact again");
+    }
+
+    #[test]
+    fn words_that_are_no_threads_count_nothing() {
+        let mut jvm = Allocating::new(&[1000, 20]);
+        assert_eq!(jvm.read(), Ok(1020));
+        for (word, value) in [(0, 0), (0, 3), (1, u64::MAX), (1, 1 << 41), (1, 1 << 60), (2, 8), (2, u64::MAX)] {
+            jvm.set(0, 1, 1000);
+            let before = if word == 0 { jvm.os_threads[0] } else { [1000, 0][word as usize - 1] };
+            jvm.set(0, word, value);
+            assert_eq!(jvm.read(), Ok(1020), "{word} {value:#x}");
+            jvm.set(0, word, before);
+            assert_eq!(jvm.read(), Ok(1020), "{word} {value:#x}");
+        }
+        jvm.set(0, 1, 1100);
+        assert_eq!(jvm.read(), Ok(1120));
+        jvm.planted.set(jvm.field, 8);
+        assert!(jvm.read().is_err());
     }
 }

@@ -184,3 +184,127 @@ fn kernel_threads(process: BorrowedFd<'_>) -> Result<u64, Implausible> {
         threads => Ok(threads),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+    use std::fs::File;
+    use std::os::fd::AsFd;
+
+    use super::*;
+    use crate::providers::introspection::planted::Planted;
+
+    const FIELDS: [(u64, u64); 1] = [(8, 8)];
+
+    /// A list as JDK 17's, of threads whose second word counts from 100; the addresses of the threads, of the static field
+    /// and of the list.
+    fn array(threads: u64) -> (Planted, Vec<u64>, [u64; 2]) {
+        let mut planted = Planted::new();
+        let addresses: Vec<u64> = (0..threads).map(|number| planted.object(&[0, 100 + number])).collect();
+        let array = planted.object(&addresses);
+        let list = planted.object(&[threads << 32, 0, array]);
+        let field = planted.field("ThreadsSMRSupport", "_java_thread_list", list);
+        planted.fields(&[("ThreadsList", "_length", 4), ("ThreadsList", "_threads", 16)]);
+        (planted, addresses, [field, list])
+    }
+
+    /// The same in a chain, as JDK 8 and 11 have it; also the address of the number of threads.
+    fn chain(threads: u64) -> (Planted, Vec<u64>, [u64; 2]) {
+        let mut planted = Planted::new();
+        let addresses: Vec<u64> = (0..threads).map(|number| planted.object(&[0, 100 + number, 0])).collect();
+        for pair in addresses.windows(2) {
+            planted.set(pair[0] + 16, pair[1]);
+        }
+        let head = planted.field("Threads", "_thread_list", addresses.first().copied().unwrap_or_default());
+        let count = planted.field("Threads", "_number_of_threads", threads);
+        planted.fields(&[("JavaThread", "_next", 16)]);
+        (planted, addresses, [head, count])
+    }
+
+    fn own() -> File {
+        File::open("/proc/self").unwrap()
+    }
+
+    fn read(planted: &Planted) -> Result<JavaThreads, Implausible> {
+        let memory = planted.memory();
+        let mut threads = JavaThreads::of(&memory)?;
+        threads.read(&memory, own().as_fd(), &FIELDS)?;
+        Ok(threads)
+    }
+
+    #[test]
+    fn both_lists_give_the_threads_and_their_fields() {
+        for (planted, addresses, _) in [array(5), chain(5)] {
+            let mut threads = read(&planted).unwrap();
+            assert_eq!(threads.addresses(), addresses);
+            let words: Vec<_> = (0..5).map(|index| threads.get(index).unwrap().word(8).unwrap()).collect();
+            assert_eq!(words, [100, 101, 102, 103, 104]);
+            assert!(matches!(threads.confirm(&planted.memory()), Ok(Confirmation::Same)));
+        }
+    }
+
+    #[test]
+    fn a_thread_that_ended_meanwhile_is_not_confirmed() {
+        let (mut planted, addresses, [field, _]) = array(3);
+        let memory = planted.memory();
+        let mut threads = read(&planted).unwrap();
+        let array = planted.object(&addresses[1..]);
+        let list = planted.object(&[2 << 32, 0, array]);
+        planted.set(field, list);
+        let list = threads.confirm(&memory).unwrap();
+        let has: Vec<bool> = addresses.iter().map(|address| list.has(*address)).collect();
+        assert_eq!(has, [false, true, true]);
+
+        for change in [0, 1] {
+            let (mut planted, addresses, places) = chain(3);
+            let memory = planted.memory();
+            let mut threads = read(&planted).unwrap();
+            planted.set(places[change], [addresses[1], 2][change]);
+            let list = threads.confirm(&memory).unwrap();
+            assert!(!addresses.iter().any(|address| list.has(*address)), "nothing of a chain that changed is proven");
+        }
+    }
+
+    #[test]
+    fn another_array_at_the_same_place_is_another_list() {
+        let (mut planted, addresses, [_, list]) = array(3);
+        let mut threads = read(&planted).unwrap();
+        let array = planted.object(&[addresses[0], addresses[2], addresses[1]]);
+        planted.set(list + 16, array);
+        assert!(matches!(threads.confirm(&planted.memory()), Ok(Confirmation::Changed(_))));
+    }
+
+    #[test]
+    fn wild_lists_are_refused() {
+        let wild = [1, 8, 4096, 1 << 46, 1 << 47, 0xffff_8000_0000_0000, u64::MAX - 7, u64::MAX];
+        for value in wild.into_iter().chain([0]) {
+            let (mut planted, _, [field, list]) = array(3);
+            planted.set(list + 16, value);
+            assert!(read(&planted).is_err(), "array {value:#x}");
+            planted.set(field, value);
+            assert!(read(&planted).is_err(), "list {value:#x}");
+        }
+        for length in [0, 1 << 20, u64::from(u32::MAX)] {
+            let (mut planted, _, [_, list]) = array(3);
+            planted.set(list, length << 32);
+            assert!(matches!(read(&planted), Err(Implausible::Value(_, found)) if found == length), "{length}");
+        }
+        for value in wild {
+            let (mut planted, addresses, [head, _]) = chain(3);
+            planted.set(addresses[1] + 16, value);
+            assert!(read(&planted).is_err(), "chain {value:#x}");
+            planted.set(head, value);
+            assert!(read(&planted).is_err(), "head {value:#x}");
+        }
+    }
+
+    #[test]
+    fn a_chain_without_end_is_left() {
+        for back in [0, 2] {
+            let (mut planted, addresses, _) = chain(3);
+            planted.set(addresses[2] + 16, addresses[back]);
+            assert!(matches!(read(&planted), Err(Implausible::Value(..))), "back to {back}");
+        }
+    }
+}

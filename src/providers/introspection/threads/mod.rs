@@ -4,6 +4,7 @@
 //! something else by now. Each reader proves what it counts, or says [`Implausible`].
 
 mod allocation;
+mod deadlock;
 mod hidden;
 mod java_objects;
 mod list;
@@ -16,6 +17,7 @@ use std::os::fd::BorrowedFd;
 use crate::discovery::{HotSpotMemory, Implausible};
 use crate::hotspot::Collector;
 use allocation::AllocationReader;
+use deadlock::DeadlockReader;
 use list::JavaThreads;
 use states::StateReader;
 pub(super) use states::{ByState, JavaThreadState, StateCounts};
@@ -23,6 +25,7 @@ pub(super) use states::{ByState, JavaThreadState, StateCounts};
 /// What the values that fail their checks are counted as.
 pub(super) const STATES: &str = "thread_states";
 pub(super) const ALLOCATED: &str = "allocated";
+pub(super) const DEADLOCKS: &str = "deadlocks";
 
 /// What decides how a JVM's memory is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,7 @@ pub(super) struct ThreadReader {
     threads: JavaThreads,
     allocation: Result<AllocationReader, Implausible>,
     states: Result<StateReader, Implausible>,
+    deadlocks: Result<DeadlockReader, Implausible>,
 }
 
 impl ThreadReader {
@@ -49,6 +53,7 @@ impl ThreadReader {
             threads: JavaThreads::of(memory)?,
             allocation: AllocationReader::of(memory),
             states: StateReader::of(memory, readable),
+            deadlocks: DeadlockReader::of(memory, !readable),
         })
     }
 
@@ -72,6 +77,17 @@ impl ThreadReader {
     ) -> Result<StateCounts, Implausible> {
         let reader = self.states.as_mut().map_err(|error| *error)?;
         reader.read(memory, &mut self.threads, process, live)
+    }
+
+    /// Threads that wait for each other's monitors, once two calls have found them; a JVM in which fewer than two threads
+    /// are blocked has none.
+    pub(super) fn read_deadlocks(
+        &mut self,
+        memory: &HotSpotMemory,
+        process: BorrowedFd<'_>,
+    ) -> Result<u64, Implausible> {
+        let reader = self.deadlocks.as_mut().map_err(|error| *error)?;
+        reader.read(memory, &mut self.threads, process)
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use strum::{EnumCount, IntoStaticStr, VariantArray};
 
 use super::hidden::HiddenThreads;
-use super::java_objects::{ThreadObjects, object_fields};
+use super::java_objects::{ThreadObject, ThreadObjects, object_fields};
 use super::list::{Confirmation, JavaThreads};
 use super::os_threads::OsThreads;
 use super::tasks::Tasks;
@@ -156,8 +156,12 @@ impl StateReader {
             };
         }
         let ObjectAccess::Known(objects) = &mut self.objects else { return None };
-        let row = |object: super::java_objects::ThreadObject| StateRow {
-            state: JavaThreadState::of_status(object.status),
+        let row = |object: ThreadObject| StateRow {
+            state: match object.carries {
+                // As the beans have it, whatever the virtual thread does.
+                Some(true) => Some(JavaThreadState::Waiting),
+                _ => JavaThreadState::of_status(object.status),
+            },
             daemon: Some(object.daemon),
             carries: object.carries,
         };
