@@ -50,7 +50,7 @@ pub(crate) use progress::{Progress, ScanSubject};
 pub use refusal::{Refusal, RefusalReason};
 pub use watch::{DirectoryWatcher, WatchedDirectory, Woken};
 
-pub(crate) use memory::{HotSpotFinder, HotSpotMemory, Implausible, Obstacle, object};
+pub(crate) use memory::{HotSpotFinder, HotSpotMemory, Implausible, object};
 
 use memory::MemoryScanner;
 use open::Opener;

@@ -127,6 +127,15 @@ impl ValueTable {
         self.next = 0;
     }
 
+    /// Has no value any more, and leaves all facts to other sources but counters that had a value.
+    pub(crate) fn release_all(&mut self) {
+        let now = Instant::now();
+        self.release_absent(now);
+        self.clear();
+        self.release_absent(now);
+        self.release_absent(now.checked_add(HOLD).unwrap_or(now));
+    }
+
     /// The facts and their values.
     pub(crate) fn read(&mut self) -> Reading {
         if !self.added.is_empty() {

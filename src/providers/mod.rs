@@ -13,7 +13,7 @@
 )]
 
 pub mod attach;
-pub(crate) mod introspection;
+pub mod introspection;
 mod peak;
 pub(crate) mod process;
 pub(crate) mod sampler;
@@ -75,7 +75,7 @@ impl AttachProviders for Providers {
         }
         if let Some(process) = &target.process {
             providers.push((ProviderId::Process, self.monitor.add(Arc::clone(process), target.jvm.cpus)));
-            let subject = IntrospectionSubject::of(process, model);
+            let subject = IntrospectionSubject::of(target, model);
             if let Some((introspector, subject)) = self.introspector.as_ref().zip(subject) {
                 providers.push((ProviderId::Introspection, introspector.add(subject)));
             }

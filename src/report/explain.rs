@@ -127,15 +127,17 @@ fn process_memory(target: &Target, model: &Model, config: &Config) -> (Option<At
     if config.introspection.mode == IntrospectionMode::Off {
         return (None, "absent: introspection.mode is off".to_owned());
     }
-    match target.process.as_ref().map(|process| IntrospectionSubject::of(process, model)) {
-        Some(Some(subject)) => {
+    if target.process.is_none() {
+        return (None, "absent: its process is not visible; a sidecar needs shareProcessNamespace".to_owned());
+    }
+    match IntrospectionSubject::of(target, model) {
+        Some(subject) => {
             let jvm = introspection::read_once(subject, &config.introspection);
             let state = jvm.state().to_string();
             let facts = jvm.read().0;
             (Some(AttachedProvider { id: ProviderId::Introspection, provider: jvm, facts }), state)
         }
-        Some(None) => (None, "absent: it is a native image, or of an unknown release".to_owned()),
-        None => (None, "absent: its process is not visible; a sidecar needs shareProcessNamespace".to_owned()),
+        None => (None, "absent: it is a native image, or of an unknown release".to_owned()),
     }
 }
 

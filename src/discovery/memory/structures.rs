@@ -96,6 +96,23 @@ impl Structures {
         Ok(found)
     }
 
+    /// Those of a test. A field `sizeof` is the size of its type.
+    #[cfg(test)]
+    pub(super) fn planted<'n>(
+        fields: impl Iterator<Item = (&'n str, &'n str, FieldPlace)>,
+        constants: &[(&str, i64)],
+    ) -> Self {
+        let mut planted = Self::default();
+        for (type_name, field, place) in fields {
+            match place {
+                FieldPlace::Instance(size) if field == "sizeof" => _ = planted.sizes.insert(type_name.into(), size),
+                place => _ = planted.fields.entry(type_name.into()).or_default().insert(field.into(), place),
+            }
+        }
+        planted.constants.extend(constants.iter().map(|(name, value)| ((*name).into(), *value)));
+        planted
+    }
+
     pub(super) fn field(&self, type_name: &str, field: &str) -> Option<FieldPlace> {
         self.fields.get(type_name)?.get(field).copied()
     }

@@ -2,26 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use super::code_heaps::CodeHeapsReader;
-use super::flags::{FlagValue, FlagsReader};
-use super::heap::HeapReader;
-use super::humongous::HumongousReader;
-use super::publish::LastReadings;
-use crate::discovery::{HotSpotFinder, HotSpotMemory, Implausible, Obstacle};
+use super::open_jvm::OpenJvm;
+use crate::discovery::{HotSpotFinder, Implausible};
 use crate::fact::{Provider, ProviderId, Reading, ValueTable};
 use crate::hotspot::{Collector, Model};
 use crate::metric::Value;
-use crate::perfdata::MemoryError;
+use crate::perfdata::{MemoryError, Region, RegionIdentity};
 use crate::proc::Process;
-use crate::providers::peak::{Peak, Windows, ordinals};
 use crate::sync::lock;
-
-/// Time between two looks at a heap: as fresh as the counters of collectors whose region has them.
-const HEAP_INTERVAL: Duration = Duration::from_millis(100);
-/// Time between two readings of the flags, few of which can change.
-const FLAGS_INTERVAL: Duration = Duration::from_secs(60);
+use crate::targets::Target;
 
 /// A JVM to be read.
 #[derive(Debug)]
@@ -32,16 +23,40 @@ pub(crate) struct IntrospectionSubject {
     pub(crate) collector: Option<Collector>,
     /// The heap's pools, if the region has their use late or not at all.
     pub(crate) stale_pools: Vec<&'static str>,
+    pub(crate) live: Option<LiveThreads>,
+}
+
+/// Where the region has the number of live threads.
+#[derive(Debug)]
+pub(crate) struct LiveThreads {
+    region: Arc<Region>,
+    identity: RegionIdentity,
+    offset: u32,
+}
+
+impl LiveThreads {
+    /// `java.threads.live` now.
+    pub(super) fn count(&self) -> Option<u64> {
+        let mut words = Vec::new();
+        self.region.read(&self.identity, &[self.offset], &mut words).ok()?;
+        u64::try_from(*words.first()?).ok()
+    }
 }
 
 impl IntrospectionSubject {
     /// What must be known of a JVM; `None` for a native image and an unknown release.
-    pub(crate) fn of(process: &Arc<Process>, model: &Model) -> Option<Self> {
+    pub(crate) fn of(target: &Target, model: &Model) -> Option<Self> {
+        let process = Arc::clone(target.process.as_ref()?);
         let feature = model.jvm.feature.filter(|_| !model.jvm.native_image)?;
         let collector = model.jvm.collector;
         let is_fresh = model.heap.is_fresh() || collector == Some(Collector::G1);
         let pools = model.heap.pools.iter().filter(|_| !is_fresh).map(|pool| pool.name).collect();
-        Some(Self { process: Arc::clone(process), feature, collector, stale_pools: pools })
+        let live = model.threads.map(|offset| LiveThreads {
+            region: Arc::clone(&target.region),
+            identity: target.region_identity,
+            offset,
+        });
+        Some(Self { process, feature, collector, stale_pools: pools, live })
     }
 }
 
@@ -85,27 +100,17 @@ struct Published {
     rejected: BTreeMap<&'static str, i64>,
 }
 
-/// The readers of a JVM that is open, and what they read last.
-#[derive(Debug)]
-struct OpenJvm {
-    memory: HotSpotMemory,
-    heap: Option<HeapReader>,
-    humongous: Option<HumongousReader>,
-    code_heaps: Option<CodeHeapsReader>,
-    flags: Option<FlagsReader>,
-    windows: Windows,
-    peak: Peak,
-    /// When all but the heap is read next, and when the flags are.
-    next: Instant,
-    next_flags: Instant,
-    last: LastReadings,
-}
-
 impl IntrospectedJvm {
     pub(super) fn new(subject: IntrospectionSubject, interval: Duration, is_tested: bool) -> Self {
+        let mut table = ValueTable::new(ProviderId::Introspection);
+        if is_tested {
+            // Until it is known whether the count can be read, nobody else begins to count.
+            table.claim("alloc.bytes", &[]);
+            table.claim("alloc.source", &["exact"]);
+        }
         let state = if is_tested { IntrospectionState::Waiting } else { IntrospectionState::Untested(subject.feature) };
         let published = Published {
-            table: ValueTable::new(ProviderId::Introspection),
+            table,
             due: (state == IntrospectionState::Waiting).then(Instant::now),
             state,
             rejected: BTreeMap::new(),
@@ -132,8 +137,7 @@ impl IntrospectedJvm {
 
     fn end(&self, state: IntrospectionState) {
         let mut published = lock(&self.published);
-        published.table.clear();
-        published.table.release_absent(Instant::now());
+        published.table.release_all();
         (published.state, published.due) = (state, None);
     }
 
@@ -141,8 +145,8 @@ impl IntrospectedJvm {
     pub(super) fn update(&self, finder: &mut HotSpotFinder) {
         let mut slot = lock(&self.open);
         if slot.is_none() {
-            match self.open(finder) {
-                Ok(open) => *slot = Some(open),
+            match finder.open(&self.subject.process) {
+                Ok(memory) => *slot = Some(OpenJvm::of(memory, &self.subject)),
                 Err(obstacle) => {
                     let remedy = obstacle.remedy().map(|remedy| format!("; {remedy}")).unwrap_or_default();
                     return self.end(IntrospectionState::Unreadable(format!("{obstacle}{remedy}").into()));
@@ -152,7 +156,7 @@ impl IntrospectedJvm {
         let Some(open) = &mut *slot else { return };
         let now = Instant::now();
         let mut rejected = Vec::new();
-        open.read(now, self.interval, &mut rejected);
+        open.read(&self.subject, now, self.interval, &mut rejected);
         if rejected.iter().any(|(_, why)| matches!(why, Implausible::Memory(MemoryError::Ended))) {
             return self.end(IntrospectionState::Unreadable("the process has ended, or runs another program".into()));
         }
@@ -175,85 +179,6 @@ impl IntrospectedJvm {
             table.set("introspection.rejected", &[what], Value::Int(*count));
         }
         table.release_absent(now);
-    }
-
-    fn open(&self, finder: &mut HotSpotFinder) -> Result<OpenJvm, Obstacle> {
-        let memory = finder.open(&self.subject.process)?;
-        let IntrospectionSubject { feature, collector, stale_pools, .. } = &self.subject;
-        let feature = *feature;
-        let pid = self.subject.process.pid;
-        let known = |what: &str, error: Implausible| tracing::debug!(pid, what, %error, "cannot be read in this JVM");
-        let flags = FlagsReader::of(&memory, feature).map_err(|error| known(FlagsReader::NAME, error)).ok();
-        let values = flags.as_ref().and_then(|flags| flags.read(&memory).ok()).unwrap_or_default();
-        let is_set = |name| values.iter().any(|flag| flag.name == name && flag.value == FlagValue::Whole(1));
-        // With NUMA, Parallel's eden is several spaces.
-        let has_spaces = !(*collector == Some(Collector::Parallel) && is_set("UseNUMA"));
-        let heap = collector.filter(|_| !stale_pools.is_empty() && has_spaces).and_then(|collector| {
-            let heap = HeapReader::of(&memory, collector, feature, stale_pools.len() > 1);
-            heap.map_err(|error| known(HeapReader::NAME, error)).ok().flatten()
-        });
-        let humongous = (*collector == Some(Collector::G1)).then(|| HumongousReader::of(&memory));
-        let humongous = humongous.and_then(|reader| reader.map_err(|error| known(HumongousReader::NAME, error)).ok());
-        let code_heaps = CodeHeapsReader::of(&memory, feature);
-        let code_heaps = code_heaps.map_err(|error| known(CodeHeapsReader::NAME, error)).ok();
-        let now = Instant::now();
-        let (windows, peak, last) = (Windows::default(), Peak::default(), LastReadings::default());
-        Ok(OpenJvm { memory, heap, humongous, code_heaps, flags, windows, peak, next: now, next_flags: now, last })
-    }
-}
-
-impl OpenJvm {
-    fn due(&self) -> Instant {
-        match self.heap {
-            Some(_) => self.next.min(Instant::now().checked_add(HEAP_INTERVAL).unwrap_or(self.next)),
-            None => self.next,
-        }
-    }
-
-    /// Reads the heap, and the rest where it is due. What was rejected is absent.
-    fn read(&mut self, now: Instant, interval: Duration, rejected: &mut Vec<(&'static str, Implausible)>) {
-        let memory = &self.memory;
-        if let Some(heap) = &self.heap {
-            self.last.heap = attempt(HeapReader::NAME, || heap.read(memory), rejected);
-            let nanoseconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-            if let Some(changes) = self.windows.advance(ordinals(u64::try_from(nanoseconds).unwrap_or_default())) {
-                self.peak.advance(changes);
-            }
-            if let Some(heap) = &self.last.heap {
-                self.peak.record(i64::try_from(heap.total.used).unwrap_or(i64::MAX));
-            }
-            self.last.peaks = [0, 1].map(|window| self.peak.last(window));
-        }
-        if now < self.next {
-            return;
-        }
-        self.next = now.checked_add(interval).unwrap_or(now);
-        if let Some(humongous) = &self.humongous {
-            self.last.humongous = attempt(HumongousReader::NAME, || humongous.read(memory), rejected);
-        }
-        if let Some(code_heaps) = &self.code_heaps {
-            let read = attempt(CodeHeapsReader::NAME, || code_heaps.read(memory), rejected);
-            self.last.code_heaps = read.unwrap_or_default();
-        }
-        if let Some(flags) = self.flags.as_ref().filter(|_| now >= self.next_flags) {
-            self.next_flags = now.checked_add(FLAGS_INTERVAL).unwrap_or(now);
-            self.last.flags = attempt(FlagsReader::NAME, || flags.read(memory), rejected).unwrap_or_default();
-        }
-    }
-}
-
-/// Reads twice, if need be: the JVM may have changed what was read.
-fn attempt<T>(
-    what: &'static str,
-    mut read: impl FnMut() -> Result<T, Implausible>,
-    rejected: &mut Vec<(&'static str, Implausible)>,
-) -> Option<T> {
-    match read().or_else(|_| read()) {
-        Ok(value) => Some(value),
-        Err(error) => {
-            rejected.push((what, error));
-            None
-        }
     }
 }
 

@@ -10,12 +10,26 @@
 //! up, and its JVM with it for good; never a scrape, a scan or the sampler. Releases that were not tested are left alone
 //! unless `introspection.mode` is `force`.
 
+mod buffers;
+mod class_loaders;
 mod code_heaps;
+mod fields;
 mod flags;
 mod heap;
 mod humongous;
 mod jvm;
+pub mod objects;
+mod open_jvm;
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation
+)]
+mod planted;
 mod publish;
+mod threads;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, Weak};

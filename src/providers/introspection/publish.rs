@@ -1,8 +1,12 @@
 //! Readings of a JVM as facts.
 
+use strum::VariantArray;
+
+use super::buffers::BufferPools;
 use super::code_heaps::CodeHeapReading;
 use super::flags::{FlagReading, FlagValue};
 use super::heap::{HeapReading, SpaceSize};
+use super::threads::{ByState, JavaThreadState, StateCounts};
 use crate::fact::ValueTable;
 use crate::metric::Value;
 use crate::providers::peak::{WINDOW_COUNT, WINDOW_LENGTHS};
@@ -17,9 +21,15 @@ pub(super) struct LastReadings {
     pub(super) humongous: Option<u64>,
     pub(super) code_heaps: Vec<CodeHeapReading>,
     pub(super) flags: Vec<FlagReading>,
+    /// Bytes allocated since they were first read. A count that cannot be read keeps its value: it grows again later.
+    pub(super) allocated: Option<u64>,
+    pub(super) states: Option<StateCounts>,
+    pub(super) deadlocked: Option<u64>,
+    pub(super) buffers: Option<BufferPools>,
+    pub(super) class_loaders: Option<u64>,
 }
 
-/// Bytes as a value; no sum of memory exceeds an i64.
+/// A number of bytes or things as a value; none exceeds an i64.
 fn bytes(value: u64) -> Value {
     Value::Int(i64::try_from(value).unwrap_or(i64::MAX))
 }
@@ -40,12 +50,44 @@ impl LastReadings {
             table.set("g1.humongous", &[], bytes(humongous));
         }
         self.publish_code(table);
+        self.publish_threads(table);
+        for (pool, of) in self.buffers.iter().flat_map(|pools| [("direct", pools.direct), ("mapped", pools.mapped)]) {
+            table.set("buffer.used", &[pool], bytes(of.used));
+            table.set("buffer.limit", &[pool], bytes(of.capacity));
+            table.set("buffer.count", &[pool], bytes(of.count));
+        }
+        if let Some(class_loaders) = self.class_loaders {
+            table.set("class_loader.count", &[], bytes(class_loaders));
+        }
         for flag in self.flags.iter().filter(|flag| !flag.is_internal) {
             let value = match flag.value {
                 FlagValue::Whole(value) => Value::Int(value),
                 FlagValue::Double(value) => Value::Float(value),
             };
             table.set("flag.value", &[flag.name, flag.origin], value);
+        }
+    }
+
+    fn publish_threads(&self, table: &mut ValueTable) {
+        if let Some(allocated) = self.allocated {
+            table.set("alloc.bytes", &[], bytes(allocated));
+            table.set("alloc.source", &["exact"], Value::Int(1));
+        }
+        if let Some(deadlocked) = self.deadlocked {
+            table.set("thread.deadlocked", &[], bytes(deadlocked));
+        }
+        let Some(states) = &self.states else { return };
+        let each = |counts: &ByState| JavaThreadState::VARIANTS.iter().map(Into::into).zip(*counts).collect::<Vec<_>>();
+        for (state, count) in each(&states.all) {
+            table.set("thread.states", &[state], bytes(count));
+        }
+        for (daemon, counts) in ["false", "true"].iter().zip(states.by_daemon.iter().flatten()) {
+            for (state, count) in each(counts) {
+                table.set("thread.count", &[daemon, state], bytes(count));
+            }
+        }
+        if let Some(mounted) = states.virtual_mounted {
+            table.set("thread.virtual_mounted", &[], bytes(mounted));
         }
     }
 
