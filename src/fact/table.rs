@@ -223,9 +223,13 @@ mod tests {
         assert_eq!(set(&mut table, begin, true), [used.clone(), limit.clone()]);
         assert_eq!(set(&mut table, begin + second, false), [("heap.used", None), limit.clone()]);
         assert_eq!(set(&mut table, begin + 60 * second, false), [("heap.used", None), limit.clone()]);
-        assert_eq!(set(&mut table, begin + 61 * second, false), [limit.clone()]);
-        assert_eq!(set(&mut table, begin + 120 * second, true), [limit.clone()], "it was left to others at 61 s");
-        assert_eq!(set(&mut table, begin + 121 * second, true), [limit.clone()]);
+        assert_eq!(set(&mut table, begin + 61 * second, false), std::slice::from_ref(&limit));
+        assert_eq!(
+            set(&mut table, begin + 120 * second, true),
+            std::slice::from_ref(&limit),
+            "it was left to others at 61 s"
+        );
+        assert_eq!(set(&mut table, begin + 121 * second, true), std::slice::from_ref(&limit));
         assert_eq!(set(&mut table, begin + 122 * second, true), [limit, used]);
     }
 

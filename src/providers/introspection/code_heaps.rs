@@ -70,8 +70,7 @@ impl CodeHeapsReader {
         let bytes: [u8; LENGTH] = memory.bytes(heap)?;
         let word = |offset: u64| {
             let at = usize::try_from(offset).ok()?;
-            let word = bytes.get(at..at.checked_add(8)?)?.try_into().ok().map(u64::from_ne_bytes);
-            word
+            bytes.get(at..at.checked_add(8)?)?.try_into().ok().map(u64::from_ne_bytes)
         };
         let beyond = || Implausible::Value("the offset of a field of CodeHeap", self.log2);
         let word = |offset: u64| word(offset).ok_or_else(beyond);

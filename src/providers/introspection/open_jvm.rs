@@ -42,13 +42,13 @@ pub(super) struct OpenJvm {
     peak: Peak,
     /// What the exact count of allocated bytes was when it was first read.
     allocated_before: Option<u64>,
-    schedule: Schedule,
+    schedule: ReadingTimes,
     pub(super) last: LastReadings,
 }
 
 /// When what is read next.
 #[derive(Debug)]
-struct Schedule {
+struct ReadingTimes {
     normal: Instant,
     threads: Instant,
     slow: Instant,
@@ -75,7 +75,7 @@ impl OpenJvm {
             windows: Windows::default(),
             peak: Peak::default(),
             allocated_before: None,
-            schedule: Schedule { normal: now, threads: now, slow: now },
+            schedule: ReadingTimes { normal: now, threads: now, slow: now },
             last: LastReadings::default(),
             memory,
         }
