@@ -134,11 +134,11 @@ fn explain_of_a_running_jvm_includes_its_providers() {
         "  process: visible",
         "  native memory: answering\n",
         "  diagnostics: answering Compiler.codecache",
-        "      source code_cache.nmethods\n",
-        "      source pool.freshness{mode=\"asked\",pool=\"Metaspace\"}\n",
+        "      source code_cache.nmethods from ",
+        "      source pool.freshness{mode=\"asked\",pool=\"Metaspace\"} from ",
         "  sampling: pauses",
-        "      source nmt.committed{category=\"Java Heap\"}\n",
-        "      source proc.threads\n",
+        "      source nmt.committed{category=\"Java Heap\"} from native memory tracking\n",
+        "      source proc.threads from /proc and cgroup\n",
         "  jvm_nmt_total_committed_bytes updowncounter\n",
     ] {
         assert!(text.contains(line), "{line:?} is not in {text}");
