@@ -1,6 +1,6 @@
 //! Facts that only a JVM's memory has.
 
-#![allow(dead_code, reason = "the provider that publishes these readings comes with a later commit")]
+#![allow(dead_code, unused_imports, reason = "the provider that publishes these readings comes with a later commit")]
 
 mod buffers;
 mod class_loaders;

@@ -13,7 +13,7 @@ pub mod field_layout;
 
 use crate::discovery::{HotSpotMemory, Implausible, object};
 use crate::providers::introspection::fields::FieldBytes;
-pub(super) use classes::{ClassReader, JavaClass};
+pub(super) use classes::ClassReader;
 
 /// Bytes of the header that every object has.
 pub(super) const HEADER: u64 = 16;
