@@ -265,3 +265,98 @@ impl BufferUse {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+    use super::*;
+    use crate::providers::introspection::planted::Planted;
+
+    /// A JVM whose own loader has no class yet; the address of the loader's first class.
+    fn empty() -> (Planted, u64) {
+        let mut planted = Planted::new();
+        planted.describe_classes();
+        planted.fields(&[
+            ("ClassLoaderData", "_klasses", 0),
+            ("ClassLoaderData", "_has_class_mirror_holder", 8),
+            ("ClassLoaderData", "_next", 16),
+        ]);
+        let boot = planted.object(&[0, 0, 0]);
+        planted.field("ClassLoaderDataGraph", "_head", boot);
+        (planted, boot)
+    }
+
+    /// Loads a class whose mirror has these words behind its header; the mirror's address.
+    fn load(planted: &mut Planted, boot: u64, newest: &mut u64, class: u64, statics: &[u64]) -> u64 {
+        let mirror_class = planted.class("java/lang/Class", 0, &[]);
+        let mirror = planted.object(&[&[1, mirror_class][..], statics].concat());
+        let handle = planted.object(&[mirror]);
+        planted.set(class + 40, handle);
+        planted.set(class + 32, *newest);
+        planted.set(boot, class);
+        *newest = class;
+        mirror
+    }
+
+    fn reader(planted: &Planted) -> BufferReader {
+        BufferReader::of(&planted.memory(), JvmTraits { feature: 21, collector: Collector::G1 }).unwrap()
+    }
+
+    /// AtomicLongs of these values.
+    fn atomics(planted: &mut Planted, values: [u64; 3]) -> [u64; 3] {
+        let class = planted.class("java/util/concurrent/atomic/AtomicLong", 0, &[("value", 16)]);
+        values.map(|value| planted.object(&[1, class, value]))
+    }
+
+    #[test]
+    fn classes_are_found_once_they_are_loaded_and_counters_once_they_are_set() {
+        let (mut planted, boot) = empty();
+        let other = planted.class("java/lang/Object", 0, &[]);
+        let mut newest = 0;
+        load(&mut planted, boot, &mut newest, other, &[]);
+        let mut reader = reader(&planted);
+        assert_eq!(reader.read(&planted.memory()), Ok(BufferPools::default()), "neither is loaded");
+
+        let bits = planted.class(DIRECT, 0, &[("RESERVED_MEMORY", 16), ("TOTAL_CAPACITY", 24), ("COUNT", 32)]);
+        let mirror = load(&mut planted, boot, &mut newest, bits, &[0; 3]);
+        assert_eq!(reader.read(&planted.memory()), Ok(BufferPools::default()), "not initialized");
+        let counters = atomics(&mut planted, [4096, 4000, 2]);
+        (0..3).for_each(|at| planted.set(mirror + 16 + 8 * at as u64, counters[at]));
+        let direct = BufferUse { used: 4096, capacity: 4000, count: 2 };
+        assert_eq!(reader.read(&planted.memory()), Ok(BufferPools { direct, ..BufferPools::default() }));
+
+        let unmapper = planted.class(MAPPED, 0, &[("count", 16), ("totalSize", 24), ("totalCapacity", 32)]);
+        load(&mut planted, boot, &mut newest, unmapper, &[(9 << 32) | 3, 700, 600]);
+        let mapped = BufferUse { used: 700, capacity: 600, count: 3 };
+        assert_eq!(reader.read(&planted.memory()), Ok(BufferPools { direct, mapped }));
+        planted.set(counters[2] + 8, other);
+        assert!(reader.read(&planted.memory()).is_err(), "no AtomicLong any more");
+        planted.set(mirror + 8, other);
+        assert!(reader.read(&planted.memory()).is_err(), "no mirror any more");
+    }
+
+    #[test]
+    fn chains_and_values_that_cannot_be_are_refused() {
+        for wild in [1, 8, 1 << 46, u64::MAX - 7] {
+            let (mut planted, boot) = empty();
+            let mut newest = 0;
+            let class = planted.class("java/lang/Object", 0, &[]);
+            load(&mut planted, boot, &mut newest, class, &[]);
+            planted.set(class + 32, wild);
+            assert!(reader(&planted).read(&planted.memory()).is_err(), "{wild:#x}");
+        }
+        let (mut planted, boot) = empty();
+        let mut newest = 0;
+        let class = planted.class("java/lang/Object", 0, &[]);
+        load(&mut planted, boot, &mut newest, class, &[]);
+        planted.set(class + 32, class);
+        assert!(matches!(reader(&planted).read(&planted.memory()), Err(Implausible::Value(..))), "an endless chain");
+
+        let (mut planted, boot) = empty();
+        let mut newest = 0;
+        let unmapper = planted.class(MAPPED, 0, &[("count", 16), ("totalSize", 24), ("totalCapacity", 32)]);
+        load(&mut planted, boot, &mut newest, unmapper, &[3, u64::MAX, 600]);
+        assert!(matches!(reader(&planted).read(&planted.memory()), Err(Implausible::Value(_, u64::MAX))));
+    }
+}

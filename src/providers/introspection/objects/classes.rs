@@ -209,39 +209,16 @@ mod tests {
     use super::*;
     use crate::providers::introspection::planted::Planted;
 
-    /// The structures of a JDK of 21 or later. A planted class has name, superclass, constant pool and fields.
-    fn described() -> Planted {
-        let mut planted = Planted::new();
-        planted.fields(&[
-            ("oopDesc", "_metadata._klass", 8),
-            ("Klass", "_name", 0),
-            ("Klass", "_super", 8),
-            ("InstanceKlass", "_constants", 16),
-            ("InstanceKlass", "_fieldinfo_stream", 24),
-            ("ConstantPool", "_length", 0),
-            ("ConstantPool", "sizeof", 8),
-            ("Symbol", "_length", 4),
-            ("Symbol", "_body", 6),
-            ("Array<int>", "_length", 0),
-            ("Array<u1>", "_data", 4),
-            ("Array<u2>", "_data", 4),
-        ]);
-        planted
-    }
-
     /// An object of a class with the fields `one` at 16 and `two` at 24, below a class of that name; the addresses of
-    /// object, class, superclass, constant pool and stream.
-    fn object_of(planted: &mut Planted, superclass: &str) -> [u64; 5] {
-        let names = ["one", "two", "Own", superclass].map(|name| planted.symbol(name));
-        let pool = planted.object(&[3, 0, names[0], names[1]]);
-        // 12 bytes: 2 declared fields, 0 injected; name, signature, offset, access, flags.
-        let bytes = [12, 0, 0, 0, 3, 1, 2, 1, 17, 1, 1, 3, 1, 25, 1, 1];
-        let (words, _) = bytes.as_chunks();
-        let words: Vec<u64> = words.iter().map(|word| u64::from_ne_bytes(*word)).collect();
-        let stream = planted.object(&words);
-        let above = planted.object(&[names[3], 0, pool, stream]);
-        let class = planted.object(&[names[2], above, pool, stream]);
-        [planted.object(&[1, class, 0, 0]), class, above, pool, stream]
+    /// object, class and superclass.
+    fn object_of(superclass: &str) -> (Planted, [u64; 3]) {
+        let mut planted = Planted::new();
+        planted.describe_classes();
+        let fields = [("one", 16), ("two", 24)];
+        let above = planted.class(superclass, 0, &fields);
+        let class = planted.class("Own", above, &fields);
+        let object = planted.object(&[1, class, 0, 0]);
+        (planted, [object, class, above])
     }
 
     fn find(planted: &Planted, object: u64) -> Result<u64, Implausible> {
@@ -257,21 +234,19 @@ mod tests {
 
     #[test]
     fn a_class_is_found_by_the_name_of_its_superclass_and_its_fields_by_theirs() {
-        let mut planted = described();
-        let [object, _, above, ..] = object_of(&mut planted, "Wanted");
+        let (planted, [object, _, above]) = object_of("Wanted");
         assert_eq!(find(&planted, object), Ok(above));
         assert_eq!(offsets(&planted, above), Ok([24, 16]));
-        let [other, ..] = object_of(&mut planted, "Unwanted");
-        assert!(find(&planted, other).is_err());
         let memory = planted.memory();
         let missing = ClassReader::of(&memory).unwrap().offsets(&memory, above, ["three"]);
         assert_eq!(missing, Err(Implausible::Unknown("a Java class", "three")));
+        let (planted, [object, ..]) = object_of("Unwanted");
+        assert!(find(&planted, object).is_err());
     }
 
     #[test]
     fn a_class_above_itself_ends_the_search() {
-        let mut planted = described();
-        let [object, class, above, ..] = object_of(&mut planted, "Unwanted");
+        let (mut planted, [object, class, above]) = object_of("Unwanted");
         planted.set(above + 8, class);
         assert!(find(&planted, object).is_err());
     }
@@ -280,25 +255,24 @@ mod tests {
     fn wild_words_are_refused() {
         for wild in [1, 8, 1 << 46, u64::MAX - 7, u64::MAX] {
             for at in [0, 8] {
-                let mut planted = described();
-                let [object, class, ..] = object_of(&mut planted, "Wanted");
+                let (mut planted, [object, class, _]) = object_of("Wanted");
                 planted.set(class + at, wild);
                 assert!(find(&planted, object).is_err(), "class {at} {wild:#x}");
             }
             for at in [16, 24] {
-                let mut planted = described();
-                let [_, class, ..] = object_of(&mut planted, "Wanted");
+                let (mut planted, [_, class, _]) = object_of("Wanted");
                 planted.set(class + at, wild);
                 assert!(offsets(&planted, class).is_err(), "class {at} {wild:#x}");
             }
-            let mut planted = described();
-            let [object, class, _, pool, stream] = object_of(&mut planted, "Wanted");
+            let (mut planted, [object, class, _]) = object_of("Wanted");
             planted.set(object + 8, wild);
             assert!(find(&planted, object).is_err(), "object {wild:#x}");
-            planted.set(pool + 16, wild & !1);
+            let pool = planted.object(&[2, wild & !1, wild & !1]);
+            planted.set(class + 16, pool);
             assert!(offsets(&planted, class).is_err(), "name {wild:#x}");
-            planted.set(stream, u64::MAX);
-            assert!(matches!(offsets(&planted, class), Err(Implausible::Value(_, 0xffff_ffff))), "length");
+            let stream = planted.object(&[wild | 0xffff_0000]);
+            planted.set(class + 24, stream);
+            assert!(matches!(offsets(&planted, class), Err(Implausible::Value(..))), "length {wild:#x}");
         }
     }
 }

@@ -118,6 +118,11 @@ impl DeadlockReader {
         Ok(self.previous.intersection(&previous).count() as u64)
     }
 
+    /// No thread waits for another.
+    pub(super) fn forget(&mut self) {
+        self.previous.clear();
+    }
+
     fn fields(&self) -> Vec<(u64, u64)> {
         let mut fields = vec![(self.pending, 8)];
         match self.ownership {
@@ -286,12 +291,8 @@ mod tests {
                 let thread = [pending, 100 + at, (at + 1) << 20, 1 << 16, top, 0, 0, 0, 0, 0, 0, 0, 0];
                 threads.push(planted.object(&thread));
             }
-            let array = planted.object(&threads);
-            let list = planted.object(&[threads.len() as u64, array]);
-            planted.field("ThreadsSMRSupport", "_java_thread_list", list);
+            planted.thread_list(&threads);
             planted.fields(&[
-                ("ThreadsList", "_length", 0),
-                ("ThreadsList", "_threads", 8),
                 ("JavaThread", "_current_pending_monitor", 8 * PENDING),
                 ("ObjectMonitor", "_owner", 0),
                 ("ObjectMonitor", "_object", 8),

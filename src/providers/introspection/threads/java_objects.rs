@@ -141,11 +141,6 @@ impl ThreadObjects {
         }
         found
     }
-
-    /// Whether [`ThreadObject::carries`] is known where the objects are.
-    pub(super) fn knows_mounted(&self) -> bool {
-        self.mounted.is_some()
-    }
 }
 
 /// Whether the object at `address` is a virtual thread.

@@ -12,7 +12,12 @@ mod os_threads;
 mod states;
 mod tasks;
 
+#[cfg(test)]
+mod tests;
+
 use std::os::fd::BorrowedFd;
+
+use strum::EnumCount;
 
 use crate::discovery::{HotSpotMemory, Implausible};
 use crate::hotspot::Collector;
@@ -42,6 +47,8 @@ pub(super) struct ThreadReader {
     allocation: Result<AllocationReader, Implausible>,
     states: Result<StateReader, Implausible>,
     deadlocks: Result<DeadlockReader, Implausible>,
+    /// Whether two threads were blocked when states were read last, until deadlocks are.
+    may_deadlock: Option<bool>,
 }
 
 impl ThreadReader {
@@ -54,6 +61,7 @@ impl ThreadReader {
             allocation: AllocationReader::of(memory),
             states: StateReader::of(memory, readable),
             deadlocks: DeadlockReader::of(memory, !readable),
+            may_deadlock: None,
         })
     }
 
@@ -76,17 +84,24 @@ impl ThreadReader {
         live: u64,
     ) -> Result<StateCounts, Implausible> {
         let reader = self.states.as_mut().map_err(|error| *error)?;
-        reader.read(memory, &mut self.threads, process, live)
+        let counts = reader.read(memory, &mut self.threads, process, live);
+        let [_, _, blocked, _, _] = counts.map_or([2; JavaThreadState::COUNT], |counts| counts.all);
+        self.may_deadlock = Some(blocked >= 2);
+        counts
     }
 
-    /// Threads that wait for each other's monitors, once two calls have found them; a JVM in which fewer than two threads
-    /// are blocked has none.
+    /// Threads that wait for each other's monitors, once two calls have found them. Called after [`Self::read_states`], it
+    /// reads nothing where fewer than two threads are blocked.
     pub(super) fn read_deadlocks(
         &mut self,
         memory: &HotSpotMemory,
         process: BorrowedFd<'_>,
     ) -> Result<u64, Implausible> {
         let reader = self.deadlocks.as_mut().map_err(|error| *error)?;
+        if self.may_deadlock.take() == Some(false) {
+            reader.forget();
+            return Ok(0);
+        }
         reader.read(memory, &mut self.threads, process)
     }
 }

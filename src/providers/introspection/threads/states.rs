@@ -119,29 +119,20 @@ impl StateReader {
         self.tasks.begin();
         threads.read(memory, process, &self.fields)?;
         self.hidden.learn(memory, threads, self.os_thread, &mut self.tasks, process);
-        let mut result = Err(Implausible::Unknown("OSThread", "_state"));
-        if let Some(rows) = self.by_objects(memory, threads) {
-            let knows_mounted = matches!(&self.objects, ObjectAccess::Known(objects) if objects.knows_mounted());
-            let list = threads.confirm(memory)?;
-            result = self.sum(&rows, threads, &list, live);
-            if let Ok(counts) = &mut result
-                && !knows_mounted
-            {
-                counts.virtual_mounted = None;
-            }
-        }
-        if result.is_err()
+        let mut rows = self.by_objects(memory, threads).unwrap_or_default();
+        let of_visible =
+            rows.iter().enumerate().filter(|(index, _)| is_visible(&self.hidden, threads, *index) != Some(false));
+        if !is_enough(of_visible.map(|(_, row)| row))
             && let Some(os_threads) = &mut self.os_threads
         {
             let hidden = &self.hidden;
             let wanted = |index| is_visible(hidden, threads, index) != Some(false);
-            let rows = os_threads.read(memory, threads, wanted, &mut self.tasks, process).into_iter();
-            let rows: Vec<_> =
-                rows.map(|state| Some(StateRow { state: Some(state?), daemon: None, carries: None })).collect();
-            let list = threads.confirm(memory)?;
-            result = self.sum(&rows, threads, &list, live);
+            let states = os_threads.read(memory, threads, wanted, &mut self.tasks, process).into_iter();
+            let row = |state| StateRow { state: Some(state), daemon: None, carries: None };
+            rows = states.map(|state| state.map(row)).collect();
         }
-        result
+        let list = threads.confirm(memory)?;
+        self.sum(&rows, threads, &list, live)
     }
 
     fn by_objects(&mut self, memory: &HotSpotMemory, threads: &JavaThreads) -> Option<Vec<Option<StateRow>>> {
@@ -178,25 +169,25 @@ impl StateReader {
     ) -> Result<StateCounts, Implausible> {
         let mut counts =
             StateCounts { all: Default::default(), by_daemon: Some(Default::default()), virtual_mounted: Some(0) };
-        let (mut good, mut bad) = (0_u64, 0_u64);
+        let mut found = Vec::new();
         for (index, (row, address)) in rows.iter().zip(threads.addresses()).enumerate() {
             let visible = is_visible(&self.hidden, threads, index);
             if visible == Some(false) {
                 continue;
             }
-            let Some(row) = row.filter(|_| visible.is_some() && list.has(*address)) else {
-                bad = bad.saturating_add(1);
-                continue;
-            };
-            good = good.saturating_add(1);
-            counts.add(row);
+            let row = row.filter(|_| visible.is_some() && list.has(*address));
+            found.push(row);
+            if let Some(row) = row {
+                counts.add(row);
+            }
         }
+        let bad = found.iter().filter(|row| row.is_none()).count();
         if bad > 0 {
             counts.by_daemon = None;
             counts.virtual_mounted = None;
         }
-        if bad.saturating_mul(20) > good.saturating_add(bad) {
-            return Err(Implausible::Value("the number of threads without a state", bad));
+        if !is_enough(found.iter()) {
+            return Err(Implausible::Value("the number of threads without a state", bad as u64));
         }
         let sum = counts.all.iter().sum::<u64>();
         if sum.abs_diff(live) > LIVE_TOLERANCE {
@@ -204,6 +195,13 @@ impl StateReader {
         }
         Ok(counts)
     }
+}
+
+/// Whether at least 95 % of the threads have a row.
+fn is_enough<'r>(rows: impl Iterator<Item = &'r Option<StateRow>>) -> bool {
+    let (bad, all) = rows
+        .fold((0_usize, 0_usize), |(bad, all), row| (bad.saturating_add(row.is_none().into()), all.saturating_add(1)));
+    all > 0 && bad.saturating_mul(20) <= all
 }
 
 /// Whether the beans count the thread of that index; `None` while it is unknown.
