@@ -6,6 +6,7 @@
 mod support;
 
 mod discovery;
+mod facts;
 mod forks;
 mod live;
 mod memory;

@@ -1,0 +1,180 @@
+//! Flags, class loaders and the code cache, against diagnostic commands that are asked once.
+
+use std::collections::BTreeMap;
+
+use regex::Regex;
+
+use super::{Case, Source};
+use crate::support::facts::{Bracket, Facts, Flags};
+use crate::support::jdk::{Collector, Jdk};
+
+/// All that an exporter may tell: numbers and switches, no text.
+const TOLD: &[&str] = &[
+    "MaxHeapSize",
+    "InitialHeapSize",
+    "MinHeapSize",
+    "SoftMaxHeapSize",
+    "MaxMetaspaceSize",
+    "CompressedClassSpaceSize",
+    "MaxDirectMemorySize",
+    "ReservedCodeCacheSize",
+    "UseCompressedOops",
+    "UseCompactObjectHeaders",
+    "ActiveProcessorCount",
+    "ParallelGCThreads",
+    "ConcGCThreads",
+    "MaxRAMPercentage",
+    "AlwaysPreTouch",
+    "UseLargePages",
+    "UseTransparentHugePages",
+    "UseStringDeduplication",
+    "MaxGCPauseMillis",
+    "G1HeapRegionSize",
+    "HeapDumpOnOutOfMemoryError",
+    "ExitOnOutOfMemoryError",
+    "CrashOnOutOfMemoryError",
+    "DisableAttachMechanism",
+    "UseSerialGC",
+    "UseParallelGC",
+    "UseConcMarkSweepGC",
+    "UseG1GC",
+    "UseZGC",
+    "UseShenandoahGC",
+    "UseEpsilonGC",
+    "ZGenerational",
+];
+
+/// What diagnostic commands say of a JVM that stands still.
+pub(super) struct Truth {
+    /// Value, and origin in words, where the JDK prints it.
+    flags: BTreeMap<String, (String, Option<String>)>,
+    options: Flags,
+    /// JDK 8 counts loaders of anonymous classes, too.
+    loaders: Option<f64>,
+    nmethods: Option<f64>,
+}
+
+impl Truth {
+    pub(super) fn ask(facts: &mut Facts, jdk: &Jdk) -> Self {
+        let options = facts.flags(TOLD);
+        let loaders = (jdk.feature >= 11).then(|| number(&facts.diagnose("VM.classloader_stats"), r"Total = (\d+)"));
+        let nmethods =
+            (jdk.feature >= 11).then(|| number(&facts.diagnose("Compiler.codecache"), r"(?m)nmethods=(\d+)"));
+        Self { flags: flags(&facts.diagnose("VM.flags -all")), options, loaders, nmethods }
+    }
+}
+
+/// The sum of what a reply has in this place. From JDK 27 on there are lines of heaps, and one of their sum, which is
+/// written otherwise.
+fn number(reply: &str, pattern: &str) -> f64 {
+    let found: Vec<f64> =
+        Regex::new(pattern).unwrap().captures_iter(reply).map(|found| found[1].parse().unwrap()).collect();
+    assert!(!found.is_empty(), "{pattern} in {reply}");
+    found.iter().sum()
+}
+
+/// Reads lines such as `size_t MaxHeapSize = 100663296 {product} {command line}`. JDK 8 writes `:=` for what is not the
+/// default, and no origin.
+fn flags(reply: &str) -> BTreeMap<String, (String, Option<String>)> {
+    let line = Regex::new(r"(?m)^\s*\w+ (\w+)\s+:?= ?(\S*)\s+\{[^}]*\}(?: \{([^}]*)\})?").unwrap();
+    let flags: BTreeMap<_, _> = line
+        .captures_iter(reply)
+        .map(|found| {
+            (found[1].to_owned(), (found[2].to_owned(), found.get(3).map(|origin| origin.as_str().to_owned())))
+        })
+        .collect();
+    assert!(flags.len() > 500, "{} flags in {reply}", flags.len());
+    flags
+}
+
+/// Every flag that is told has the value and the origin that the JVM tells, and the important ones are told.
+pub(super) fn still(bracket: &mut Bracket, case: &Case, truth: &Truth) {
+    if case.source == Source::Region {
+        return;
+    }
+    let mut problems = Vec::new();
+    let mut told = Vec::new();
+    for sample in bracket.page.all("jvm_hotspot_flag", &[]) {
+        let (flag, origin) = (&sample.labels["flag"], &sample.labels["origin"]);
+        told.push(flag.as_str());
+        let Some((value, printed)) = truth.flags.get(flag).filter(|_| TOLD.contains(&flag.as_str())) else {
+            problems.push(format!("{flag} should not be told"));
+            continue;
+        };
+        if amount(value) != Some(sample.value) {
+            problems.push(format!("{flag}: {}, not {value}", sample.value));
+        }
+        let expected = printed.clone().unwrap_or_else(|| word(&truth.options[flag].1).to_owned());
+        if normal(origin) != normal(&expected) {
+            problems.push(format!("origin of {flag}: {origin}, not {expected}"));
+        }
+    }
+    let chosen = match case.collector {
+        Collector::GenerationalZ => "UseZGC".to_owned(),
+        other => format!("Use{other:?}GC"),
+    };
+    // VM.flags, which is asked where memory is closed, prints only what is not the default.
+    for flag in ["MaxHeapSize", "InitialHeapSize", chosen.as_str()] {
+        if !told.contains(&flag) {
+            problems.push(format!("{flag} is not told"));
+        }
+    }
+    if case.source == Source::Introspection {
+        let missing = TOLD.iter().filter(|flag| truth.flags.contains_key(**flag) && !told.contains(flag));
+        problems.extend(missing.filter(|flag| **flag != "ZGenerational").map(|flag| format!("{flag} is not told")));
+    }
+    bracket.differences.extend(problems);
+}
+
+/// A number, or 0 or 1 for a switch.
+fn amount(value: &str) -> Option<f64> {
+    match value {
+        "true" => Some(1.0),
+        "false" => Some(0.0),
+        number => number.parse().ok(),
+    }
+}
+
+/// An origin as `VM.flags` would write it.
+fn word(origin: &str) -> &'static str {
+    match origin {
+        "DEFAULT" => "default",
+        "VM_CREATION" => "command line",
+        "ENVIRON_VAR" => "environment",
+        "CONFIG_FILE" => "config file",
+        "MANAGEMENT" => "management",
+        "ERGONOMIC" => "ergonomic",
+        "ATTACH_ON_DEMAND" => "attach",
+        _ => "internal",
+    }
+}
+
+/// The label's spelling is the exporter's own.
+fn normal(origin: &str) -> String {
+    let origin = origin.split(',').next().unwrap_or(origin).to_lowercase().replace(['_', '-'], " ");
+    if origin == "config file" { "file".to_owned() } else { origin }
+}
+
+/// Class loaders as the command counts them.
+pub(super) fn loaders(bracket: &mut Bracket, case: &Case, truth: &Truth) {
+    match truth.loaders {
+        Some(loaders) if case.source == Source::Introspection => {
+            bracket.equal("jvm_hotspot_class_loaders", &[], loaders);
+        }
+        _ => bracket.absent("jvm_hotspot_class_loaders", &[]),
+    }
+}
+
+/// Compiled methods: the JVM was asked a moment before, and its compilers may have gone on.
+pub(super) fn code(bracket: &mut Bracket, case: &Case, truth: &Truth) {
+    if case.source == Source::Region || (case.source == Source::Diagnostics && case.jdk.feature == 8) {
+        return;
+    }
+    let least = truth.nmethods.map_or(20.0, |nmethods| nmethods * 0.9);
+    let most = truth.nmethods.map_or(20_000.0, |nmethods| nmethods * 1.1 + 20.0);
+    bracket.between("jvm_hotspot_code_cache_nmethods", &[], least, most);
+    bracket.equal("jvm_hotspot_code_cache_full_total", &[], 0.0);
+    if case.source == Source::Diagnostics || bracket.page.value("jvm_hotspot_jit_enabled", &[]).is_some() {
+        bracket.equal("jvm_hotspot_jit_enabled", &[], 1.0);
+    }
+}
