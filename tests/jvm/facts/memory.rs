@@ -8,6 +8,12 @@ use crate::support::jvm::{Pool, Usage};
 /// Bytes of code that may come and go between two answers.
 const UNSEEN_CODE: f64 = 65_536.0;
 
+/// Bytes of metaspace that a JVM may take after a collection without loading a class: counters of methods and the like.
+const UNSEEN_METASPACE: f64 = 16_384.0;
+
+/// Epsilon updates its counters after so many allocated bytes (EpsilonUpdateCountersStep).
+const EPSILON_STEP: f64 = 1_048_576.0;
+
 /// How the published use of a pool relates to the bean's.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Known {
@@ -84,7 +90,7 @@ fn pools(bracket: &mut Bracket, case: &Case, is_still: bool) {
         let tolerance = match () {
             () if is_code(name) && is_still => rounding,
             () if is_code(name) => rounding + UNSEEN_CODE,
-            () if pool.kind == "HEAP" => bracket.unseen + rounding,
+            () if pool.kind == "HEAP" => bracket.unseen + rounding + step(case),
             () => rounding,
         };
         let used = "jvm_memory_used_bytes";
@@ -94,7 +100,9 @@ fn pools(bracket: &mut Bracket, case: &Case, is_still: bool) {
                 continue;
             }
             Known::Now => bracket.inside(used, &labels, tolerance, of(|usage| usage.used)),
-            Known::AfterCollection if is_still => bracket.inside(used, &labels, rounding, of(|usage| usage.used)),
+            Known::AfterCollection if is_still => {
+                bracket.inside(used, &labels, rounding + UNSEEN_METASPACE, of(|usage| usage.used));
+            }
             Known::AfterCollection => continue,
             Known::Sometime => {
                 let most = bracket.last().heap.max as f64;
@@ -130,37 +138,50 @@ fn freshness(bracket: &mut Bracket, case: &Case, name: &str) {
     }
 }
 
+fn step(case: &Case) -> f64 {
+    if case.collector == Collector::Epsilon { EPSILON_STEP } else { 0.0 }
+}
+
 /// The whole heap. CMS has free lists that nobody can add up from outside.
 fn heap(bracket: &mut Bracket, case: &Case) {
-    let tolerance = bracket.unseen + case.source.rounding();
+    let tolerance = bracket.unseen + case.source.rounding() + step(case);
     let is_expected = case.source != Source::Region && case.collector != Collector::ConcMarkSweep;
     for (name, tolerance, value) in [
         ("jvm_hotspot_heap_used_bytes", tolerance, (|beans| Some(beans.heap.used)) as fn(&Beans) -> Option<i64>),
         ("jvm_hotspot_heap_committed_bytes", case.source.rounding(), |beans| Some(beans.heap.committed)),
-        ("jvm_hotspot_heap_limit_bytes", case.source.rounding(), |beans| Some(beans.heap.max)),
     ] {
         if is_expected {
             bracket.inside(name, &[], tolerance, value);
         } else {
             bracket.inside_if_there(name, &[], tolerance, value);
         }
+    } // The bean's maximum lacks the survivor space that is empty.
+    let name = "jvm_hotspot_heap_limit_bytes";
+    if is_expected || bracket.page.value(name, &[]).is_some() {
+        let least = bracket.last().heap.max as f64;
+        bracket.between(name, &[], least, case.heap_maximum);
     }
 }
 
 /// The areas of the Java client: heap, and the pools that are not of it, added up as the bean does.
 fn areas(bracket: &mut Bracket, case: &Case) {
-    let rounding = case.source.rounding();
-    let is_whole = case.source != Source::Region && has_code(case);
-    let count = bracket.last().pools.len() as f64;
-    for (name, value) in [
-        ("jvm_memory_used_bytes", (|usage| usage.used) as fn(&Usage) -> i64),
-        ("jvm_memory_committed_bytes", |usage| usage.committed),
+    if case.source == Source::Region {
+        return;
+    }
+    let rounding = case.source.rounding() * bracket.last().pools.len() as f64;
+    // The bean counts the class space twice.
+    let metaspace = if case.source == Source::Introspection { 2.0 * UNSEEN_METASPACE } else { 0.0 };
+    for (name, tolerance, value) in [
+        ("jvm_memory_used_bytes", metaspace, (|usage| usage.used) as fn(&Usage) -> i64),
+        ("jvm_memory_committed_bytes", 0.0, |usage| usage.committed),
     ] {
-        if is_whole {
-            bracket.inside(name, &[("area", "nonheap")], rounding * count, |beans| Some(value(&beans.nonheap)));
+        if has_code(case) {
+            let labels = [("area", "nonheap")];
+            bracket.inside(name, &labels, rounding + tolerance, |beans| Some(value(&beans.nonheap)));
         }
-        if case.source != Source::Region && case.collector != Collector::ConcMarkSweep {
-            bracket.inside(name, &[("area", "heap")], rounding * count, |beans| Some(value(&beans.heap)));
+        if case.collector != Collector::ConcMarkSweep {
+            let labels = [("area", "heap")];
+            bracket.inside(name, &labels, rounding + step(case), |beans| Some(value(&beans.heap)));
         }
     }
 }

@@ -48,14 +48,13 @@ enum Source {
 }
 
 impl Source {
-    fn config(self) -> &'static str {
-        match self {
-            Self::Introspection => "discovery: {interval: 100ms}\nnmt: {mode: off}\n",
-            Self::Diagnostics => {
-                "discovery: {interval: 100ms}\nintrospection: {mode: off}\nnmt: {interval: 1s}\ndiagnostics: {interval: 1s}\n"
-            }
-            Self::Region => "discovery: {interval: 100ms}\n",
-        }
+    fn config(self) -> String {
+        let own = match self {
+            Self::Introspection => "nmt: {mode: off}",
+            Self::Diagnostics => "introspection: {mode: off}\nnmt: {interval: 1s}\ndiagnostics: {interval: 1s}",
+            Self::Region => "",
+        };
+        format!("profiles: [otel, client_java]\ndiscovery: {{interval: 100ms}}\n{own}\n")
     }
 
     /// How old a value may be: the interval, a pass, and what a scheduler may take.
@@ -78,6 +77,8 @@ struct Case {
     collector: Collector,
     source: Source,
     facts: Facts,
+    /// Its `MaxHeapSize`.
+    heap_maximum: f64,
     exporter: Exporter,
     _config: Config,
     differences: Vec<String>,
@@ -92,10 +93,12 @@ impl Case {
         }
         commands.push("keep 4");
         let commands: Vec<String> = commands.into_iter().map(str::to_owned).collect();
-        let config = Config::new(source.config());
+        let config = Config::new(&source.config());
         let exporter = Exporter::start([config.flag(), "--discovery.root=/tmp".to_owned()]);
-        let facts = Facts::start(jdk, collector, options, &commands);
-        Self { jdk: jdk.clone(), collector, source, facts, exporter, _config: config, differences: Vec::new() }
+        let mut facts = Facts::start(jdk, collector, options, &commands);
+        let heap_maximum = facts.flags(&["MaxHeapSize"])["MaxHeapSize"].0.parse().unwrap();
+        let (jdk, differences) = (jdk.clone(), Vec::new());
+        Self { jdk, collector, source, facts, heap_maximum, exporter, _config: config, differences }
     }
 
     fn is_z(&self) -> bool {
