@@ -240,6 +240,8 @@ impl Bracket {
     pub fn between(&mut self, name: &str, labels: &[(&str, &str)], least: f64, most: f64) {
         match self.page.value(name, labels) {
             Some(value) if least <= value && value <= most => (),
+            // One line for a metric that is not there at all.
+            None if self.page.all(name, &[]).next().is_none() => self.differences.push(format!("no {name}")),
             found => self.differences.push(format!("{name} {labels:?}: {found:?}, not in {least} to {most}")),
         }
     }

@@ -25,7 +25,7 @@ fn check(jdk: &Jdk, collector: Collector) {
         memory::still(bracket, case);
         threads::still(bracket, case);
         flags::still(bracket, case, &truth);
-        flags::code(bracket, case, &truth);
+        flags::code(bracket, case);
         if case.source == Source::Diagnostics {
             memory::direct(bracket, &case.jdk);
         }

@@ -51,16 +51,13 @@ pub(super) struct Truth {
     options: Flags,
     /// JDK 8 counts loaders of anonymous classes, too.
     loaders: Option<f64>,
-    nmethods: Option<f64>,
 }
 
 impl Truth {
     pub(super) fn ask(facts: &mut Facts, jdk: &Jdk) -> Self {
         let options = facts.flags(TOLD);
         let loaders = (jdk.feature >= 11).then(|| number(&facts.diagnose("VM.classloader_stats"), r"Total = (\d+)"));
-        let nmethods =
-            (jdk.feature >= 11).then(|| number(&facts.diagnose("Compiler.codecache"), r"(?m)nmethods=(\d+)"));
-        Self { flags: flags(&facts.diagnose("VM.flags -all")), options, loaders, nmethods }
+        Self { flags: flags(&facts.diagnose("VM.flags -all")), options, loaders }
     }
 }
 
@@ -165,13 +162,17 @@ pub(super) fn loaders(bracket: &mut Bracket, case: &Case, truth: &Truth) {
     }
 }
 
-/// Compiled methods: the JVM was asked a moment before, and its compilers may have gone on.
-pub(super) fn code(bracket: &mut Bracket, case: &Case, truth: &Truth) {
+/// Compiled methods. Compilers may go on between the two looks.
+pub(super) fn code(bracket: &mut Bracket, case: &Case) {
     if case.source == Source::Region || (case.source == Source::Diagnostics && case.jdk.feature == 8) {
         return;
     }
-    let least = truth.nmethods.map_or(20.0, |nmethods| nmethods * 0.9);
-    let most = truth.nmethods.map_or(20_000.0, |nmethods| nmethods * 1.1 + 20.0);
+    let (least, most) = if case.jdk.feature >= 11 {
+        let now = number(&case.facts.diagnose("Compiler.codecache"), r"nmethods=(\d+)");
+        (0.9 * now - 20.0, 1.1 * now + 20.0)
+    } else {
+        (20.0, 20_000.0)
+    };
     bracket.between("jvm_hotspot_code_cache_nmethods", &[], least, most);
     bracket.equal("jvm_hotspot_code_cache_full_total", &[], 0.0);
     if case.source == Source::Diagnostics || bracket.page.value("jvm_hotspot_jit_enabled", &[]).is_some() {

@@ -36,7 +36,7 @@ fn check(jdk: &Jdk, collector: Collector) {
             memory::humongous(bracket, case);
             memory::buffers(bracket, case);
             flags::loaders(bracket, case, &truth);
-            flags::code(bracket, case, &truth);
+            flags::code(bracket, case);
         }
     });
     memory::allocation(&mut case);

@@ -7,7 +7,6 @@ mod live;
 mod memory;
 mod threads;
 
-use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -160,26 +159,26 @@ impl Case {
     }
 
     fn note(&mut self, what: &str, result: Result<(), String>) {
-        if let Err(error) = result {
-            self.differences.extend(error.lines().map(|line| format!("{what}: {line}")));
+        let Err(error) = result else { return };
+        for line in error.lines().map(|line| format!("{what}: {line}")) {
+            if !self.differences.contains(&line) {
+                self.differences.push(line);
+            }
         }
     }
 
     /// # Panics
     /// With all differences, if there are any.
     fn finish(self) {
-        let mut seen = BTreeSet::new();
-        let differences: Vec<String> =
-            self.differences.into_iter().filter(|difference| seen.insert(difference.clone())).collect();
         let rejected = look(&self.exporter, self.facts.pid()).map(|page| {
             page.all("jvm_hotspot_introspection_rejected_total", &[]).map(|s| format!("{s:?}")).collect::<Vec<_>>()
         });
         assert!(
-            differences.is_empty(),
+            self.differences.is_empty(),
             "{} {:?}:\n{}\nrejected: {rejected:?}",
             self.jdk,
             self.collector,
-            differences.join("\n")
+            self.differences.join("\n")
         );
     }
 }
