@@ -118,17 +118,22 @@ impl Facts {
         attach::ask(self.jvm.pid(), command)
     }
 
-    /// Looks once, with one answer of the beans that is older by `age` than the look, and one after it. What stands still
-    /// has one value in both.
+    /// Looks once at what stands still, with answers of the beans from before the oldest value until after the look. ZGC
+    /// collects when it likes, so memory is asked in between.
     pub fn still(
         &mut self,
         age: Duration,
         look: impl FnOnce(u32) -> Result<Exposition, String>,
     ) -> Result<Bracket, String> {
-        let first = (Instant::now(), self.beans());
-        std::thread::sleep(age);
+        let start = Instant::now();
+        let mut answers = vec![(start, self.beans())];
+        while start.elapsed() < age {
+            std::thread::sleep(2 * POLL);
+            answers.push((Instant::now(), self.memory()));
+        }
         let page = look(self.pid())?;
-        Ok(Bracket::new(page, vec![first, (Instant::now(), self.beans())], 0.0))
+        answers.push((Instant::now(), self.beans()));
+        Ok(Bracket::new(page, answers, 0.0))
     }
 
     fn answer(&mut self, command: &str) -> Beans {
@@ -201,12 +206,10 @@ impl Bracket {
         self.answers.last().expect("it ends with an answer")
     }
 
-    /// The least and the greatest of what the answers have, unless one of them has nothing.
+    /// The least and the greatest of what the answers have, unless none has anything.
     pub fn range(&self, value: impl Fn(&Beans) -> Option<i64>) -> Option<(f64, f64)> {
-        let values = self.answers.iter().map(|beans| value(beans).map(|value| value as f64));
-        let values: Vec<f64> = values.collect::<Option<_>>()?;
-        let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-        Some((least, values.iter().copied().fold(f64::NEG_INFINITY, f64::max)))
+        let values = || self.answers.iter().filter_map(&value);
+        values().min().zip(values().max()).map(|(least, most)| (least as f64, most as f64))
     }
 
     /// Notes a difference unless the one such series lies between the answers, widened by the tolerance.

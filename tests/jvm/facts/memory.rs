@@ -64,7 +64,7 @@ fn has_code(case: &Case) -> bool {
 /// ZGC of JDK 11 says nothing of the class space.
 fn is_metaspace_asked(case: &Case, name: &str) -> bool {
     let is_silent = case.jdk.feature == 11 && case.is_z() && name != "Metaspace";
-    case.source == Source::Diagnostics && !is_silent
+    case.source == Source::Diagnostics && is_metaspace(name) && !is_silent
 }
 
 /// What a JVM says that stands still after a collection: every byte is the same.
