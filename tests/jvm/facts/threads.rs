@@ -20,14 +20,14 @@ pub(super) fn still(bracket: &mut Bracket, case: &Case) {
     }
     for state in STATES {
         let labels = [("jvm_thread_state", state)];
-        bracket.inside(BY_STATE, &labels, 0.0, |beans| beans.threads().states.get(state).copied());
+        bracket.inside(BY_STATE, &labels, 0.0, |beans| beans.threads.as_ref()?.states.get(state).copied());
         bracket.inside("jvm_threads_state", &[("state", &state.to_uppercase())], 0.0, |beans| {
-            beans.threads().states.get(state).copied()
+            beans.threads.as_ref()?.states.get(state).copied()
         });
         // Under ZGC no object can be read, and the flag is in one.
         for (daemon, is_daemon) in [("true", true), ("false", false)].into_iter().filter(|_| !case.is_z()) {
             bracket.inside(COUNT, &[("jvm_thread_daemon", daemon), ("jvm_thread_state", state)], 0.0, |beans| {
-                let threads = beans.threads();
+                let threads = beans.threads.as_ref()?;
                 if is_daemon { threads.daemons.get(state).copied() } else { threads.others.get(state).copied() }
             });
         }
@@ -35,9 +35,9 @@ pub(super) fn still(bracket: &mut Bracket, case: &Case) {
     for name in ["jvm_hotspot_thread_deadlocked", "jvm_threads_deadlocked_monitor"] {
         // JDK 25 on names owners whose objects ZGC colours.
         if case.is_z() && case.jdk.feature >= 25 {
-            bracket.inside_if_there(name, &[], 0.0, |beans| Some(beans.threads().deadlocked));
+            bracket.inside_if_there(name, &[], 0.0, |beans| Some(beans.threads.as_ref()?.deadlocked));
         } else {
-            bracket.inside(name, &[], 0.0, |beans| Some(beans.threads().deadlocked));
+            bracket.inside(name, &[], 0.0, |beans| Some(beans.threads.as_ref()?.deadlocked));
         }
     }
 }
@@ -58,7 +58,7 @@ fn totals(bracket: &mut Bracket) {
         .into_iter()
         .filter_map(|daemon| {
             let range = bracket.range(|beans| {
-                let threads = beans.threads();
+                let threads = beans.threads.as_ref()?;
                 Some(if daemon == "true" { threads.daemon } else { threads.live - threads.daemon })
             });
             let (least, most) = range.unwrap_or_default();
@@ -104,7 +104,7 @@ pub(super) fn churn(case: &mut Case) {
         match watch.look(|pid| look(exporter, pid)) {
             Ok(mut bracket) => {
                 one_kind_of_series(&mut bracket);
-                let (least, most) = bracket.range(|beans| Some(beans.threads().live)).unwrap_or_default();
+                let (least, most) = bracket.range(|beans| Some(beans.threads.as_ref()?.live)).unwrap_or_default();
                 // Without states it is HotSpot's counter, which has threads that are just ending; the bean has not.
                 let by_state = sum(&bracket.page, BY_STATE, &[]);
                 let by_both = sum(&bracket.page, COUNT, &[]).filter(|_| has_states(&bracket.page));
