@@ -7,15 +7,16 @@ mod live;
 mod memory;
 mod threads;
 
+use std::process::Command;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::native::Config;
-use crate::support::exporter::Exporter;
+use crate::support::exporter::{self, Exporter};
 use crate::support::exposition::Exposition;
 use crate::support::facts::{Bracket, Facts, Watch};
 use crate::support::jdk::{self, Collector, Jdk};
-use crate::support::{is_root, skip, wait_at_most};
+use crate::support::{is_root, program, skip, wait_at_most};
 
 /// Long enough for compilers to come to rest.
 const REST: Duration = Duration::from_secs(12);
@@ -47,13 +48,22 @@ enum Source {
 }
 
 impl Source {
-    fn config(self) -> String {
+    /// Starts an exporter that has this source only.
+    fn exporter(self) -> (Exporter, Config) {
         let own = match self {
             Self::Introspection => "nmt: {mode: off}",
-            Self::Diagnostics => "introspection: {mode: off}\nnmt: {interval: 1s}\ndiagnostics: {interval: 1s}",
+            Self::Diagnostics => "nmt: {interval: 1s}\ndiagnostics: {interval: 1s}",
             Self::Region => "",
         };
-        format!("profiles: [otel, client_java]\ndiscovery: {{interval: 100ms}}\n{own}\n")
+        let config = Config::new(&format!("profiles: [otel, client_java]\ndiscovery: {{interval: 100ms}}\n{own}\n"));
+        let mut command = exporter::command([config.flag(), "--discovery.root=/tmp".to_owned()]);
+        if self == Self::Diagnostics {
+            // As a sidecar: root that may not read the memory of another process.
+            let inner = std::mem::replace(&mut command, Command::new("setpriv"));
+            command.args(["--inh-caps=-sys_ptrace", "--bounding-set=-sys_ptrace"]);
+            command.arg(inner.get_program()).args(inner.get_args());
+        }
+        (Exporter::spawn(&mut command), config)
     }
 
     /// How old a value may be: the interval, a pass, and what a scheduler may take.
@@ -92,8 +102,7 @@ impl Case {
         }
         commands.push("keep 4");
         let commands: Vec<String> = commands.into_iter().map(str::to_owned).collect();
-        let config = Config::new(&source.config());
-        let exporter = Exporter::start([config.flag(), "--discovery.root=/tmp".to_owned()]);
+        let (exporter, config) = source.exporter();
         let mut facts = Facts::start(jdk, collector, options, &commands);
         let heap_maximum = facts.flags(&["MaxHeapSize"])["MaxHeapSize"].0.parse().unwrap();
         let (jdk, differences) = (jdk.clone(), Vec::new());
@@ -202,8 +211,9 @@ fn run(release: u32, collector: Collector, test: &str, check: fn(&Jdk, Collector
     if able.is_empty() {
         return skip(test, format!("JDK {release} has no {collector:?}"));
     }
-    if !is_root() && ptrace_scope() > 0 {
-        return skip(test, "kernel.yama.ptrace_scope forbids to read processes");
+    // One exporter has to be able to read the memory of a process, and one not to be.
+    if !is_root() || program("setpriv").is_none() {
+        return skip(test, "takes root and setpriv");
     }
     if collector != Collector::G1 {
         able.truncate(1);
@@ -212,11 +222,6 @@ fn run(release: u32, collector: Collector, test: &str, check: fn(&Jdk, Collector
         let _slot = Slot::take();
         check(jdk, collector);
     }
-}
-
-fn ptrace_scope() -> u32 {
-    let scope = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
-    scope.trim().parse().unwrap_or(0)
 }
 
 /// The right to run a JVM: more of them at a time would only wait for each other.
