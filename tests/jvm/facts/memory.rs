@@ -176,13 +176,8 @@ fn areas(bracket: &mut Bracket, case: &Case) {
         ("jvm_memory_committed_bytes", 0.0, |usage| usage.committed),
     ] {
         if has_code(case) {
-            let (labels, tolerance) = ([("area", "nonheap")], rounding + tolerance);
-            // ZGC of JDK 11 does not say all of it.
-            if case.source == Source::Diagnostics && case.jdk.feature == 11 && case.is_z() {
-                bracket.inside_if_there(name, &labels, tolerance, |beans| Some(value(&beans.nonheap)));
-            } else {
-                bracket.inside(name, &labels, tolerance, |beans| Some(value(&beans.nonheap)));
-            }
+            let labels = [("area", "nonheap")];
+            bracket.inside(name, &labels, rounding + tolerance, |beans| Some(value(&beans.nonheap)));
         }
         if case.collector != Collector::ConcMarkSweep {
             let labels = [("area", "heap")];

@@ -2,6 +2,7 @@
 //! every JDK that is installed, with every collector that it has.
 
 mod asked;
+mod both;
 mod flags;
 mod live;
 mod memory;
@@ -43,6 +44,8 @@ enum Source {
     Introspection,
     /// From answers over the attach socket.
     Diagnostics,
+    /// From both.
+    Both,
     /// Not at all.
     Region,
 }
@@ -52,7 +55,7 @@ impl Source {
     fn exporter(self) -> (Exporter, Config) {
         let own = match self {
             Self::Introspection => "nmt: {mode: off}",
-            Self::Diagnostics => "nmt: {interval: 1s}\ndiagnostics: {interval: 1s}",
+            Self::Diagnostics | Self::Both => "nmt: {interval: 1s}\ndiagnostics: {interval: 1s}",
             Self::Region => "",
         };
         let config = Config::new(&format!("profiles: [otel, client_java]\ndiscovery: {{interval: 100ms}}\n{own}\n"));
@@ -70,7 +73,7 @@ impl Source {
     fn age(self) -> Duration {
         match self {
             Self::Introspection | Self::Region => Duration::from_millis(1500),
-            Self::Diagnostics => Duration::from_millis(2500),
+            Self::Diagnostics | Self::Both => Duration::from_millis(2500),
         }
     }
 
