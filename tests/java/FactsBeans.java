@@ -26,9 +26,11 @@ final class FactsBeans {
     private final byte[] bytes = new byte[65536];
     private final Thread[] living = new Thread[8192];
 
+    /** The method, from JDK 21 on. That of JDK 8 (8u504) counts the bytes of one thread for all. */
     private static Method find(String name) {
         try {
-            return com.sun.management.ThreadMXBean.class.getMethod(name);
+            boolean isRight = Double.parseDouble(System.getProperty("java.specification.version")) >= 21;
+            return isRight ? com.sun.management.ThreadMXBean.class.getMethod(name) : null;
         } catch (NoSuchMethodException e) {
             return null;
         }

@@ -19,7 +19,7 @@ fn check(jdk: &Jdk, collector: Collector) {
     let mut case = Case::start(jdk, collector, Source::Diagnostics, &options);
     case.facts.beans();
     case.facts.beans();
-    let truth = flags::Truth::ask(&mut case.facts, jdk);
+    let truth = flags::Truth::ask(&mut case.facts);
     case.wait_for_source(&["jvm_hotspot_diagnostics_last_success_timestamp_seconds"]);
     case.settle("still", &["gc", "allocate 10"], |bracket, case| {
         memory::still(bracket, case);

@@ -6,7 +6,7 @@ use regex::Regex;
 
 use super::{Case, Source};
 use crate::support::facts::{Bracket, Facts, Flags};
-use crate::support::jdk::{Collector, Jdk};
+use crate::support::jdk::Collector;
 
 /// All that an exporter may tell: numbers and switches, no text.
 const TOLD: &[&str] = &[
@@ -49,15 +49,11 @@ pub(super) struct Truth {
     /// Value, and origin in words, where the JDK prints it.
     flags: BTreeMap<String, (String, Option<String>)>,
     options: Flags,
-    /// JDK 8 counts loaders of anonymous classes, too.
-    loaders: Option<f64>,
 }
 
 impl Truth {
-    pub(super) fn ask(facts: &mut Facts, jdk: &Jdk) -> Self {
-        let options = facts.flags(TOLD);
-        let loaders = (jdk.feature >= 11).then(|| number(&facts.diagnose("VM.classloader_stats"), r"Total = (\d+)"));
-        Self { flags: flags(&facts.diagnose("VM.flags -all")), options, loaders }
+    pub(super) fn ask(facts: &mut Facts) -> Self {
+        Self { options: facts.flags(TOLD), flags: flags(&facts.diagnose("VM.flags -all")) }
     }
 }
 
@@ -154,28 +150,23 @@ fn normal(origin: &str) -> String {
     if origin == "config file" { "file".to_owned() } else { origin }
 }
 
-/// Class loaders as the command counts them.
-pub(super) fn loaders(bracket: &mut Bracket, case: &Case, truth: &Truth) {
-    match truth.loaders {
-        Some(loaders) if case.source == Source::Introspection => {
-            bracket.equal("jvm_hotspot_class_loaders", &[], loaders);
-        }
-        _ => bracket.absent("jvm_hotspot_class_loaders", &[]),
+/// Class loaders as the command counts them, which on JDK 8 counts those of anonymous classes, too.
+pub(super) fn loaders(bracket: &mut Bracket, case: &Case) {
+    let name = "jvm_hotspot_class_loaders";
+    if case.jdk.feature < 11 {
+        return bracket.absent(name, &[]);
     }
+    let loaders = number(&case.facts.diagnose("VM.classloader_stats"), r"Total = (\d+)");
+    bracket.equal(name, &[], loaders);
 }
 
-/// Compiled methods. Compilers may go on between the two looks.
+/// Compiled methods: compilers may go on between the two looks. JDK 8 counts none.
 pub(super) fn code(bracket: &mut Bracket, case: &Case) {
-    if case.source == Source::Region || (case.source == Source::Diagnostics && case.jdk.feature == 8) {
+    if case.source == Source::Region || case.jdk.feature < 11 {
         return;
     }
-    let (least, most) = if case.jdk.feature >= 11 {
-        let now = number(&case.facts.diagnose("Compiler.codecache"), r"nmethods=(\d+)");
-        (0.9 * now - 20.0, 1.1 * now + 20.0)
-    } else {
-        (20.0, 20_000.0)
-    };
-    bracket.between("jvm_hotspot_code_cache_nmethods", &[], least, most);
+    let now = number(&case.facts.diagnose("Compiler.codecache"), r"nmethods=(\d+)");
+    bracket.between("jvm_hotspot_code_cache_nmethods", &[], 0.9 * now - 20.0, 1.1 * now + 20.0);
     bracket.equal("jvm_hotspot_code_cache_full_total", &[], 0.0);
     if case.source == Source::Diagnostics || bracket.page.value("jvm_hotspot_jit_enabled", &[]).is_some() {
         bracket.equal("jvm_hotspot_jit_enabled", &[], 1.0);

@@ -24,7 +24,7 @@ fn check(jdk: &Jdk, collector: Collector) {
     // Twice: the first answer loads classes.
     case.facts.beans();
     case.facts.beans();
-    let truth = flags::Truth::ask(&mut case.facts, jdk);
+    let truth = flags::Truth::ask(&mut case.facts);
     case.wait_for_source(&["jvm_hotspot_thread_states", "jvm_hotspot_allocated_source_info", "jvm_hotspot_flag"]);
     // What lies in eden then is nowhere in the counters of JDK 25.
     case.settle("still", &["gc", "allocate 10"], |bracket, case| {
@@ -35,7 +35,7 @@ fn check(jdk: &Jdk, collector: Collector) {
         if case.source == Source::Introspection {
             memory::humongous(bracket, case);
             memory::buffers(bracket, case);
-            flags::loaders(bracket, case, &truth);
+            flags::loaders(bracket, case);
             flags::code(bracket, case);
         }
     });
