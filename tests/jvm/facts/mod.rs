@@ -54,7 +54,8 @@ impl Source {
     /// Starts an exporter that has this source only.
     fn exporter(self) -> (Exporter, Config) {
         let own = match self {
-            Self::Introspection => "nmt: {mode: off}",
+            // Threads are read once in five intervals.
+            Self::Introspection => "attach: {mode: off}\nintrospection: {interval: 200ms}",
             Self::Diagnostics | Self::Both => "nmt: {interval: 1s}\ndiagnostics: {interval: 1s}",
             Self::Region => "",
         };
@@ -105,9 +106,10 @@ impl Case {
         }
         commands.push("keep 4");
         let commands: Vec<String> = commands.into_iter().map(str::to_owned).collect();
-        let (exporter, config) = source.exporter();
         let mut facts = Facts::start(jdk, collector, options, &commands);
         let heap_maximum = facts.flags(&["MaxHeapSize"])["MaxHeapSize"].0.parse().unwrap();
+        // What seldom changes is read once a minute: it is there before the exporter.
+        let (exporter, config) = source.exporter();
         let (jdk, differences) = (jdk.clone(), Vec::new());
         Self { jdk, collector, source, facts, heap_maximum, exporter, _config: config, differences }
     }
