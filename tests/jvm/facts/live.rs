@@ -27,7 +27,7 @@ fn check(jdk: &Jdk, collector: Collector) {
     let truth = flags::Truth::ask(&mut case.facts);
     case.wait_for_source(&["jvm_hotspot_thread_states", "jvm_hotspot_allocated_source_info", "jvm_hotspot_flag"]);
     // What lies in eden then is nowhere in the counters of JDK 25.
-    case.settle("still", &["gc", "allocate 10"], |bracket, case| {
+    let still = case.settle("still", &["gc", "allocate 10"], |bracket, case| {
         memory::still(bracket, case);
         threads::still(bracket, case);
         threads::no_virtual_threads(bracket, case);
@@ -39,7 +39,9 @@ fn check(jdk: &Jdk, collector: Collector) {
             flags::code(bracket, case);
         }
     });
-    memory::allocation(&mut case);
+    if let Some(still) = still.filter(|_| case.source == Source::Introspection) {
+        memory::allocation(&mut case, &still);
+    }
     case.load();
     // The states come from objects, or under ZGC from elsewhere.
     if collector == Collector::G1 || case.is_z() {

@@ -1,7 +1,8 @@
 //! Pools, code heaps, the whole heap and both areas between answers of the memory beans.
 
 use super::{Case, Source};
-use crate::support::facts::{Beans, Bracket, Facts};
+use crate::support::ensure;
+use crate::support::facts::{Beans, Bracket};
 use crate::support::jdk::{Collector, Jdk};
 use crate::support::jvm::{Pool, Usage};
 
@@ -186,26 +187,33 @@ fn areas(bracket: &mut Bracket, case: &Case) {
     }
 }
 
-/// Whether the exporter counts all bytes that this JVM allocates.
-pub(super) fn allocation(case: &mut Case) {
-    if case.source != Source::Introspection {
-        return;
-    }
-    let name = "jvm_hotspot_allocated_bytes_total";
-    let age = case.source.age();
-    let exporter = &case.exporter;
-    let look = |facts: &mut Facts| {
-        let bracket = facts.still(age, |pid| super::look(exporter, pid))?;
-        let value = bracket.page.value(name, &[]).ok_or(format!("no {name}"))?;
+/// What the exporter and the bean say that this JVM has allocated.
+struct Allocated {
+    counted: f64,
+    least: f64,
+    most: f64,
+}
+
+impl Allocated {
+    fn of(bracket: &Bracket) -> Result<Self, String> {
+        let name = "jvm_hotspot_allocated_bytes_total";
+        let counted = bracket.page.value(name, &[]).ok_or(format!("no {name}"))?;
         let exact = bracket.page.value("jvm_hotspot_allocated_source_info", &[("mode", "exact")]);
-        let range = bracket.range(|beans| Some(beans.allocated)).ok_or("no bean")?;
-        if exact == Some(1.0) { Ok((value, range)) } else { Err("it is not exact".to_owned()) }
-    };
-    let result = look(&mut case.facts).and_then(|(before, (least, most))| {
+        ensure(exact == Some(1.0), "it is not exact")?;
+        let (least, most) = bracket.range(|beans| Some(beans.allocated)).ok_or("no bean")?;
+        Ok(Self { counted, least, most })
+    }
+}
+
+/// Whether the exporter counts all bytes that a JVM allocates which stood still in this bracket.
+pub(super) fn allocation(case: &mut Case, before: &Bracket) {
+    let result = Allocated::of(before).and_then(|before| {
         case.facts.obey("allocate 20");
-        let (after, (least_after, most_after)) = look(&mut case.facts)?;
-        let (grown, least, most) = (after - before, least_after - most, most_after - least);
-        if least <= grown && grown <= most { Ok(()) } else { Err(format!("{grown} bytes, not {least} to {most}")) }
+        let (age, exporter) = (case.source.age(), &case.exporter);
+        let after = Allocated::of(&case.facts.still(age, |pid| super::look(exporter, pid))?)?;
+        let (grown, least, most) =
+            (after.counted - before.counted, after.least - before.most, after.most - before.least);
+        ensure(least <= grown && grown <= most, format!("{grown} bytes, not {least} to {most}"))
     });
     case.note("allocation", result);
 }

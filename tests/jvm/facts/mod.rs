@@ -132,8 +132,8 @@ impl Case {
         }
     }
 
-    /// Makes the JVM ready and compares, until there is no difference or the time is over.
-    fn settle(&mut self, what: &str, prepare: &[&str], check: impl Fn(&mut Bracket, &Self)) {
+    /// Makes the JVM ready and compares, until there is no difference or the time is over. Gives the bracket without any.
+    fn settle(&mut self, what: &str, prepare: &[&str], check: impl Fn(&mut Bracket, &Self)) -> Option<Bracket> {
         let result = wait_at_most(REST, || {
             for command in prepare {
                 self.facts.obey(command);
@@ -141,9 +141,15 @@ impl Case {
             let (age, exporter) = (self.source.age(), &self.exporter);
             let mut bracket = self.facts.still(age, |pid| look(exporter, pid))?;
             check(&mut bracket, self);
-            bracket.verdict().map(drop)
+            bracket.verdict()
         });
-        self.note(what, result);
+        match result {
+            Ok(bracket) => Some(bracket),
+            Err(error) => {
+                self.note(what, Err(error));
+                None
+            }
+        }
     }
 
     /// Looks while the JVM makes garbage and code: each value lies between the answers of its time, and what is allocated
@@ -155,7 +161,7 @@ impl Case {
         let rate = f64::from(2 * GARBAGE) * 1_048_576.0;
         let exporter = &self.exporter;
         let mut watch = Watch::new(&mut self.facts, Facts::memory, self.source.age(), rate);
-        let brackets: Vec<_> = (0..8).map(|_| watch.look(|pid| look(exporter, pid))).collect();
+        let brackets: Vec<_> = (0..6).map(|_| watch.look(|pid| look(exporter, pid))).collect();
         self.facts.obey("quiet");
         let mut allocated = 0.0;
         for bracket in brackets {
