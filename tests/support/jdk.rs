@@ -189,7 +189,10 @@ pub fn class_path() -> &'static Path {
             .args(release)
             .args(["-Xlint:-options", "-encoding", "UTF-8", "-d"])
             .arg(&classes)
-            .args(["Workload.java", "Churn.java"].map(|program| package().join("tests/java").join(program)))
+            .args(
+                ["Workload.java", "Churn.java", "Facts.java", "FactsBeans.java", "FactsThreads.java"]
+                    .map(|program| package().join("tests/java").join(program)),
+            )
             .status();
         assert!(status.expect("javac starts").success(), "javac refuses tests/java");
         // One directory for all test binaries; whoever renames first wins, and the others' copies are the same.

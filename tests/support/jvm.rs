@@ -163,7 +163,8 @@ impl Jvm {
         self.child.wait().unwrap();
     }
 
-    fn ask(&mut self, command: &str) -> String {
+    /// Gives a command and waits for the answer.
+    pub fn ask(&mut self, command: &str) -> String {
         writeln!(self.input.as_mut().unwrap(), "{command}").unwrap();
         self.answer()
     }

@@ -4,10 +4,12 @@
 // Each test binary compiles this module for itself and uses a part of it.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod attach;
 pub mod certificates;
 pub mod churn;
 pub mod exporter;
 pub mod exposition;
+pub mod facts;
 pub mod golden;
 pub mod http;
 pub mod jdk;
