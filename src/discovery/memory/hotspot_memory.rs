@@ -84,13 +84,14 @@ impl HotSpotFinder {
 impl HotSpotMemory {
     /// The memory of this process, with planted structures: instance fields, static fields and constants by their names.
     #[cfg(test)]
+    #[allow(clippy::unwrap_used, reason = "a test")]
     pub(crate) fn own(
         instance: &[(&str, &str, u64)],
         statics: &[(&str, &str, u64)],
         constants: &[(&str, i64)],
     ) -> Self {
-        let directory = std::fs::File::open("/proc/self").expect("/proc is mounted");
-        let memory = ProcessMemory::open(directory).expect("a process may read itself");
+        let directory = std::fs::File::open("/proc/self").unwrap();
+        let memory = ProcessMemory::open(directory).unwrap();
         let fields = instance.iter().map(|(type_name, field, at)| (*type_name, *field, FieldPlace::Instance(*at)));
         let statics = statics.iter().map(|(type_name, field, at)| (*type_name, *field, FieldPlace::Static(*at)));
         let structures = Structures::planted(fields.chain(statics), constants);
