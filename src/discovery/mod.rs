@@ -50,7 +50,7 @@ pub(crate) use progress::{Progress, ScanSubject};
 pub use refusal::{Refusal, RefusalReason};
 pub use watch::{DirectoryWatcher, WatchedDirectory, Woken};
 
-pub(crate) use memory::{HotSpotFinder, HotSpotMemory, Implausible, object};
+pub(crate) use memory::{HotSpotFinder, HotSpotMemory, Implausible, Obstacle, object};
 
 use memory::MemoryScanner;
 use open::Opener;

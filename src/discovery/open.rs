@@ -5,13 +5,13 @@
 //! passes is opened for reading. No link is followed: `openat2` where the kernel has it and seccomp allows it, otherwise
 //! one `openat(O_NOFOLLOW)` per component.
 
-use std::cell::Cell;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, fstatfs, open, openat, openat2};
 use rustix::io::Errno;
@@ -35,14 +35,14 @@ const FUSE: u64 = 0x6573_5546;
 #[derive(Debug, Default)]
 pub(super) struct Opener {
     /// `openat2` was refused once, by an old kernel or a seccomp filter.
-    by_component: Cell<bool>,
+    by_component: AtomicBool,
 }
 
 impl Opener {
     /// One that behaves as if the kernel had no `openat2`.
     #[cfg(test)]
     pub(super) fn by_component() -> Self {
-        Self { by_component: Cell::new(true) }
+        Self { by_component: AtomicBool::new(true) }
     }
 
     /// A handle of `path` beneath `directory`. If the last component is a link, the handle is of the link itself.
@@ -50,10 +50,10 @@ impl Opener {
     /// # Errors
     /// `ELOOP` for a link on the way, `EXDEV` for a path that would leave the directory.
     pub(super) fn handle(&self, directory: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
-        if !self.by_component.get() {
+        if !self.by_component.load(Ordering::Relaxed) {
             let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
             match openat2(directory.as_fd(), path, HANDLE, Mode::empty(), beneath) {
-                Err(Errno::NOSYS | Errno::PERM) => self.by_component.set(true),
+                Err(Errno::NOSYS | Errno::PERM) => self.by_component.store(true, Ordering::Relaxed),
                 result => return result,
             }
         }

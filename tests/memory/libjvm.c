@@ -44,6 +44,9 @@ static char *start;
 static uint64_t capacity = 32768;
 static int32_t initialized = 1;
 
+/* The pages that hold their readers, `capacity` bytes; those of the counters if NULL. */
+static char *held;
+
 /* A file system that answers everything but reads. */
 static void *serve(void *fuse) {
     static char request[1 << 17];
@@ -67,23 +70,24 @@ static void *serve(void *fuse) {
     return NULL;
 }
 
-/* Takes away the counters' pages, and leaves the faults of their readers to a userfaultfd that nobody answers. */
-static void withdraw_pages(void) {
+/* Takes away the pages, and leaves the faults of their readers to a userfaultfd that nobody answers. */
+static void withdraw_pages(char *pages) {
     int faults = syscall(SYS_userfaultfd, O_CLOEXEC);
     struct uffdio_api api = {.api = UFFD_API};
-    struct uffdio_register range = {.range = {(uintptr_t)start, capacity}, .mode = UFFDIO_REGISTER_MODE_MISSING};
+    struct uffdio_register range = {.range = {(uintptr_t)pages, capacity}, .mode = UFFDIO_REGISTER_MODE_MISSING};
     if (faults < 0 || ioctl(faults, UFFDIO_API, &api) || ioctl(faults, UFFDIO_REGISTER, &range)) exit(77);
-    if (madvise(start, capacity, MADV_DONTNEED)) exit(77);
+    if (madvise(pages, capacity, MADV_DONTNEED)) exit(77);
 }
 
-/* Mounts such a file system on /mnt, or on HELD, and maps a file on it: in the place of the counters ('p'), or as the
-   file of this JVM ('f'). Or takes away the counters' pages ('u'). */
+/* Mounts such a file system on /mnt, or on HELD, and maps a file on it: in the place of the pages ('p'), or as the
+   file of this JVM ('f'). Or takes away the pages ('u'). */
 __attribute__((visibility("default"))) void hold_readers(char way) {
-    if (way == 'u') return withdraw_pages();
+    char *pages = held ? held : start;
+    if (way == 'u') return withdraw_pages(pages);
     const char *place = way == 'f' ? getenv("HELD") : "/mnt";
     intptr_t fuse = open("/dev/fuse", O_RDWR | O_CLOEXEC);
     char options[99];
-    snprintf(options, sizeof options, "fd=%d,rootmode=40000,user_id=0,group_id=0", (int)fuse);
+    snprintf(options, sizeof options, "fd=%d,rootmode=40000,user_id=%d,group_id=%d", (int)fuse, (int)getuid(), (int)getgid());
     if (!place || fuse < 0 || unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL)) exit(77);
     if (mount("held", place, "fuse", MS_NOSUID | MS_NODEV, options)) exit(77);
     if (!fork()) {
@@ -96,7 +100,7 @@ __attribute__((visibility("default"))) void hold_readers(char way) {
     snprintf(name, sizeof name, "%s/%d", place, (int)getpid());
     int file = open(name, way == 'f' ? O_RDWR : O_RDONLY);
     void *mapped = way == 'f' ? mmap(NULL, capacity, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0)
-                              : mmap(start, capacity, PROT_READ, MAP_PRIVATE | MAP_FIXED, file, 0);
+                              : mmap(pages, capacity, PROT_READ, MAP_PRIVATE | MAP_FIXED, file, 0);
     if (mapped == MAP_FAILED) exit(77);
     close(file);
 }

@@ -2,29 +2,44 @@
 
 use std::collections::HashMap;
 use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+
+use rustix::fs::{AtFlags, statat};
 
 use super::libjvm::{Libraries, LibraryVersion};
 use super::structures::{FieldPlace, Structures};
 use super::{Obstacle, ptrace_scope};
 use crate::discovery::open::Opener;
 use crate::perfdata::{MemoryError, ProcessMemory};
-use crate::proc::Process;
 use crate::proc::maps::Mappings;
 use crate::proc::stat::directory;
+use crate::proc::{FileId, Process};
+use crate::sync::lock;
 
-/// Libraries whose structures are remembered, for each user.
-const REMEMBERED: usize = 256;
+/// Structures that are remembered; a host has as many as it has JDKs, users and containers. A hostile library's take half
+/// a megabyte.
+const REMEMBERED: usize = 64;
 /// User addresses on the architectures that HotSpot supports with 48 bits of address space.
 const ADDRESSES: u64 = 1 << 47;
 
-/// Opens the memory of JVMs, and remembers the structures of their libraries.
+/// Opens the memory of JVMs, and remembers the structures of their libraries. Shared by threads, none of which waits for
+/// another one's reads.
 #[derive(Debug, Default)]
 pub(crate) struct HotSpotFinder {
     opener: Opener,
     libraries: Libraries,
-    /// By library and user: the tables lie in memory that the user may change, so one user's say nothing of another's.
-    known: HashMap<(LibraryVersion, u32), Arc<Structures>>,
+    /// Not locked while memory is read, which may take for ever.
+    known: Mutex<HashMap<StructuresKey, Arc<Structures>>>,
+}
+
+/// Whose structures may be taken for another process's. The tables lie in memory that their process may change, so those
+/// of one user, or in one container, say nothing of another's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct StructuresKey {
+    library: LibraryVersion,
+    uid: u32,
+    /// The mount namespace.
+    mounts: FileId,
 }
 
 /// The memory of a HotSpot process.
@@ -56,7 +71,7 @@ pub(crate) enum Implausible {
 impl HotSpotFinder {
     /// The memory of a process, if it runs HotSpot and the kernel allows to read it. May block as long as a page or file
     /// of the process does not answer.
-    pub(crate) fn open(&mut self, process: &Process) -> Result<HotSpotMemory, Obstacle> {
+    pub(crate) fn open(&self, process: &Process) -> Result<HotSpotMemory, Obstacle> {
         let own = process.directory();
         let library = Mappings::read(own).map_err(Obstacle::Map)?.library.ok_or(Obstacle::NoLibrary)?;
         let (version, symbols) = self.libraries.symbols(&self.opener, process, &library)?;
@@ -64,16 +79,19 @@ impl HotSpotFinder {
             MemoryError::Denied => Obstacle::Denied(directory(own.as_fd(), "..").ok().and_then(ptrace_scope)),
             error => Obstacle::Structs(error.into()),
         })?;
-        let key = (version, process.uid);
-        let structures = match self.known.get(&key) {
-            Some(structures) => Arc::clone(structures),
+        let namespace = statat(own, "ns/mnt", AtFlags::empty()).map_err(Obstacle::Map)?;
+        let key = StructuresKey { library: version, uid: process.uid, mounts: FileId::of(&namespace) };
+        let known = lock(&self.known).get(&key).cloned();
+        let structures = match known {
+            Some(structures) => structures,
             None => {
-                if self.known.len() >= REMEMBERED {
-                    self.known.clear();
-                }
                 let read = Structures::read(&memory, library.base, &symbols).map_err(Obstacle::Structures)?;
                 let structures = Arc::new(read);
-                self.known.insert(key, Arc::clone(&structures));
+                let mut known = lock(&self.known);
+                if known.len() >= REMEMBERED {
+                    known.clear();
+                }
+                known.insert(key, Arc::clone(&structures));
                 structures
             }
         };

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::sync::Mutex;
 
 use object::elf::{FileHeader64, SHT_DYNSYM, Sym64};
 use object::read::elf::{FileHeader, SectionHeader, Sym};
@@ -19,6 +20,7 @@ use crate::discovery::open::{Opener, reopen};
 use crate::proc::maps::Library;
 use crate::proc::stat::directory;
 use crate::proc::{FileId, Process};
+use crate::sync::lock;
 
 /// Largest library that is read; HotSpot's have about 20 MB, and several hundred with debugging symbols.
 const LIBRARY_MAXIMUM: u64 = 2 << 30;
@@ -89,7 +91,8 @@ pub(crate) enum LibraryError {
 /// The symbols of the libraries that were read; all JVMs of a JDK share one library.
 #[derive(Debug, Default)]
 pub(super) struct Libraries {
-    known: HashMap<LibraryVersion, Result<Symbols, LibraryError>>,
+    /// Not locked while a file is read, which may take for ever.
+    known: Mutex<HashMap<LibraryVersion, Result<Symbols, LibraryError>>>,
 }
 
 /// A file with one content: a change of content changes size or time.
@@ -103,7 +106,7 @@ pub(super) struct LibraryVersion {
 impl Libraries {
     /// The symbols of the library that the process has mapped.
     pub(super) fn symbols(
-        &mut self,
+        &self,
         opener: &Opener,
         process: &Process,
         library: &Library,
@@ -112,17 +115,18 @@ impl Libraries {
         let stat = fstat(&file).map_err(LibraryError::Open)?;
         let version =
             LibraryVersion { id: FileId::of(&stat), size: stat.st_size, modified: (stat.st_mtime, stat.st_mtime_nsec) };
-        if let Some(symbols) = self.known.get(&version) {
+        if let Some(symbols) = lock(&self.known).get(&version) {
             return symbols.clone().map(|symbols| (version, symbols));
-        }
-        if self.known.len() >= REMEMBERED {
-            self.known.clear();
         }
         let symbols = match u64::try_from(stat.st_size).unwrap_or_default() {
             size if size > LIBRARY_MAXIMUM => Err(LibraryError::Size(size)),
             _ => read(file),
         };
-        self.known.insert(version, symbols.clone());
+        let mut known = lock(&self.known);
+        if known.len() >= REMEMBERED {
+            known.clear();
+        }
+        known.insert(version, symbols.clone());
         symbols.map(|symbols| (version, symbols))
     }
 }

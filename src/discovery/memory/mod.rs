@@ -94,6 +94,17 @@ impl Obstacle {
             Self::Map(_) | Self::NoLibrary | Self::Library(_) | Self::Structs(_) | Self::Structures(_) => None,
         }
     }
+
+    /// Whether it is a lack of descriptors or memory.
+    pub(crate) fn passes(&self) -> bool {
+        let lacks = |errno: &Errno| matches!(*errno, Errno::MFILE | Errno::NFILE | Errno::NOMEM);
+        match self {
+            Self::Map(errno) | Self::Library(LibraryError::Open(errno)) => lacks(errno),
+            Self::Structs(VmStructsError::ProcessMemory(MemoryError::Os(errno)))
+            | Self::Structures(StructuresError::Memory(MemoryError::Os(errno))) => lacks(errno),
+            _ => false,
+        }
+    }
 }
 
 impl MemoryScanner {

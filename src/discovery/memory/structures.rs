@@ -2,9 +2,11 @@
 //!
 //! The text of a field's type is not read: it changes from release to release (`Atomic<HeapWord*>` in JDK 27). All of it
 //! lies in the process's memory and is hostile: at most [`ENTRIES`] entries of an array are read, at most
-//! [`TEXT_MAXIMUM`] bytes of a name, and at most [`PAGES`] pages with names.
+//! [`TEXT_MAXIMUM`] bytes of a name, and at most [`PAGES`] pages with names. Names are kept as hashes, so that no more is
+//! kept of a library than numbers, whatever names it has.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 
 use super::libjvm::{ColumnSymbols, Symbols};
 use super::vm_structs::{ENTRIES, STRIDE};
@@ -23,10 +25,25 @@ const BLOCK: usize = 256;
 /// processes that run the library share it.
 #[derive(Debug, Default)]
 pub(super) struct Structures {
+    names: NameHasher,
     /// By type and field.
-    fields: HashMap<Box<str>, HashMap<Box<str>, FieldPlace>>,
-    sizes: HashMap<Box<str>, u64>,
-    constants: HashMap<Box<str>, i64>,
+    fields: HashMap<u64, FieldPlace>,
+    sizes: HashMap<u64, u64>,
+    constants: HashMap<u64, i64>,
+}
+
+/// Hashes names with a seed that no process knows.
+#[derive(Debug, Default)]
+struct NameHasher(RandomState);
+
+impl NameHasher {
+    fn field(&self, type_name: &str, field: &str) -> u64 {
+        self.0.hash_one((type_name, field))
+    }
+
+    fn name(&self, name: &str) -> u64 {
+        self.0.hash_one(name)
+    }
 }
 
 /// Where a field is.
@@ -75,24 +92,28 @@ impl Structures {
                 _ => FieldPlace::Static(address.wrapping_sub(base)),
             };
             let (Some(type_name), Some(field)) = (texts.text(type_name)?, texts.text(field)?) else { return Ok(()) };
-            found.fields.entry(type_name).or_default().insert(field, place);
+            found.fields.insert(found.names.field(&type_name, &field), place);
             Ok(())
         })?;
-        let mut columns = |symbols: &ColumnSymbols, insert: &mut dyn FnMut(Box<str>, u64)| {
+        let Self { names, sizes, constants, .. } = &mut found;
+        let mut columns = |symbols: &ColumnSymbols, insert: &mut dyn FnMut(u64, u64)| {
             let array = Array { start: variable(symbols.array)?, stride: variable(symbols.stride)? };
             let offsets = [variable(symbols.name)?, variable(symbols.number)?];
             array.read(memory, offsets, |[name, number]| {
                 if let Some(name) = texts.text(name)? {
-                    insert(name, number);
+                    insert(names.name(&name), number);
                 }
                 Ok(())
             })
         };
-        columns(&tables.types, &mut |name, size| _ = found.sizes.insert(name, size))?;
+        columns(&tables.types, &mut |name, size| _ = sizes.insert(name, size))?;
         // The upper half of an int's word is padding.
         let int = |number: u64| i64::from(i32::from_ne_bytes(u32::to_ne_bytes((number & 0xffff_ffff) as u32)));
-        columns(&tables.ints, &mut |name, number| _ = found.constants.insert(name, int(number)))?;
-        columns(&tables.longs, &mut |name, number| _ = found.constants.insert(name, number.cast_signed()))?;
+        columns(&tables.ints, &mut |name, number| _ = constants.insert(name, int(number)))?;
+        columns(&tables.longs, &mut |name, number| _ = constants.insert(name, number.cast_signed()))?;
+        found.fields.shrink_to_fit();
+        found.sizes.shrink_to_fit();
+        found.constants.shrink_to_fit();
         Ok(found)
     }
 
@@ -105,24 +126,26 @@ impl Structures {
         let mut planted = Self::default();
         for (type_name, field, place) in fields {
             match place {
-                FieldPlace::Instance(size) if field == "sizeof" => _ = planted.sizes.insert(type_name.into(), size),
-                place => _ = planted.fields.entry(type_name.into()).or_default().insert(field.into(), place),
+                FieldPlace::Instance(size) if field == "sizeof" => {
+                    _ = planted.sizes.insert(planted.names.name(type_name), size);
+                }
+                place => _ = planted.fields.insert(planted.names.field(type_name, field), place),
             }
         }
-        planted.constants.extend(constants.iter().map(|(name, value)| ((*name).into(), *value)));
+        planted.constants.extend(constants.iter().map(|(name, value)| (planted.names.name(name), *value)));
         planted
     }
 
     pub(super) fn field(&self, type_name: &str, field: &str) -> Option<FieldPlace> {
-        self.fields.get(type_name)?.get(field).copied()
+        self.fields.get(&self.names.field(type_name, field)).copied()
     }
 
     pub(super) fn size(&self, type_name: &str) -> Option<u64> {
-        self.sizes.get(type_name).copied()
+        self.sizes.get(&self.names.name(type_name)).copied()
     }
 
     pub(super) fn constant(&self, name: &str) -> Option<i64> {
-        self.constants.get(name).copied()
+        self.constants.get(&self.names.name(name)).copied()
     }
 }
 

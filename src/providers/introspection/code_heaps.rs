@@ -4,14 +4,27 @@
 //! lies beside that logarithm, at the same distance in JDK 8 to 27 (heap.hpp, measured), and is believed only where the
 //! neighbours that repeat a known size agree.
 
+use std::collections::HashSet;
+
 use crate::discovery::{HotSpotMemory, Implausible};
 
 /// Most heaps; HotSpot has 3, and one more in development.
 const HEAPS: u32 = 8;
 /// Bytes of a heap that are read: HotSpot's have less than 400.
 const LENGTH: usize = 512;
-/// Longest name.
+/// Bytes of a name that are read.
 const NAME_LENGTH: usize = 48;
+/// Names of heaps (codeCache.cpp): a process may not add series as it likes.
+const NAMES: [&str; 6] = [
+    "CodeCache",
+    "CodeHeap 'AOT'",
+    "CodeHeap 'hot nmethods'",
+    "CodeHeap 'non-nmethods'",
+    "CodeHeap 'non-profiled nmethods'",
+    "CodeHeap 'profiled nmethods'",
+];
+/// Largest code cache (CODE_CACHE_SIZE_LIMIT).
+const SIZE_MAXIMUM: u64 = 2 << 30;
 /// JDK 8 has no name for its only heap; this is its MemoryPoolMXBean's.
 const UNNAMED: &str = "Code Cache";
 
@@ -34,7 +47,7 @@ pub(super) struct CodeHeapsReader {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CodeHeapReading {
     /// The name of its MemoryPoolMXBean.
-    pub(super) name: Box<str>,
+    pub(super) name: &'static str,
     pub(super) used: u64,
     pub(super) committed: u64,
     pub(super) limit: u64,
@@ -63,7 +76,12 @@ impl CodeHeapsReader {
     }
 
     pub(super) fn read(&self, memory: &HotSpotMemory) -> Result<Vec<CodeHeapReading>, Implausible> {
-        self.heaps.iter().map(|heap| self.heap(memory, *heap)).collect()
+        let heaps: Vec<_> = self.heaps.iter().map(|heap| self.heap(memory, *heap)).collect::<Result<_, _>>()?;
+        let names: HashSet<_> = heaps.iter().map(|heap| heap.name).collect();
+        match names.len() == heaps.len() {
+            true => Ok(heaps),
+            false => Err(Implausible::Value("the number of code heaps with different names", names.len() as u64)),
+        }
     }
 
     fn heap(&self, memory: &HotSpotMemory, heap: u64) -> Result<CodeHeapReading, Implausible> {
@@ -91,18 +109,23 @@ impl CodeHeapsReader {
             && segments.checked_mul(segment) == Some(committed)
             && near(-16)?.checked_mul(segment) == Some(limit)
             && free <= next
-            && next <= segments;
+            && next <= segments
+            && committed <= limit
+            && limit <= SIZE_MAXIMUM;
         if !agrees {
             return Err(Implausible::Value("the segments of a code heap", next));
         }
         let used = next.saturating_sub(free).saturating_mul(segment);
         if self.jdk8 {
-            let name = UNNAMED.into();
-            return Ok(CodeHeapReading { name, used, committed, limit, nmethods: None, full: None });
+            return Ok(CodeHeapReading { name: UNNAMED, used, committed, limit, nmethods: None, full: None });
         }
         let name = name(memory, near(56)?)?;
-        let far = |distance: i64| half(self.log2.wrapping_add_signed(distance));
-        Ok(CodeHeapReading { name, used, committed, limit, nmethods: Some(far(72)?), full: Some(far(80)?) })
+        let count = |distance: i64| {
+            let count = half(self.log2.wrapping_add_signed(distance))?;
+            // An int in HotSpot.
+            i32::try_from(count).map(|_| count).map_err(|_| Implausible::Value("a count of a code heap", count.into()))
+        };
+        Ok(CodeHeapReading { name, used, committed, limit, nmethods: Some(count(72)?), full: Some(count(80)?) })
     }
 }
 
@@ -120,13 +143,9 @@ fn heaps(memory: &HotSpotMemory) -> Result<Vec<u64>, Implausible> {
     (0..length).map(|number| memory.pointer(data.wrapping_add(u64::from(number).wrapping_mul(8)))).collect()
 }
 
-fn name(memory: &HotSpotMemory, address: u64) -> Result<Box<str>, Implausible> {
+fn name(memory: &HotSpotMemory, address: u64) -> Result<&'static str, Implausible> {
     let bytes: [u8; NAME_LENGTH] = memory.bytes(address)?;
-    let text = bytes.split(|byte| *byte == 0).next().and_then(|text| std::str::from_utf8(text).ok());
-    let is_name = |text: &&str| {
-        text.len() < NAME_LENGTH
-            && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
-            && (*text == "CodeCache" || text.starts_with("CodeHeap '"))
-    };
-    text.filter(is_name).map(Into::into).ok_or(Implausible::Value("the name of a code heap", address))
+    let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    let known = NAMES.iter().find(|name| name.as_bytes() == text);
+    known.copied().ok_or(Implausible::Value("the name of a code heap", address))
 }

@@ -94,6 +94,9 @@ impl FlagsReader {
             };
             let (Some(value), Some(kind)) = (word(address), kind) else { continue };
             let origin = array.wrapping_add(number.wrapping_mul(size)).wrapping_add(origin);
+            if flags.iter().any(|flag: &FlagPlace| flag.name == found) {
+                return Err(Implausible::Value("a flag for the second time, of which the number", number));
+            }
             let is_internal = INTERNAL.contains(&found);
             flags.push(FlagPlace { name: found, is_internal, value, origin, kind });
         }
@@ -120,7 +123,10 @@ impl FlagPlace {
                 Ok(value) => FlagValue::Whole(value),
                 Err(_) => FlagValue::Double(memory.word(self.value)? as f64),
             },
-            FlagKind::Double => FlagValue::Double(f64::from_ne_bytes(memory.bytes(self.value)?)),
+            FlagKind::Double => match f64::from_ne_bytes(memory.bytes(self.value)?) {
+                value if value.is_finite() => FlagValue::Double(value),
+                value => return Err(Implausible::Value("a flag of real numbers", value.to_bits())),
+            },
         };
         let origin = match memory.half(self.origin)? & 0xf {
             0 => "default",

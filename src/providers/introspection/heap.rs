@@ -9,6 +9,8 @@ use crate::hotspot::Collector;
 
 /// Most NUMA nodes; Linux supports 1,024.
 const PARTITIONS: u32 = 1024;
+/// Largest heap of ZGC.
+const ZGC_MAXIMUM: u64 = 16 << 40;
 
 /// Where a heap keeps its sizes.
 #[derive(Debug)]
@@ -181,7 +183,10 @@ impl PagesReader {
         let inner_offset = memory.offset(inner, "_page_allocator")?;
         let allocator = heap.wrapping_add(memory.offset(collected, "_heap")?).wrapping_add(inner_offset);
         let limit =
-            memory.offset(pages, "_max_capacity").and_then(|offset| memory.word(allocator.wrapping_add(offset)));
+            memory.offset(pages, "_max_capacity").and_then(|offset| memory.word(allocator.wrapping_add(offset))).ok();
+        if let Some(limit) = limit.filter(|limit| *limit > ZGC_MAXIMUM) {
+            return Err(Implausible::Value("the largest size of the heap", limit));
+        }
         let parts = match feature {
             25.. => partitions(memory, allocator)?,
             _ => {
@@ -190,7 +195,7 @@ impl PagesReader {
                 vec![(allocator.wrapping_add(memory.offset(pages, "_used")?), capacity)]
             }
         };
-        Ok(Self { parts, limit: limit.ok(), generational })
+        Ok(Self { parts, limit, generational })
     }
 
     fn read(&self, memory: &HotSpotMemory) -> Result<HeapReading, Implausible> {
@@ -201,8 +206,7 @@ impl PagesReader {
             let committed = capacity.map(|capacity| total.committed.unwrap_or_default().saturating_add(capacity));
             total.committed = committed.or(total.committed);
         }
-        // ZGC's heaps have at most 16 TB.
-        let most = self.limit.unwrap_or(1 << 44);
+        let most = self.limit.unwrap_or(ZGC_MAXIMUM);
         if total.used > most || total.committed.is_some_and(|committed| committed > most) {
             return Err(Implausible::Value("the use of the heap", total.used));
         }

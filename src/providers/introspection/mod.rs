@@ -7,8 +7,9 @@
 //! # Promise
 //! The memory is hostile: lengths and loops are bounded, and a value that contradicts another is absent and counted
 //! (`introspection.rejected`), never published. A page that never answers holds a thread of this module, which is given
-//! up, and its JVM with it for good; never a scrape, a scan or the sampler. Releases that were not tested are left alone
-//! unless `introspection.mode` is `force`.
+//! up, and its JVM with it for good; never a scrape, a scan, the sampler or another JVM. No JVM takes more than a fiftieth
+//! of a CPU, whatever it has us look at. Releases that were not tested are left alone unless `introspection.mode` is
+//! `force`.
 
 mod buffers;
 mod class_loaders;
@@ -16,6 +17,7 @@ mod code_heaps;
 mod fields;
 mod flags;
 mod heap;
+mod held;
 mod humongous;
 mod jvm;
 pub mod objects;
@@ -31,7 +33,7 @@ mod planted;
 mod publish;
 mod threads;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -40,10 +42,13 @@ use crate::config::{Introspection, IntrospectionMode};
 use crate::discovery::HotSpotFinder;
 use crate::sync::{ExpendableThread, lock, wait, wait_timeout};
 use crate::targets::guarded::PATIENCE;
+use held::HeldThreads;
 pub(crate) use jvm::{IntrospectedJvm, IntrospectionSubject};
 
 /// Newest release whose structures were compared with the JVM's own word.
 const NEWEST: u32 = 27;
+/// The others are not kept waiting longer for one JVM; what is read of it goes on for [`PATIENCE`].
+const COURTESY: Duration = Duration::from_millis(250);
 
 /// Reads JVMs in the background. Dropped, it stops.
 #[derive(Debug)]
@@ -56,6 +61,7 @@ pub(crate) struct Introspector {
 struct IntrospectorState {
     queue: Mutex<IntrospectionQueue>,
     changed: Condvar,
+    held: Arc<HeldThreads>,
 }
 
 #[derive(Debug, Default)]
@@ -75,7 +81,8 @@ impl Introspector {
     /// Reads a JVM for as long as the result is held.
     pub(crate) fn add(&self, subject: IntrospectionSubject) -> Arc<IntrospectedJvm> {
         let is_tested = subject.feature <= NEWEST || self.settings.mode == IntrospectionMode::Force;
-        let jvm = Arc::new(IntrospectedJvm::new(subject, self.settings.interval, is_tested));
+        let held = Arc::clone(&self.shared.held);
+        let jvm = Arc::new(IntrospectedJvm::new(subject, self.settings.interval, is_tested, held));
         let mut queue = lock(&self.shared.queue);
         queue.jvms.push(Arc::downgrade(&jvm));
         if !queue.running {
@@ -94,10 +101,10 @@ impl Introspector {
 /// Reads a JVM once and at once, on a thread that is given up if it is held.
 pub(crate) fn read_once(subject: IntrospectionSubject, settings: &Introspection) -> Arc<IntrospectedJvm> {
     let is_tested = subject.feature <= NEWEST || settings.mode == IntrospectionMode::Force;
-    let jvm = Arc::new(IntrospectedJvm::new(subject, settings.interval, is_tested));
+    let jvm = Arc::new(IntrospectedJvm::new(subject, settings.interval, is_tested, Arc::default()));
     if jvm.due().is_some() {
         let reading = Arc::clone(&jvm);
-        let read = move || reading.update(&mut HotSpotFinder::default());
+        let read = move || reading.update(&HotSpotFinder::default());
         if ExpendableThread::new("memory-reader").call(read, PATIENCE, || true).is_none() {
             jvm.give_up();
         }
@@ -112,18 +119,39 @@ impl Drop for Introspector {
     }
 }
 
+/// JVMs that are read one after the other.
+struct IntrospectionRound {
+    jvms: Vec<Arc<IntrospectedJvm>>,
+    /// The number of the one that is read.
+    at: AtomicUsize,
+    /// Another thread has taken over; the one that is read is the last.
+    left: AtomicBool,
+}
+
+impl IntrospectionRound {
+    fn run(&self, finder: &HotSpotFinder) {
+        for (number, jvm) in self.jvms.iter().enumerate() {
+            self.at.store(number, Ordering::Release);
+            jvm.update(finder);
+            if self.left.load(Ordering::Acquire) {
+                return;
+            }
+        }
+    }
+}
+
 impl IntrospectorState {
-    /// Hands the JVMs that are due to a thread that may be held, and gives both up if it is.
+    /// Has JVMs read that are due. A JVM that keeps the others waiting keeps the thread that reads it, and the others get
+    /// another one.
     fn run(&self) {
         let mut reader = ExpendableThread::new("memory-reader");
-        let mut finder: Arc<Mutex<HotSpotFinder>> = Arc::default();
+        let finder: Arc<HotSpotFinder> = Arc::default();
         let mut queue = lock(&self.queue);
         while !queue.stopped {
             queue.jvms.retain(|jvm| jvm.strong_count() > 0);
-            let now = Instant::now();
             let jvms: Vec<_> = queue.jvms.iter().filter_map(Weak::upgrade).collect();
             let next = jvms.iter().filter_map(|jvm| jvm.due()).min();
-            let wait_for = next.map(|next| next.saturating_duration_since(now));
+            let wait_for = next.map(|next| next.saturating_duration_since(Instant::now()));
             if wait_for != Some(Duration::ZERO) {
                 drop(jvms);
                 queue = match wait_for {
@@ -133,26 +161,24 @@ impl IntrospectorState {
                 continue;
             }
             drop(queue);
-            let due: Arc<[_]> = jvms.into_iter().filter(|jvm| jvm.due().is_some_and(|due| due <= now)).collect();
-            let at = Arc::new(AtomicUsize::new(0));
-            let (round, progress, shared_finder) = (Arc::clone(&due), Arc::clone(&at), Arc::clone(&finder));
-            let work = move || {
-                let mut finder = lock(&shared_finder);
-                for (number, jvm) in round.iter().enumerate() {
-                    progress.store(number, Ordering::Release);
-                    jvm.update(&mut finder);
-                }
-            };
-            let mut seen = None;
-            let gives_up = || seen.replace(at.load(Ordering::Acquire)) == Some(at.load(Ordering::Acquire));
-            if reader.call(work, PATIENCE, gives_up).is_none() {
-                if let Some(held) = due.get(at.load(Ordering::Acquire)) {
-                    held.give_up();
-                }
-                finder = Arc::default();
-            }
-            drop(due);
+            self.round(jvms, &finder, &mut reader);
             queue = lock(&self.queue);
         }
+    }
+
+    fn round(&self, jvms: Vec<Arc<IntrospectedJvm>>, finder: &Arc<HotSpotFinder>, reader: &mut ExpendableThread) {
+        let now = Instant::now();
+        jvms.iter().filter(|jvm| jvm.is_overdue(now)).for_each(|jvm| jvm.give_up());
+        let jvms = jvms.into_iter().filter(|jvm| jvm.is_ready(now)).collect();
+        let round = Arc::new(IntrospectionRound { jvms, at: AtomicUsize::new(0), left: AtomicBool::new(false) });
+        let (running, finder) = (Arc::clone(&round), Arc::clone(finder));
+        let mut seen = None;
+        let is_kept_waiting = || {
+            let at = round.at.load(Ordering::Acquire);
+            let waits = seen.replace(at) == Some(at);
+            round.left.store(waits, Ordering::Release);
+            waits
+        };
+        reader.call(move || running.run(&finder), COURTESY, is_kept_waiting);
     }
 }

@@ -55,22 +55,23 @@ struct ReadingTimes {
 }
 
 impl OpenJvm {
-    pub(super) fn of(memory: HotSpotMemory, subject: &IntrospectionSubject) -> Self {
+    /// What this JDK does not describe is not read; what contradicts itself now is rejected for good.
+    pub(super) fn of(memory: HotSpotMemory, subject: &IntrospectionSubject, rejected: &mut Vec<Rejected>) -> Self {
         let IntrospectionSubject { feature, collector, .. } = subject;
         let (feature, pid) = (*feature, subject.process.pid);
-        let flags = known(pid, FlagsReader::NAME, FlagsReader::of(&memory, feature));
+        let flags = known(pid, rejected, FlagsReader::NAME, FlagsReader::of(&memory, feature));
         let values = flags.as_ref().and_then(|flags| flags.read(&memory).ok()).unwrap_or_default();
         let traits = collector.map(|collector| JvmTraits { feature, collector });
         let heap = heap(&memory, subject, &values);
         let humongous = (*collector == Some(Collector::G1)).then(|| HumongousReader::of(&memory));
         let now = Instant::now();
         Self {
-            heap: heap.and_then(|heap| known(pid, HeapReader::NAME, heap).flatten()),
-            humongous: humongous.and_then(|reader| known(pid, HumongousReader::NAME, reader)),
-            code_heaps: known(pid, CodeHeapsReader::NAME, CodeHeapsReader::of(&memory, feature)),
-            threads: traits.and_then(|traits| known(pid, STATES, ThreadReader::of(&memory, traits))),
-            buffers: traits.and_then(|traits| known(pid, BUFFERS, BufferReader::of(&memory, traits))),
-            class_loaders: known(pid, CLASS_LOADERS, ClassLoaderReader::of(&memory)),
+            heap: heap.and_then(|heap| known(pid, rejected, HeapReader::NAME, heap).flatten()),
+            humongous: humongous.and_then(|reader| known(pid, rejected, HumongousReader::NAME, reader)),
+            code_heaps: known(pid, rejected, CodeHeapsReader::NAME, CodeHeapsReader::of(&memory, feature)),
+            threads: traits.and_then(|traits| known(pid, rejected, STATES, ThreadReader::of(&memory, traits))),
+            buffers: traits.and_then(|traits| known(pid, rejected, BUFFERS, BufferReader::of(&memory, traits))),
+            class_loaders: known(pid, rejected, CLASS_LOADERS, ClassLoaderReader::of(&memory)),
             flags,
             windows: Windows::default(),
             peak: Peak::default(),
@@ -182,8 +183,11 @@ fn heap(
 }
 
 /// The reader; `None` where it cannot be made for this JVM, which is logged.
-fn known<T>(pid: i32, what: &str, reader: Result<T, Implausible>) -> Option<T> {
-    reader.map_err(|error| tracing::debug!(pid, what, %error, "cannot be read in this JVM")).ok()
+fn known<T>(pid: i32, rejected: &mut Vec<Rejected>, what: &'static str, reader: Result<T, Implausible>) -> Option<T> {
+    if let Err(Implausible::Unknown(type_name, field)) = &reader {
+        tracing::debug!(pid, what, type_name, field, "this JDK does not describe it");
+    }
+    found(what, reader, rejected)
 }
 
 fn after(now: Instant, time: Duration) -> Instant {

@@ -94,8 +94,8 @@ impl LastReadings {
     fn publish_code(&self, table: &mut ValueTable) {
         for heap in &self.code_heaps {
             let size = SpaceSize { used: heap.used, committed: Some(heap.committed) };
-            publish_pool(&heap.name, "non_heap", size, table);
-            table.set("pool.limit", &[&heap.name, "non_heap"], bytes(heap.limit));
+            publish_pool(heap.name, "non_heap", size, table);
+            table.set("pool.limit", &[heap.name, "non_heap"], bytes(heap.limit));
         }
         let sum = |of: fn(&CodeHeapReading) -> Option<u32>| {
             let counts: Option<Vec<u32>> = self.code_heaps.iter().map(of).collect();

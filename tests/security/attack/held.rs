@@ -14,7 +14,7 @@ use crate::support::regions::fixture;
 use crate::support::{copy_program, ensure, is_root, skip_this, target, wait_for};
 
 /// A directory with the program; `None`, said as a skip, where it cannot be had.
-fn program() -> Option<TempDir> {
+pub(crate) fn program() -> Option<TempDir> {
     if !is_root() {
         skip_this("takes root");
         return None;

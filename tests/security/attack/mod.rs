@@ -6,4 +6,6 @@
 mod besieged;
 mod floods;
 mod held;
+mod imitation;
+mod introspection;
 mod slow;

@@ -21,6 +21,8 @@ const BYTES_MAXIMUM: u64 = 1 << 60;
 
 /// Threads that are remembered after their end: one that a torn list lacked must not count anew.
 const ENDED_MAXIMUM: usize = 1024;
+/// The same in a JVM whose list changes in each pass.
+const ENDED_MAXIMUM_IN_CHANGE: usize = 16 * ENDED_MAXIMUM;
 
 /// Adds up what the threads of one JVM allocate.
 #[derive(Debug)]
@@ -98,7 +100,11 @@ impl AllocationReader {
             return Err(Implausible::Value("the number of threads that lived through a pass", 0));
         }
         let live = threads.addresses();
-        if matches!(confirmation, Confirmation::Same) && self.known.len() > live.len().saturating_add(ENDED_MAXIMUM) {
+        let most = match confirmation {
+            Confirmation::Same => ENDED_MAXIMUM,
+            Confirmation::Changed(_) => ENDED_MAXIMUM_IN_CHANGE,
+        };
+        if self.known.len() > live.len().saturating_add(most) {
             let live: HashSet<u64> = live.iter().copied().collect();
             self.known.retain(|address, _| live.contains(address));
         }
