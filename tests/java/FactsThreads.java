@@ -55,12 +55,16 @@ public final class FactsThreads {
     }
 
     /** The descriptors of this process that are pipes. */
-    private static Set<String> pipes() throws IOException {
+    private static Set<String> pipes() {
         Set<String> pipes = new HashSet<String>();
         for (String name : new File("/proc/self/fd").list()) {
             Path path = Paths.get("/proc/self/fd", name);
-            if (Files.isSymbolicLink(path) && Files.readSymbolicLink(path).toString().startsWith("pipe:")) {
-                pipes.add(path.toString());
+            try {
+                if (Files.readSymbolicLink(path).toString().startsWith("pipe:")) {
+                    pipes.add(path.toString());
+                }
+            } catch (IOException e) {
+                // Another thread has closed it meanwhile.
             }
         }
         return pipes;
