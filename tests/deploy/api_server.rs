@@ -25,7 +25,7 @@ fn a_real_api_server_takes_every_manifest() {
         skip(test, "no definitions of the Prometheus operator; run scripts/kubernetes-tools");
         return;
     }
-    for name in ["jvms", "shop"] {
+    for name in ["jvms", "shop", "monitoring"] {
         cluster.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}).to_string());
     }
     for case in &CASES {

@@ -11,6 +11,7 @@ mod support;
 
 mod agent;
 mod api_server;
+mod chart_readme;
 mod charts;
 mod cluster;
 mod dashboards;

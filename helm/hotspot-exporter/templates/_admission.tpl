@@ -49,6 +49,27 @@ Whether the pod has the sidecar.
 {{- end -}}
 
 {{/*
+A value as a CEL object of a type, with objects of the fields' types in it. Takes a dict of type and value.
+*/}}
+{{- define "hotspot-exporter.cel" -}}
+{{- $type := .type -}}
+{{- $items := list -}}
+{{- if kindIs "map" .value -}}
+{{- range $key, $value := .value -}}
+{{- $items = append $items (printf "%s: %s" $key (include "hotspot-exporter.cel" (dict "type" (printf "%s.%s" $type $key) "value" $value))) -}}
+{{- end -}}
+{{ $type }}{ {{- join ", " $items -}} }
+{{- else if kindIs "slice" .value -}}
+{{- range .value -}}
+{{- $items = append $items (include "hotspot-exporter.cel" (dict "type" $type "value" .)) -}}
+{{- end -}}
+[{{ join ", " $items }}]
+{{- else -}}
+{{ toJson .value }}
+{{- end -}}
+{{- end -}}
+
+{{/*
 The sidecar, as a CEL object.
 */}}
 {{- define "hotspot-exporter.admission.container" -}}
@@ -60,6 +81,11 @@ Object.spec.initContainers{
   imagePullPolicy: {{ .Values.image.pullPolicy | toJson }},
   restartPolicy: 'Always',
   args: {{ $args | toJson }},
+  {{- range $key := list "env" "envFrom" }}
+  {{- with get $policy $key }}
+  {{ $key }}: {{ include "hotspot-exporter.cel" (dict "type" (printf "Object.spec.initContainers.%s" $key) "value" .) }},
+  {{- end }}
+  {{- end }}
   ports: [Object.spec.initContainers.ports{
     name: 'jvm-metrics', containerPort: {{ int64 $policy.port }}, protocol: 'TCP'
   }],
