@@ -273,6 +273,32 @@ fn notes_say_what_was_not_made() {
     assert!(notes(&["mode=none"]).contains("nothing was installed"));
 }
 
+/// The API server sees no images, and the JVM's /tmp changes: who enables the policy is told.
+#[test]
+fn notes_say_what_pods_need() {
+    let Some(helm) = Helm::new("notes_say_what_pods_need") else { return };
+    let notes = |setting: &str| {
+        // Without a cluster to ask, helm does not know the policy's kind, and its template refuses the chart.
+        let chart = helm.chart("hotspot-exporter");
+        let policy = chart.join("templates/admissionpolicy.yaml");
+        let kept = fs::read_to_string(&policy).unwrap();
+        fs::write(&policy, "").unwrap();
+        let mut install = helm.command();
+        install.args(["install", "shop"]).arg(&chart).args(["--dry-run=client", "--set=admissionPolicy.enabled=true"]);
+        let said = run(install.arg(format!("--set={setting}")));
+        fs::write(&policy, kept).unwrap();
+        said
+    };
+    let usual = notes("mode=none");
+    for part in
+        ["runAsUser and runAsGroup", "USER only", "64Mi of memory", "tmp-size-limit", "hotspot-exporter/problem'"]
+    {
+        assert!(usual.contains(part), "{part}: {usual}");
+    }
+    assert!(notes("admissionPolicy.tmp.medium=").contains("64Mi on disk"));
+    assert!(notes("admissionPolicy.onProblem=Deny").contains("is rejected"));
+}
+
 /// The commands of the Kubernetes page work.
 #[test]
 fn the_readmes_commands_render() {
