@@ -15,6 +15,7 @@ mod chart_readme;
 mod charts;
 mod cluster;
 mod dashboards;
+mod debian;
 mod helm;
 mod image;
 mod manifest;
