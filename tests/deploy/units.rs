@@ -228,7 +228,9 @@ fn the_system_call_filter_lets_through_what_is_called() {
     assert!(called.contains("pread64") && called.len() > 30, "{called:?}");
     for unit in ["hotspot-exporter.service", "hotspot-exporter@.service"] {
         let allowed = allowed(&analyze, unit);
-        let denied: Vec<&String> = called.difference(&allowed).collect();
+        let mut denied: Vec<&String> = called.difference(&allowed).collect();
+        // Tried where a JVM of another user listens, as this machine may have one; the exporter goes on without.
+        denied.retain(|call| !["setgroups", "setresgid", "setresuid"].contains(&call.as_str()));
         assert!(denied.is_empty(), "{unit} denies {denied:?}");
     }
 }
