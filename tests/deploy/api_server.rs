@@ -25,7 +25,7 @@ fn a_real_api_server_takes_every_manifest() {
         skip(test, "no definitions of the Prometheus operator; run scripts/kubernetes-tools");
         return;
     }
-    for name in ["jvms", "shop"] {
+    for name in ["jvms", "shop", "monitoring"] {
         cluster.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}).to_string());
     }
     for case in &CASES {
@@ -268,6 +268,21 @@ fn problems() -> Vec<(Value, &'static str)> {
             "is apq, but the pod has app,helper",
         ),
         (mount("/tmp"), "has a volume of its own at /tmp; remove it"),
+        // Other ways to write it.
+        (mount("/tmp/"), "has a volume of its own at /tmp; remove it"),
+        (mount("/./tmp//"), "has a volume of its own at /tmp; remove it"),
+        (
+            with("/metadata/annotations", json!({"hotspot-exporter/tmp-medium": "memory"})),
+            "hotspot-exporter/tmp-medium is memory; use Memory or Disk",
+        ),
+        (
+            with("/metadata/annotations", json!({"hotspot-exporter/tmp-size-limit": "much"})),
+            "hotspot-exporter/tmp-size-limit is much; use a size",
+        ),
+        (
+            with("/metadata/annotations", json!({"hotspot-exporter/tmp-size-limit": "0"})),
+            "hotspot-exporter/tmp-size-limit is 0; use a size",
+        ),
         (mount("/tmp/hsperfdata_app"), "volume at hsperfdata_USER"),
         (with("/spec/volumes", json!([{"name": "jvm-tmp", "hostPath": {"path": "/tmp"}}])), "rename it"),
     ]
@@ -284,10 +299,78 @@ fn pods_that_cannot_have_the_sidecar_are_left_alone_with_a_warning() {
             warnings.contains("hotspot-exporter was not added") && warnings.contains(message),
             "{message}: {warnings}"
         );
+        // Whoever looks at the pod reads it too: a controller passes no warning on.
+        let problem = admitted["metadata"]["annotations"]["hotspot-exporter/problem"].as_str().unwrap();
+        assert!(problem.contains(message), "{problem}");
         assert!(admitted["spec"]["initContainers"].is_null(), "{admitted}");
         assert_eq!(admitted["spec"]["containers"][0]["env"], pod["spec"]["containers"][0]["env"]);
         assert_eq!(admitted["spec"]["containers"][0]["volumeMounts"], pod["spec"]["containers"][0]["volumeMounts"]);
     }
+}
+
+/// The owner applies a workload and never sees its pods made.
+#[test]
+fn owners_of_workloads_are_warned() {
+    let Some((_, cluster)) = with_policy("owners_of_workloads_are_warned", "sidecars") else { return };
+    let made = |kind: &str, pod: &Value| {
+        let template = json!({"metadata": pod["metadata"], "spec": pod["spec"]});
+        let mut workload = json!({"kind": kind, "metadata": {"name": "app", "namespace": "default"}});
+        let selector = json!({"matchLabels": pod["metadata"]["labels"]});
+        (workload["apiVersion"], workload["spec"]) = match kind {
+            "Job" | "CronJob" => {
+                let mut template = template;
+                template["spec"]["restartPolicy"] = json!("Never");
+                let job = json!({"template": template});
+                let spec = json!({"schedule": "0 0 * * *", "jobTemplate": {"spec": job}});
+                ("batch/v1".into(), if kind == "Job" { job } else { spec })
+            }
+            "StatefulSet" => {
+                ("apps/v1".into(), json!({"serviceName": "app", "selector": selector, "template": template}))
+            }
+            _ => ("apps/v1".into(), json!({"selector": selector, "template": template})),
+        };
+        workload
+    };
+    let broken = with("/spec/securityContext", json!({}));
+    wait_for("the policies", || {
+        ensure(!cluster.admit(&made("Deployment", &broken))?.1.is_empty(), "no warning about workloads")
+    });
+    for kind in ["Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"] {
+        let (_, warnings) = cluster.admit(&made(kind, &pod())).unwrap();
+        assert_eq!(warnings, "", "{kind}");
+        let start = format!("hotspot-exporter will not be added to the pods of this {kind}: ");
+        for (pod, message) in problems() {
+            let (_, warnings) = cluster.admit(&made(kind, &pod)).unwrap();
+            assert!(warnings.contains(&start) && warnings.contains(message), "{kind}: {message}: {warnings}");
+        }
+        // The label in the wrong place asks for nothing.
+        let mut misplaced = made(kind, &with("/metadata/labels", json!({"app": "app"})));
+        let (_, warnings) = cluster.admit(&misplaced).unwrap();
+        assert_eq!(warnings, "", "{kind}");
+        misplaced["metadata"]["labels"] = json!({"hotspot-exporter/inject": "true"});
+        let (_, warnings) = cluster.admit(&misplaced).unwrap();
+        assert!(warnings.contains(&start) && warnings.contains("put the label into"), "{kind}: {warnings}");
+    }
+}
+
+/// What an application keeps in /tmp decides on the volume; a volume of its own stays what it is.
+#[test]
+fn pods_choose_the_volume_that_is_their_tmp() {
+    let Some((_, cluster)) = with_policy("pods_choose_the_volume_that_is_their_tmp", "sidecars") else { return };
+    wait_for_policy(&cluster);
+    let volume = |pod: &Value| named(&admit_quietly(&cluster, pod)["volumes"], "jvm-tmp")["emptyDir"].clone();
+    let annotated = |annotations: Value| volume(&with("/metadata/annotations", annotations));
+    let (medium, size) = ("hotspot-exporter/tmp-medium", "hotspot-exporter/tmp-size-limit");
+    assert_eq!(annotated(json!({size: "1Gi"})), json!({"medium": "Memory", "sizeLimit": "1Gi"}));
+    assert_eq!(annotated(json!({medium: "Disk"})), json!({"sizeLimit": "64Mi"}));
+    assert_eq!(annotated(json!({medium: "Disk", size: "20Gi"})), json!({"sizeLimit": "20Gi"}));
+    assert_eq!(annotated(json!({medium: "Memory"})), json!({"medium": "Memory", "sizeLimit": "64Mi"}));
+
+    let mut own = with("/spec/volumes", json!([{"name": "jvm-tmp", "emptyDir": {"sizeLimit": "3Gi"}}]));
+    own["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "jvm-tmp", "mountPath": "/tmp"}]);
+    assert_eq!(volume(&own), json!({"sizeLimit": "3Gi"}));
+    let mounts = admit_quietly(&cluster, &own)["containers"][0]["volumeMounts"].clone();
+    assert_eq!(mounts, json!([{"name": "jvm-tmp", "mountPath": "/tmp", "subPath": "app"}]));
 }
 
 #[test]
@@ -306,6 +389,14 @@ fn pods_that_cannot_have_the_sidecar_can_be_refused() {
     let (admitted, _) = cluster.admit(&pod()).unwrap();
     let args = texts(&exporter(&admitted["spec"])["args"]);
     assert_eq!(args[2..], ["--web.listen-address=:9851", "--log.format=json"]);
+    // As they stand in the values.
+    let variables = &exporter(&admitted["spec"])["env"];
+    assert_eq!(named(variables, "OTEL_EXPORTER_OTLP_ENDPOINT")["value"], "http://$(HOST):4317/?a=<b>&c='d'");
+    assert_eq!(named(variables, "HOST")["valueFrom"]["fieldRef"]["fieldPath"], "status.hostIP");
+    let secret = json!({"name": "otlp", "key": "headers", "optional": true});
+    assert_eq!(named(variables, "OTEL_EXPORTER_OTLP_HEADERS")["valueFrom"]["secretKeyRef"], secret);
+    let from = json!([{"prefix": "A_", "configMapRef": {"name": "otlp", "optional": true}}]);
+    assert_eq!(exporter(&admitted["spec"])["envFrom"], from);
     assert_eq!(environment(&admitted["spec"]["containers"][0]), [("JAVA_TOOL_OPTIONS", OPTIONS)].into());
     for (pod, message) in problems() {
         let refusal = cluster.admit(&pod).unwrap_err();

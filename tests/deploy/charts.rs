@@ -117,7 +117,6 @@ fn the_sum_of_the_configuration_is_in_the_pods() {
     }
 }
 
-/// Each refusal names the remedy. Settings are `--set-json`.
 /// Kubernetes before 1.30 has an annotation in place of the field.
 #[test]
 fn app_armor_profiles_are_annotations_before_1_30() {
@@ -136,10 +135,43 @@ fn app_armor_profiles_are_annotations_before_1_30() {
     }
 }
 
+/// Each agent is reached on its own, and all of them are in the namespace that was asked for.
+#[test]
+fn the_service_resolves_to_every_agent() {
+    let Some(helm) = Helm::new("the_service_resolves_to_every_agent") else { return };
+    let objects = helm.objects(&Case { values: "everything", ..AGENT }, NEWEST, &[]);
+    let (service, agent) = (of_kind(&objects, "Service"), of_kind(&objects, "DaemonSet"));
+    assert_eq!(service["spec"]["clusterIP"], "None");
+    for (name, value) in service["spec"]["selector"].as_object().unwrap() {
+        assert_eq!(agent["spec"]["template"]["metadata"]["labels"][name], *value, "{name}");
+    }
+    let port = &service["spec"]["ports"][0];
+    assert_eq!(port["targetPort"], exporter(pod_spec(agent))["ports"][0]["name"]);
+    assert_eq!(port["port"], exporter(pod_spec(agent))["ports"][0]["containerPort"]);
+    for object in objects.iter().filter(|object| object["metadata"]["name"] != "extra") {
+        let namespace = &object["metadata"]["namespace"];
+        assert!(namespace == "monitoring" || object["metadata"]["name"] == "shop-text", "{object}");
+    }
+}
+
+/// OTLP is configured by the environment.
+#[test]
+fn the_environment_reaches_the_exporter() {
+    let Some(helm) = Helm::new("the_environment_reaches_the_exporter") else { return };
+    for (case, kind) in [(AGENT, "DaemonSet"), (APP, "Deployment")] {
+        let objects = helm.objects(&Case { values: "everything", ..case }, NEWEST, &[]);
+        let exporter = exporter(pod_spec(of_kind(&objects, kind)));
+        let endpoint = &crate::manifest::named(&exporter["env"], "OTEL_EXPORTER_OTLP_ENDPOINT")["value"];
+        assert_eq!(endpoint, "http://collector.monitoring:4317", "{case:?}");
+        assert_eq!(items(&exporter["envFrom"]).len(), 1, "{case:?}");
+    }
+}
+
+/// Each refusal names the remedy. Settings are `--set-json`.
 #[test]
 fn values_that_cannot_work_are_refused() {
     let Some(helm) = Helm::new("values_that_cannot_work_are_refused") else { return };
-    let sidecars = Case { values: "sidecars", ..AGENT };
+    let [sidecars, host_network] = ["sidecars", "host-network"].map(|values| Case { values, ..AGENT });
     let shared = r#"hotspot-sidecar.jvm.containers=[{"name":"orders"},{"name":"billing","subPath":"orders"}]"#;
     let below =
         r#"hotspot-sidecar.jvm.containers=[{"name":"orders","mountPath":"/tmp/hsperfdata_app"},{"name":"billing"}]"#;
@@ -168,6 +200,12 @@ fn values_that_cannot_work_are_refused() {
         (&AGENT, "commonLabels={\"a\":1}", "got number, want string"),
         (&AGENT, "config.attach.mode=\"passive\"", "Set nativeMemory: true"),
         (&AGENT, "config.nmt.mode=\"passive\"", "Set nativeMemory: true"),
+        (&AGENT, "env=[{\"value\":\"1\"}]", "missing property 'name'"),
+        (&AGENT, "dnsPolicy=\"Cluster\"", "value must be one of"),
+        (&AGENT, "namespaceOverride=\"A b\"", "does not match pattern"),
+        (&AGENT, "terminationGracePeriodSeconds=-1", "minimum"),
+        (&host_network, "networkPolicy.enabled=true", "does not apply to pods in the network of their node"),
+        (&sidecars, "service.enabled=true", "service is for mode daemonset"),
         (&sidecars, "networkPolicy.enabled=true", "networkPolicy is for mode daemonset"),
         (&sidecars, "prometheus.podMonitor.enabled=true", "set prometheus.podMonitor.sidecars.enabled"),
         (&sidecars, "admissionPolicy.onProblem=\"Audit\"", "value must be one of 'Warn', 'Deny'"),
@@ -233,6 +271,32 @@ fn notes_say_what_was_not_made() {
     let missing = notes(&["prometheus.podMonitor.enabled=true", "prometheusRule.enabled=true"]);
     assert!(missing.contains("no PodMonitor was made") && missing.contains("no PrometheusRule was made"), "{missing}");
     assert!(notes(&["mode=none"]).contains("nothing was installed"));
+}
+
+/// The API server sees no images, and the JVM's /tmp changes: who enables the policy is told.
+#[test]
+fn notes_say_what_pods_need() {
+    let Some(helm) = Helm::new("notes_say_what_pods_need") else { return };
+    let notes = |setting: &str| {
+        // Without a cluster to ask, helm does not know the policy's kind, and its template refuses the chart.
+        let chart = helm.chart("hotspot-exporter");
+        let policy = chart.join("templates/admissionpolicy.yaml");
+        let kept = fs::read_to_string(&policy).unwrap();
+        fs::write(&policy, "").unwrap();
+        let mut install = helm.command();
+        install.args(["install", "shop"]).arg(&chart).args(["--dry-run=client", "--set=admissionPolicy.enabled=true"]);
+        let said = run(install.arg(format!("--set={setting}")));
+        fs::write(&policy, kept).unwrap();
+        said
+    };
+    let usual = notes("mode=none");
+    for part in
+        ["runAsUser and runAsGroup", "USER only", "64Mi of memory", "tmp-size-limit", "hotspot-exporter/problem'"]
+    {
+        assert!(usual.contains(part), "{part}: {usual}");
+    }
+    assert!(notes("admissionPolicy.tmp.medium=").contains("64Mi on disk"));
+    assert!(notes("admissionPolicy.onProblem=Deny").contains("is rejected"));
 }
 
 /// The commands of the Kubernetes page work.

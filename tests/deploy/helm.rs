@@ -34,10 +34,11 @@ pub const AGENT: Case = case("hotspot-exporter", "", 28);
 pub const APP: Case = case("examples/app", "", 29);
 
 /// All that is rendered.
-pub const CASES: [Case; 8] = [
+pub const CASES: [Case; 9] = [
     AGENT,
     case("hotspot-exporter", "everything", 28),
     case("hotspot-exporter", "existing", 28),
+    case("hotspot-exporter", "host-network", 28),
     case("hotspot-exporter", "sidecars", 34),
     case("hotspot-exporter", "deny", 34),
     APP,

@@ -11,9 +11,11 @@ mod support;
 
 mod agent;
 mod api_server;
+mod chart_readme;
 mod charts;
 mod cluster;
 mod dashboards;
+mod debian;
 mod helm;
 mod image;
 mod manifest;

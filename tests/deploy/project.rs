@@ -62,7 +62,13 @@ fn is_script(path: &str) -> bool {
 fn the_repository_has_one_address() {
     let address = Regex::new(r"https://github\.com/[\w.-]+/hotspot-exporter\b").unwrap();
     let forms = files(".github/ISSUE_TEMPLATE", &["yml"]);
-    let others = ["Cargo.toml", "deploy/prometheus/alerts.yml"].map(PathBuf::from);
+    let others = [
+        "Cargo.toml",
+        "deploy/prometheus/alerts.yml",
+        "helm/hotspot-exporter/README.md",
+        "helm/hotspot-sidecar/README.md",
+    ]
+    .map(PathBuf::from);
     for file in documents().into_iter().chain(forms).chain(others) {
         for found in address.find_iter(&read(&file)) {
             assert_eq!(found.as_str(), REPOSITORY, "{}", file.display());

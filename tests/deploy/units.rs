@@ -1,4 +1,4 @@
-//! The units of `deploy/systemd` in the hands of systemd's own programs, and the Debian package that installs them.
+//! The units of `deploy/systemd` in the hands of systemd's own programs.
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use crate::support::exporter::Exporter;
 use crate::support::jvm::Jvm;
-use crate::support::{copy_program, ensure, is_ci, is_root, jdk, package, program, skip, target, wait_for};
+use crate::support::{copy_program, ensure, is_ci, is_root, jdk, package, program, skip, wait_for};
 use tempfile::TempDir;
 
 /// The units, the template as one of its instances.
@@ -88,7 +88,10 @@ fn the_units_let_through_what_the_exporter_needs() {
             assert!(has(&format!("{setting}={capabilities}")), "{unit}: {setting}");
         }
         // A readable /tmp; capabilities that count on the host; a scan that is alive.
-        for line in ["Type=notify", "WatchdogSec=30", "ProtectProc=ptraceable"] {
+        // Starts that fail never end the unit for good.
+        for line in
+            ["Type=notify", "WatchdogSec=30", "ProtectProc=ptraceable", "Restart=on-failure", "StartLimitIntervalSec=0"]
+        {
             assert!(has(line), "{unit} has no {line}");
         }
         for setting in ["PrivateTmp=", "PrivateUsers=", "DynamicUser="] {
@@ -225,7 +228,9 @@ fn the_system_call_filter_lets_through_what_is_called() {
     assert!(called.contains("pread64") && called.len() > 30, "{called:?}");
     for unit in ["hotspot-exporter.service", "hotspot-exporter@.service"] {
         let allowed = allowed(&analyze, unit);
-        let denied: Vec<&String> = called.difference(&allowed).collect();
+        let mut denied: Vec<&String> = called.difference(&allowed).collect();
+        // Tried where a JVM of another user listens, as this machine may have one; the exporter goes on without.
+        denied.retain(|call| !["setgroups", "setresgid", "setresuid"].contains(&call.as_str()));
         assert!(denied.is_empty(), "{unit} denies {denied:?}");
     }
 }
@@ -264,50 +269,4 @@ fn cleaners_leave_what_jvms_need() {
     assert!(output.status.success(), "{}", said(&output));
     assert!(!left("rubbish"), "the rule cleans: {}", said(&output));
     assert!(left("hsperfdata_shop/17") && left(".java_pid17"), "{}", said(&output));
-}
-
-#[test]
-fn the_debian_package_installs_what_it_should() {
-    let test = "the_debian_package_installs_what_it_should";
-    let builder = target().join("tools/bin/cargo-deb");
-    let (true, Some(dpkg)) = (builder.is_file(), program("dpkg-deb")) else {
-        return skip(test, "no target/tools/bin/cargo-deb, which ./test.sh installs, or no dpkg-deb");
-    };
-    let directory = tempfile::tempdir().unwrap();
-    let built = directory.path().join("hotspot-exporter.deb");
-    // The binary of the tests stands in for the release's: what is packed and where is the same.
-    let mut command = Command::new(builder);
-    command.args(["deb", "--no-build", "--no-strip", "--fast", "--profile=dev", "--output"]).arg(&built);
-    let output = command.current_dir(package()).output().unwrap();
-    assert!(output.status.success(), "{}", said(&output));
-
-    let root = directory.path().join("root");
-    let unpacked = Command::new(&dpkg).arg("-x").arg(&built).arg(&root).status().unwrap();
-    assert!(unpacked.success());
-    for (installed, ours) in [
-        ("usr/lib/systemd/system/hotspot-exporter.service", "deploy/systemd/hotspot-exporter.service"),
-        ("usr/lib/systemd/system/hotspot-exporter@.service", "deploy/systemd/hotspot-exporter@.service"),
-        ("usr/lib/systemd/system/hotspot-exporter.socket", "deploy/systemd/hotspot-exporter.socket"),
-        ("usr/lib/sysusers.d/hotspot-exporter.conf", "deploy/systemd/sysusers.d/hotspot-exporter.conf"),
-        ("usr/lib/tmpfiles.d/hotspot-exporter.conf", "deploy/systemd/tmpfiles.d/hotspot-exporter.conf"),
-        ("etc/hotspot-exporter/config.yaml", "config/hotspot-exporter.yaml"),
-        ("etc/default/hotspot-exporter", "deploy/debian/default"),
-        ("usr/share/hotspot-exporter/grafana/jvm.json", "deploy/grafana/jvm.json"),
-        ("usr/share/hotspot-exporter/prometheus/alerts.yml", "deploy/prometheus/alerts.yml"),
-        ("usr/share/doc/hotspot-exporter/README.md", "README.md"),
-    ] {
-        let read = |path: PathBuf| fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        assert!(read(root.join(installed)) == read(package().join(ours)), "{installed} is not {ours}");
-    }
-    // What the unit calls before it starts.
-    let check = Command::new(root.join("usr/bin/hotspot-exporter"))
-        .arg("--config.check")
-        .arg(format!("--config.file={}", root.join("etc/hotspot-exporter/config.yaml").display()))
-        .output()
-        .unwrap();
-    assert!(check.status.success(), "{}", said(&check));
-
-    let info = |file: &str| said(&Command::new(&dpkg).arg("-I").arg(&built).arg(file).output().unwrap());
-    assert_eq!(info("conffiles"), "/etc/hotspot-exporter/config.yaml\n/etc/default/hotspot-exporter\n");
-    assert!(info("postinst").contains("systemd-sysusers"), "the user is made");
 }

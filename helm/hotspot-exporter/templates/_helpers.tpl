@@ -15,6 +15,10 @@
 {{- end -}}
 {{- end -}}
 
+{{- define "hotspot-exporter.namespace" -}}
+{{- .Values.namespaceOverride | default .Release.Namespace -}}
+{{- end -}}
+
 {{- define "hotspot-exporter.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "hotspot-exporter.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -84,6 +88,12 @@ Values that contradict each other.
 {{- end -}}
 {{- if and .Values.networkPolicy.enabled (ne .Values.mode "daemonset") -}}
 {{- fail "hotspot-exporter: networkPolicy is for mode daemonset only. A policy that selects pods with sidecars would deny all other traffic of their applications; add the port to the applications' own policies" -}}
+{{- end -}}
+{{- if and .Values.networkPolicy.enabled .Values.hostNetwork -}}
+{{- fail "hotspot-exporter: networkPolicy does not apply to pods in the network of their node; keep networkPolicy.enabled or hostNetwork, and restrict the port by the node's firewall" -}}
+{{- end -}}
+{{- if and .Values.service.enabled (ne .Values.mode "daemonset") -}}
+{{- fail "hotspot-exporter: service is for mode daemonset only; sidecars are scraped by their pods, for which set prometheus.podMonitor.sidecars.enabled" -}}
 {{- end -}}
 {{- if and .Values.prometheus.podMonitor.enabled (ne .Values.mode "daemonset") -}}
 {{- fail "hotspot-exporter: prometheus.podMonitor.enabled is for mode daemonset only; for sidecars set prometheus.podMonitor.sidecars.enabled" -}}

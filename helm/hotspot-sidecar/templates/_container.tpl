@@ -24,6 +24,12 @@ The exporter, as an item of initContainers, or of containers with `native: false
     {{- with $values.extraArgs }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
+  {{- range $key := list "env" "envFrom" }}
+  {{- with get $values $key }}
+  {{ $key }}:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- end }}
   ports:
     - name: jvm-metrics
       containerPort: {{ $values.web.port }}
