@@ -22,6 +22,9 @@ use crate::yaml::section::{Nested, Section, section};
 pub(super) const TEXT_MAXIMUM: usize = 4096;
 /// Most profiles.
 pub(super) const PROFILE_MAXIMUM: usize = 16;
+/// Those of jvm.gc.duration in OpenTelemetry's conventions (10 ms, 100 ms, 1 s, 10 s), and two or three more in each decade:
+/// a quantile is no better than the bucket that it lies in.
+const BUCKETS_DEFAULT: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 /// Most bounds of a histogram's buckets.
 const BUCKETS_MAXIMUM: usize = 64;
 /// Most roots and properties.
@@ -210,7 +213,7 @@ section! {
         /// cycles it would miss.
         pub idle_interval: Duration = Duration::from_millis(100) => SAMPLING_INTERVAL,
         /// Upper bounds of the buckets of pause durations, in seconds, ascending.
-        pub buckets: Vec<f64> = vec![0.01, 0.1, 1.0, 10.0] => Buckets,
+        pub buckets: Vec<f64> = BUCKETS_DEFAULT.to_vec() => Buckets,
         /// Separate pauses by cause (jvm.gc.cause), which multiplies their series.
         pub causes: bool = false => Switch,
     }
@@ -365,7 +368,8 @@ impl Codec for Buckets {
         let ascends = bounds.iter().zip(bounds.iter().skip(1)).all(|(low, high)| low < high);
         if bounds.is_empty() || !ascends || bounds.iter().any(|bound| *bound <= 0.0) {
             let message = format!("buckets are 1 to {BUCKETS_MAXIMUM} bounds in seconds, positive and ascending");
-            decoder.report(node.position, path, message, "the default is [0.01, 0.1, 1, 10]");
+            let default = BUCKETS_DEFAULT.map(|bound| bound.to_string()).join(", ");
+            decoder.report(node.position, path, message, &format!("the default is [{default}]"));
             return None;
         }
         Some(bounds)

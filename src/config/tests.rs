@@ -151,6 +151,15 @@ fn every_key_reaches_its_field_and_no_other() {
     }
 }
 
+/// Boards of others and alerts by `le` are written for these.
+#[test]
+fn default_buckets_contain_those_of_the_conventions() {
+    let config = load_text("").unwrap();
+    for bound in [0.01, 0.1, 1.0, 10.0] {
+        assert!(config.sampling.buckets.contains(&bound), "{bound}");
+    }
+}
+
 #[test]
 fn default_roots_are_patterns() {
     assert_eq!(roots(&load_text("").unwrap()), "/tmp /hsperf/{container}");

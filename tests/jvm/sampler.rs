@@ -13,7 +13,8 @@ use crate::support::{ensure, skip, wait_for};
 
 const DURATION: &str = "jvm_gc_duration_seconds";
 
-/// The bounds of the default configuration, as `le` says them.
+/// Those bounds of the default configuration that OpenTelemetry names too, as `le` says them. Whether a pause lies in a finer
+/// bucket depends on the two timers.
 const BOUNDS: [(f64, &str); 5] = [(0.01, "0.01"), (0.1, "0.1"), (1.0, "1.0"), (10.0, "10.0"), (f64::INFINITY, "+Inf")];
 
 /// Most seconds between HotSpot's counter and its log for one pause: they are two timers around the same work.

@@ -1,5 +1,6 @@
 //! A real Prometheus that scrapes a real exporter.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -88,6 +89,14 @@ impl Prometheus {
         let results = data["result"].as_array().ok_or("no result")?;
         let value = |result: &Value| result["value"][1].as_str().and_then(|text| text.parse().ok());
         results.iter().map(|result| value(result).ok_or(format!("no value in {result}"))).collect()
+    }
+
+    /// The labels of what an instant query finds.
+    pub fn labels(&self, expression: &str) -> Result<Vec<BTreeMap<String, String>>, String> {
+        let data = self.api(&format!("/api/v1/query?query={}", percent_encoded(expression)))?;
+        let results = data["result"].as_array().ok_or("no result")?;
+        let labels = |result: &Value| serde_json::from_value(result["metric"].clone());
+        results.iter().map(|result| labels(result).map_err(|error| error.to_string())).collect()
     }
 
     /// The values of a label of the series that a selector selects, as Grafana's `label_values` asks for them.

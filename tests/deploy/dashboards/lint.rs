@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::Provider;
 
 /// Units of Grafana that our providers use.
-const UNITS: [&str; 10] =
-    ["none", "short", "percentunit", "bytes", "Bps", "s", "dtdurations", "cps", "reqps", "bool_yes_no"];
+const UNITS: [&str; 11] =
+    ["none", "string", "short", "percentunit", "bytes", "Bps", "s", "dtdurations", "cps", "reqps", "bool_yes_no"];
 
 /// Types of panels whose values have a unit.
 const WITH_UNITS: [&str; 4] = ["stat", "table", "timeseries", "gauge"];
@@ -117,7 +117,8 @@ fn check_query(provider: &Provider, panel: &Value, expression: &str, findings: &
         let call = &expression[..found.get(0).unwrap().start()];
         let is_aggregated = ["rate(", "irate(", "increase("].iter().any(|function| call.ends_with(function));
         let is_counter = ["_total", "_bucket", "_sum", "_count"].iter().any(|suffix| found[1].ends_with(suffix));
-        let is_gauge = ["jvm_thread_count", "jvm_class_count", "jvm_cpu_count"].contains(&&found[1])
+        let is_gauge = ["jvm_thread_count", "jvm_class_count", "jvm_cpu_count", "jvm_buffer_count"]
+            .contains(&&found[1])
             || found[1].ends_with("_descriptor_count");
         let good = !is_counter || is_gauge || (range.is_some() && is_aggregated);
         findings.expect(good, provider, "target-counter-agg-rule", &place);

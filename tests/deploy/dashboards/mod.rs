@@ -2,6 +2,7 @@
 
 mod group;
 mod lint;
+mod looks;
 mod queries;
 mod rules;
 
@@ -24,7 +25,7 @@ impl Provider {
         let mut providers: Vec<Self> =
             files.filter(|file| file.extension().is_some_and(|it| it == "json")).map(Self::read).collect();
         providers.sort_by(|one, other| one.file.cmp(&other.file));
-        assert_eq!(providers.len(), 3, "the providers of deploy/grafana");
+        assert_eq!(providers.len(), 4, "the providers of deploy/grafana");
         providers
     }
 
@@ -43,12 +44,28 @@ impl Provider {
         self.json["panels"].as_array().unwrap()
     }
 
+    /// Whether it shows JVMs, and not the exporter.
+    fn is_of_jvms(&self) -> bool {
+        self.variables().iter().any(|variable| variable["name"] == "app")
+    }
+
     /// Every query, with its panel.
     fn queries(&self) -> Vec<(&Value, &str)> {
-        let targets = |panel: &Value| panel["targets"].as_array().cloned().unwrap_or_default().len();
-        let all = self.panels().iter().flat_map(|panel| (0..targets(panel)).map(move |index| (panel, index)));
-        all.map(|(panel, index)| (panel, panel["targets"][index]["expr"].as_str().unwrap())).collect()
+        let each = |panel| expressions(panel).into_iter().map(move |expression| (panel, expression));
+        self.panels().iter().flat_map(each).collect()
     }
+}
+
+/// The expressions of a panel.
+fn expressions(panel: &Value) -> Vec<&str> {
+    let targets = panel["targets"].as_array().map(Vec::as_slice).unwrap_or_default();
+    targets.iter().map(|target| target["expr"].as_str().unwrap()).collect()
+}
+
+/// Whether a table makes one row of what several queries find.
+fn is_merged(panel: &Value) -> bool {
+    let steps = panel["transformations"].as_array().map(Vec::as_slice).unwrap_or_default();
+    steps.iter().any(|step| step["id"] == "merge")
 }
 
 /// The names of metrics in an expression of PromQL: our names have a prefix that no function and no label value has.
