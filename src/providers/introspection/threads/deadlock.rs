@@ -255,7 +255,12 @@ fn cycles(edges: &HashMap<usize, usize>) -> HashSet<usize> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::cast_possible_truncation
+    )]
 
     use std::fs::File;
     use std::os::fd::AsFd;

@@ -187,7 +187,12 @@ fn kernel_threads(process: BorrowedFd<'_>) -> Result<u64, Implausible> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::cast_possible_truncation
+    )]
 
     use std::fs::File;
     use std::os::fd::AsFd;
