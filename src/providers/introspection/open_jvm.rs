@@ -1,6 +1,7 @@
 //! A JVM whose memory is open: its readers, and when each of them reads.
 
 use std::os::fd::AsFd;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::buffers::{BUFFERS, BufferReader};
@@ -18,8 +19,10 @@ use crate::providers::peak::{Peak, Windows, ordinals};
 
 /// Time between two looks at a heap: as fresh as the counters of collectors whose region has them.
 const HEAP_INTERVAL: Duration = Duration::from_millis(100);
-/// The states of threads, and buffers, are read once in so many intervals.
+/// The states of threads, and buffers, are read once in so many intervals; with ZGC, whose threads take a file each, less
+/// often.
 const THREAD_INTERVALS: u32 = 5;
+const ZGC_THREAD_INTERVALS: u32 = 15;
 /// Time between two readings of what seldom changes, or takes long to read: flags and class loaders.
 const SLOW_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -85,7 +88,7 @@ impl OpenJvm {
     /// When it is to be read next.
     pub(super) fn due(&self) -> Instant {
         match self.heap {
-            Some(_) => self.schedule.normal.min(after(Instant::now(), HEAP_INTERVAL)),
+            Some(_) => self.schedule.normal.min(next_tick(Instant::now(), HEAP_INTERVAL)),
             None => self.schedule.normal,
         }
     }
@@ -99,10 +102,11 @@ impl OpenJvm {
         rejected: &mut Vec<Rejected>,
     ) {
         self.read_heap(rejected);
-        if now < self.schedule.normal {
+        self.last.is_heap_alone = now < self.schedule.normal;
+        if self.last.is_heap_alone {
             return;
         }
-        self.schedule.normal = after(now, interval);
+        self.schedule.normal = next_tick(now, interval);
         let memory = &self.memory;
         if let Some(humongous) = &self.humongous {
             self.last.humongous = attempt(HumongousReader::NAME, || humongous.read(memory), rejected);
@@ -113,11 +117,13 @@ impl OpenJvm {
         }
         self.read_allocation(subject, rejected);
         if now >= self.schedule.threads {
-            self.schedule.threads = after(now, interval.saturating_mul(THREAD_INTERVALS));
+            let is_zgc = subject.collector == Some(Collector::Zgc);
+            let intervals = if is_zgc { ZGC_THREAD_INTERVALS } else { THREAD_INTERVALS };
+            self.schedule.threads = next_tick(now, interval.saturating_mul(intervals));
             self.read_threads(subject, rejected);
         }
         if now >= self.schedule.slow {
-            self.schedule.slow = after(now, SLOW_INTERVAL);
+            self.schedule.slow = next_tick(now, SLOW_INTERVAL);
             self.read_slowly(rejected);
         }
     }
@@ -190,8 +196,14 @@ fn known<T>(pid: i32, rejected: &mut Vec<Rejected>, what: &'static str, reader: 
     found(what, reader, rejected)
 }
 
-fn after(now: Instant, time: Duration) -> Instant {
-    now.checked_add(time).unwrap_or(now)
+/// The next multiple of `step` since the first call: JVMs are read together, so that the thread wakes up once for all.
+fn next_tick(now: Instant, step: Duration) -> Instant {
+    static BEGIN: OnceLock<Instant> = OnceLock::new();
+    let begin = *BEGIN.get_or_init(|| now);
+    let step = step.as_nanos().max(1);
+    let ticks = now.saturating_duration_since(begin).as_nanos().checked_div(step).unwrap_or(0).saturating_add(1);
+    let since = u64::try_from(ticks.saturating_mul(step)).map(Duration::from_nanos).unwrap_or(Duration::MAX);
+    begin.checked_add(since).unwrap_or(now)
 }
 
 /// Reads twice, if need be: the JVM may have changed what was read.

@@ -14,6 +14,8 @@ use crate::providers::peak::{WINDOW_COUNT, WINDOW_LENGTHS};
 /// What was read last, all of which is published together.
 #[derive(Debug, Default)]
 pub(super) struct LastReadings {
+    /// The last pass read nothing else.
+    pub(super) is_heap_alone: bool,
     pub(super) heap: Option<HeapReading>,
     /// Peak use of the heap in the last window of each length.
     pub(super) peaks: [Option<i64>; WINDOW_COUNT],
@@ -35,8 +37,11 @@ fn bytes(value: u64) -> Value {
 }
 
 impl LastReadings {
-    /// Replaces all values of the table. `pools` are the names of the heap's pools.
+    /// Replaces the values of the table that may have changed. `pools` are the names of the heap's pools.
     pub(super) fn publish(&self, pools: &[&str], table: &mut ValueTable) {
+        if let (true, Some(heap)) = (self.is_heap_alone, &self.heap) {
+            return publish_heap(heap, pools, table);
+        }
         table.clear();
         if let Some(heap) = &self.heap {
             publish_heap(heap, pools, table);
