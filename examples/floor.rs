@@ -3,7 +3,8 @@
 //! `floor FILE ROUNDS` rewrites a saved text exposition: it copies everything except the values from prebuilt bytes and
 //! formats the values. It prints the median time in nanoseconds and the number of series. `floor wake ROUNDS [PID...]`
 //! wakes up every 10 ms to copy one word of the memory of each process, and prints the CPU time per wake-up in
-//! nanoseconds.
+//! nanoseconds. `floor read ROUNDS PID` copies one word of the memory of a process again and again, and `floor open ROUNDS
+//! FILE` opens, reads and closes a file; both print the CPU time of each in nanoseconds.
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -34,6 +35,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{}", wake(rounds.parse()?, processes)?);
         return Ok(());
     }
+    if let ("read" | "open", [subject, ..]) = (file.as_str(), processes) {
+        println!("{}", calls(file, rounds.parse()?, subject)?);
+        return Ok(());
+    }
     let text = fs::read_to_string(file)?;
     let lines = split(&text);
     let mut out = Vec::with_capacity(text.len() * 2);
@@ -50,6 +55,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     times.sort_unstable();
     println!("{} {}", times.get(times.len() / 2).ok_or("no rounds")?, lines.len());
     Ok(())
+}
+
+/// CPU time in nanoseconds of copying a word of a process, or of opening, reading and closing a file.
+fn calls(what: &str, rounds: u32, subject: &str) -> Result<u128, Box<dyn Error>> {
+    let used = || Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default();
+    let mut buffer = [0; 256];
+    let process = if what == "read" { Some(memory(subject)?) } else { None };
+    let begin = used();
+    for _ in 0..rounds {
+        match &process {
+            Some((memory, address)) => _ = memory.read_at(&mut buffer[..8], *address)?,
+            None => _ = std::io::Read::read(&mut File::open(subject)?, &mut buffer)?,
+        }
+        black_box(&buffer);
+    }
+    Ok((used() - begin).as_nanos() / u128::from(rounds.max(1)))
 }
 
 /// CPU time per wake-up, in nanoseconds, of a thread that sleeps and copies a word of each process.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use hyper_util::client::proxy::matcher::Matcher;
 
-use crate::config::{NmtMode, Overrides};
+use crate::config::{AttachMode, Overrides};
 use crate::server::{ListenAddress, TelemetryPath, healthcheck};
 use crate::telemetry::log;
 
@@ -61,11 +61,14 @@ pub struct Flags {
     /// Mount point of the proc file system, or `off` to read no process.
     #[arg(long = "path.procfs", value_name = "DIR", global = true)]
     pub procfs: Option<String>,
-    /// How to query Native Memory Tracking.
+    /// Which JVMs to ask over their attach sockets.
+    #[arg(long = "attach.mode", value_name = "MODE", global = true)]
+    pub attach_mode: Option<AttachMode>,
+    /// The old name of `--attach.mode`.
     #[arg(long = "nmt.mode", value_name = "MODE", global = true)]
-    pub nmt_mode: Option<NmtMode>,
-    /// Allow `nmt.mode: active`, which signals JVMs, when running as root.
-    #[arg(long = "nmt.allow-active-as-root", global = true)]
+    pub nmt_mode: Option<AttachMode>,
+    /// Allow `attach.mode: active`, which signals JVMs, when running as root.
+    #[arg(long = "attach.allow-active-as-root", visible_alias = "nmt.allow-active-as-root", global = true)]
     pub allow_active_as_root: bool,
     /// Least severe level to log.
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", global = true)]
@@ -93,7 +96,8 @@ pub enum Command {
         #[arg(long, default_value = "table")]
         format: OutputFormat,
     },
-    /// Print the native memory of one JVM in bytes, in total and by category. Queries the JVM once, as `nmt.mode` allows.
+    /// Print the native memory of one JVM in bytes, in total and by category. Queries the JVM once, as `attach.mode`
+    /// allows.
     Nmt {
         /// Process id, or a saved reply of `jcmd PID VM.native_memory`.
         #[arg(value_name = "PID|FILE")]
@@ -102,8 +106,8 @@ pub enum Command {
         #[arg(long, default_value = "table")]
         format: OutputFormat,
     },
-    /// Explain which rule makes which metric of one JVM from which counter, and which counters no rule uses. Queries the
-    /// native memory of a running JVM once, and never signals it.
+    /// Explain which rule makes which metric of one JVM from which counter, and which counters no rule uses. Asks a
+    /// running JVM once over its attach socket, and never signals it.
     Explain {
         /// Process id or region file.
         #[arg(value_name = "PID|FILE")]
@@ -133,6 +137,7 @@ impl Flags {
             active_refused: signals && !self.allow_active_as_root && rustix::process::geteuid().is_root(),
             roots: self.roots.clone(),
             procfs: self.procfs.as_ref().map(|path| (path != "off").then(|| PathBuf::from(path))),
+            attach_mode: self.attach_mode,
             nmt_mode: self.nmt_mode,
             environment: environment(),
             proxies: Some(Arc::new(Matcher::from_env())),

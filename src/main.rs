@@ -84,7 +84,7 @@ fn run(command: &Command, source: ConfigSource, config: Config) -> anyhow::Resul
         }
         Command::Nmt { subject, format } => {
             let summary = report::native_memory(subject, &config)?;
-            show(*format, || hotspot_exporter::providers::nmt::table(&summary), &summary)
+            show(*format, || hotspot_exporter::providers::attach::native_memory::table(&summary), &summary)
         }
         Command::Explain { subject } => print(&report::explain(subject, &config)?),
         Command::Healthcheck { url } => Ok(runtime()?.block_on(healthcheck::healthcheck(url, healthcheck::DEADLINE))?),
@@ -98,7 +98,13 @@ fn once(source: ConfigSource, config: Config) -> anyhow::Result<()> {
     let mut text = Vec::new();
     let pages = Pages::of(&snapshot.target_set, &Pages::default());
     let page = pages.get(&profile).map(|page| &**page);
-    prometheus::write(&snapshot, page, ExpositionFormat::Text, Some(&app.own_families()), &mut text);
+    prometheus::write(
+        &snapshot,
+        page,
+        ExpositionFormat::Text,
+        Some(&app.page_families(&snapshot.target_set)),
+        &mut text,
+    );
     print(&String::from_utf8_lossy(&text))
 }
 

@@ -11,7 +11,7 @@ use rustix::thread::{
     set_capabilities, set_no_new_privs,
 };
 
-use crate::config::{Config, NmtMode, Toggle};
+use crate::config::{AttachMode, Config, Toggle};
 
 /// Capabilities that the process held at the start and has dropped.
 static DROPPED: OnceLock<CapabilitySet> = OnceLock::new();
@@ -28,7 +28,7 @@ fn needed(config: &Config, held: CapabilitySet) -> CapabilitySet {
             needed |= CapabilitySet::CHECKPOINT_RESTORE;
         }
     }
-    if config.nmt.mode != NmtMode::Off {
+    if config.attach.mode != AttachMode::Off {
         // A JVM answers only its own user and group, which the query takes on; without that, root bypasses mode 0600.
         let ids = CapabilitySet::SETUID | CapabilitySet::SETGID;
         needed |= if held.contains(ids) { ids } else { CapabilitySet::DAC_OVERRIDE };

@@ -1,6 +1,6 @@
 //! The values of every JVM at one time, from which all outputs of that time are written.
 
-use std::time::{Instant, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use std::{fmt::Debug, sync::Arc};
 
 use strum::EnumCount as _;
@@ -19,6 +19,8 @@ pub struct Snapshot {
     words: Vec<i64>,
     /// Why each JVM that could not be read was not.
     pub(crate) failures: Vec<ReadFailure>,
+    /// When it was taken, in seconds since the epoch.
+    taken: Option<f64>,
     /// The target set no longer fits the JVMs: a plan is outdated, or a JVM has ended.
     pub outdated: bool,
 }
@@ -99,6 +101,7 @@ impl Snapshot {
             samples: Vec::with_capacity(target_set.targets.len()),
             words: Vec::with_capacity(target_set.words()),
             failures: Vec::new(),
+            taken: SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs_f64()),
             outdated: false,
             target_set: Arc::clone(&target_set),
         };
@@ -157,13 +160,14 @@ impl Snapshot {
     /// The values of the JVM of that index.
     pub fn values(&self, target: u32) -> TargetValues<'_> {
         let sample = self.samples.get(target as usize);
-        TargetValues { sample, words: sample.and_then(|sample| self.words.get(sample.first?..)) }
+        TargetValues { taken: self.taken, sample, words: sample.and_then(|sample| self.words.get(sample.first?..)) }
     }
 }
 
 /// One JVM's values in a snapshot.
 #[derive(Clone, Copy, Debug)]
 pub struct TargetValues<'a> {
+    taken: Option<f64>,
     sample: Option<&'a Sample>,
     words: Option<&'a [i64]>,
 }
@@ -187,6 +191,10 @@ impl Values for TargetValues<'_> {
 
     fn is_up(&self) -> Option<bool> {
         (!self.is_gone()).then_some(self.words.is_some())
+    }
+
+    fn now(&self) -> Option<f64> {
+        self.taken
     }
 
     fn created(&self, since: Since) -> Option<f64> {

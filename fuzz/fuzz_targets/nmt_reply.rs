@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use hotspot_exporter::providers::nmt::{CATEGORY_MAXIMUM, NmtReply, parse, table};
+use hotspot_exporter::providers::attach::native_memory::{CATEGORY_MAXIMUM, NmtReply, parse, table};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -8,7 +8,7 @@ use super::App;
 use crate::discovery::RefusalReason;
 use crate::metric::{FamilySamples, Kind, Labels, Value};
 use crate::output::otlp::PushStatistics;
-use crate::providers::nmt::NmtFailureReason;
+use crate::providers::attach::AttachFailureReason;
 use crate::snapshot::ReadFailure;
 use crate::targets::{TargetSet, TargetState};
 use crate::telemetry::{
@@ -78,7 +78,7 @@ impl AppMetrics {
 }
 
 metrics! {
-    /// What the sampler and the poller of native memory have done since they started.
+    /// What the sampler and the poller of attach sockets have done since they started.
     struct ProviderMetrics {
         /// Rounds in which JVMs are sampled between scrapes.
         "hotspot_exporter_sampler_ticks_total" => ticks: ObservedCounter,
@@ -86,14 +86,33 @@ metrics! {
         "hotspot_exporter_sampler_looks_total" => looks: ObservedCounter,
         /// Sampling rounds skipped because the previous one was late.
         "hotspot_exporter_sampler_overruns_total" => overruns: ObservedCounter,
-        /// Native memory queries that failed, by reason.
-        "hotspot_exporter_nmt_failures_total" => nmt_failures: By<NmtFailureReason, ObservedCounter>,
+        /// Questions over attach sockets that failed, by reason.
+        "hotspot_exporter_nmt_failures_total" => attach_failures: By<AttachFailureReason, ObservedCounter>,
     }
 }
 
 impl App {
+    /// The exporter's own metrics on the page of the set's first profile: without its process where that page has those
+    /// of JVMs under the same names.
+    pub fn page_families(&self, set: &TargetSet) -> Vec<FamilySamples> {
+        let config = self.config.load();
+        let first = set.profiles.first().or(config.profiles.first());
+        let mut families = self.families();
+        if !first.is_some_and(|profile| profile.has_processes) {
+            families.extend(ProcessMetrics::read().families());
+        }
+        families
+    }
+
     /// The exporter's own metrics.
-    pub fn own_families(&self) -> Vec<FamilySamples> {
+    pub(super) fn own_families(&self) -> Vec<FamilySamples> {
+        let mut families = self.families();
+        families.extend(ProcessMetrics::read().families());
+        families
+    }
+
+    /// The exporter's own metrics but those of its process.
+    fn families(&self) -> Vec<FamilySamples> {
         let sampler = self.sampler.load();
         let sampled = sampler.as_ref().map(|sampler| sampler.statistics()).unwrap_or_default();
         let failures = self.poller.failures().into_iter();
@@ -101,7 +120,7 @@ impl App {
             ticks: int(sampled.ticks).into(),
             looks: int(sampled.samples).into(),
             overruns: int(sampled.overruns).into(),
-            nmt_failures: failures.map(|(reason, count)| (reason, int(count).into())).collect(),
+            attach_failures: failures.map(|(reason, count)| (reason, int(count).into())).collect(),
         };
         let mut families: Vec<FamilySamples> = self.metrics.families().collect();
         families.extend(self.http.families());
@@ -109,7 +128,6 @@ impl App {
         if self.config.load().otlp.enabled {
             families.extend(self.push.statistics.families());
         }
-        families.extend(ProcessMetrics::read().families());
         families
     }
 }
@@ -150,7 +168,7 @@ closed_label!(TargetState, "state");
 closed_label!(RefusalReason, "reason");
 closed_label!(ReadFailure, "reason");
 closed_label!(DropReason, "reason");
-closed_label!(NmtFailureReason, "reason");
+closed_label!(AttachFailureReason, "reason");
 
 /// Why a series that a rule makes is not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr, strum::VariantArray)]

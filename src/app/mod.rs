@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::discovery::DirectoryWatcher;
 use crate::discovery::watch::{Waker, WatchList};
 use crate::output::prometheus::{self, ExpositionFormat, Pages};
-use crate::providers::{Providers, nmt::Poller, sampler::Sampler};
+use crate::providers::{Providers, attach::Poller, sampler::Sampler};
 use crate::report::list::Listing;
 use crate::server::{Backend, Readiness};
 use crate::service::Service;
@@ -85,7 +85,7 @@ impl App {
         let watcher = DirectoryWatcher::new()?;
         let app = Self {
             source,
-            poller: Arc::new(Poller::new(config.nmt.clone())),
+            poller: Arc::new(Poller::new(config.attach.clone())),
             config: ArcSwap::from_pointee(config),
             served: ArcSwap::default(),
             metrics: AppMetrics::default(),
@@ -174,12 +174,11 @@ impl Backend for App {
     }
 
     fn exposition(&self, profile: &str, format: ExpositionFormat, deadline: Instant, out: &mut Vec<u8>) -> bool {
-        let Some(index) = self.config.load().profiles.iter().position(|known| *known.name == *profile) else {
-            return false;
-        };
+        let config = self.config.load();
+        let Some(index) = config.profiles.iter().position(|known| *known.name == *profile) else { return false };
         let served = self.served.load_full();
         let snapshot = self.snapshot_of(Arc::clone(&served.targets), deadline);
-        let own = (index == 0).then(|| self.own_families());
+        let own = (index == 0).then(|| self.page_families(&served.targets));
         let page = served.pages.get(profile).map(|page| &**page);
         let samples = prometheus::write(&snapshot, page, format, own.as_deref(), out);
         self.http.set_samples(profile, samples as u64);

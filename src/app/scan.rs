@@ -10,6 +10,7 @@ use super::App;
 use super::scan_thread::{ScanThread, cpu_time};
 use crate::config::Config;
 use crate::discovery::{DirectoryWatcher, RegionId, Woken};
+use crate::providers::introspection::Introspector;
 use crate::providers::{self, Providers};
 use crate::targets::changes::ChangeLog;
 use crate::targets::{AttachProviders, Reconciler, TargetSet};
@@ -120,7 +121,13 @@ impl ScanLoop {
             .min(self.config.discovery.interval);
         let deadline = Instant::now() + interval;
         loop {
-            let until = deadline.min(Instant::now() + NEWCOMERS);
+            // What providers of new JVMs find is served soon.
+            let new_facts = self.reconciler.new_facts();
+            if new_facts == Some(true) {
+                break;
+            }
+            let look = if new_facts.is_some() { NEWCOMERS / 5 } else { NEWCOMERS };
+            let until = deadline.min(Instant::now() + look);
             if self.wait_until(until, |time| self.watcher.wait(time) != Woken::Timeout) || until == deadline {
                 break;
             }
@@ -163,12 +170,14 @@ impl ScanLoop {
     fn reconfigure(&mut self, new: Arc<Config>) {
         let old = std::mem::replace(&mut self.config, new);
         let new = &self.config;
-        self.app.poller.configure(new.nmt.clone());
+        self.app.poller.configure(new.attach.clone());
         if old.otlp != new.otlp {
             self.app.configure_push(&new.otlp);
         }
-        let keeps_providers =
-            old.sampling == new.sampling && old.threads == new.threads && old.discovery.procfs == new.discovery.procfs;
+        let keeps_providers = old.sampling == new.sampling
+            && old.threads == new.threads
+            && old.introspection == new.introspection
+            && old.discovery.procfs == new.discovery.procfs;
         let providers = (!keeps_providers).then(|| start_providers(&self.app, new));
         self.scanner.configure(&new.discovery);
         self.reconciler.reconfigure(Arc::clone(new), providers);
@@ -179,5 +188,6 @@ impl ScanLoop {
 fn start_providers(app: &App, config: &Config) -> Box<dyn AttachProviders> {
     let sampler = providers::start_sampler(&config.sampling);
     app.sampler.store(sampler.clone());
-    Box::new(Providers::new(sampler, Some(Arc::clone(&app.poller)), &config.threads))
+    let introspector = Introspector::new(&config.introspection);
+    Box::new(Providers::new(sampler, Some(Arc::clone(&app.poller)), introspector, &config.threads))
 }

@@ -8,7 +8,7 @@ use super::environment;
 use super::otlp::{self, Files};
 use super::root::RootPattern;
 use super::schema::{ConfigKeys, PROFILE_MAXIMUM, TEXT_MAXIMUM, proc_path};
-use super::{Config, Fingerprint, NmtMode, Overrides, Problem, Problems, Toggle};
+use super::{AttachMode, AttachSettings, Config, Fingerprint, Overrides, Problem, Problems, Toggle};
 use crate::rules::Profile;
 use crate::rules::check::check;
 use crate::rules::rule::{Rule, decode_rules};
@@ -23,9 +23,10 @@ const DEFAULT: &str = include_str!("../../config/hotspot-exporter.yaml");
 const DEFAULT_NAME: &str = "config/hotspot-exporter.yaml";
 
 /// The shipped profiles: name, file, text.
-const SHIPPED: [(&str, &str, &str); 3] = [
+const SHIPPED: [(&str, &str, &str); 4] = [
     ("otel", "config/profiles/otel.yaml", include_str!("../../config/profiles/otel.yaml")),
     ("client_java", "config/profiles/client_java.yaml", include_str!("../../config/profiles/client_java.yaml")),
+    ("micrometer", "config/profiles/micrometer.yaml", include_str!("../../config/profiles/micrometer.yaml")),
     ("raw", "config/profiles/raw.yaml", include_str!("../../config/profiles/raw.yaml")),
 ];
 
@@ -56,8 +57,10 @@ pub fn load(
     let Some(node) = decoder.parse(&text) else { return Err(problems) };
     let list = file.map(FilePath::to_path_buf).into_iter().collect();
     let mut files = Files { read, base: file.and_then(FilePath::parent), list };
-    let (mut keys, _) = ConfigKeys::decode(&mut decoder, &node, &Path::Root);
+    let (mut keys, given) = ConfigKeys::decode(&mut decoder, &node, &Path::Root);
+    let mut attach = AttachSettings::of(&keys, &given, &mut decoder);
     keys.override_by(overrides, decoder.problems);
+    attach.override_by(overrides, decoder.problems);
     let from_files = otlp::read(&keys.otlp, &mut decoder, &Path::Root.key("otlp"), &mut files);
     let otlp = environment::resolve(keys.otlp, from_files, overrides, &mut files, decoder.problems);
     let reserved = root_labels(&keys.discovery.roots);
@@ -70,13 +73,14 @@ pub fn load(
     if !problems.is_empty() {
         return Err(problems.sorted());
     }
-    let ConfigKeys { discovery, identity, sampling, threads, nmt, limits, .. } = keys;
+    let ConfigKeys { discovery, identity, sampling, threads, introspection, limits, .. } = keys;
     Ok(Config {
         discovery,
         identity,
         sampling,
         threads,
-        nmt,
+        attach,
+        introspection,
         profiles,
         otlp,
         limits,
@@ -115,14 +119,24 @@ impl ConfigKeys {
                 Err(message) => refuse("--path.procfs", message),
             },
         }
-        if let Some(mode) = overrides.nmt_mode {
-            self.nmt.mode = mode;
+    }
+}
+
+impl AttachSettings {
+    /// Lays the command line over the file.
+    fn override_by(&mut self, overrides: &Overrides, problems: &mut Problems) {
+        if let Some((one, other)) = overrides.attach_mode.zip(overrides.nmt_mode).filter(|(one, other)| one != other) {
+            let message = format!("is {}, and --nmt.mode, its old name, is {}", one.as_str(), other.as_str());
+            problems.push(unplaced("command line", "--attach.mode", message));
         }
-        if overrides.active_refused && self.nmt.mode == NmtMode::Active {
+        if let Some(mode) = overrides.attach_mode.or(overrides.nmt_mode) {
+            self.mode = mode;
+        }
+        if overrides.active_refused && self.mode == AttachMode::Active {
             let hint = "run as the JVMs' user, use `passive` with -XX:+StartAttachListener, or give \
-                        --nmt.allow-active-as-root";
+                        --attach.allow-active-as-root";
             let message = "active mode sends signals, and root may signal every process".to_owned();
-            problems.push(Problem { hint: hint.to_owned(), ..unplaced("command line", "nmt.mode", message) });
+            problems.push(Problem { hint: hint.to_owned(), ..unplaced("command line", "attach.mode", message) });
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Every key is declared once, in `schema` and `otlp`. Decoding, defaults and the JSON Schema follow from that.
 
+mod attach;
 mod endpoint;
 mod environment;
 mod load;
@@ -20,12 +21,13 @@ use hyper_util::client::proxy::matcher::Matcher;
 
 pub(crate) use crate::yaml::Fingerprint;
 pub use crate::yaml::{Problem, Problems};
+pub use attach::{AttachMode, AttachSettings};
 pub use endpoint::OtlpEndpoint;
 pub use load::load;
 pub use otlp::{Compression, HistogramForm, Otlp, OtlpProtocol, OtlpProxy, Temporality};
 pub(crate) use root::RootComponent;
 pub use root::RootPattern;
-pub use schema::{Discovery, Identity, Limits, Nmt, NmtMode, Procfs, Sampling, Threads, Toggle};
+pub use schema::{Discovery, Identity, Introspection, IntrospectionMode, Limits, Procfs, Sampling, Threads, Toggle};
 
 use crate::rules::Profile;
 use crate::yaml::section::{self, Section as _};
@@ -41,8 +43,10 @@ pub struct Config {
     pub sampling: Sampling,
     /// CPU time of threads.
     pub threads: Threads,
-    /// Native Memory Tracking.
-    pub nmt: Nmt,
+    /// Questions over attach sockets.
+    pub attach: AttachSettings,
+    /// Reading of JVMs' memory.
+    pub introspection: Introspection,
     /// The profiles, the default one first; never empty.
     pub profiles: Vec<Arc<Profile>>,
     /// Pushing over OTLP.
@@ -62,9 +66,11 @@ pub struct Overrides {
     pub roots: Vec<String>,
     /// `--path.procfs`; `None` inside is `off`.
     pub procfs: Option<Option<PathBuf>>,
-    /// `--nmt.mode`
-    pub nmt_mode: Option<NmtMode>,
-    /// Active mode is a problem: a command that queries JVMs runs as root, without `--nmt.allow-active-as-root`.
+    /// `--attach.mode`
+    pub attach_mode: Option<AttachMode>,
+    /// `--nmt.mode`, the old name of that flag.
+    pub nmt_mode: Option<AttachMode>,
+    /// Active mode is a problem: a command that asks JVMs runs as root, without `--attach.allow-active-as-root`.
     pub active_refused: bool,
     /// Variables of the environment; those that start with `OTEL_` count.
     pub environment: Vec<(String, String)>,

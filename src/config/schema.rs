@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
+use super::attach::{AttachKeys, DiagnosticsKeys, NmtKeys, check_nmt};
 use super::otlp::OtlpKeys;
 use super::root::RootPattern;
 use crate::perfdata::FileMode;
@@ -15,7 +16,7 @@ use crate::rules::rule::rules_schema;
 use crate::yaml::codec::{Choice, Codec, Deferred, DurationBounds, Factor, Integer, Invalid, List, Switch, Text};
 use crate::yaml::decode::{Decoder, Path};
 use crate::yaml::document::{Node, NodeData};
-use crate::yaml::section::{Given, Nested, Section, section};
+use crate::yaml::section::{Nested, Section, section};
 
 /// Longest path, address or property name, in bytes: `PATH_MAX`.
 pub(super) const TEXT_MAXIMUM: usize = 4096;
@@ -45,12 +46,21 @@ section! {
         pub(super) sampling: Sampling = Sampling::default() => Nested::new(),
         /// CPU time of the JVM's threads, by kind.
         pub(super) threads: Threads = Threads::default() => Nested::new(),
-        /// Native Memory Tracking of JVMs that run with -XX:NativeMemoryTracking.
-        pub(super) nmt: Nmt = Nmt::default() => Nested::checked(check_nmt),
+        /// Questions to JVMs over their attach sockets, as jcmd asks them. The commands are a fixed list, and none of them
+        /// stops the application.
+        pub(super) attach: AttachKeys = AttachKeys::default() => Nested::new(),
+        /// Native Memory Tracking of JVMs that run with -XX:NativeMemoryTracking (VM.native_memory).
+        pub(super) nmt: NmtKeys = NmtKeys::default() => Nested::checked(check_nmt),
+        /// Heap, metaspace, code heaps and flags, where the JVM's counters lack them or tell them late (GC.heap_info,
+        /// VM.metaspace basic, Compiler.codecache, VM.flags).
+        pub(super) diagnostics: DiagnosticsKeys = DiagnosticsKeys::default() => Nested::new(),
+        /// Reading of what JVMs keep in fields of their own, in the memory of their processes, where the kernel allows it
+        /// (the same user, or CAP_SYS_PTRACE).
+        pub(super) introspection: Introspection = Introspection::default() => Nested::new(),
         /// The profiles: which metrics are served and under which names. The first profile is served at /metrics, each one
         /// at /metrics/NAME. Shipped profiles are otel (the OpenTelemetry names), client_java (the names of the Prometheus
-        /// Java client) and raw (every counter under its own name). A path in place of a name loads a profile from that
-        /// file.
+        /// Java client), micrometer (the names of Spring Boot) and raw (every counter under its own name). A path in place
+        /// of a name loads a profile from that file.
         pub(super) profiles: Option<Node> = None => PROFILES,
         /// Rules that come before those of every profile. The first rule that matches a counter or a fact applies.
         /// Examples:
@@ -107,6 +117,33 @@ section! {
         /// auto: read their memory where the kernel allows it (the same user, or CAP_SYS_PTRACE). off: only list them.
         pub processes: Toggle = Toggle::Auto => TOGGLE,
     }
+}
+
+section! {
+    /// `introspection:`
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Introspection {
+        /// auto: read releases that were tested (JDK 8 to 27), where the kernel allows it. force: newer ones too. off: never.
+        pub mode: IntrospectionMode = IntrospectionMode::Auto => Choice::of(&[
+            ("auto", IntrospectionMode::Auto),
+            ("force", IntrospectionMode::Force),
+            ("off", IntrospectionMode::Off),
+        ]),
+        /// Time between two readings of a JVM. Its heap is read every 100 ms where its counters have it late, its threads
+        /// every fifth time.
+        pub interval: Duration = SECOND => between(Duration::from_millis(100), HOUR),
+    }
+}
+
+/// Which JVMs' memory is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IntrospectionMode {
+    /// Releases that were tested.
+    Auto,
+    /// All releases.
+    Force,
+    /// None.
+    Off,
 }
 
 section! {
@@ -186,38 +223,12 @@ section! {
     /// `threads:`
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Threads {
+        /// Time between two readings of the JVM's own threads, at most 15s. The application's are all that is left of the
+        /// process.
+        pub interval: Duration = Duration::from_secs(5) => between(SECOND, Duration::from_secs(15)),
         /// Also by group of application threads: the thread's name up to its first digit, at most 20 groups.
         pub groups: bool = false => Switch,
     }
-}
-
-section! {
-    /// `nmt:`
-    #[derive(Clone, Debug, PartialEq, Eq)]
-    pub struct Nmt {
-        /// off: query no JVM. passive: query JVMs whose attach socket exists. active: also make a JVM open its socket, as
-        /// jcmd does. The flag --nmt.mode replaces the mode.
-        pub mode: NmtMode = NmtMode::Passive => Choice::of(&[
-            ("off", NmtMode::Off),
-            ("passive", NmtMode::Passive),
-            ("active", NmtMode::Active),
-        ]),
-        /// Time between two queries of one JVM.
-        pub interval: Duration = Duration::from_secs(30) => between(SECOND, 24 * HOUR),
-        /// Timeout of a query, at most the interval. Default: 5s, or the interval if that is shorter.
-        pub timeout: Duration = Duration::from_secs(5) => between(Duration::from_millis(10), HOUR),
-    }
-}
-
-/// `nmt.mode`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum NmtMode {
-    /// Query no JVM.
-    Off,
-    /// Use the attach socket of JVMs that have one. Signals no JVM and writes nothing.
-    Passive,
-    /// Start the attach listener of JVMs that have none.
-    Active,
 }
 
 section! {
@@ -367,15 +378,5 @@ impl Codec for Buckets {
     fn schema(&self) -> Json {
         let item = json!({"type": "number", "exclusiveMinimum": 0});
         json!({"type": "array", "minItems": 1, "maxItems": BUCKETS_MAXIMUM, "items": item})
-    }
-}
-
-/// The default timeout follows a short interval; a given one has to fit.
-fn check_nmt(nmt: &mut Nmt, given: &Given<'_>, decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) {
-    if !given.has("timeout") {
-        nmt.timeout = nmt.timeout.min(nmt.interval);
-    } else if nmt.timeout > nmt.interval {
-        let hint = "set both `interval` and `timeout`";
-        decoder.report(node.position, path, "the timeout is longer than the interval", hint);
     }
 }

@@ -38,7 +38,7 @@ fn the_embedded_file_has_the_defaults() {
         assert_eq!(config.identity, Identity::default());
         assert_eq!(config.sampling, Sampling::default());
         assert_eq!(config.threads, Threads::default());
-        assert_eq!(config.nmt, Nmt::default());
+        assert_eq!(config.attach, AttachSettings::default());
         assert_eq!(config.otlp, Otlp::default());
         assert_eq!(config.limits, Limits::default());
         assert_eq!(profiles(&config), "otel");
@@ -56,7 +56,7 @@ fn shipped_profiles_load() {
 type Show = fn(&Config) -> String;
 
 /// Every key with a value that is not its default, and the field that has it.
-const KEYS: [(&str, &str, Show, &str); 31] = [
+const KEYS: [(&str, &str, Show, &str); 37] = [
     ("discovery.interval", "1m30s", |c| format!("{:?}", c.discovery.interval), "90s"),
     ("discovery.roots", "['/a/{b}', {path: /c}]", roots, "/a/{b} /c"),
     ("discovery.procfs.enabled", "off", |c| format!("{:?}", c.discovery.procfs.enabled), "Off"),
@@ -68,10 +68,16 @@ const KEYS: [(&str, &str, Show, &str); 31] = [
     ("sampling.idle_interval", "1s", |c| format!("{:?}", c.sampling.idle_interval), "1s"),
     ("sampling.buckets", "[0.5, 2]", |c| format!("{:?}", c.sampling.buckets), "[0.5, 2.0]"),
     ("sampling.causes", "true", |c| c.sampling.causes.to_string(), "true"),
+    ("threads.interval", "9s", |c| format!("{:?}", c.threads.interval), "9s"),
     ("threads.groups", "true", |c| c.threads.groups.to_string(), "true"),
-    ("nmt.mode", "off", |c| format!("{:?}", c.nmt.mode), "Off"),
-    ("nmt.interval", "24h", |c| format!("{:?}", c.nmt.interval), "86400s"),
-    ("nmt.timeout", "7s", |c| format!("{:?}", c.nmt.timeout), "7s"),
+    ("attach.mode", "active", |c| format!("{:?}", c.attach.mode), "Active"),
+    ("attach.timeout", "8s", |c| format!("{:?}", c.attach.timeout), "8s"),
+    ("nmt.interval", "24h", |c| format!("{:?}", c.attach.native_memory), "86400s"),
+    ("nmt.mode", "off", |c| format!("{:?}", c.attach.mode), "Off"),
+    ("nmt.timeout", "7s", |c| format!("{:?}", c.attach.timeout), "7s"),
+    ("diagnostics.interval", "1h", |c| format!("{:?}", c.attach.diagnostics), "3600s"),
+    ("introspection.mode", "force", |c| format!("{:?}", c.introspection.mode), "Force"),
+    ("introspection.interval", "2s", |c| format!("{:?}", c.introspection.interval), "2s"),
     ("profiles", "[raw, client_java]", profiles, "raw client_java"),
     ("rules", "[{counter: a, action: drop}]", |c| (c.profiles[0].rules() - otel_rules()).to_string(), "1"),
     ("otlp.enabled", "true", |c| c.otlp.enabled.to_string(), "true"),
@@ -136,8 +142,9 @@ fn every_key_reaches_its_field_and_no_other() {
         let config = load_files(&files, &Overrides::default()).unwrap_or_else(|problems| panic!("{text}: {problems}"));
         assert_eq!(show(&config), expected, "{key}");
         for (other, _, show, _) in KEYS.iter().filter(|(other, ..)| *other != key) {
-            // The endpoint and the profiles' rules follow from two keys.
-            if !matches!((key, *other), ("otlp.protocol", "otlp.endpoint") | ("profiles", "rules")) {
+            // The endpoint and the profiles' rules follow from two keys, and some keys have an old name.
+            let is_old_name = key.replace("nmt.", "attach.") == other.replace("nmt.", "attach.");
+            if !is_old_name && !matches!((key, *other), ("otlp.protocol", "otlp.endpoint") | ("profiles", "rules")) {
                 assert_eq!(show(&config), show(&defaults), "{key} changes {other}");
             }
         }
@@ -155,13 +162,40 @@ fn procfs_cannot_be_forced() {
 }
 
 #[test]
-fn the_timeout_of_nmt_follows_a_short_interval() {
+fn the_timeout_is_at_most_the_interval() {
     for (text, seconds) in [("{interval: 3s}", 3), ("{interval: 5m}", 5), ("{interval: 3s, timeout: 2s}", 2)] {
-        assert_eq!(load_text(&format!("nmt: {text}")).unwrap().nmt.timeout, Duration::from_secs(seconds), "{text}");
+        let attach = load_text(&format!("nmt: {text}")).unwrap().attach;
+        assert_eq!(attach.timeout_within(attach.native_memory), Duration::from_secs(seconds), "{text}");
     }
     for text in ["{interval: 3s, timeout: 4s}", "{timeout: 1m}"] {
         assert!(problems(&format!("nmt: {text}")).contains("longer than the interval"), "{text}");
     }
+}
+
+#[test]
+fn old_names_of_keys_mean_the_same() {
+    for text in [
+        "nmt: {mode: active, timeout: 9s}",
+        "attach: {mode: active, timeout: 9s}",
+        "attach: {mode: active}\nnmt: {mode: active, timeout: 9s}",
+        "attach: {mode:, timeout: 9s}\nnmt: {mode: active, timeout:}",
+    ] {
+        let attach = load_text(text).unwrap().attach;
+        assert_eq!((attach.mode, attach.timeout), (AttachMode::Active, Duration::from_secs(9)), "{text}");
+    }
+    let text = "attach: {mode: off, timeout: 1s}\nnmt: {mode: active, timeout: 9s}";
+    assert_snapshot!(problems(text), @r##"
+/etc/c.yaml:2:6: nmt.mode: `nmt.mode` and `attach.mode` are one key, and their values differ; keep `attach.mode`
+/etc/c.yaml:2:6: nmt.timeout: `nmt.timeout` and `attach.timeout` are one key, and their values differ; keep `attach.timeout`
+"##);
+    let flags = |attach_mode, nmt_mode| Overrides { attach_mode, nmt_mode, ..Overrides::default() };
+    let (off, active) = (Some(AttachMode::Off), Some(AttachMode::Active));
+    for flags in [flags(off, None), flags(None, off), flags(off, off)] {
+        let config = load_files(&[("/etc/c.yaml", "nmt: {mode: active}")], &flags).unwrap();
+        assert_eq!(config.attach.mode, AttachMode::Off);
+    }
+    let found = load_files(&[("/etc/c.yaml", "")], &flags(off, active)).unwrap_err().to_string();
+    assert_eq!(found, "command line: --attach.mode: is off, and --nmt.mode, its old name, is active");
 }
 
 #[test]
@@ -254,17 +288,17 @@ fn the_command_line_wins_and_is_checked() {
     let overrides = Overrides {
         roots: vec!["/b".into(), "/c".into()],
         procfs: Some(None),
-        nmt_mode: Some(NmtMode::Active),
+        attach_mode: Some(AttachMode::Active),
         ..Overrides::default()
     };
     let config = load_files(&[("/etc/c.yaml", text)], &overrides).unwrap();
     assert_eq!(roots(&config), "/b /c");
-    assert_eq!((config.discovery.procfs.enabled, config.nmt.mode), (Toggle::Off, NmtMode::Active));
+    assert_eq!((config.discovery.procfs.enabled, config.attach.mode), (Toggle::Off, AttachMode::Active));
 
     let overrides = Overrides {
         roots: vec!["b".into(), "/{pod}".into(), "/{pod}".into()],
         procfs: Some(Some("proc".into())),
-        nmt_mode: Some(NmtMode::Active),
+        attach_mode: Some(AttachMode::Active),
         active_refused: true,
         ..Overrides::default()
     };
@@ -273,7 +307,7 @@ fn the_command_line_wins_and_is_checked() {
 command line: --discovery.root: a root is an absolute path, found `b`
 command line: --discovery.root: `/{pod}` is there twice
 command line: --path.procfs: expected an absolute path, found `proc`
-command line: nmt.mode: active mode sends signals, and root may signal every process; run as the JVMs' user, use `passive` with -XX:+StartAttachListener, or give --nmt.allow-active-as-root
+command line: attach.mode: active mode sends signals, and root may signal every process; run as the JVMs' user, use `passive` with -XX:+StartAttachListener, or give --attach.allow-active-as-root
 /etc/c.yaml:2:42: rules[0].labels.pod: the label `pod` has a meaning already; choose another name
 "##);
 }
@@ -315,7 +349,7 @@ proptest! {
 fn false_is_off() {
     let text = "nmt: {mode: false}\ndiscovery: {processes: false, procfs: {enabled: false}}\nsampling: {causes: off}\n";
     let config = load_text(text).unwrap();
-    assert_eq!(config.nmt.mode, NmtMode::Off);
+    assert_eq!(config.attach.mode, AttachMode::Off);
     assert_eq!((config.discovery.processes, config.discovery.procfs.enabled), (Toggle::Off, Toggle::Off));
 }
 

@@ -50,6 +50,8 @@ pub(crate) use progress::{Progress, ScanSubject};
 pub use refusal::{Refusal, RefusalReason};
 pub use watch::{DirectoryWatcher, WatchedDirectory, Woken};
 
+pub(crate) use memory::{HotSpotFinder, HotSpotMemory, Implausible, object};
+
 use memory::MemoryScanner;
 use open::Opener;
 use processes::ProcessScanner;

@@ -54,6 +54,7 @@ facts! {
         "Process facts of a JVM that change at a restart: pid, versions, collector.";
     "target.runtime" ["version", "vendor", "runtime"] Info "" "Version, vendor and name of the virtual machine.";
     "target.start_time" [] Gauge "s" "Start time of the JVM since the Unix epoch in seconds.";
+    "target.uptime" [] Gauge "s" "Time since the start of the JVM.";
     "region.overflow" [] Gauge "By"
         "Bytes of counters that did not fit into the JVM's region (-XX:PerfDataMemorySize), absent where all did.";
     "pool.used" ["pool", "type"] UpDownCounter "By"
@@ -74,6 +75,7 @@ facts! {
     "heap.used" [] UpDownCounter "By" "Memory in use in the whole heap.";
     "heap.committed" [] UpDownCounter "By" "Memory that the whole heap has committed from the operating system.";
     "heap.limit" [] UpDownCounter "By" "Maximum size of the heap.";
+    "old.limit" [] UpDownCounter "By" "Maximum size of the pool of long-lived objects: the old generation, or the whole heap.";
     "metaspace.reserved" [] UpDownCounter "By" "Address space reserved for class metadata, including the class space.";
     "gc.count" ["gc", "action"] Counter "{collection}"
         "Collections started; for ZGC, G1's concurrent cycles and CMS of JDK 8, their pauses.";
@@ -145,6 +147,12 @@ facts! {
         "Memory in use in a memory pool at the end of the last collection of any kind (Serial, Parallel, G1).";
     "heap.live_set" [] UpDownCounter "By" since Attached
         "Heap memory in use at the end of the last collection of any kind (Serial, Parallel, G1).";
+    "old.live_set" [] UpDownCounter "By" since Attached
+        "Use of the old generation after the last collection of it, or one that shrank it (Serial, Parallel, G1).";
+    "old.usage_after_gc" [] Gauge "1" since Attached
+        "Share of the old generation in use at the end of the last collection of any kind (Serial, Parallel, G1).";
+    "gc.promoted" [] Counter "By" since Attached
+        "Growth of the old generation over collections since discovery (Serial, Parallel, G1).";
     "heap.used_max" ["window"] Gauge "By" since Attached
         "Peak heap usage in the last complete window (sampled every 50 to 100 ms).";
     "thread.max" ["window"] Gauge "{thread}" since Attached

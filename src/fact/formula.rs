@@ -28,6 +28,12 @@ pub enum Formula {
     IfNonZero(u32, Box<Formula>),
     /// The sum of the parts; absent while any of them is.
     Total(Box<[Formula]>),
+    /// A number, scaled.
+    Scaled(Box<Formula>, Scale),
+    /// The first divided by the second; absent where that is 0.
+    Ratio(Box<(Formula, Formula)>),
+    /// The time since a moment in seconds since the epoch.
+    Age(Box<Formula>),
     /// A count and a sum, for summaries.
     Summary(Box<(Formula, Formula)>),
     /// A value that a [`Provider`](super::Provider) publishes for the JVM.
@@ -63,18 +69,23 @@ pub struct PublishedId {
     pub index: u32,
 }
 
-/// The parts of the program that publish values of a JVM that are not in its region.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::EnumCount)]
+/// The parts of the program that publish values of a JVM that are not in its region. Their text follows "from".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display, strum::EnumCount)]
 pub enum ProviderId {
     /// The JVM's answers over its attach socket, without those of Native Memory Tracking.
+    #[strum(to_string = "the attach socket")]
     Diagnostics,
     /// Fields in the JVM's memory that vmStructs describes.
+    #[strum(to_string = "the process's memory")]
     Introspection,
     /// Native Memory Tracking.
+    #[strum(to_string = "native memory tracking")]
     Nmt,
     /// /proc and cgroup.
+    #[strum(to_string = "/proc and cgroup")]
     Process,
     /// The sampler: pauses, peaks, allocation.
+    #[strum(to_string = "samples")]
     Sampler,
 }
 
@@ -110,6 +121,16 @@ impl Scale {
         }
     }
 
+    /// Applies the scale to a number; `None` for any other value.
+    fn apply_to(self, value: &Value) -> Option<Value> {
+        match (self, value) {
+            (_, Value::Int(value)) => Some(self.apply(*value)),
+            (Self::One | Self::Quotient(_), Value::Float(value)) => Some(Value::Float(*value)),
+            (Self::Ratio(multiplier, divisor), Value::Float(value)) => Some(Value::Float(value * multiplier / divisor)),
+            _ => None,
+        }
+    }
+
     /// This scale, followed by a multiplication.
     pub(crate) fn times(self, factor: f64) -> Self {
         match self {
@@ -129,6 +150,10 @@ pub trait Values {
     fn published(&self, id: PublishedId) -> Option<Value>;
     /// Whether the region could be read; `None` once the JVM has ended.
     fn is_up(&self) -> Option<bool>;
+    /// The time of the values in seconds since the epoch, where it is known.
+    fn now(&self) -> Option<f64> {
+        None
+    }
     /// The time of that moment in seconds since the epoch, where it is known.
     fn created(&self, _since: Since) -> Option<f64> {
         None
@@ -178,6 +203,15 @@ impl Formula {
                 }
                 Some(sum)
             }
+            Self::Scaled(formula, scale) => scale.apply_to(&formula.evaluate(from)?),
+            Self::Ratio(parts) => {
+                let [value, of] = [parts.0.evaluate(from)?.as_f64(), parts.1.evaluate(from)?.as_f64()];
+                (of != 0.0).then(|| Value::Float(value / of))
+            }
+            Self::Age(moment) => {
+                let age = from.now()? - moment.evaluate(from)?.as_f64();
+                (age >= 0.0).then_some(Value::Float(age))
+            }
             Self::Summary(parts) => {
                 let (count, sum) = &**parts;
                 let count = count.evaluate(from)?.as_f64();
@@ -191,9 +225,9 @@ impl Formula {
     pub(crate) fn since(&self) -> Since {
         match self {
             Self::Published(_, since) => *since,
-            Self::IfNonZero(_, formula) => formula.since(),
+            Self::IfNonZero(_, formula) | Self::Scaled(formula, _) | Self::Age(formula) => formula.since(),
             Self::Total(parts) => parts.iter().map(Self::since).max().unwrap_or(Since::Start),
-            Self::Summary(parts) => parts.0.since().max(parts.1.since()),
+            Self::Ratio(parts) | Self::Summary(parts) => parts.0.since().max(parts.1.since()),
             _ => Since::Start,
         }
     }
@@ -215,12 +249,15 @@ impl Formula {
             }
             Self::IfNonZero(word, formula) => Self::IfNonZero(rename(*word), Box::new(formula.map_words(rename))),
             Self::Total(parts) => Self::Total(parts.iter().map(|part| part.map_words(rename)).collect()),
+            Self::Scaled(formula, scale) => Self::Scaled(Box::new(formula.map_words(rename)), *scale),
+            Self::Ratio(parts) => Self::Ratio(Box::new((parts.0.map_words(rename), parts.1.map_words(rename)))),
+            Self::Age(moment) => Self::Age(Box::new(moment.map_words(rename))),
             Self::Summary(parts) => Self::Summary(Box::new((parts.0.map_words(rename), parts.1.map_words(rename)))),
             Self::Published(id, since) => Self::Published(*id, *since),
         }
     }
 
-    /// The formula with its result multiplied; `None` where the result is not made of words and numbers alone.
+    /// The formula with its result multiplied; `None` where it is known not to be a number.
     pub(crate) fn scaled(self, factor: f64) -> Option<Self> {
         Some(match self {
             same if factor == 1.0 => same,
@@ -235,8 +272,27 @@ impl Formula {
             Self::Summary(parts) => Self::Summary(Box::new((parts.0, parts.1.scaled(factor)?))),
             Self::Constant(Value::Int(value)) => Self::Constant(Value::Float(value as f64 * factor)),
             Self::Constant(Value::Float(value)) => Self::Constant(Value::Float(value * factor)),
-            Self::Constant(_) | Self::Up | Self::Published(..) => return None,
+            Self::Scaled(formula, scale) => Self::Scaled(formula, scale.times(factor)),
+            Self::Published(..) | Self::Ratio(_) | Self::Age(_) => {
+                Self::Scaled(Box::new(self), Scale::Ratio(factor, 1.0))
+            }
+            Self::Constant(_) | Self::Up => return None,
         })
+    }
+
+    /// The providers of the values that it refers to, each once.
+    pub(crate) fn providers(&self) -> Vec<ProviderId> {
+        match self {
+            Self::Published(id, _) => vec![id.provider],
+            Self::IfNonZero(_, formula) => formula.providers(),
+            Self::Total(parts) => {
+                let mut providers: Vec<_> = parts.iter().flat_map(Self::providers).collect();
+                providers.dedup();
+                providers
+            }
+            Self::Summary(parts) => parts.0.providers(),
+            _ => Vec::new(),
+        }
     }
 
     /// The words that the value is computed from, in the order of the formula.
@@ -253,6 +309,46 @@ impl Formula {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A time of 100, a published 3, and words that equal their index.
+    struct Known;
+
+    impl Values for Known {
+        fn word(&self, index: u32) -> Option<i64> {
+            Some(index.into())
+        }
+        fn published(&self, id: PublishedId) -> Option<Value> {
+            (id.index == 0).then_some(Value::Int(3))
+        }
+        fn is_up(&self) -> Option<bool> {
+            Some(true)
+        }
+        fn now(&self) -> Option<f64> {
+            Some(100.0)
+        }
+    }
+
+    #[test]
+    fn values_are_derived_from_values() {
+        let published = |index| Formula::Published(PublishedId { provider: ProviderId::Process, index }, Since::Start);
+        let word = |index| Formula::Word(index, Scale::One);
+        let ratio = |of| Formula::Ratio(Box::new((published(0), word(of))));
+        let age = |moment| Formula::Age(Box::new(word(moment)));
+        for (formula, expected) in [
+            (published(0).scaled(1e9), Some(3e9)),
+            (published(0).scaled(1e9).and_then(|formula| formula.scaled(0.5)), Some(1.5e9)),
+            (published(1).scaled(2.0), None),
+            (Some(ratio(4)), Some(0.75)),
+            (Some(ratio(0)), None),
+            (ratio(4).scaled(100.0), Some(75.0)),
+            (Some(age(60)), Some(40.0)),
+            (Some(age(101)), None),
+            (Formula::Up.scaled(2.0), None),
+        ] {
+            let value = formula.as_ref().and_then(|formula| formula.evaluate(&Known));
+            assert_eq!(value.map(|value| value.as_f64()), expected, "{formula:?}");
+        }
+    }
 
     #[test]
     fn a_total_begins_where_least_is_known() {

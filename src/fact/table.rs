@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Fact, FactLabels, Formula, ProviderId, PublishedId, Reading, catalogue, intern};
-use crate::metric::Value;
+use crate::metric::{Kind, Value};
 
 /// How long a fact without a value keeps other sources from publishing it, and how long it is left to them then: the
 /// source of a fact changes at most once in this time.
@@ -49,6 +49,15 @@ impl ValueTable {
         self.next = 0;
     }
 
+    /// Sets the values of all facts to unknown whose name `is_it` accepts.
+    pub(crate) fn clear_where(&mut self, is_it: impl Fn(&str) -> bool) {
+        for (fact, value) in self.facts.iter().chain(&self.added).zip(&mut self.values) {
+            if is_it(fact.name) {
+                *value = None;
+            }
+        }
+    }
+
     /// Sets the value of the fact `name` with these label values. A name that the catalogue lacks is a programming
     /// error; a release build ignores it.
     pub(crate) fn set(&mut self, name: &str, labels: &[&str], value: Value) {
@@ -68,11 +77,30 @@ impl ValueTable {
         }
     }
 
-    /// Leaves facts that have had no value for [`HOLD`] to other sources, for at least as long. Called after each update.
+    /// Keeps other sources from publishing a fact that has no value yet.
+    pub(crate) fn claim(&mut self, name: &str, labels: &[&str]) {
+        if self.find(name, labels).is_none() {
+            self.add(name, labels);
+        }
+    }
+
+    /// Leaves facts that have had no value for [`HOLD`] to other sources, for at least as long. A counter that had a value
+    /// is never left to another source, whose count may be lower. Called after each update.
     pub(crate) fn release_absent(&mut self, now: Instant) {
-        self.absent_since.resize(self.values.len(), None);
-        for (value, since) in self.values.iter().zip(&mut self.absent_since) {
-            *since = if value.is_some() { None } else { since.or(Some(now)) };
+        self.release_absent_where(now, |_| true);
+    }
+
+    /// The same for facts whose name `is_shared` accepts; the others are kept for ever.
+    pub(crate) fn release_absent_where(&mut self, now: Instant, is_shared: impl Fn(&str) -> bool) {
+        self.absent_since.resize(self.values.len(), Some(now));
+        let facts = self.facts.iter().chain(&self.added);
+        for ((value, since), fact) in self.values.iter().zip(&mut self.absent_since).zip(facts) {
+            *since = match (value, *since) {
+                (Some(_), _) => None,
+                (None, _) if !is_shared(fact.name) => None,
+                (None, None) if fact.kind == Kind::Counter => None,
+                (None, since) => since.or(Some(now)),
+            };
         }
         self.released.retain(|(_, _, at)| now.saturating_duration_since(*at) < HOLD);
         let is_kept = |since: &Option<Instant>| since.is_none_or(|at| now.saturating_duration_since(at) < HOLD);
@@ -97,6 +125,15 @@ impl ValueTable {
         }
         self.facts = Arc::new([]);
         self.next = 0;
+    }
+
+    /// Has no value any more, and leaves all facts to other sources but counters that had a value.
+    pub(crate) fn release_all(&mut self) {
+        let now = Instant::now();
+        self.release_absent(now);
+        self.clear();
+        self.release_absent(now);
+        self.release_absent(now.checked_add(HOLD).unwrap_or(now));
     }
 
     /// The facts and their values.
@@ -186,10 +223,30 @@ mod tests {
         assert_eq!(set(&mut table, begin, true), [used.clone(), limit.clone()]);
         assert_eq!(set(&mut table, begin + second, false), [("heap.used", None), limit.clone()]);
         assert_eq!(set(&mut table, begin + 60 * second, false), [("heap.used", None), limit.clone()]);
-        assert_eq!(set(&mut table, begin + 61 * second, false), [limit.clone()]);
-        assert_eq!(set(&mut table, begin + 120 * second, true), [limit.clone()], "it was left to others at 61 s");
-        assert_eq!(set(&mut table, begin + 121 * second, true), [limit.clone()]);
+        assert_eq!(set(&mut table, begin + 61 * second, false), std::slice::from_ref(&limit));
+        assert_eq!(
+            set(&mut table, begin + 120 * second, true),
+            std::slice::from_ref(&limit),
+            "it was left to others at 61 s"
+        );
+        assert_eq!(set(&mut table, begin + 121 * second, true), std::slice::from_ref(&limit));
         assert_eq!(set(&mut table, begin + 122 * second, true), [limit, used]);
+    }
+
+    #[test]
+    fn a_counter_changes_its_source_only_before_its_first_value() {
+        let (begin, minute) = (Instant::now(), Duration::from_secs(60));
+        let mut table = ValueTable::new(ProviderId::Introspection);
+        table.claim("alloc.bytes", &[]);
+        table.claim("code_cache.full", &[]);
+        table.set("code_cache.full", &[], Value::Int(1));
+        table.release_absent(begin);
+        assert_eq!(table.read().0.len(), 2);
+        table.clear();
+        table.release_absent(begin + minute);
+        table.release_absent(begin + 3 * minute);
+        let (facts, values) = table.read();
+        assert_eq!((facts[0].name, facts.len(), values), ("code_cache.full", 1, vec![None]));
     }
 
     #[test]

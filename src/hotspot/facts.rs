@@ -2,7 +2,7 @@
 
 use super::collector::{Collector, PauseCounters, Role};
 use super::counters::Counters;
-use super::model::{LOADED, Model, SAFEPOINT_TIME, SAFEPOINTS, START_TIME, UNLOADED};
+use super::model::{AGE, LOADED, Model, SAFEPOINT_TIME, SAFEPOINTS, START_TIME, UNLOADED};
 use super::pool::{Pool, UsedBytes, metaspace};
 use crate::fact::{Fact, Formula, Scale};
 use crate::metric::Value;
@@ -31,6 +31,7 @@ pub(super) fn facts(model: &Model, counters: &Counters<'_>) -> Vec<Fact> {
 fn runtime(model: &Model, counters: &Counters<'_>, facts: &mut FactList) {
     let sum = |added: &[&str], subtracted: &[&str]| counters.sum(added, subtracted);
     facts.add(START_TIME, &[], model.start_time.clone());
+    facts.add(AGE, &[], model.start_time.clone().map(|start| Formula::Age(Box::new(start))));
     facts.add("region.overflow", &[], model.overflow.clone());
     facts.add("thread.count", &[("daemon", "true"), ("state", "")], counters.word("java.threads.daemon"));
     facts.add(
@@ -71,6 +72,7 @@ fn heap(model: &Model, counters: &Counters<'_>, facts: &mut FactList) {
     }
     facts.add("heap.committed", &[], model.heap.committed());
     facts.add("heap.limit", &[], model.heap.limit.clone());
+    facts.add("old.limit", &[], model.heap.old().and_then(|pool| pool.limit.clone()));
     for pool in &model.heap.pools {
         add_pool(pool, "heap", facts);
     }

@@ -94,15 +94,22 @@ impl Model {
 
     /// Takes another start, in seconds since the epoch, for that of the JVM.
     pub(crate) fn correct_start(&mut self, seconds: f64) {
-        let formula = Formula::Constant(Value::Float(seconds));
-        let fact = self.facts.iter_mut().find(|fact| fact.name == START_TIME);
-        fact.into_iter().for_each(|fact| fact.formula = formula.clone());
-        self.start_time = Some(formula);
+        let start = Formula::Constant(Value::Float(seconds));
+        for fact in &mut self.facts {
+            match fact.name {
+                START_TIME => fact.formula = start.clone(),
+                AGE => fact.formula = Formula::Age(Box::new(start.clone())),
+                _ => {}
+            }
+        }
+        self.start_time = Some(start);
     }
 }
 
 /// The fact of the start.
 pub(super) const START_TIME: &str = "target.start_time";
+/// The fact of the time since then.
+pub(super) const AGE: &str = "target.uptime";
 
 /// The bytes of counters for which the region had no room. A change of it changes the layout, so a constant is enough.
 fn overflow(image: &Image) -> Option<Formula> {

@@ -107,6 +107,11 @@ impl Heap {
         Self { pools, limit: heap_limit(jvm, counters), init }
     }
 
+    /// The pool where long-lived objects end up: the old generation, or the only one.
+    pub(crate) fn old(&self) -> Option<&Pool> {
+        self.pools.last()
+    }
+
     /// Bytes in use; `None` where one of the pools does not publish them.
     pub(crate) fn used(&self) -> Option<Formula> {
         total(&self.pools, |pool| pool.used.as_ref().map(UsedBytes::formula))

@@ -166,7 +166,6 @@ impl Labels {
     }
 
     /// The value of that name.
-    #[cfg(test)]
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.iter().find(|(other, _)| *other == name).map(|(_, value)| value)
     }

@@ -1,5 +1,5 @@
-//! What is known of a JVM beside its counters: samples taken between scrapes, the JVM's own account of its native
-//! memory, and the kernel's account of its process.
+//! What is known of a JVM beside its counters: samples taken between scrapes, what the JVM answers over its attach socket,
+//! and the kernel's account of its process.
 
 #![deny(
     clippy::unwrap_used,
@@ -12,7 +12,9 @@
     clippy::panic
 )]
 
-pub mod nmt;
+pub mod attach;
+pub mod introspection;
+mod peak;
 pub(crate) mod process;
 pub(crate) mod sampler;
 
@@ -23,10 +25,12 @@ use std::sync::Arc;
 use crate::config::{Sampling, Threads};
 use crate::fact::{Provider, ProviderId};
 use crate::hotspot::Model;
+use crate::perfdata::ProcessMemory;
 use crate::sync::ExpendableThread;
 use crate::targets::guarded::PATIENCE;
 use crate::targets::{AttachProviders, Target};
-use nmt::{Attachable, Poller};
+use attach::{Attachable, Poller, diagnostics::DiagnosticPlan};
+use introspection::{IntrospectionSubject, Introspector};
 use process::ProcessMonitor;
 use sampler::{SamplePlan, SampleSubject, Sampler};
 
@@ -35,22 +39,29 @@ use sampler::{SamplePlan, SampleSubject, Sampler};
 pub struct Providers {
     sampler: Option<Arc<Sampler>>,
     poller: Option<Arc<Poller>>,
+    introspector: Option<Introspector>,
     monitor: ProcessMonitor,
     reader: ExpendableThread,
 }
 
 impl Providers {
-    /// Providers for JVMs found later. Without `sampler` nothing is sampled, without `poller` no JVM is queried for its
-    /// native memory. The caller keeps both to configure them and to report on them.
-    pub(crate) fn new(sampler: Option<Arc<Sampler>>, poller: Option<Arc<Poller>>, threads: &Threads) -> Self {
-        Self { sampler, poller, monitor: ProcessMonitor::new(threads), reader: ExpendableThread::new("attach") }
+    /// Providers for JVMs found later. Without `sampler` nothing is sampled, without `poller` no JVM is asked anything over
+    /// its attach socket. The caller keeps both to configure them and to report on them.
+    pub(crate) fn new(
+        sampler: Option<Arc<Sampler>>,
+        poller: Option<Arc<Poller>>,
+        introspector: Option<Introspector>,
+        threads: &Threads,
+    ) -> Self {
+        let (monitor, reader) = (ProcessMonitor::new(threads), ExpendableThread::new("attach"));
+        Self { sampler, poller, introspector, monitor, reader }
     }
 }
 
 impl Default for Providers {
     /// Those that know processes only.
     fn default() -> Self {
-        Self::new(None, None, &Threads::default())
+        Self::new(None, None, None, &Threads::default())
     }
 }
 
@@ -64,15 +75,23 @@ impl AttachProviders for Providers {
         }
         if let Some(process) = &target.process {
             providers.push((ProviderId::Process, self.monitor.add(Arc::clone(process), target.jvm.cpus)));
+            let subject = IntrospectionSubject::of(target, model);
+            if let Some((introspector, subject)) = self.introspector.as_ref().zip(subject) {
+                providers.push((ProviderId::Introspection, introspector.add(subject)));
+            }
         }
         if let Some(poller) = &self.poller {
             // The JVM's /tmp may be on a file system that does not answer.
             let unanswered = || Err(io::ErrorKind::TimedOut.into());
             match self.reader.call(attachable(target), PATIENCE, || true).unwrap_or_else(unanswered) {
-                Ok(attachable) => providers.push((ProviderId::Nmt, poller.add(attachable))),
+                Ok(attachable) => {
+                    let is_introspected = providers.iter().any(|(id, _)| *id == ProviderId::Introspection);
+                    let plan = DiagnosticPlan::of(model, is_introspected && attachable.memory_readable);
+                    providers.extend(poller.add(attachable, plan).providers());
+                }
                 Err(error) => {
                     let path = target.path.display();
-                    tracing::debug!(%path, %error, "cannot reach the JVM's attach socket; its native memory is absent");
+                    tracing::debug!(%path, %error, "cannot reach the JVM's attach socket, so it is asked nothing");
                 }
             }
         }
@@ -101,7 +120,7 @@ pub(crate) fn attachable(target: &Target) -> impl FnOnce() -> io::Result<Attacha
             (Some(file), _) => {
                 let file = file.metadata()?;
                 let gid = process.as_ref().map_or(file.gid(), |process| process.gid);
-                (nmt::tmp_of(&path, file.dev(), file.ino())?, file.uid(), gid)
+                (attach::tmp_of(&path, file.dev(), file.ino())?, file.uid(), gid)
             }
             (None, Some(process)) => (process.tmp()?, process.uid, process.gid),
             _ => {
@@ -109,6 +128,7 @@ pub(crate) fn attachable(target: &Target) -> impl FnOnce() -> io::Result<Attacha
             }
         };
         let (feature, setting, attach_supported) = (jvm.feature, jvm.nmt, jvm.attach_supported);
-        Ok(Attachable { tmp, vpid, process, uid, gid, feature, setting, attach_supported })
+        let memory_readable = process.as_ref().is_some_and(|process| ProcessMemory::open(process.directory()).is_ok());
+        Ok(Attachable { tmp, vpid, process, uid, gid, feature, setting, attach_supported, memory_readable })
     }
 }

@@ -5,19 +5,23 @@ use std::fmt::Write as _;
 
 use super::list::overflow_text;
 use super::subject::{ReportError, Subject, find, of_file};
-use crate::config::{Config, NmtMode};
-use crate::fact::{Fact, Provider, ProviderId};
+use crate::config::{AttachMode, Config, IntrospectionMode};
+use crate::fact::{AttachedProvider, Fact, Provider, ProviderId};
 use crate::hotspot::Model;
 use crate::metric::{Kind, Labels};
 use crate::perfdata::Image;
 use crate::proc::Process;
 use crate::proc::cgroup::Hierarchies;
-use crate::providers::{Providers, attachable, nmt, start_sampler};
+use crate::providers::attach::diagnostics::{DiagnosticPlan, DiagnosticState};
+use crate::providers::attach::native_memory::NmtState;
+use crate::providers::attach::{self, AttachCommand, AttachTopic};
+use crate::providers::introspection::{self, IntrospectionSubject};
+use crate::providers::{Providers, attachable, start_sampler};
 use crate::rules::{ExplainedInput, Explanation, ExportedSeries, Profile};
-use crate::targets::Target;
+use crate::targets::{Target, sources};
 
 /// Explains what every profile makes of a region file, or of the JVM with that process id and its providers. Such a JVM
-/// is queried once for its native memory unless `nmt.mode` is off, and is not signalled in any mode.
+/// is asked once over its attach socket unless `attach.mode` is off, and is not signalled in any mode.
 pub fn explain(subject: &str, config: &Config) -> Result<String, ReportError> {
     match Subject::of(subject)? {
         Subject::File(path) => {
@@ -30,7 +34,7 @@ pub fn explain(subject: &str, config: &Config) -> Result<String, ReportError> {
             Ok(out)
         }
         Subject::Process(pid) => {
-            let providers = Providers::new(start_sampler(&config.sampling), None, &config.threads);
+            let providers = Providers::new(start_sampler(&config.sampling), None, None, &config.threads);
             explain_target(&*find(pid, config, providers)?, config)
         }
     }
@@ -43,11 +47,11 @@ fn explain_target(target: &Target, config: &Config) -> Result<String, ReportErro
     if let Some(seconds) = target.corrected_start {
         model.correct_start(seconds);
     }
+    let asked = Asked::of(target, &model, config);
+    let (memory, memory_status) = process_memory(target, &model, config);
     let mut facts = model.facts;
     facts.extend(target.facts());
-    facts.extend(target.providers.iter().flat_map(|attached| attached.facts.iter().cloned()));
-    let (nmt_facts, nmt_status) = native_memory(target, config);
-    facts.extend(nmt_facts);
+    let facts = sources::merge(facts, &[&target.providers[..], &asked.providers, memory.as_slice()].concat());
 
     let mut out = profiles(config, &image, &facts);
     out.push_str("outside the region\n");
@@ -57,7 +61,9 @@ fn explain_target(target: &Target, config: &Config) -> Result<String, ReportErro
             "  start: by the kernel's clock; by its own, which was wrong, the JVM did not start in its process\n",
         );
     }
-    let _ = writeln!(out, "  native memory: {nmt_status}");
+    let _ = writeln!(out, "  native memory: {}", asked.native_memory);
+    let _ = writeln!(out, "  diagnostics: {}", asked.diagnostics);
+    let _ = writeln!(out, "  process memory: {memory_status}");
     let _ = writeln!(out, "  sampling: {}", sampler_status(target, config));
     Ok(out)
 }
@@ -73,19 +79,65 @@ fn profiles(config: &Config, image: &Image, facts: &[Fact]) -> String {
     out
 }
 
-/// The facts of the JVM's native memory, and why they are present or absent.
-fn native_memory(target: &Target, config: &Config) -> (Vec<Fact>, String) {
-    if config.nmt.mode == NmtMode::Off {
-        return (Vec::new(), "absent: nmt.mode is off".to_owned());
-    }
-    match attachable(target)() {
-        Ok(attachable) => {
-            let record = nmt::query_once(attachable, NmtMode::Passive, config.nmt.timeout);
-            let state = record.state();
-            let absent = if state == nmt::NmtState::Answering { "" } else { "absent: " };
-            (record.read().0.to_vec(), format!("{absent}{state}"))
+/// What the JVM answers over its attach socket, and why that is present or absent.
+struct Asked {
+    providers: Vec<AttachedProvider>,
+    native_memory: String,
+    diagnostics: String,
+}
+
+impl Asked {
+    fn of(target: &Target, model: &Model, config: &Config) -> Self {
+        if config.attach.mode == AttachMode::Off {
+            return Self::absent("absent: attach.mode is off");
         }
-        Err(error) => (Vec::new(), format!("absent: cannot find the attach socket: {error}")),
+        let attachable = match attachable(target)() {
+            Ok(attachable) => attachable,
+            Err(error) => return Self::absent(&format!("absent: cannot find the attach socket: {error}")),
+        };
+        let is_introspected = config.introspection.mode != IntrospectionMode::Off;
+        let plan = DiagnosticPlan::of(model, is_introspected && attachable.memory_readable);
+        let jvm = attach::ask_once(attachable, plan, &config.attach);
+        let native_memory = match jvm.state() {
+            NmtState::Answering => "answering".to_owned(),
+            state => format!("absent: {state}"),
+        };
+        let diagnostics = match jvm.diagnostic_state() {
+            DiagnosticState::Answering => {
+                let lines: Vec<_> = jvm.diagnostic_commands().into_iter().map(AttachCommand::line).collect();
+                format!("answering {}", lines.join(", "))
+            }
+            state if jvm.read(AttachTopic::Diagnostics).0.is_empty() => format!("absent: {state}"),
+            state => format!("in part: {state}"),
+        };
+        let providers = jvm.providers().map(|(id, provider)| {
+            let facts = provider.read().0;
+            AttachedProvider { id, provider, facts }
+        });
+        Self { providers: providers.collect(), native_memory, diagnostics }
+    }
+
+    fn absent(why: &str) -> Self {
+        Self { providers: Vec::new(), native_memory: why.to_owned(), diagnostics: why.to_owned() }
+    }
+}
+
+/// The facts of the JVM's memory, and why they are present or absent.
+fn process_memory(target: &Target, model: &Model, config: &Config) -> (Option<AttachedProvider>, String) {
+    if config.introspection.mode == IntrospectionMode::Off {
+        return (None, "absent: introspection.mode is off".to_owned());
+    }
+    if target.process.is_none() {
+        return (None, "absent: its process is not visible; a sidecar needs shareProcessNamespace".to_owned());
+    }
+    match IntrospectionSubject::of(target, model) {
+        Some(subject) => {
+            let jvm = introspection::read_once(subject, &config.introspection);
+            let state = jvm.state().to_string();
+            let facts = jvm.read().0;
+            (Some(AttachedProvider { id: ProviderId::Introspection, provider: jvm, facts }), state)
+        }
+        None => (None, "absent: it is a native image, or of an unknown release".to_owned()),
     }
 }
 
@@ -135,10 +187,12 @@ fn write_profile(out: &mut String, profile: &Profile, explanations: &[Explanatio
                 exported.insert(name.clone());
                 let _ = writeln!(out, "      counter {name}");
             }
-            ExplainedInput::Fact { name, labels, counters } => {
+            ExplainedInput::Fact { name, labels, counters, providers } => {
                 exported.extend(counters.iter().cloned());
                 let labels = Labels::new(labels.iter().map(|(name, value)| (*name, value.clone())));
-                let from = if counters.is_empty() { String::new() } else { format!(" from {}", counters.join(", ")) };
+                let sources = counters.iter().map(|counter| counter.to_string());
+                let sources: Vec<_> = sources.chain(providers.iter().map(ToString::to_string)).collect();
+                let from = if sources.is_empty() { String::new() } else { format!(" from {}", sources.join(", ")) };
                 let _ = writeln!(out, "      source {name}{}{from}", braces(&labels));
             }
         }

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::subject::{ReportError, Subject, find, open};
-use crate::config::{Config, NmtMode};
+use crate::config::{AttachMode, Config};
 use crate::hotspot::NmtSetting;
-use crate::providers::nmt::{Capabilities, NmtReply, NmtState, NmtSummary, REPLY_MAXIMUM, parse, query};
+use crate::providers::attach::native_memory::{NmtReply, NmtState, NmtSummary, parse, query};
+use crate::providers::attach::{Capabilities, REPLY_MAXIMUM};
 use crate::providers::{Providers, attachable};
 
 /// The native memory of `subject`: a saved reply, or the process id of a JVM as `list` shows it, which is queried once
@@ -39,7 +40,7 @@ fn read(path: &Path) -> io::Result<String> {
 }
 
 fn of_process(pid: i32, config: &Config) -> Result<NmtReply, ReportError> {
-    if config.nmt.mode == NmtMode::Off {
+    if config.attach.mode == AttachMode::Off {
         return Err(ReportError::QueriesOff(pid));
     }
     let target = find(pid, config, Providers::default())?;
@@ -50,7 +51,7 @@ fn of_process(pid: i32, config: &Config) -> Result<NmtReply, ReportError> {
         _ => {}
     }
     let attachable = attachable(&target)().map_err(|error| ReportError::NoSocket(pid, error))?;
-    let until = Instant::now() + config.nmt.timeout;
-    query(&attachable, config.nmt.mode, &mut Capabilities::default(), until)
+    let until = Instant::now() + config.attach.timeout_within(config.attach.native_memory);
+    query(&attachable, config.attach.mode, &mut Capabilities::default(), until)
         .map_err(|error| ReportError::Attach(pid, error))
 }

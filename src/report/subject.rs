@@ -10,7 +10,8 @@ use crate::config::Config;
 use crate::discovery::{Candidate, Refusal, Scanner};
 use crate::perfdata::{FileMode, Image, Region, RegionError};
 use crate::providers::Providers;
-use crate::providers::nmt::{AttachError, NmtState};
+use crate::providers::attach::AttachError;
+use crate::providers::attach::native_memory::NmtState;
 use crate::targets::{Reconciler, Target};
 
 /// Why there is no report on the subject of a command.
@@ -34,13 +35,15 @@ pub enum ReportError {
     /// The file cannot be read as a reply about native memory.
     #[error("{path}: {1}", path = .0.display())]
     File(PathBuf, io::Error),
-    /// The configuration disables NMT queries.
-    #[error("JVM {0} is not queried: nmt.mode is off; use --nmt.mode=passive to query JVMs whose attach listener runs")]
+    /// The configuration forbids questions.
+    #[error(
+        "JVM {0} is not queried: attach.mode is off; use --attach.mode=passive to ask JVMs whose attach listener runs"
+    )]
     QueriesOff(i32),
     /// The directory of the JVM's attach socket cannot be found.
     #[error("JVM {0}: cannot find its attach socket: {1}")]
     NoSocket(i32, io::Error),
-    /// The query of native memory failed.
+    /// The question for native memory failed.
     #[error("JVM {0}: {1}")]
     Attach(i32, AttachError),
     /// The subject does not track its native memory, or cannot be queried.

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::pattern::Pattern;
-use super::rule::{Action, Export, Rule, Selector};
-use crate::metric::{Family, Kind, metric_name};
+use super::rule::{Action, Export, LabelTemplates, Rule, Selector};
+use crate::metric::{Family, Kind, label_name, metric_name};
 use crate::yaml::{Problem, Problems};
 
 /// Checks every rule from number `first` on against those before it. A rule that can never match is a problem, unless a
@@ -33,6 +33,18 @@ pub(crate) fn check(rules: &[Rule], first: usize, problems: &mut Problems) {
                 format!("the metric {metric} has {difference} at {}:{}", other.origin.file, other.origin.line);
             report(problems, at, message, "one metric has one type, unit, help and set of labels");
             break;
+        }
+    }
+}
+
+/// Checks rules of a configuration against the labels that a profile gives to every series.
+pub(crate) fn check_labels(rules: &[Rule], profile: &str, labels: &LabelTemplates, problems: &mut Problems) {
+    for rule in rules {
+        let Action::Export(export) = &rule.action else { continue };
+        let taken = |name: &str| labels.iter().any(|(own, _)| label_name(own) == label_name(name));
+        if let Some((name, _)) = export.labels.iter().find(|(name, _)| taken(name)) {
+            let message = format!("the profile {profile} gives the label `{name}` to every series");
+            report(problems, rule, message, "choose another name");
         }
     }
 }

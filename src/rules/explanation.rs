@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use crate::fact::ProviderId;
 use crate::metric::{Kind, Labels};
 
 /// Where a rule is defined.
@@ -32,6 +33,8 @@ pub(crate) enum ExplainedInput {
         labels: Vec<(&'static str, Box<str>)>,
         /// The counters that it is computed from; none for a fact that is not in the region.
         counters: Vec<Box<str>>,
+        /// The providers that publish it or parts of it.
+        providers: Vec<ProviderId>,
     },
 }
 

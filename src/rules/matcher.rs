@@ -102,7 +102,7 @@ impl RuleMatcher<'_> {
             Err(SkipReason::Unsuitable)
         } else {
             self.family(rule, export, &export.metric.fill(value), kind, fact.unit).map(|family| {
-                let labels = self.fill(&export.labels, value);
+                let labels = self.fill(&export.labels, |number| export.shown(value(number)));
                 let labels = SeriesLabels::Fixed(self.registry.labels(Labels::new(labels)));
                 MatchedSeries { family, labels, unit: Unit::Plain, factor: export.factor }
             })
@@ -130,7 +130,7 @@ impl RuleMatcher<'_> {
         let unit = correct(&entry.name, entry.units);
         let kind = export.kind.unwrap_or(kind_of(entry));
         let family = self.family(rule, export, &export.metric.fill(value), kind, unit.ucum())?;
-        let labels = self.fill(&export.labels, value);
+        let labels = self.fill(&export.labels, |number| export.shown(value(number)));
         let labels = if entry.is_text() {
             let label = VALUE_LABEL.to_owned();
             SeriesLabels::WithText { labels, label, counter: entry.name.clone(), is_required: true }

@@ -7,7 +7,7 @@ use crate::metric::{label_name, metric_name};
 const NAME_MAXIMUM: usize = 255;
 /// The exporter's own metrics.
 const RESERVED_PREFIX: &str = "hotspot_exporter_";
-/// Those of its own process, on the same page as the first profile's.
+/// Those of its own process, on the same page as the first profile's, unless a rule of that profile names one of them.
 const OWN_PROCESS: [&str; 7] = [
     "process_cpu_seconds_total",
     "process_resident_memory_bytes",
@@ -34,8 +34,9 @@ const OF_PROMETHEUS: [&str; 10] = [
 /// Labels that mean something to the exporter or to Prometheus.
 const RESERVED_LABELS: [&str; 4] = ["app", "slot", "le", "quantile"];
 
-/// Checks the text of a metric's name as far as it is known before its references are filled in.
-pub(crate) fn check_metric(template: &Template) -> Result<(), String> {
+/// Checks the text of a metric's name as far as it is known before its references are filled in. Facts may be exported
+/// as metrics of a process, counters may not.
+pub(crate) fn check_metric(template: &Template, of_fact: bool) -> Result<(), String> {
     let mut filled = template.fill(|_| "x");
     if template.literal().is_none() {
         filled.truncate(filled.len().min(NAME_MAXIMUM));
@@ -53,8 +54,8 @@ pub(crate) fn check_metric(template: &Template) -> Result<(), String> {
     if let Some(wrong) = characters.find(|c| !is_metric_character(*c)) {
         return Err(format!("a metric's name has letters, digits and `_.:-/`, found {wrong:?}"));
     }
-    if is_of_own_process(&metric_name(&filled)) {
-        return Err(format!("`{}` is the exporter's own: it tells of its own process", metric_name(&filled)));
+    if !of_fact && is_of_process(&metric_name(&filled)) {
+        return Err(format!("`{}` tells of a process: only a fact can be exported as it", metric_name(&filled)));
     }
     if OF_PROMETHEUS.contains(&&*metric_name(&filled)) {
         return Err(format!(
@@ -108,16 +109,16 @@ fn is_metric_character(c: char) -> bool {
 
 fn is_reserved(name: &str) -> bool {
     let name = metric_name(name);
-    name.starts_with(RESERVED_PREFIX) || is_taken(&name)
+    name.starts_with(RESERVED_PREFIX) || is_of_prometheus(&name)
 }
 
-/// Whether a metric of Prometheus or of the exporter's own process has that name, with unit and suffix.
-pub(crate) fn is_taken(name: &str) -> bool {
-    OF_PROMETHEUS.contains(&name) || is_of_own_process(name)
+/// Whether Prometheus makes a metric of that name, with unit and suffix.
+pub(crate) fn is_of_prometheus(name: &str) -> bool {
+    OF_PROMETHEUS.contains(&name)
 }
 
 /// Whether the exporter exports its own process under that name: the whole name, with unit and suffix, or one without
 /// the suffix of a counter.
-fn is_of_own_process(name: &str) -> bool {
+pub(crate) fn is_of_process(name: &str) -> bool {
     OWN_PROCESS.iter().any(|own| *own == name || own.strip_suffix("_total") == Some(name))
 }

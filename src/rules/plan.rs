@@ -37,8 +37,9 @@ pub(crate) struct PlanCache {
 }
 
 impl PlanCache {
-    pub(crate) fn new(rules: usize) -> Self {
-        Self { matched: vec![false; rules], ..Self::default() }
+    pub(crate) fn new(rules: usize, has_processes: bool) -> Self {
+        let registry = Registry::new(has_processes);
+        Self { registry, matched: vec![false; rules], ..Self::default() }
     }
 
     /// Drops all matches, and the families and labels that no plan uses.
@@ -167,6 +168,9 @@ impl<'a> PlanBuilder<'a> {
 
     fn add(&mut self, series: &MatchedSeries, input: RuleInput<'_>, registry: &mut Registry) -> Result<(), SkipReason> {
         let value = match input {
+            RuleInput::Fact(fact) if fact.kind == Kind::Histogram && series.factor != 1.0 => {
+                return Err(SkipReason::Unsuitable);
+            }
             RuleInput::Fact(fact) => fact.formula.clone().scaled(series.factor).ok_or(SkipReason::Unsuitable)?,
             RuleInput::Counter(entry) if entry.is_text() => Formula::Constant(Value::Int(1)),
             RuleInput::Counter(entry) => self.word(entry, series)?,

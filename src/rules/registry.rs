@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
 
-use super::{PlannedFamily, PlannedSeries, explanation::SkipReason, name::is_taken};
+use super::{PlannedFamily, PlannedSeries, explanation::SkipReason, name::is_of_process, name::is_of_prometheus};
 use crate::metric::{Family, Kind, Labels};
 
 /// Most families of one profile: a JVM can publish counters with any names, and captures can make metrics of them.
@@ -24,6 +24,8 @@ pub(crate) struct Registry {
     /// Lists of series by the hash of their content.
     series: HashMap<u64, Vec<Arc<[PlannedSeries]>>>,
     seed: RandomState,
+    /// Metrics of the exporter's own process are on another page: these names are free.
+    has_processes: bool,
 }
 
 #[derive(Debug)]
@@ -33,6 +35,11 @@ struct Registered {
 }
 
 impl Registry {
+    /// An empty registry.
+    pub(crate) fn new(has_processes: bool) -> Self {
+        Self { has_processes, ..Self::default() }
+    }
+
     /// Registers a family. The first family of a name determines kind, unit and help; another kind or unit is a
     /// conflict.
     pub(crate) fn family(&mut self, family: Family) -> Result<FamilyId, SkipReason> {
@@ -46,6 +53,7 @@ impl Registry {
             return Err(SkipReason::Limit);
         }
         let names = sample_names(&prometheus, family.kind);
+        let is_taken = |name: &str| is_of_prometheus(name) || !self.has_processes && is_of_process(name);
         if names.iter().any(|name| self.names.contains_key(name) || is_taken(name)) {
             return Err(SkipReason::Conflict);
         }

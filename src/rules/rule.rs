@@ -4,22 +4,24 @@ use std::{fmt, sync::Arc};
 
 use serde_json::{Map, Value as Json, json};
 
-use super::name::{check_label, check_metric};
+use super::name::{check_label, check_metric, is_of_process};
 use super::pattern::{Pattern, Template};
 use super::{explanation::RuleLocation, secret::is_secret};
 use crate::fact::{FactInfo, catalogue};
-use crate::metric::{Kind, label_name};
+use crate::metric::{Family, Kind, label_name};
 use crate::yaml::codec::{Choice, Codec, Deferred, Factor, Invalid, Text};
 use crate::yaml::decode::{Decoder, Path, suggest};
-use crate::yaml::document::{Node, NodeData, Position};
+use crate::yaml::document::{Node, NodeData, NodeKey, Position};
 use crate::yaml::section::{Given, Section, merge, section};
 
 /// Keys that describe a metric, and so contradict an action.
-const METRIC_KEYS: [&str; 6] = ["metric", "type", "unit", "scale", "help", "labels"];
+const METRIC_KEYS: [&str; 7] = ["metric", "type", "unit", "scale", "help", "labels", "values"];
 /// Most rules of one file.
 const RULE_MAXIMUM: usize = 1000;
-/// Most labels of one rule.
+/// Most labels of one rule or profile.
 const LABEL_MAXIMUM: usize = 32;
+/// Most values of labels that a rule replaces.
+const REPLACED_MAXIMUM: usize = 64;
 /// Longest text of a pattern, template or help, in bytes.
 const TEXT_MAXIMUM: usize = 1024;
 /// The label that holds the text of a string counter.
@@ -65,6 +67,9 @@ pub(crate) enum Action {
 /// Label names and values.
 pub(crate) type LabelTemplates = Box<[(Box<str>, Template)]>;
 
+/// Texts, and what stands in their place.
+pub(crate) type ReplacedTexts = Box<[(Box<str>, Box<str>)]>;
+
 /// The metric that a rule describes.
 #[derive(Clone, Debug)]
 pub(crate) struct Export {
@@ -75,9 +80,30 @@ pub(crate) struct Export {
     /// As written; the default is the selector's.
     pub(crate) help: Option<Box<str>>,
     pub(crate) labels: LabelTemplates,
+    /// Texts that labels refer to, and what they show instead.
+    pub(crate) values: ReplacedTexts,
+}
+
+impl Export {
+    /// What labels show in the place of `text`.
+    pub(crate) fn shown<'a>(&'a self, text: &'a str) -> &'a str {
+        self.values.iter().find(|(from, _)| **from == *text).map_or(text, |(_, to)| to)
+    }
 }
 
 impl Rule {
+    /// Whether the rule exports a fact under a name under which the exporter exports its own process.
+    pub(crate) fn is_of_process(&self) -> bool {
+        let (Selector::Source(source), Action::Export(export)) = (&self.selector, &self.action) else { return false };
+        let family = Family {
+            name: export.metric.literal().unwrap_or_default().into(),
+            unit: export.unit.clone().unwrap_or_else(|| source.unit.into()),
+            kind: export.kind.unwrap_or(source.kind),
+            help: Box::default(),
+        };
+        is_of_process(&family.prometheus())
+    }
+
     /// The help of the rule's metric.
     pub(crate) fn help(&self, export: &Export) -> Box<str> {
         match (&export.help, &self.selector) {
@@ -112,6 +138,8 @@ section! {
         help: Option<Box<str>> = None => Text::of(TEXT_MAXIMUM, |text| Ok(Some(text.into()))),
         /// The metric's labels: name and value, which may hold $1 or $name.
         labels: Option<Node> = None => Deferred::of(labels_schema),
+        /// Texts to which $1 or $name may refer, and what the labels show instead, such as {timed_waiting: TIMED_WAITING}.
+        values: Option<Node> = None => Deferred::of(values_schema),
         /// What to do instead of exporting a described metric. drop: nothing. derive: export the counter under its own
         /// name, for each number in it a label.
         action: Option<ActionWord> = None => Choice::of(&[
@@ -179,7 +207,7 @@ fn unit(text: &str) -> Result<Option<Box<str>>, Invalid> {
 
 fn prefix(text: &str) -> Result<Box<str>, Invalid> {
     let template = Template::compile(text, |_| Err("a prefix takes no captures".to_owned()))?;
-    check_metric(&template)?;
+    check_metric(&template, false)?;
     Ok(text.into())
 }
 
@@ -187,7 +215,7 @@ fn template_schema() -> Json {
     json!({"type": "string", "minLength": 1, "maxLength": TEXT_MAXIMUM})
 }
 
-fn labels_schema() -> Json {
+pub(crate) fn labels_schema() -> Json {
     let value = json!({"type": ["string", "number", "boolean"], "maxLength": TEXT_MAXIMUM});
     json!({
         "type": ["object", "null"],
@@ -195,6 +223,11 @@ fn labels_schema() -> Json {
         "propertyNames": {"pattern": "^[A-Za-z_][A-Za-z0-9_.]*$"},
         "additionalProperties": value,
     })
+}
+
+fn values_schema() -> Json {
+    let value = json!({"type": ["string", "number", "boolean"], "maxLength": TEXT_MAXIMUM});
+    json!({"type": ["object", "null"], "maxProperties": REPLACED_MAXIMUM, "additionalProperties": value})
 }
 
 /// The JSON Schema of a list of rules.
@@ -311,12 +344,20 @@ fn decode_export(
     let suitable = if matches!(selector, Some(Selector::Counter(..))) { 4 } else { KINDS.len() };
     let kinds = KINDS.get(..suitable).unwrap_or(&KINDS);
     let kind = keys.kind.as_ref().map(|node| decoder.choice(node, &path.key("type"), kinds, ""));
+    let resolve = |reference: &str| resolve(selector, reference);
     let labels = match &keys.labels {
-        Some(node) => decode_labels(decoder, node, &path.key("labels"), selector, reserved),
+        Some(node) => decode_labels(decoder, node, &path.key("labels"), &resolve, reserved),
+        None => Some(Box::default()),
+    };
+    let values = match &keys.values {
+        Some(node) => decode_values(decoder, node, &path.key("values")),
         None => Some(Box::default()),
     };
     let metric = match &keys.metric {
-        Some(node) => decode_template(decoder, node, &path.key("metric"), selector, check_metric),
+        Some(node) => {
+            let check = |metric: &Template| check_metric(metric, matches!(selector, Some(Selector::Source(_))));
+            decode_template(decoder, node, &path.key("metric"), &resolve, check)
+        }
         None if selector.is_some() => {
             let hint = "add `metric: NAME`, or `action: drop`";
             decoder.report(node.position, path, "the rule does not say which metric it makes", hint);
@@ -324,35 +365,39 @@ fn decode_export(
         }
         None => None,
     };
-    let (kind, labels) = (kind.map_or(Some(None), |kind| kind.map(Some))?, labels?);
+    let (kind, labels, values) = (kind.map_or(Some(None), |kind| kind.map(Some))?, labels?, values?);
     if kind == Some(Kind::Info) && labels.iter().any(|(name, _)| **name == *VALUE_LABEL) {
         let position = keys.labels.as_ref().map_or(node.position, |node| node.position);
         let message = "the text itself becomes the label `value`";
         decoder.report(position, &path.key("labels"), message, "choose another name");
     }
     let (unit, help) = (keys.unit.clone(), keys.help.clone());
-    Some(Export { metric: metric?, kind, unit, factor: keys.scale, help, labels })
+    Some(Export { metric: metric?, kind, unit, factor: keys.scale, help, labels, values })
 }
 
-/// A text that refers to what the selector takes; `check` says what else is wrong with it.
+/// A text with references; `resolve` numbers them, and `check` says what else is wrong with it.
 fn decode_template(
     decoder: &mut Decoder<'_>,
     node: &Node,
     path: &Path<'_>,
-    selector: Option<&Selector>,
+    resolve: &Resolve<'_>,
     check: impl Fn(&Template) -> Result<(), String>,
 ) -> Option<Template> {
     let text = decoder.text(node, path, TEXT_MAXIMUM)?;
-    let template = Template::compile(text, |reference| resolve(selector, reference));
+    let template = Template::compile(text, resolve);
     let checked = template.and_then(|template| check(&template).map(|()| template));
     checked.map_err(|message| decoder.report(node.position, path, message, "")).ok()
 }
 
-fn decode_labels(
+/// The number of a reference, or what is wrong with it.
+pub(crate) type Resolve<'r> = dyn Fn(&str) -> Result<usize, String> + 'r;
+
+/// Decodes names and values of labels; `resolve` numbers the references in values.
+pub(crate) fn decode_labels(
     decoder: &mut Decoder<'_>,
     node: &Node,
     path: &Path<'_>,
-    selector: Option<&Selector>,
+    resolve: &Resolve<'_>,
     reserved: &[String],
 ) -> Option<LabelTemplates> {
     let pairs = decoder.pairs(node, path);
@@ -374,12 +419,26 @@ fn decode_labels(
             decoder.report(key.position, &path, message, "choose another name");
             sound = false;
         }
-        match decode_template(decoder, value, &path, selector, |_| Ok(())) {
+        match decode_template(decoder, value, &path, resolve, |_| Ok(())) {
             Some(template) => labels.push((key.text.as_ref().into(), template)),
             None => sound = false,
         }
     }
     sound.then(|| labels.into())
+}
+
+fn decode_values(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<ReplacedTexts> {
+    let pairs = decoder.pairs(node, path);
+    if pairs.len() > REPLACED_MAXIMUM {
+        let message = format!("{} values are too many, at most {REPLACED_MAXIMUM}", pairs.len());
+        decoder.report(node.position, path, message, "");
+        return None;
+    }
+    let text = |(key, value): (&NodeKey, &Node)| {
+        let to = decoder.text(value, &path.key(&key.text), TEXT_MAXIMUM)?;
+        Some((key.text.as_ref().into(), to.into()))
+    };
+    pairs.into_iter().map(text).collect()
 }
 
 /// Numbers a reference: a capture of the pattern, or the position of the label among the source's.

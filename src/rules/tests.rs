@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::rule::decode_rules;
 use super::{Dropped, ExplainedInput, Plan, Profile, SeriesLimits, SkipReason, WordIndex};
 use crate::fact::{Fact, Formula, PublishedId, Scale, Values};
-use crate::metric::{Family, Kind, Value, label_name};
+use crate::metric::{Family, Kind, Labels, Value, label_name};
 use crate::perfdata::Image;
 use crate::yaml::decode::{Decoder, Path};
 use crate::yaml::{Problems, document};
@@ -370,6 +370,7 @@ fn every_key_of_a_rule_reaches_its_field() {
             "{counter: a, metric: m, labels: {l: 1}}",
             "labels: [(\"l\", Template { segments: [Text(\"1\")] })]",
         ),
+        ("values", "{counter: a, metric: m, values: {x: y}}", "values: [(\"x\", \"y\")]"),
         ("action", "{counter: a, action: drop}", "action: Drop"),
         ("prefix", "{counter: a, action: derive, prefix: p}", "action: Derive { prefix: \"p\" }"),
     ];
@@ -390,9 +391,23 @@ fn every_key_of_a_rule_reaches_its_field() {
 fn every_key_of_a_profile_reaches_its_field() {
     let schema = super::schema();
     let declared: Vec<&String> = schema["properties"].as_object().unwrap().keys().collect();
-    assert_eq!(declared, ["profile", "help", "rules"]);
-    let profile = Profile::parse("p.yaml", "{profile: p, help: H., rules: [{counter: a, action: drop}]}", &[]).unwrap();
+    assert_eq!(declared, ["profile", "help", "labels", "rules"]);
+    let text = "{profile: p, help: H., labels: {a: $app-$slot, none: $slot}, rules: [{counter: a, action: drop}]}";
+    let profile = Profile::parse("p.yaml", text, &[]).unwrap();
     assert_eq!((&*profile.name, &*profile.help, profile.rules()), ("p", "H.", 1));
+    let jvm = Labels::new([("app", "x"), ("slot", "0"), ("pod", "p")]);
+    let expected = [("a", "x-0"), ("app", "x"), ("none", "0"), ("pod", "p"), ("slot", "0")];
+    assert_eq!(profile.identity(&jvm).iter().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn values_of_labels_are_replaced() {
+    let text = "- {counter: \"a.*.*\", metric: m, labels: {x: \"$1 $2\"}, values: {b: B, x: y}}";
+    let image =
+        image(&[TestCounter("a.b.c", 1, 1, TestValue::Long(1)), TestCounter("a.bb.x", 1, 1, TestValue::Long(1))]);
+    let plan = profile(text).plan(&image, &[], &SeriesLimits::default(), &mut WordIndex::default());
+    let labels: Vec<_> = plan.series().map(|(_, series)| series.labels.get("x").unwrap().to_owned()).collect();
+    assert_eq!(labels, ["B c", "bb y"]);
 }
 
 fn corpus() -> Vec<(String, Image)> {
@@ -409,7 +424,7 @@ fn corpus() -> Vec<(String, Image)> {
 #[test]
 fn shipped_profiles_plan_every_real_region_without_loss() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("config/profiles");
-    for name in ["otel", "client_java", "raw"] {
+    for name in ["otel", "client_java", "micrometer", "raw"] {
         let text = std::fs::read_to_string(folder.join(format!("{name}.yaml"))).unwrap();
         let profile = Profile::parse(name, &text, &[]).unwrap_or_else(|problems| panic!("{problems}"));
         for (file, image) in &corpus() {

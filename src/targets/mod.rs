@@ -8,7 +8,7 @@ mod duplicates;
 pub(crate) mod guarded;
 mod reconciler;
 mod slots;
-mod sources;
+pub(crate) mod sources;
 mod start;
 mod target;
 mod tracked;
@@ -22,7 +22,7 @@ pub use target::{Incarnation, Target, TargetState};
 
 use crate::discovery::Refusal;
 use crate::perfdata::Transport;
-use crate::rules::Dropped;
+use crate::rules::{Dropped, Profile};
 
 /// The result of a scan.
 #[derive(Debug)]
@@ -33,8 +33,8 @@ pub struct TargetSet {
     pub starting: Vec<Starting>,
     /// What could not be read, and why.
     pub refusals: Vec<Refusal>,
-    /// The names of the profiles, in the order of each target's plans.
-    pub profiles: Vec<Box<str>>,
+    /// The profiles, in the order of each target's plans.
+    pub profiles: Vec<Arc<Profile>>,
     /// Dropped series of all JVMs and profiles.
     pub(crate) dropped: Dropped,
     /// A JVM was replaced during the scan: the next scan should start at once.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::duplicates::{self, second_views};
 use super::slots::Slots;
@@ -42,6 +42,9 @@ pub struct Reconciler {
     reader: ExpendableThread,
 }
 
+/// In this time after their start, most providers publish what they ever will.
+const SETTLING: Duration = Duration::from_secs(5);
+
 impl Reconciler {
     /// A reconciler that tracks no JVM.
     pub fn new(config: Arc<Config>, providers: Box<dyn AttachProviders>) -> Self {
@@ -78,6 +81,16 @@ impl Reconciler {
     /// The regions that are open.
     pub(crate) fn tracked(&self) -> HashSet<RegionId> {
         self.tracked.keys().copied().collect()
+    }
+
+    /// For JVMs that got their providers within the last [`SETTLING`], whether these have published facts for which there
+    /// is no plan; `None` without such a JVM.
+    pub(crate) fn new_facts(&self) -> Option<bool> {
+        let settling = |tracked: &&TrackedRegion| tracked.attached.elapsed().is_ok_and(|since| since < SETTLING);
+        let mut settling =
+            self.tracked.values().filter(settling).filter_map(|tracked| tracked.target.as_ref()).peekable();
+        settling.peek()?;
+        Some(settling.any(|target| !target.has_planned_all_facts()))
     }
 
     /// The regions in memory whose reading did not end in the last scan: the next must not open them.
@@ -221,7 +234,7 @@ impl Reconciler {
         if changed {
             self.config.profiles.iter().for_each(|profile| profile.forget_unused());
         }
-        let profiles = self.config.profiles.iter().map(|profile| profile.name.clone()).collect();
+        let profiles = self.config.profiles.clone();
         let mut dropped = Dropped::default();
         for plan in targets.iter().flat_map(|target| &target.plans) {
             dropped.limit += plan.dropped.limit;

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use crate::fact::{AttachedProvider, Fact, Formula, ProviderId};
 
 /// The facts of a JVM, each from one source: those of its region, then those of its providers.
-pub(super) fn merge(region: Vec<Fact>, providers: &[AttachedProvider]) -> Vec<Fact> {
+pub(crate) fn merge(region: Vec<Fact>, providers: &[AttachedProvider]) -> Vec<Fact> {
     let mut facts: Vec<(u8, Fact)> = region.into_iter().map(|fact| (0, fact)).collect();
     for attached in providers {
         facts.extend(attached.facts.iter().map(|fact| (preference(attached.id), fact.clone())));
@@ -28,6 +28,7 @@ pub(super) fn merge(region: Vec<Fact>, providers: &[AttachedProvider]) -> Vec<Fa
     let mut facts: Vec<Fact> = facts.into_iter().map(|(_, fact)| fact).collect();
     let areas = ["used", "committed"].map(|amount| non_heap(&facts, amount));
     facts.extend(areas.into_iter().flatten());
+    facts.extend(old_usage(&facts));
     facts
 }
 
@@ -63,6 +64,15 @@ fn non_heap(facts: &[Fact], amount: &str) -> Option<Fact> {
     }
     let parts = pools().map(|fact| fact.formula.clone()).collect();
     Fact::of(area, vec![("area", "nonheap".into())], Some(Formula::Total(parts)))
+}
+
+/// The share of the old generation in use after the last collection.
+fn old_usage(facts: &[Fact]) -> Option<Fact> {
+    let limit = facts.iter().find(|fact| fact.name == "old.limit")?;
+    // The old generation is the last pool of every collector that has one.
+    let after = facts.iter().rfind(|fact| fact.name == "pool.after_gc")?;
+    let parts = Box::new((after.formula.clone(), limit.formula.clone()));
+    Fact::of("old.usage_after_gc", Vec::new(), Some(Formula::Ratio(parts)))
 }
 
 #[cfg(test)]

@@ -106,6 +106,11 @@ impl Target {
         self.region.file().and_then(|file| file.metadata().ok()).is_some_and(|file| file.nlink() == 0)
     }
 
+    /// Whether the plans are made from all facts that its providers have now.
+    pub(super) fn has_planned_all_facts(&self) -> bool {
+        self.providers.iter().all(|attached| Arc::ptr_eq(&attached.provider.read().0, &attached.facts))
+    }
+
     /// Makes the plans of every profile from a copy of the region and its model.
     pub(super) fn plan(&mut self, image: &Image, model: &Model, config: &Config) {
         let mut facts = model.facts.clone();

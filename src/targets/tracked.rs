@@ -110,8 +110,7 @@ impl TrackedRegion {
         let identity = target.region_identity;
         match guarded::read(&self.region, reader, move |region| region.read(&identity, &[], &mut Vec::new())) {
             Ok(LayoutChange::Same) => {
-                let same =
-                    target.providers.iter().all(|attached| Arc::ptr_eq(&attached.provider.read().0, &attached.facts));
+                let same = target.has_planned_all_facts();
                 let same_start = self.corrected_start(target.incarnation.start_millis) == target.corrected_start;
                 match (same && same_start && !self.outdated, state == target.state) {
                     (true, true) => Examination::Unchanged,

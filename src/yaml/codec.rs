@@ -364,6 +364,33 @@ impl<C: Codec> Codec for OrNull<C> {
     }
 }
 
+/// A value that may be absent, which is then what `default` is to the reader.
+pub(crate) struct Optional<C: Codec> {
+    pub(crate) codec: C,
+    /// What documentation and schema show.
+    pub(crate) default: Option<C::Value>,
+}
+
+impl<C: Codec> Codec for Optional<C> {
+    type Value = Option<C::Value>;
+
+    fn decode(&self, decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<Self::Value> {
+        self.codec.decode(decoder, node, path).map(Some)
+    }
+
+    fn encode(&self, value: &Self::Value) -> Json {
+        value.as_ref().or(self.default.as_ref()).map_or(Json::Null, |value| self.codec.encode(value))
+    }
+
+    fn schema(&self) -> Json {
+        self.codec.schema()
+    }
+
+    fn note(&self) -> Option<String> {
+        self.codec.note()
+    }
+}
+
 /// A value that is decoded later, since its meaning depends on other keys or files.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deferred {

@@ -27,9 +27,12 @@ fn exposition(name: &str, profile: &str) -> String {
     let _writer = root.put(name, 4711);
     let [roots, procfs] = root.flags();
     let page = output(&[format!("--config.file={}", config.display()), roots, procfs, "--once".to_owned()]);
+    let has_processes = ["client_java", "micrometer"].contains(&profile);
     let about_jvms = |line: &&str| {
         let name = line.strip_prefix("# HELP ").or(line.strip_prefix("# TYPE ")).unwrap_or(line);
-        name.starts_with("jvm_") || name.starts_with("hsperf_")
+        // Without a process. Of the exporter's own process nothing is on a page with those of JVMs.
+        let is_jvms = has_processes && name.starts_with("process_") && !name.starts_with("process_uptime_seconds");
+        name.starts_with("jvm_") || name.starts_with("hsperf_") || is_jvms
     };
     page.lines().filter(about_jvms).flat_map(|line| [line, "\n"]).collect()
 }
@@ -38,7 +41,8 @@ fn exposition(name: &str, profile: &str) -> String {
 fn expositions_of_regions() {
     let mut differences = Vec::new();
     for (name, _) in fixtures() {
-        let profiles: &[&str] = if FULL.contains(&name.as_str()) { &["otel", "client_java", "raw"] } else { &["otel"] };
+        let all: &[&str] = &["otel", "client_java", "micrometer", "raw"];
+        let profiles = if FULL.contains(&name.as_str()) { all } else { &["otel"] };
         for profile in profiles {
             differences.extend(compare(&format!("{profile}/{name}.prom"), &exposition(&name, profile)).err());
         }

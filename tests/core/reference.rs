@@ -74,7 +74,10 @@ fn table(profile: &Profile, image: &Image, out: &mut String) {
 
 /// The exporter's own metrics.
 fn own(out: &mut String) {
-    out.push_str("\n## The exporter's own metrics\n\nThe default profile's page includes them.\n\n");
+    out.push_str(
+        "\n## The exporter's own metrics\n\nThe first profile's page includes them. Where that is\n\
+         `client_java` or `micrometer`, its `process_*` are those of the JVMs and not these.\n\n",
+    );
     out.push_str("| metric | type | labels | meaning |\n|---|---|---|---|\n");
     for declaration in app::declarations() {
         let family = declaration.family();
@@ -143,7 +146,7 @@ fn the_reference_is_up_to_date() {
     let bytes = fs::read(fixture("jdk25-G1")).unwrap();
     let image = Image::decode(bytes).unwrap();
     let mut page = HEAD.to_owned();
-    let file = "profiles: [otel, client_java]\n";
+    let file = "profiles: [otel, client_java, micrometer]\n";
     let read = |_: &std::path::Path| Ok::<_, std::io::Error>(file.to_owned());
     let config = config::load(Some("reference.yaml".as_ref()), &Overrides::default(), &read).unwrap();
     for profile in &config.profiles {

@@ -166,6 +166,7 @@ fn values_that_cannot_work_are_refused() {
         (&AGENT, "prometheus.serviceMonitor={}", "additional properties 'serviceMonitor' not allowed"),
         (&AGENT, "extraArgs=[\"list\"]", "does not match pattern"),
         (&AGENT, "commonLabels={\"a\":1}", "got number, want string"),
+        (&AGENT, "config.attach.mode=\"passive\"", "Set nativeMemory: true"),
         (&AGENT, "config.nmt.mode=\"passive\"", "Set nativeMemory: true"),
         (&sidecars, "networkPolicy.enabled=true", "networkPolicy is for mode daemonset"),
         (&sidecars, "prometheus.podMonitor.enabled=true", "set prometheus.podMonitor.sidecars.enabled"),

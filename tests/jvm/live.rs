@@ -501,12 +501,16 @@ fn starting_jvms_lose_nothing_under_constant_scanning() {
     }
 }
 
+fn jvm_start(exporter: &Exporter, jvm: u32) -> Option<f64> {
+    exporter.scrape().of_pid(jvm)?.1.value("jvm_start_time_seconds", &[])
+}
+
 #[test]
 fn every_profile_has_the_jvm() {
     let jdk = jdk::any();
     let directory = tempfile::tempdir().unwrap();
     let config = directory.path().join("exporter.yaml");
-    std::fs::write(&config, "profiles: [otel, client_java, raw]\n").unwrap();
+    std::fs::write(&config, "profiles: [otel, client_java, micrometer, raw]\n").unwrap();
     let config = format!("--config.file={}", config.display());
     let exporter = Exporter::start([config.as_str(), "--discovery.root=/tmp"]);
     let mut jvm = Jvm::start(&jdk, ["-XX:+UseG1GC"]);
@@ -515,11 +519,18 @@ fn every_profile_has_the_jvm() {
     for (path, name, expected) in [
         ("/metrics", "jvm_hotspot_thread_peak", threads),
         ("/metrics/client_java", "jvm_threads_current", threads),
+        ("/metrics/micrometer", "jvm_threads_live_threads", threads),
         ("/metrics/raw", "hsperf_java_threads_live", threads),
     ] {
         let page = wait_for("the JVM to appear", || exporter.scrape_path(path).of_pid(jvm.pid()).ok_or("not there")).1;
         assert_eq!(page.value(name, &[]), Some(expected), "{path} {name}");
     }
+    let before = jvm.beans().uptime_ms as f64 / 1e3;
+    let page = exporter.scrape_path("/metrics/micrometer").of_pid(jvm.pid()).unwrap().1;
+    let uptime = page.value("process_uptime_seconds", &[]).unwrap();
+    // The bean counts from a moment after the start.
+    assert!((before..jvm.beans().uptime_ms as f64 / 1e3 + 1.0).contains(&uptime), "{before}, {uptime}");
+    assert_eq!(page.value("process_start_time_seconds", &[]), jvm_start(&exporter, jvm.pid()));
     let page = exporter.scrape_path("/metrics/client_java").of_pid(jvm.pid()).unwrap().1;
     assert!(page.value("jvm_gc_collection_seconds_count", &[("gc", "G1 Old Generation")]) >= Some(1.0));
     assert!(page.value("jvm_memory_pool_used_bytes", &[("pool", "G1 Old Gen")]) > Some(0.0));

@@ -5,6 +5,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod attach;
+mod boards;
 mod discovery;
 mod facts;
 mod forks;
@@ -12,7 +14,6 @@ mod live;
 mod memory;
 mod names;
 mod native;
-mod nmt;
 mod otlp_collector;
 mod prometheus;
 mod sampler;

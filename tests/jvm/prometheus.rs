@@ -16,13 +16,13 @@ use crate::support::{ensure, package, program, skip, target, wait_for};
 const TEXT: &str = "Accept: text/plain; version=0.0.4";
 const OPENMETRICS: &str = "Accept: application/openmetrics-text; version=1.0.0";
 
-const PROFILES: [&str; 3] = ["/metrics", "/metrics/client_java", "/metrics/raw"];
+const PROFILES: [&str; 4] = ["/metrics", "/metrics/client_java", "/metrics/micrometer", "/metrics/raw"];
 
 /// An exporter with every shipped profile and every recorded region.
 fn exporter_of_everything(root: &Root) -> (Exporter, Vec<fs::File>) {
     let writers = (1..).zip(fixtures()).map(|(pid, (name, _))| root.put(&name, pid)).collect::<Vec<_>>();
     let config = root.path().join("exporter.yaml");
-    fs::write(&config, "profiles: [otel, client_java, raw]\n").unwrap();
+    fs::write(&config, "profiles: [otel, client_java, micrometer, raw]\n").unwrap();
     let [roots, procfs] = root.flags();
     let exporter = Exporter::start([format!("--config.file={}", config.display()), roots, procfs]);
     wait_for("all regions to be served", || {
@@ -68,11 +68,14 @@ fn promtool_finds_nothing_to_complain_about() {
 }
 
 /// Names that are not ours to choose: OpenTelemetry's conventions use a suffix that Prometheus keeps for histograms and
-/// summaries, and raw names follow HotSpot's.
+/// summaries, raw names follow HotSpot's, and Micrometer has times in other units than seconds.
 fn is_about_a_given_name(remark: &str) -> bool {
     let counts = ["jvm_class_count ", "jvm_thread_count ", "jvm_cpu_count "];
     counts.iter().any(|name| remark.starts_with(name)) && remark.contains("\"_count\" suffix")
-        || remark.starts_with("hsperf_") && remark.contains("abbreviated units")
+        || ["hsperf_", "jvm_compilation_time_ms_total ", "process_cpu_time_ns_total "]
+            .iter()
+            .any(|name| remark.starts_with(name))
+            && remark.contains("abbreviated units")
 }
 
 #[test]

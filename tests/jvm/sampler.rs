@@ -378,3 +378,43 @@ fn a_restarted_jvm_starts_a_new_histogram() {
         ensure(found == 1.0, found)
     });
 }
+
+#[test]
+fn what_collections_bring_into_the_old_generation_is_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let flags = config(directory.path(), "profiles: [otel, micrometer]\n");
+    for jdk in jdk::of_each_release(|_| true) {
+        for (collector, old) in [(Collector::Serial, "Tenured Gen"), (Collector::Parallel, "PS Old Gen")] {
+            let mut jvm = Jvm::with_collector(&jdk, collector);
+            let (exporter, _) = start_sampling(jvm.pid(), &flags);
+            // The page once it knows what a full collection left, and that.
+            let collected = |jvm: &mut Jvm| {
+                jvm.obey("gc");
+                let (pid, used) = (jvm.pid(), jvm.beans().pools()[old].usage);
+                let page = wait_for("the live set", || {
+                    let page = page_of(&exporter, "/metrics/micrometer", pid)?;
+                    let live = page.value("jvm_gc_live_data_size_bytes", &[]);
+                    ensure(live == Some(used.used as f64), format!("{jdk}, {collector:?}: {live:?}, {used:?}"))?;
+                    Ok::<_, String>(page)
+                });
+                (page, used)
+            };
+            let (before, used_before) = collected(&mut jvm);
+            jvm.obey("keep 20");
+            let (after, used) = collected(&mut jvm);
+            let growth = Growth { before, after };
+            let promoted = growth.of("jvm_gc_memory_promoted_bytes_total", &[]);
+            let what = format!("{jdk}, {collector:?}: {promoted}, {used_before:?}, {used:?}");
+            // From JDK 26 on Serial leaves some of it in the young generation, and Parallel puts some of it into the old one
+            // without a collection.
+            let grown = (used.used - used_before.used) as f64;
+            assert!(grown > 1e7 && (grown / 2.0..grown + 1e6).contains(&promoted), "{what}");
+            let value = |name| growth.after.value(name, &[]).unwrap();
+            let (share, limit) = (value("jvm_memory_usage_after_gc"), value("jvm_gc_max_data_size_bytes"));
+            assert!(
+                (share - used.used as f64 / limit).abs() < 1e-9 && limit == used.max as f64,
+                "{what}, {share}, {limit}"
+            );
+        }
+    }
+}

@@ -58,7 +58,7 @@ fn root_keeps_what_its_modes_need() {
     let files = DAC_READ_SEARCH | LEASE;
     let processes = SYS_PTRACE | CHECKPOINT_RESTORE;
     for (more, expected) in [
-        (&["--path.procfs=off", "--nmt.mode=off"][..], files),
+        (&["--path.procfs=off", "--attach.mode=off"][..], files),
         (&["--nmt.mode=off"], files | processes),
         (&["--path.procfs=off"], files | SETUID | SETGID),
         (&[], files | processes | SETUID | SETGID),
@@ -134,11 +134,15 @@ fn active_mode_as_root_needs_a_flag_of_its_own() {
     let config = directory.path().join("config.yaml");
     fs::write(&config, "nmt: {mode: active}").unwrap();
     let file = format!("--config.file={}", config.display());
-    for arguments in [&["--nmt.mode=active"][..], &[&file], &["nmt", "1", "--nmt.mode=active"], &["nmt", "1", &file]] {
+    for arguments in [&["--nmt.mode=active"][..], &[&file], &["nmt", "1", "--attach.mode=active"], &["nmt", "1", &file]]
+    {
         let output = command(arguments).arg("--path.procfs=off").output().unwrap();
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(64), "{arguments:?}: {error}");
-        assert!(error.contains("nmt.mode") && error.contains("--nmt.allow-active-as-root"), "{arguments:?}: {error}");
+        assert!(
+            error.contains("attach.mode") && error.contains("--attach.allow-active-as-root"),
+            "{arguments:?}: {error}"
+        );
     }
     // Calls that signal nobody go on, as does the check of a file that is for another user.
     for arguments in [&["list"][..], &["--once"], &["--config.check"]] {
@@ -152,7 +156,12 @@ fn active_mode_as_root_needs_a_flag_of_its_own() {
     let exporter = Exporter::start(flags(&root, &["--path.procfs=off", "--web.enable-lifecycle", &file]));
     fs::write(&config, "nmt: {mode: active}").unwrap();
     let answer = exporter.request("POST", "/-/reload", &[]);
-    assert_eq!((answer.status, answer.text().contains("--nmt.allow-active-as-root")), (500, true), "{}", answer.text());
+    assert_eq!(
+        (answer.status, answer.text().contains("--attach.allow-active-as-root")),
+        (500, true),
+        "{}",
+        answer.text()
+    );
     fs::write(&config, "nmt: {mode: off}").unwrap();
     assert_eq!(exporter.request("POST", "/-/reload", &[]).status, 200);
 }

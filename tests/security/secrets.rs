@@ -22,7 +22,7 @@ const MARK: &str = "s3cr3t";
 
 /// Rules that ask for all that there is.
 const GREEDY: &str = "\
-profiles: [otel, client_java, raw]
+profiles: [otel, client_java, micrometer, raw]
 rules:
   - {counter: \"java.*\", metric: greedy.java, type: info}
   - {counter: \"sun.*\", metric: greedy.sun, type: info}
@@ -95,8 +95,17 @@ fn holds(output: &[u8], text: &[u8]) -> bool {
 
 /// Everything that a serving exporter says to those who ask.
 fn served(exporter: &Exporter) -> Outputs {
-    let paths =
-        ["/", "/metrics", "/metrics/otel", "/metrics/client_java", "/metrics/raw", "/targets", "/-/healthy", "/none"];
+    let paths = [
+        "/",
+        "/metrics",
+        "/metrics/otel",
+        "/metrics/client_java",
+        "/metrics/micrometer",
+        "/metrics/raw",
+        "/targets",
+        "/-/healthy",
+        "/none",
+    ];
     let mut outputs = Outputs::new();
     for path in paths {
         for format in FORMATS {
@@ -113,7 +122,7 @@ fn said(pid: &str) -> Outputs {
         &["list"],
         &["list", "--format=json"],
         &["explain", pid],
-        &["explain", pid, "--nmt.mode=off"],
+        &["explain", pid, "--attach.mode=off"],
         &["nmt", pid],
         &["nmt", pid, "--format=json"],
         &["nmt", pid, "--nmt.mode=off"],

@@ -23,13 +23,26 @@ pub struct Prometheus {
 impl Prometheus {
     /// Starts one that scrapes the exporter every second, and evaluates these rule files as often.
     pub fn start(program: &Path, directory: &Path, exporter: SocketAddr, rules: &[PathBuf], flags: &[&str]) -> Self {
-        let config = directory.join("prometheus.yml");
         let rules: Vec<String> = rules.iter().map(|file| format!("'{}'", file.display())).collect();
         let text = format!(
             "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [{}]\nscrape_configs:\n\
              - job_name: jvm\n  static_configs: [{{targets: ['{exporter}']}}]\n",
             rules.join(", ")
         );
+        Self::configured(program, directory, &text, flags)
+    }
+
+    /// Starts one that scrapes one path of the exporter every second.
+    pub fn of_path(program: &Path, directory: &Path, exporter: SocketAddr, path: &str) -> Self {
+        let text = format!(
+            "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: jvm\n  metrics_path: {path}\n  \
+             static_configs: [{{targets: ['{exporter}']}}]\n"
+        );
+        Self::configured(program, directory, &text, &[])
+    }
+
+    fn configured(program: &Path, directory: &Path, text: &str, flags: &[&str]) -> Self {
+        let config = directory.join("prometheus.yml");
         fs::write(&config, text).unwrap();
         let mut child = Command::new(program)
             .arg(format!("--config.file={}", config.display()))

@@ -76,9 +76,11 @@ Values that contradict each other.
 {{- if and .Values.config .Values.existingConfigMap -}}
 {{- fail "hotspot-exporter: config and existingConfigMap are mutually exclusive; keep one" -}}
 {{- end -}}
-{{- $nmt := dig "nmt" "mode" "" .Values.config | toString -}}
-{{- if and (not .Values.nativeMemory) (has $nmt (list "passive" "active")) -}}
-{{- fail (printf "hotspot-exporter: config.nmt.mode is %s, but a JVM answers only its own user and group, which the node agent cannot take. Set nativeMemory: true, which adds the capabilities SETUID and SETGID, or use sidecars" $nmt) -}}
+{{- range $section := list "attach" "nmt" -}}
+{{- $mode := dig $section "mode" "" $.Values.config | toString -}}
+{{- if and (not $.Values.nativeMemory) (has $mode (list "passive" "active")) -}}
+{{- fail (printf "hotspot-exporter: config.%s.mode is %s, but a JVM answers only its own user and group, which the node agent cannot take. Set nativeMemory: true, which adds the capabilities SETUID and SETGID, or use sidecars" $section $mode) -}}
+{{- end -}}
 {{- end -}}
 {{- if and .Values.networkPolicy.enabled (ne .Values.mode "daemonset") -}}
 {{- fail "hotspot-exporter: networkPolicy is for mode daemonset only. A policy that selects pods with sidecars would deny all other traffic of their applications; add the port to the applications' own policies" -}}

@@ -39,11 +39,39 @@ pub(super) struct Symbols {
     pub(super) field_name: u64,
     pub(super) is_static: u64,
     pub(super) address: u64,
+    /// What takes more than the addresses of static fields.
+    pub(super) tables: Option<TableSymbols>,
+}
+
+/// Addresses of the variables that describe instance fields, types and constants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TableSymbols {
+    /// The variable that holds the offset of a field's own offset in an entry of `gHotSpotVMStructs`.
+    pub(super) field_offset: u64,
+    /// `gHotSpotVMTypes`: names and sizes of types.
+    pub(super) types: ColumnSymbols,
+    /// `gHotSpotVMIntConstants`: names and values.
+    pub(super) ints: ColumnSymbols,
+    /// `gHotSpotVMLongConstants`: names and values.
+    pub(super) longs: ColumnSymbols,
+}
+
+/// Addresses of the variables that describe an array of names and numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ColumnSymbols {
+    /// The variable that points to the array.
+    pub(super) array: u64,
+    /// Bytes from one entry to the next.
+    pub(super) stride: u64,
+    /// The offset of the name in an entry.
+    pub(super) name: u64,
+    /// The offset of the number in an entry.
+    pub(super) number: u64,
 }
 
 /// Why a library gives no symbols.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum LibraryError {
+pub(crate) enum LibraryError {
     /// It cannot be opened.
     #[error("its libjvm.so cannot be opened ({0})")]
     Open(Errno),
@@ -61,12 +89,12 @@ pub(super) enum LibraryError {
 /// The symbols of the libraries that were read; all JVMs of a JDK share one library.
 #[derive(Debug, Default)]
 pub(super) struct Libraries {
-    known: HashMap<Version, Result<Symbols, LibraryError>>,
+    known: HashMap<LibraryVersion, Result<Symbols, LibraryError>>,
 }
 
 /// A file with one content: a change of content changes size or time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Version {
+pub(super) struct LibraryVersion {
     id: FileId,
     size: i64,
     modified: (i64, u64),
@@ -79,13 +107,13 @@ impl Libraries {
         opener: &Opener,
         process: &Process,
         library: &Library,
-    ) -> Result<Symbols, LibraryError> {
+    ) -> Result<(LibraryVersion, Symbols), LibraryError> {
         let file = open_library(opener, process, library).map_err(LibraryError::Open)?;
         let stat = fstat(&file).map_err(LibraryError::Open)?;
         let version =
-            Version { id: FileId::of(&stat), size: stat.st_size, modified: (stat.st_mtime, stat.st_mtime_nsec) };
+            LibraryVersion { id: FileId::of(&stat), size: stat.st_size, modified: (stat.st_mtime, stat.st_mtime_nsec) };
         if let Some(symbols) = self.known.get(&version) {
-            return symbols.clone();
+            return symbols.clone().map(|symbols| (version, symbols));
         }
         if self.known.len() >= REMEMBERED {
             self.known.clear();
@@ -95,7 +123,7 @@ impl Libraries {
             _ => read(file),
         };
         self.known.insert(version, symbols.clone());
-        symbols
+        symbols.map(|symbols| (version, symbols))
     }
 }
 
@@ -153,6 +181,26 @@ fn read(file: File) -> Result<Symbols, LibraryError> {
         field_name: find("gHotSpotVMStructEntryFieldNameOffset")?,
         is_static: find("gHotSpotVMStructEntryIsStaticOffset")?,
         address: find("gHotSpotVMStructEntryAddressOffset")?,
+        tables: tables(&table),
+    })
+}
+
+fn tables(table: &SymbolTable<'_>) -> Option<TableSymbols> {
+    let columns = |array, entry: &str, number: &str| {
+        Some(ColumnSymbols {
+            array: table.find(array)?,
+            stride: table.find(&format!("gHotSpotVM{entry}EntryArrayStride"))?,
+            name: table
+                .find(&format!("gHotSpotVM{entry}EntryNameOffset"))
+                .or_else(|| table.find(&format!("gHotSpotVM{entry}EntryTypeNameOffset")))?,
+            number: table.find(&format!("gHotSpotVM{entry}Entry{number}Offset"))?,
+        })
+    };
+    Some(TableSymbols {
+        field_offset: table.find("gHotSpotVMStructEntryOffsetOffset")?,
+        types: columns("gHotSpotVMTypes", "Type", "Size")?,
+        ints: columns("gHotSpotVMIntConstants", "IntConstant", "Value")?,
+        longs: columns("gHotSpotVMLongConstants", "LongConstant", "Value")?,
     })
 }
 

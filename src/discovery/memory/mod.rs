@@ -4,11 +4,14 @@
 //! but keeps the same counters in memory of its own. Where the kernel lets the exporter read that memory, the JVM's
 //! refusal is withdrawn.
 
+mod hotspot_memory;
 mod libjvm;
+mod structures;
 mod vm_structs;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use rustix::io::Errno;
@@ -26,7 +29,9 @@ use crate::proc::Process;
 use crate::proc::handle::ticks_since_boot;
 use crate::proc::maps::Mappings;
 use crate::proc::stat::{STATUS_MAXIMUM, USER_HZ, read_text};
+pub(crate) use hotspot_memory::{HotSpotFinder, HotSpotMemory, Implausible, object};
 use libjvm::{Libraries, LibraryError};
+use structures::StructuresError;
 use vm_structs::{PerfMemory, VmStructsError, locate};
 
 /// Longest time in seconds until a process whose counters were not found is searched again; before that, it is once its
@@ -54,7 +59,7 @@ struct MemoryRecord {
 
 /// Why the counters in a JVM's memory cannot be read. The texts follow "its memory cannot be read either: ".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-enum Obstacle {
+pub(crate) enum Obstacle {
     #[error("its map cannot be read ({0})")]
     Map(Errno),
     #[error("it has no libjvm.so, as a native image")]
@@ -66,6 +71,8 @@ enum Obstacle {
     Denied(Option<u8>),
     #[error(transparent)]
     Structs(VmStructsError),
+    #[error(transparent)]
+    Structures(StructuresError),
 }
 
 fn scope_text(scope: &Option<u8>) -> String {
@@ -74,7 +81,7 @@ fn scope_text(scope: &Option<u8>) -> String {
 
 impl Obstacle {
     /// What makes the memory readable, as a clause in the imperative; `None` where nothing does.
-    fn remedy(&self) -> Option<&'static str> {
+    pub(crate) fn remedy(&self) -> Option<&'static str> {
         match self {
             Self::Denied(Some(3)) => Some("boot with a kernel.yama.ptrace_scope below 3"),
             Self::Denied(_) => Some("grant the exporter CAP_SYS_PTRACE"),
@@ -84,7 +91,7 @@ impl Obstacle {
             Self::Structs(VmStructsError::Capacity(size)) if *size > REGION_MAXIMUM => {
                 Some("start the JVM with -XX:PerfDataMemorySize of at most 32M")
             }
-            Self::Map(_) | Self::NoLibrary | Self::Library(_) | Self::Structs(_) => None,
+            Self::Map(_) | Self::NoLibrary | Self::Library(_) | Self::Structs(_) | Self::Structures(_) => None,
         }
     }
 }
@@ -182,9 +189,9 @@ impl MemoryScanner {
     ) -> Result<(PerfMemory, ProcessMemory), Obstacle> {
         let directory = process.directory();
         let library = Mappings::read(directory).map_err(Obstacle::Map)?.library.ok_or(Obstacle::NoLibrary)?;
-        let symbols = self.libraries.symbols(opener, process, &library)?;
+        let (_, symbols) = self.libraries.symbols(opener, process, &library)?;
         let memory = ProcessMemory::open(directory).map_err(|error| match error {
-            MemoryError::Denied => Obstacle::Denied(ptrace_scope(processes)),
+            MemoryError::Denied => Obstacle::Denied(ptrace_scope(&processes.root)),
             error => Obstacle::Structs(error.into()),
         })?;
         let found = locate(&memory, library.base, &symbols).map_err(Obstacle::Structs)?;
@@ -216,8 +223,8 @@ fn annotate(refusal: &mut Refusal, process: &Process, obstacle: &Obstacle) {
 }
 
 /// Yama's `ptrace_scope`, if it forbids to read the memory of a process whose map may be read.
-fn ptrace_scope(processes: &ProcessScanner) -> Option<u8> {
-    let text = read_text(&processes.root, "sys/kernel/yama/ptrace_scope", STATUS_MAXIMUM).ok()?;
+fn ptrace_scope(procfs: impl AsFd) -> Option<u8> {
+    let text = read_text(procfs, "sys/kernel/yama/ptrace_scope", STATUS_MAXIMUM).ok()?;
     text.trim().parse().ok().filter(|scope| *scope > 0)
 }
 
@@ -246,8 +253,7 @@ mod tests {
             ("3\n", "ptrace_scope is 3)", "boot with"),
         ] {
             std::fs::write(yama.join("ptrace_scope"), scope).unwrap();
-            let obstacle =
-                Obstacle::Denied(ptrace_scope(&ProcessScanner::new(directory.path(), Arc::default()).unwrap()));
+            let obstacle = Obstacle::Denied(ptrace_scope(std::fs::File::open(directory.path()).unwrap()));
             assert!(obstacle.to_string().ends_with(detail), "{scope} {obstacle}");
             assert!(obstacle.remedy().unwrap().starts_with(remedy), "{scope} {obstacle:?}");
         }

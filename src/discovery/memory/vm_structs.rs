@@ -10,9 +10,9 @@ use super::libjvm::Symbols;
 use crate::perfdata::{MemoryError, PROLOGUE_LENGTH, ProcessMemory, REGION_MAXIMUM, REGION_MINIMUM};
 
 /// Entries that are read; JDKs have 1,000 to 3,500.
-const ENTRIES: u64 = 4096;
+pub(super) const ENTRIES: u64 = 4096;
 /// Possible sizes of an entry in bytes; HotSpot's have 48.
-const STRIDE: std::ops::RangeInclusive<u64> = 32..=256;
+pub(super) const STRIDE: std::ops::RangeInclusive<u64> = 32..=256;
 
 /// Where a JVM keeps its counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub(super) struct PerfMemory {
 
 /// Why vmStructs lead to no region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum VmStructsError {
+pub(crate) enum VmStructsError {
     /// A read failed.
     #[error(transparent)]
     ProcessMemory(#[from] MemoryError),
@@ -169,7 +169,15 @@ mod tests {
         }
 
         fn locate_again(&self) -> Result<PerfMemory, VmStructsError> {
-            let symbols = Symbols { structs: 0, stride: 8, type_name: 16, field_name: 24, is_static: 32, address: 40 };
+            let symbols = Symbols {
+                structs: 0,
+                stride: 8,
+                type_name: 16,
+                field_name: 24,
+                is_static: 32,
+                address: 40,
+                tables: None,
+            };
             let own = ProcessMemory::open(std::fs::File::open("/proc/self").unwrap()).unwrap();
             locate(&own, address(&self.variables[..]), &symbols)
         }

@@ -3,9 +3,10 @@
 use super::*;
 use crate::fact::catalogue::find;
 
-const PROFILES: [(&str, &str); 3] = [
+const PROFILES: [(&str, &str); 4] = [
     ("otel", include_str!("../../../config/profiles/otel.yaml")),
     ("client_java", include_str!("../../../config/profiles/client_java.yaml")),
+    ("micrometer", include_str!("../../../config/profiles/micrometer.yaml")),
     ("raw", include_str!("../../../config/profiles/raw.yaml")),
 ];
 

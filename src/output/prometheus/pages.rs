@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Page, PageSeries};
+use crate::rules::Profile;
 use crate::targets::{Target, TargetSet};
 
 /// A page for each profile, laid out once for a set of targets.
@@ -19,8 +20,9 @@ impl Pages {
         let pages = if previous.fits(set) {
             previous.pages.clone()
         } else {
-            let page = |profile| Arc::new(page(&set.targets, profile));
-            set.profiles.iter().enumerate().map(|(index, name)| (name.clone(), page(index))).collect()
+            let page = |index, profile| Arc::new(page(&set.targets, index, profile));
+            let pages = set.profiles.iter().enumerate();
+            pages.map(|(index, profile)| (profile.name.clone(), page(index, profile))).collect()
         };
         Self { targets: set.targets.clone(), pages }
     }
@@ -31,16 +33,17 @@ impl Pages {
     }
 
     fn fits(&self, set: &TargetSet) -> bool {
-        self.pages.iter().map(|(name, _)| name).eq(&set.profiles)
+        self.pages.iter().map(|(name, _)| name).eq(set.profiles.iter().map(|profile| &profile.name))
             && self.targets.len() == set.targets.len()
             && self.targets.iter().zip(&set.targets).all(|(own, other)| Arc::ptr_eq(own, other))
     }
 }
 
-fn page(targets: &[Arc<Target>], profile: usize) -> Page {
-    let identities = targets.iter().map(|target| target.identity.clone()).collect();
+/// `index` is the number of the profile's plan in each target.
+fn page(targets: &[Arc<Target>], index: usize, profile: &Profile) -> Page {
+    let identities = targets.iter().map(|target| profile.identity(&target.identity)).collect();
     let series = (0_u32..).zip(targets).flat_map(|(target, jvm)| {
-        let families = jvm.plans.get(profile).map(|plan| &*plan.families).unwrap_or_default();
+        let families = jvm.plans.get(index).map(|plan| &*plan.families).unwrap_or_default();
         families.iter().map(move |planned| PageSeries { family: &planned.family, target, series: &planned.series })
     });
     Page::new(identities, series)

@@ -47,11 +47,20 @@ pub(crate) struct MonitoredProcess {
     table: Mutex<ValueTable>,
 }
 
+/// What is read at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    /// Everything.
+    Process,
+    /// The CPU time of the JVM's own threads, and of the process.
+    OwnThreads,
+}
+
 #[derive(Debug)]
 struct MonitorState {
     cgroups: Hierarchies,
-    /// Whether application threads are grouped by name.
-    groups: bool,
+    /// How often threads are read, and whether those of the application are grouped by name.
+    threads: Threads,
     queue: Mutex<MonitorQueue>,
     changed: Condvar,
 }
@@ -70,7 +79,8 @@ impl ProcessMonitor {
             tracing::warn!(%error, "cannot read the cgroup mounts; cgroup facts are absent");
             Hierarchies::default()
         });
-        let shared = MonitorState { cgroups, groups: config.groups, queue: Mutex::default(), changed: Condvar::new() };
+        let shared =
+            MonitorState { cgroups, threads: config.clone(), queue: Mutex::default(), changed: Condvar::new() };
         Self { shared: Arc::new(shared), reader: Mutex::new(ExpendableThread::new("process")) }
     }
 
@@ -80,7 +90,7 @@ impl ProcessMonitor {
         let (previous, threads) = (Mutex::default(), Mutex::default());
         let held = AtomicBool::new(false);
         let process = Arc::new(MonitoredProcess { process, setting, held, previous, threads, table });
-        process.update_on(&mut lock(&self.reader), &self.shared);
+        process.update_on(&mut lock(&self.reader), &self.shared, Scope::Process);
         let mut queue = lock(&self.shared.queue);
         queue.processes.push(Arc::downgrade(&process));
         if !queue.running {
@@ -106,10 +116,16 @@ impl MonitorState {
     fn run(self: &Arc<Self>) {
         let mut reader = ExpendableThread::new("process");
         let mut queue = lock(&self.queue);
+        let mut whole = Instant::now();
         loop {
             let begin = Instant::now();
-            while !queue.stopped && begin.elapsed() < INTERVAL {
-                queue = wait_timeout(&self.changed, queue, INTERVAL.saturating_sub(begin.elapsed()));
+            let interval = self.threads.interval;
+            while !queue.stopped && begin.elapsed() < interval {
+                queue = wait_timeout(&self.changed, queue, interval.saturating_sub(begin.elapsed()));
+            }
+            let scope = if whole.elapsed() < INTERVAL { Scope::OwnThreads } else { Scope::Process };
+            if scope == Scope::Process {
+                whole = Instant::now();
             }
             if queue.stopped {
                 return;
@@ -118,7 +134,7 @@ impl MonitorState {
             let processes = queue.processes.clone();
             drop(queue);
             for process in processes.iter().filter_map(Weak::upgrade) {
-                process.update_on(&mut reader, self);
+                process.update_on(&mut reader, self, scope);
             }
             queue = lock(&self.queue);
         }
@@ -127,12 +143,12 @@ impl MonitorState {
 
 impl MonitoredProcess {
     /// Reads on a thread that is given up with the process if the reading does not end.
-    fn update_on(self: &Arc<Self>, reader: &mut ExpendableThread, shared: &Arc<MonitorState>) {
+    fn update_on(self: &Arc<Self>, reader: &mut ExpendableThread, shared: &Arc<MonitorState>, scope: Scope) {
         if self.held.load(Ordering::Acquire) {
             return;
         }
         let (process, state) = (Arc::clone(self), Arc::clone(shared));
-        if reader.call(move || process.update(&state), PATIENCE, || true).is_none() {
+        if reader.call(move || process.update(&state, scope), PATIENCE, || true).is_none() {
             self.held.store(true, Ordering::Release);
             lock(&self.table).clear();
             let pid = self.process.pid;
@@ -141,11 +157,20 @@ impl MonitoredProcess {
     }
 
     /// Reads before it locks the table, so that a scrape never waits for the kernel.
-    fn update(&self, shared: &MonitorState) {
+    fn update(&self, shared: &MonitorState, scope: Scope) {
         let directory = self.process.directory().as_fd();
+        if scope == Scope::OwnThreads {
+            let mut threads = lock(&self.threads);
+            let Some(process) = threads.update_own(directory) else { return };
+            let mut table = lock(&self.table);
+            if !self.held.load(Ordering::Acquire) {
+                threads.publish_times(process, &mut table);
+            }
+            return;
+        }
         let usage = ProcessUsage::read(directory, &shared.cgroups, self.setting, &mut lock(&self.previous));
         let mut threads = lock(&self.threads);
-        threads.update(directory, shared.groups);
+        threads.update(directory, shared.threads.groups);
         let mut table = lock(&self.table);
         if self.held.load(Ordering::Acquire) {
             return;
@@ -208,7 +233,7 @@ mod tests {
         assert!(value(&monitored.read(), "proc.threads").is_some());
         child.kill().unwrap();
         child.wait().unwrap();
-        monitored.update(&monitor.shared);
+        monitored.update(&monitor.shared, Scope::Process);
         assert!(monitored.read().1.iter().all(Option::is_none));
     }
 }

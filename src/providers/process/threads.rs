@@ -118,7 +118,7 @@ struct Thread {
 /// Sums over the threads of one process.
 #[derive(Debug, Default)]
 pub(super) struct ThreadSums {
-    previous: Option<BTreeMap<i32, Usage>>,
+    previous: Option<BTreeMap<i32, (ThreadKind, Usage)>>,
     /// Which kinds have had a thread.
     seen: [bool; ThreadKind::COUNT],
     /// Nanoseconds by kind.
@@ -167,16 +167,11 @@ impl ThreadSums {
                 *seen = true;
             }
             let Some(usage) = thread.usage else { continue };
-            now.insert(id, usage);
+            now.insert(id, (thread.kind, usage));
             // Less CPU time than before is another thread that reuses the id.
-            let before = previous.get(&id).filter(|before| before.cpu <= usage.cpu).copied().unwrap_or_default();
-            let cpu = usage.cpu.saturating_sub(before.cpu);
-            let wait = usage.wait.unwrap_or_default().saturating_sub(before.wait.unwrap_or_default());
-            for (sums, more) in [(&mut self.cpu, cpu), (&mut self.wait, wait)] {
-                if let Some(sum) = sums.get_mut(kind) {
-                    *sum = sum.saturating_add(more);
-                }
-            }
+            let before = previous.get(&id).map(|(_, before)| *before).filter(|before| before.cpu <= usage.cpu);
+            let before = before.unwrap_or_default();
+            let cpu = self.count(thread.kind, before, usage);
             // What threads that ended before the first reading did is unknown, so these sums begin there.
             if !first {
                 for ((sum, now), before) in self.switches.iter_mut().zip(usage.switches).zip(before.switches) {
@@ -191,6 +186,37 @@ impl ThreadSums {
         self.previous = Some(now);
     }
 
+    /// Adds the times of a thread since it was read before; returns its CPU time.
+    fn count(&mut self, kind: ThreadKind, before: Usage, now: Usage) -> u64 {
+        let cpu = now.cpu.saturating_sub(before.cpu);
+        let wait = now.wait.unwrap_or_default().saturating_sub(before.wait.unwrap_or_default());
+        for (sums, more) in [(&mut self.cpu, cpu), (&mut self.wait, wait)] {
+            if let Some(sum) = sums.get_mut(kind as usize) {
+                *sum = sum.saturating_add(more);
+            }
+        }
+        cpu
+    }
+
+    /// Reads the JVM's own threads again, of which there are few; returns the CPU time of the process in clock ticks. The
+    /// time for which the application's threads waited stays as [`Self::update`] found it.
+    pub(super) fn update_own(&mut self, directory: BorrowedFd<'_>) -> Option<u64> {
+        let tasks =
+            openat(directory, "task", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let mut previous = self.previous.take()?;
+        for (id, (kind, usage)) in previous.iter_mut().filter(|(_, (kind, _))| *kind != ThreadKind::Application) {
+            // One that ended is counted as far as it was read.
+            let Some((cpu, wait)) = times(tasks.as_fd(), *id) else { continue };
+            let now = Usage { cpu, wait: wait.or(usage.wait), switches: usage.switches };
+            if now.cpu >= usage.cpu {
+                self.count(*kind, *usage, now);
+                *usage = now;
+            }
+        }
+        self.previous = Some(previous);
+        Some(Stat::read(directory).ok()?.cpu())
+    }
+
     fn group(&mut self, name: &str) -> &mut u64 {
         let group = group_of(name);
         let room = self.groups.len() < GROUPS_MAXIMUM || self.groups.contains_key(group);
@@ -199,6 +225,21 @@ impl ThreadSums {
 
     /// Sets the values. `process` is the CPU time of all threads that the process has had, in clock ticks.
     pub(super) fn publish(&mut self, process: u64, table: &mut ValueTable) {
+        self.publish_times(process, table);
+        if self.known.singly {
+            for (group, cpu) in &self.groups {
+                table.set("thread.group_cpu_time", &[group], Value::Float(*cpu as f64 / 1e9));
+            }
+            for (kind, count) in ["voluntary", "involuntary"].iter().zip(self.switches) {
+                if let Ok(count) = i64::try_from(count) {
+                    table.set("proc.context_switches", &[kind], Value::Int(count));
+                }
+            }
+        }
+    }
+
+    /// Sets the times by kind.
+    pub(super) fn publish_times(&mut self, process: u64, table: &mut ValueTable) {
         if !self.known.cpu {
             return;
         }
@@ -212,16 +253,6 @@ impl ThreadSums {
             table.set("thread.cpu_time", &[label], seconds(*cpu));
             if self.known.wait && (self.known.singly || *kind != ThreadKind::Application) {
                 table.set("thread.cpu_wait", &[label], seconds(wait));
-            }
-        }
-        if self.known.singly {
-            for (group, cpu) in &self.groups {
-                table.set("thread.group_cpu_time", &[group], seconds(*cpu));
-            }
-            for (kind, count) in ["voluntary", "involuntary"].iter().zip(self.switches) {
-                if let Ok(count) = i64::try_from(count) {
-                    table.set("proc.context_switches", &[kind], Value::Int(count));
-                }
             }
         }
     }
@@ -279,16 +310,20 @@ impl Thread {
         if !singly && kind == ThreadKind::Application {
             return Some(Self { kind, name, usage: None });
         }
-        // A kernel without scheduler statistics has no such file, or zeros in it.
-        let (cpu, wait) = match text("schedstat").as_deref().and_then(schedstat) {
-            Some((cpu, wait)) => (cpu, Some(wait)),
-            None => {
-                let stat = Stat::parse(text("stat")?.as_bytes())?;
-                (stat.cpu().saturating_mul(1_000_000_000 / USER_HZ), None)
-            }
-        };
+        let (cpu, wait) = times(tasks, id)?;
         Some(Self { kind, name, usage: Some(Usage { cpu, wait, switches }) })
     }
+}
+
+/// Nanoseconds of a thread on a CPU and waiting for one; `None` inside where the kernel does not count the second.
+fn times(tasks: BorrowedFd<'_>, id: i32) -> Option<(u64, Option<u64>)> {
+    let text = |file| read_text(tasks, format!("{id}/{file}"), STATUS_MAXIMUM).ok();
+    // A kernel without scheduler statistics has no such file, or zeros in it.
+    if let Some((cpu, wait)) = text("schedstat").as_deref().and_then(schedstat) {
+        return Some((cpu, Some(wait)));
+    }
+    let stat = Stat::parse(text("stat")?.as_bytes())?;
+    Some((stat.cpu().saturating_mul(1_000_000_000 / USER_HZ), None))
 }
 
 /// Nanoseconds on a CPU and waiting for one (Documentation/scheduler/sched-stats.rst); `None` where they are not counted.

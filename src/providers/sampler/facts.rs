@@ -1,8 +1,8 @@
 //! The sampler's values as facts that rules may name.
 
-use super::peak::WINDOW_LENGTHS;
 use super::sample_plan::{PauseSource, PoolSource, SamplePlan};
 use crate::fact::{Fact, FactLabels, Formula, ProviderId, PublishedId, Since};
+use crate::providers::peak::WINDOW_LENGTHS;
 
 /// One value of a JVM's provider. Numbers are indexes into the plan, the known causes, the gauges or the windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,8 +17,11 @@ pub(super) enum SampledValue {
     CycleTime,
     PoolAfterGc(usize),
     LiveSet,
+    OldLiveSet,
+    Promoted,
     GaugePeak(usize, usize),
     Allocated,
+    AllocatedEstimated,
     Overwritten,
 }
 
@@ -56,6 +59,8 @@ impl SampledFacts {
                 list.add(SampledValue::PoolAfterGc(at), "pool.after_gc", labels);
             }
             list.add(SampledValue::LiveSet, "heap.live_set", vec![]);
+            list.add(SampledValue::OldLiveSet, "old.live_set", vec![]);
+            list.add(SampledValue::Promoted, "gc.promoted", vec![]);
         }
         let has_heap = plan.heap_peak && !plan.pools.is_empty();
         let gauges = [
@@ -70,6 +75,7 @@ impl SampledFacts {
         }
         if let Some(source) = plan.allocation {
             list.add(SampledValue::Allocated, "alloc.bytes", vec![]);
+            list.add(SampledValue::AllocatedEstimated, "alloc.source", vec![("mode", "estimated".into())]);
             if source.overwritten {
                 list.add(SampledValue::Overwritten, "alloc.overwritten", vec![]);
             }

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use super::gauge::{GaugeLayout, GaugeMaxima};
 use super::in_memory::Attention;
 use super::jvm::{Scratch, Tick};
-use super::peak::WINDOW_COUNT;
 use super::rate::{EVALUATION_PERIOD, Rate};
 use super::schedule::SharedSampler;
 use super::words::{DETECTOR_WORDS, WordCursor};
 use crate::perfdata::{ChangeDetector, Consistency, Region, RegionIdentity, Transport};
+use crate::providers::peak::WINDOW_COUNT;
 use crate::sync::lock;
 
 /// Nanoseconds between two samples of the gauges of a quiescent JVM. HotSpot writes them every 50 ms

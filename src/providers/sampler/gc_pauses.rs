@@ -3,11 +3,11 @@
 use super::SampleSubject;
 use super::distribution::Distribution;
 use super::pause::{CompletedPauses, PauseReading, PauseTracker, stable_reading};
-use super::peak::Peak;
 use super::sample_plan::{PauseSource, SamplePlan};
 use super::settings::SamplerSettings;
 use super::words::{NO_GC, PAUSE_WORDS};
 use crate::hotspot::Role;
+use crate::providers::peak::Peak;
 
 /// Most pairs of collector and cause kept apart per JVM; HotSpot has about 33 causes, in free text.
 const CAUSES_MAXIMUM: usize = 40;

@@ -8,7 +8,7 @@ use super::cycle::{Cycles, Look};
 use super::facts::{SampledFacts, SampledValue};
 use super::gauge::GaugeMaxima;
 use super::gc_pauses::{GcPauses, PauseActivity};
-use super::peak::{Peak, WINDOW_COUNT, Windows};
+use super::old_generation::OldGeneration;
 use super::rate::{Rate, RateController};
 use super::settings::SamplerSettings;
 use super::words::{NO_GC, NO_GC_BYTES, PAUSE_WORDS, WordCursor, sum};
@@ -16,6 +16,7 @@ use crate::fact::{Fact, Reading, intern};
 use crate::hotspot::TextCounter;
 use crate::metric::Value;
 use crate::perfdata::{MemoryError, RegionError};
+use crate::providers::peak::{Peak, WINDOW_COUNT, Windows};
 
 /// Samples in a row that may fail before the JVM is given up: ten seconds at the idle rate. Each may cost many copies.
 const FAILURES_MAXIMUM: u32 = 100;
@@ -57,6 +58,7 @@ pub(super) struct JvmSampler {
     peaks: [Peak; 3],
     /// Bytes used per pool at the end of the last collection.
     after_gc: Option<Box<[i64]>>,
+    old: OldGeneration,
     allocation: Option<Allocation>,
     rate: RateController,
     values: Vec<SampledValue>,
@@ -78,6 +80,7 @@ impl JvmSampler {
             windows: Windows::default(),
             peaks: <[Peak; 3]>::default(),
             after_gc: None,
+            old: OldGeneration::default(),
             allocation: None,
             // A cycle that begins and ends between two samples leaves no trace.
             rate: RateController::new(settings.period(Rate::Normal), plan.cycles.is_none(), monotonic),
@@ -137,7 +140,7 @@ impl JvmSampler {
             cycles = self.cycles.record(look, tick.monotonic);
             activity.active |= running;
         }
-        self.sample_gauges(&mut words, plan.live_set && activity.young.max(activity.full) > 0);
+        self.sample_gauges(&mut words, &activity);
         let last_cause = if activity.young.max(activity.full) > 0 || !activity.completed.is_empty() {
             self.read_cause(self.subject.plan.last_cause, reread)
         } else {
@@ -154,11 +157,17 @@ impl JvmSampler {
         Ok(Next { rate, quiescent: !activity.active })
     }
 
-    fn sample_gauges(&mut self, words: &mut WordCursor<'_>, collected: bool) {
+    fn sample_gauges(&mut self, words: &mut WordCursor<'_>, activity: &PauseActivity) {
         let plan = &self.subject.plan;
-        let used = plan.pools.iter().map(|pool| sum(words.take(pool.used.len())));
+        let collected = plan.live_set && activity.young.max(activity.full) > 0;
+        let mut old = None;
+        let used = plan.pools.iter().map(|pool| sum(words.take(pool.used.len()))).inspect(|used| old = Some(*used));
         let heap =
             if collected { sum(self.after_gc.insert(used.collect())) } else { used.fold(0, i64::saturating_add) };
+        // The last pool.
+        if let Some(old) = old.filter(|_| plan.live_set) {
+            self.old.record(old, activity);
+        }
         let heap = plan.heap_peak.then_some(heap);
         let threads = plan.threads.map(|_| words.thread_count());
         let classes = plan.classes.map(|_| words.class_count());
@@ -249,8 +258,11 @@ impl JvmSampler {
             SampledValue::CycleTime => Value::Float(self.cycles.nanoseconds as f64 / 1e9),
             SampledValue::PoolAfterGc(pool) => Value::Int(*self.after_gc.as_ref()?.get(pool)?),
             SampledValue::LiveSet => Value::Int(sum(self.after_gc.as_ref()?)),
+            SampledValue::OldLiveSet => Value::Int(self.old.live_set?),
+            SampledValue::Promoted => Value::Int(self.old.promoted),
             SampledValue::GaugePeak(gauge, window) => Value::Int(self.peaks.get(gauge)?.last(window)?),
             SampledValue::Allocated => Value::Int(self.allocation.as_ref()?.bytes),
+            SampledValue::AllocatedEstimated => Value::Int(1),
             SampledValue::Overwritten => count(self.allocation.as_ref()?.overwritten),
         })
     }

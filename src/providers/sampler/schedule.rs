@@ -11,9 +11,9 @@ use super::SamplerCounters;
 use super::fast_path::FastPath;
 use super::in_memory::Attention;
 use super::jvm::{JvmSampler, Scratch, Tick};
-use super::peak;
 use super::rate::Rate;
 use super::settings::SamplerSettings;
+use crate::providers::peak;
 
 /// A JVM's samples, shared by its provider and the thread. It is sampled for as long as the provider is held.
 pub(super) type SharedSampler = Arc<Mutex<JvmSampler>>;

@@ -58,7 +58,7 @@ fn nmt_says_why_a_jvm_does_not_reply() {
     for (flags, mode, words) in [
         (&LISTENING[1..], "passive", "-XX:NativeMemoryTracking=summary"),
         (&LISTENING[..1], "passive", "-XX:+StartAttachListener"),
-        (&LISTENING[..], "off", "nmt.mode is off"),
+        (&LISTENING[..], "off", "attach.mode is off"),
         (&[tracking, "-XX:+DisableAttachMechanism"], "active", "-XX:+DisableAttachMechanism"),
     ] {
         let jvm = Jvm::start(&jdk, flags);
@@ -133,6 +133,9 @@ fn explain_of_a_running_jvm_includes_its_providers() {
     for line in [
         "  process: visible",
         "  native memory: answering\n",
+        "  diagnostics: answering Compiler.codecache",
+        "      source code_cache.nmethods\n",
+        "      source pool.freshness{mode=\"asked\",pool=\"Metaspace\"}\n",
         "  sampling: pauses",
         "      source nmt.committed{category=\"Java Heap\"}\n",
         "      source proc.threads\n",
@@ -140,15 +143,24 @@ fn explain_of_a_running_jvm_includes_its_providers() {
     ] {
         assert!(text.contains(line), "{line:?} is not in {text}");
     }
-    assert!(explain(&jvm, "--nmt.mode=off").contains("  native memory: absent: nmt.mode is off\n"));
+    assert!(
+        explain(&jvm, "--nmt.mode=off")
+            .contains("  native memory: absent: attach.mode is off\n  diagnostics: absent: attach.mode is off\n")
+    );
     let hidden = explain(&jvm, "--path.procfs=off");
     assert!(hidden.contains("  process: absent: it is not visible in /proc"), "{hidden}");
     assert!(!hidden.contains("\n      source proc."), "{hidden}");
 
     let silent = Jvm::start(&jdk, &LISTENING[..1]);
-    assert!(explain(&silent, "--nmt.mode=active").contains("  native memory: absent: the JVM has no attach socket"));
+    let silent = explain(&silent, "--attach.mode=active");
+    for topic in ["native memory", "diagnostics"] {
+        assert!(
+            silent.contains(&format!("  {topic}: absent: the JVM has no attach socket in its /tmp; start it with"))
+        );
+    }
     let off = Jvm::start(&jdk, &LISTENING[1..]);
     assert!(explain(&off, "--nmt.mode=passive").contains("  native memory: absent: tracking is not enabled"));
+    assert!(explain(&off, "--attach.mode=passive").contains("  diagnostics: answering Compiler.codecache"));
 }
 
 /// JVMs of containers, whose processes are not visible.

@@ -28,7 +28,7 @@ fn passive_mode_sends_no_signal_and_removes_nothing() {
     let log = config.file.with_extension("strace");
     let control = strace(&log).args(["sh", "-c", "kill -0 $$"]).output();
     if program("strace").is_none() || !control.is_ok_and(|control| control.status.success()) {
-        return skip(test, "no strace, or it may not trace; decoys that count signals are tried in tests/jvm/nmt");
+        return skip(test, "no strace, or it may not trace; decoys that count signals are tried in tests/jvm/attach");
     }
     wait_for("strace to see a signal", || ensure(fs::read_to_string(&log).unwrap().contains("kill("), "not yet"));
 

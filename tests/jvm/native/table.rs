@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 
-use hotspot_exporter::providers::nmt::{NmtReply, NmtSummary, parse};
+use hotspot_exporter::providers::attach::native_memory::{NmtReply, NmtSummary, parse};
 
 use crate::native::{Config, LISTENING, exporter};
 use crate::support::exporter::Exporter;

@@ -1,0 +1,247 @@
+//! Which JVM is asked what and when: each topic at its own interval, by a bounded number of workers.
+
+use std::sync::{Arc, Condvar, Mutex, Weak};
+use std::time::{Duration, Instant};
+use std::{collections::HashMap, collections::hash_map::RandomState, hash::BuildHasher, thread};
+
+use strum::VariantArray;
+
+use super::diagnostics::DiagnosticPlan;
+use super::jvm::{AttachTopic, PolledJvm, after};
+use super::protocol::Capabilities;
+use super::{AttachFailureReason, Attachable};
+use crate::config::{AttachMode, AttachSettings};
+use crate::sync::{lock, wait, wait_timeout};
+
+/// Most JVMs that are asked at one time.
+const WORKERS_MAXIMUM: usize = 8;
+
+/// Most workers for JVMs that did not reply last time: however many hang, the others are asked.
+const UNRESPONSIVE_WORKERS_MAXIMUM: usize = 2;
+
+/// Longest time between two questions to a JVM that does not reply, unless the interval itself is longer.
+const BACKOFF_MAXIMUM: Duration = Duration::from_secs(600);
+
+/// A worker needs little stack: its buffers are on the heap.
+const STACK: usize = 256 << 10;
+
+/// Asks JVMs over their attach sockets in the background. Dropped, it stops.
+#[derive(Debug)]
+pub struct Poller {
+    shared: Arc<PollerState>,
+}
+
+#[derive(Debug)]
+struct PollerState {
+    queue: Mutex<PollQueue>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct PollQueue {
+    settings: AttachSettings,
+    jvms: HashMap<u64, PollEntry>,
+    next_id: u64,
+    workers: usize,
+    /// Failed questions, in the order of [`AttachFailureReason::VARIANTS`].
+    failures: [u64; AttachFailureReason::VARIANTS.len()],
+    stopped: bool,
+}
+
+#[derive(Debug)]
+struct PollEntry {
+    jvm: Weak<PolledJvm>,
+    capabilities: Capabilities,
+    /// In the order of [`AttachTopic::VARIANTS`].
+    schedules: [PollSchedule; AttachTopic::VARIANTS.len()],
+    /// A worker asks the JVM.
+    active: bool,
+    /// Questions in a row without a reply, whatever their topic.
+    unanswered: u32,
+}
+
+/// When a JVM is asked about one topic.
+#[derive(Clone, Copy, Debug)]
+struct PollSchedule {
+    due: Instant,
+    /// Replies in a row that were of no use.
+    useless: u32,
+}
+
+/// What a worker does next.
+enum Step {
+    Ask(u64, AttachTopic, Arc<PolledJvm>, Capabilities),
+    Wait(Option<Duration>),
+}
+
+impl Poller {
+    /// A poller without JVMs, and so without threads.
+    pub fn new(settings: AttachSettings) -> Self {
+        let queue = Mutex::new(PollQueue { settings, ..PollQueue::default() });
+        Self { shared: Arc::new(PollerState { queue, changed: Condvar::new() }) }
+    }
+
+    /// Uses other settings from the next question on; values and states of the JVMs stay.
+    pub(crate) fn configure(&self, settings: AttachSettings) {
+        lock(&self.shared.queue).settings = settings;
+        self.shared.changed.notify_all();
+    }
+
+    /// Asks a JVM for as long as the result, or one of its providers, is held.
+    pub fn add(&self, attachable: Attachable, plan: DiagnosticPlan) -> Arc<PolledJvm> {
+        let jvm = Arc::new(PolledJvm::new(attachable, plan));
+        let mut queue = lock(&self.shared.queue);
+        let id = queue.next_id;
+        queue.next_id = id.wrapping_add(1);
+        // A tenth of the interval spreads JVMs that are discovered together.
+        let (now, spread) = (Instant::now(), 0.1 * random());
+        let schedules = [AttachTopic::NativeMemory, AttachTopic::Diagnostics]
+            .map(|topic| PollSchedule { due: after(now, topic.interval(&queue.settings).mul_f64(spread)), useless: 0 });
+        let capabilities = Capabilities::default();
+        let entry = PollEntry { jvm: Arc::downgrade(&jvm), capabilities, schedules, active: false, unanswered: 0 };
+        queue.jvms.insert(id, entry);
+        self.start_worker(&mut queue);
+        self.shared.changed.notify_one();
+        jvm
+    }
+
+    /// Questions without an answer, for every reason.
+    pub fn failures(&self) -> Vec<(AttachFailureReason, u64)> {
+        let failures = lock(&self.shared.queue).failures;
+        AttachFailureReason::VARIANTS.iter().copied().zip(failures).collect()
+    }
+
+    /// One worker per JVM, up to the maximum.
+    fn start_worker(&self, queue: &mut PollQueue) {
+        if queue.workers >= WORKERS_MAXIMUM.min(queue.jvms.len()) {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        let worker =
+            thread::Builder::new().name("attach-poll".to_owned()).stack_size(STACK).spawn(move || shared.work());
+        match worker {
+            Ok(_) => queue.workers = queue.workers.saturating_add(1),
+            Err(error) => tracing::warn!(%error, "cannot start a thread for questions over attach sockets"),
+        }
+    }
+}
+
+impl Drop for Poller {
+    fn drop(&mut self) {
+        lock(&self.shared.queue).stopped = true;
+        self.shared.changed.notify_all();
+    }
+}
+
+impl PollerState {
+    fn work(&self) {
+        let mut queue = lock(&self.queue);
+        while !queue.stopped {
+            match queue.next(Instant::now()) {
+                Step::Ask(id, topic, jvm, mut capabilities) => {
+                    let settings = queue.settings.clone();
+                    drop(queue);
+                    let failure = jvm.ask(topic, &settings, &mut capabilities);
+                    queue = lock(&self.queue);
+                    queue.finish(id, topic, capabilities, failure);
+                    self.changed.notify_all();
+                }
+                Step::Wait(None) => queue = wait(&self.changed, queue),
+                Step::Wait(Some(time)) => queue = wait_timeout(&self.changed, queue, time),
+            }
+        }
+    }
+}
+
+impl PollQueue {
+    /// The question that is overdue longest, if one is due. Removes JVMs whose providers are dropped.
+    fn next(&mut self, now: Instant) -> Step {
+        self.jvms.retain(|_, entry| entry.active || entry.jvm.strong_count() > 0);
+        if self.settings.mode == AttachMode::Off {
+            return Step::Wait(None);
+        }
+        let unresponsive = self.jvms.values().filter(|entry| entry.active && entry.is_unresponsive()).count();
+        let has_worker = unresponsive < UNRESPONSIVE_WORKERS_MAXIMUM;
+        let next = self
+            .jvms
+            .iter_mut()
+            .filter(|(_, entry)| !entry.active && (has_worker || !entry.is_unresponsive()))
+            .filter_map(|(id, entry)| entry.next().map(|(topic, due, jvm)| (due, *id, topic, jvm, entry)))
+            .min_by_key(|(due, ..)| *due);
+        match next {
+            Some((due, id, topic, jvm, entry)) if due <= now => {
+                entry.active = true;
+                Step::Ask(id, topic, jvm, entry.capabilities)
+            }
+            Some((due, ..)) => Step::Wait(Some(due.saturating_duration_since(now))),
+            None => Step::Wait(None),
+        }
+    }
+
+    /// Records the end of a question and sets the time of the next.
+    fn finish(
+        &mut self,
+        id: u64,
+        topic: AttachTopic,
+        capabilities: Capabilities,
+        failure: Option<AttachFailureReason>,
+    ) {
+        // Most JVMs do not listen, and only native memory is something that they were started for.
+        let is_counted = |reason: &AttachFailureReason| {
+            *reason != AttachFailureReason::NoSocket || topic == AttachTopic::NativeMemory
+        };
+        let counted = failure.filter(is_counted);
+        if let Some(count) = counted.and_then(|reason| self.failures.get_mut(reason as usize)) {
+            *count = count.saturating_add(1);
+        }
+        let Some(entry) = self.jvms.get_mut(&id) else { return };
+        entry.active = false;
+        entry.capabilities = capabilities;
+        entry.finish(topic, failure, &self.settings);
+    }
+}
+
+impl PollEntry {
+    /// The topic that is due first, of those about which a question can tell anything.
+    fn next(&self) -> Option<(AttachTopic, Instant, Arc<PolledJvm>)> {
+        let jvm = self.jvm.upgrade()?;
+        let topics = AttachTopic::VARIANTS.iter().zip(&self.schedules).filter(|(topic, _)| !jvm.is_final(**topic));
+        let (topic, schedule) = topics.min_by_key(|(_, schedule)| schedule.due)?;
+        Some((*topic, schedule.due, jvm))
+    }
+
+    fn is_unresponsive(&self) -> bool {
+        self.unanswered > 0
+    }
+
+    /// A JVM that did not reply is left alone about everything.
+    fn finish(&mut self, topic: AttachTopic, failure: Option<AttachFailureReason>, settings: &AttachSettings) {
+        let is_useless = failure.is_some_and(AttachFailureReason::is_reply);
+        self.unanswered = match failure {
+            // A search for a socket costs the JVM nothing.
+            None | Some(AttachFailureReason::NoSocket) => 0,
+            Some(_) if is_useless => 0,
+            Some(_) => self.unanswered.saturating_add(1),
+        };
+        let now = Instant::now();
+        for (of, schedule) in AttachTopic::VARIANTS.iter().zip(&mut self.schedules) {
+            let is_asked = *of == topic;
+            if is_asked {
+                schedule.useless = if is_useless { schedule.useless.saturating_add(1) } else { 0 };
+            }
+            let interval = of.interval(settings);
+            let doublings = self.unanswered.max(schedule.useless).min(16);
+            let wait = interval.saturating_mul(1 << doublings).min(BACKOFF_MAXIMUM.max(interval));
+            let due = after(now, wait.mul_f64(0.9 + 0.2 * random()));
+            if is_asked || self.unanswered > 0 {
+                schedule.due = if is_asked { due } else { due.max(schedule.due) };
+            }
+        }
+    }
+}
+
+/// A number in 0..1, for jitter.
+fn random() -> f64 {
+    let bits = RandomState::new().hash_one(()) >> 32;
+    f64::from(u32::try_from(bits).unwrap_or_default()) / 4_294_967_296.0
+}
