@@ -16,6 +16,9 @@ slow=(
     api_server::
     attack::
     dashboards::queries::
+    facts::asked::
+    facts::both::
+    facts::live::
     faults::
     image::
     memory::

@@ -12,8 +12,8 @@ import java.util.concurrent.locks.LockSupport;
 
 /**
  * A Java program with facts that are known beforehand, and that says what its MXBeans make of them. Each argument is a
- * command that it obeys before it says "ready"; later ones come as lines on standard input, and each has one line as its
- * answer.
+ * command that it obeys before it says "ready"; later ones come as lines on standard input, and each has one line as
+ * its answer.
  *
  * <pre>
  * threads N         N threads in each of five states, half of them daemons: in a read (RUNNABLE), before a monitor

@@ -1,4 +1,5 @@
-//! `tests/java/Facts.java`, whose facts are known, and pages of the exporter between what its beans said before and after.
+//! `tests/java/Facts.java`, whose facts are known, and pages of the exporter between what its beans said before and
+//! after.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::process::Command;
@@ -118,8 +119,8 @@ impl Facts {
         attach::ask(self.jvm.pid(), command)
     }
 
-    /// Looks once at what stands still, with answers of the beans from before the oldest value until after the look. ZGC
-    /// collects when it likes, so memory is asked in between.
+    /// Looks once at what stands still, with answers of the beans from before the oldest value until after the look.
+    /// ZGC collects when it likes, so memory is asked in between.
     pub fn still(
         &mut self,
         age: Duration,

@@ -44,7 +44,10 @@ fn check(jdk: &Jdk, collector: Collector) {
     }
     case.load();
     // The states come from objects, or under ZGC from elsewhere.
-    if collector == Collector::G1 || case.is_z() {
+    if matches!(
+        (collector, jdk.feature),
+        (Collector::G1 | Collector::GenerationalZ, _) | (Collector::Z, 11 | 17 | 25 | 27)
+    ) {
         threads::churn(&mut case);
     }
     if jdk.feature >= 21 {

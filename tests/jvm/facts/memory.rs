@@ -1,5 +1,7 @@
 //! Pools, code heaps, the whole heap and both areas between answers of the memory beans.
 
+use std::time::Duration;
+
 use super::{Case, Source};
 use crate::support::ensure;
 use crate::support::facts::{Beans, Bracket};
@@ -209,7 +211,8 @@ impl Allocated {
 pub(super) fn allocation(case: &mut Case, before: &Bracket) {
     let result = Allocated::of(before).and_then(|before| {
         case.facts.obey("allocate 20");
-        let (age, exporter) = (case.source.age(), &case.exporter);
+        // It is read in every interval.
+        let (age, exporter) = (Duration::from_secs(1), &case.exporter);
         let after = Allocated::of(&case.facts.still(age, |pid| super::look(exporter, pid))?)?;
         let (grown, least, most) =
             (after.counted - before.counted, after.least - before.most, after.most - before.least);

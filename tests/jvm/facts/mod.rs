@@ -132,7 +132,8 @@ impl Case {
         }
     }
 
-    /// Makes the JVM ready and compares, until there is no difference or the time is over. Gives the bracket without any.
+    /// Makes the JVM ready and compares, until there is no difference or the time is over. Gives the bracket without
+    /// any.
     fn settle(&mut self, what: &str, prepare: &[&str], check: impl Fn(&mut Bracket, &Self)) -> Option<Bracket> {
         let result = wait_at_most(REST, || {
             for command in prepare {
@@ -152,8 +153,8 @@ impl Case {
         }
     }
 
-    /// Looks while the JVM makes garbage and code: each value lies between the answers of its time, and what is allocated
-    /// only grows.
+    /// Looks while the JVM makes garbage and code: each value lies between the answers of its time, and what is
+    /// allocated only grows.
     fn load(&mut self) {
         self.facts.obey(&format!("garbage {GARBAGE}"));
         self.facts.obey("code");

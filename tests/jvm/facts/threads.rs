@@ -124,8 +124,8 @@ pub(super) fn churn(case: &mut Case) {
     case.settle("after the churn", &[], still);
 }
 
-/// Virtual threads take their carriers' place: a carrier is WAITING to the bean, whatever runs on it. Under ZGC nobody sees
-/// from outside what runs on it.
+/// Virtual threads take their carriers' place: a carrier is WAITING to the bean, whatever runs on it. Under ZGC nobody
+/// sees from outside what runs on it.
 pub(super) fn virtual_threads(case: &mut Case) {
     case.facts.obey("virtual 3 2 50");
     case.settle("virtual threads", &[], |bracket, case| {
