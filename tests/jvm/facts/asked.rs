@@ -7,10 +7,10 @@ every_pair! { check;
     jdk8_serial: 8 Serial, jdk8_g1: 8 G1,
     jdk11_serial: 11 Serial, jdk11_g1: 11 G1, jdk11_z: 11 Z,
     jdk17_parallel: 17 Parallel, jdk17_g1: 17 G1, jdk17_z: 17 Z,
-    jdk21_g1: 21 G1, jdk21_z: 21 Z, jdk21_generational_z: 21 GenerationalZ,
+    jdk21_g1: 21 G1, jdk21_generational_z: 21 GenerationalZ,
     jdk25_serial: 25 Serial, jdk25_parallel: 25 Parallel, jdk25_g1: 25 G1, jdk25_z: 25 Z,
     jdk25_shenandoah: 25 Shenandoah,
-    jdk26_serial: 26 Serial, jdk26_parallel: 26 Parallel, jdk26_z: 26 Z,
+    jdk26_serial: 26 Serial, jdk26_z: 26 Z,
     jdk27_serial: 27 Serial, jdk27_parallel: 27 Parallel, jdk27_g1: 27 G1, jdk27_z: 27 Z,
 }
 
