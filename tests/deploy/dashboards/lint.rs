@@ -143,6 +143,23 @@ fn boards_fit_together() {
     }
 }
 
+/// A row has a name of its own and panels below it, and no two panels of a row have the same name.
+#[test]
+fn rows_have_panels_of_different_names() {
+    for provider in Provider::all() {
+        let mut seen = BTreeSet::new();
+        for row in provider.panels().chunk_by(|_, next| next["type"] != "row") {
+            let titles = row.iter().map(|panel| (panel["title"].as_str().unwrap(), panel["type"].as_str().unwrap()));
+            let different: BTreeSet<_> = titles.collect();
+            assert_eq!(different.len(), row.len(), "{}: {different:?}", provider.file);
+            if row[0]["type"] == "row" {
+                assert!(row.len() > 1, "{}: {} has no panels", provider.file, row[0]["title"]);
+                assert!(seen.insert(row[0]["title"].to_string()), "{}: {}", provider.file, row[0]["title"]);
+            }
+        }
+    }
+}
+
 /// No panel lies on another or beside the grid's 24 columns.
 fn check_grid(provider: &Provider) {
     let mut taken = BTreeSet::new();
