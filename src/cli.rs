@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use hyper_util::client::proxy::matcher::Matcher;
 
-use crate::config::{AttachMode, Overrides};
+use crate::config::{AttachMode, DownwardApi, Overrides};
 use crate::server::{ListenAddress, TelemetryPath, healthcheck};
 use crate::telemetry::log;
 
@@ -139,6 +139,7 @@ impl Flags {
             procfs: self.procfs.as_ref().map(|path| (path != "off").then(|| PathBuf::from(path))),
             attach_mode: self.attach_mode,
             nmt_mode: self.nmt_mode,
+            downward: DownwardApi::read(&|name| std::env::var(name).ok()),
             environment: environment(),
             proxies: Some(Arc::new(Matcher::from_env())),
         }

@@ -40,7 +40,7 @@ section! {
     pub(super) struct ConfigKeys {
         /// Where the exporter looks for JVMs.
         pub(super) discovery: Discovery = Discovery::default() => Nested::new(),
-        /// The label `app` of a JVM.
+        /// The label `app` of a JVM, and its place in Kubernetes.
         pub(super) identity: Identity = Identity::default() => Nested::new(),
         /// Sampling of a few counters between scrapes, for single pauses, peaks and allocation.
         pub(super) sampling: Sampling = Sampling::default() => Nested::new(),
@@ -156,7 +156,7 @@ section! {
         pub path: PathBuf = PathBuf::from("/proc") => Text {
             maximum: TEXT_MAXIMUM,
             pattern: "^/",
-            parse: |text| Ok(proc_path(text)?),
+            parse: |text| Ok(absolute_path(text)?),
             print: |path| Some(path.display().to_string()),
         },
     }
@@ -197,8 +197,21 @@ section! {
             maximum: LIST_MAXIMUM,
             noun: "properties",
         },
+        /// auto: JVMs in Kubernetes get the labels container, pod and namespace, and OTLP attributes, from what the node
+        /// shows; rules cannot give these labels. off: only from roots.
+        pub kubernetes: Toggle = Toggle::Auto => TOGGLE,
+        /// Where the kubelet names the logs of containers. Only names and links there are read.
+        pub container_logs: PathBuf = PathBuf::from("/var/log/containers") => Text {
+            maximum: TEXT_MAXIMUM,
+            pattern: "^/",
+            parse: |text| Ok(absolute_path(text)?),
+            print: |path| Some(path.display().to_string()),
+        },
     }
 }
+
+/// The labels by which a JVM in Kubernetes is known.
+pub const KUBERNETES_LABELS: [&str; 3] = ["container", "pod", "namespace"];
 
 section! {
     /// `sampling:`
@@ -334,8 +347,8 @@ fn root(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<RootP
     keys.path
 }
 
-/// Checks the mount point of a proc file system.
-pub(super) fn proc_path(text: &str) -> Result<PathBuf, String> {
+/// Checks the path of a directory.
+pub(super) fn absolute_path(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
     if path.is_absolute() { Ok(path) } else { Err(format!("expected an absolute path, found `{text}`")) }
 }

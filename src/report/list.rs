@@ -52,7 +52,7 @@ pub struct JvmRow {
     /// How the region is read: `file` or `memory`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub via: Option<String>,
-    /// Labels of the root's path.
+    /// Labels of the root's path and of the JVM's pod.
     pub labels: BTreeMap<String, String>,
     /// Seconds since the JVM started.
     #[serde(skip_serializing_if = "Option::is_none")]

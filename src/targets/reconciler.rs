@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::discovery::{Candidate, Refusal, RefusalReason, RegionId, RegionSource, Scan};
 use crate::fact::{Provider, ProviderId};
 use crate::hotspot::Model;
+use crate::kubernetes::{Place, PodFinder};
 use crate::metric::Labels;
 use crate::rules::{self, Dropped, SeriesLimits};
 use crate::sync::ExpendableThread;
@@ -32,6 +33,7 @@ pub struct Reconciler {
     providers: Box<dyn AttachProviders>,
     tracked: BTreeMap<RegionId, TrackedRegion>,
     slots: Slots,
+    pods: PodFinder,
     target_set: Arc<TargetSet>,
     /// JVMs whose end the last scan found.
     ended: Vec<Arc<Target>>,
@@ -49,6 +51,7 @@ impl Reconciler {
     /// A reconciler that tracks no JVM.
     pub fn new(config: Arc<Config>, providers: Box<dyn AttachProviders>) -> Self {
         Self {
+            pods: PodFinder::new(&config),
             config,
             providers,
             tracked: BTreeMap::new(),
@@ -64,6 +67,10 @@ impl Reconciler {
     /// Applies a new configuration: the next [`Reconciler::update`] makes new plans for every JVM. New providers, if
     /// given, replace those of all JVMs.
     pub fn reconfigure(&mut self, config: Arc<Config>, providers: Option<Box<dyn AttachProviders>>) {
+        if self.config.identity != config.identity || self.config.downward != config.downward {
+            self.tracked.values_mut().for_each(|tracked| tracked.place = None);
+        }
+        self.pods = PodFinder::new(&config);
         self.config = config;
         if let Some(providers) = providers {
             self.providers = providers;
@@ -118,9 +125,26 @@ impl Reconciler {
                 (None, None) => self.unsettled = true,
             }
         }
+        self.find_pods();
         let mut starting: Vec<_> = unready.into_iter().map(Starting::from).collect();
         let changed = self.examine_all(&mut starting, &mut refusals);
         self.publish(starting, refusals, changed)
+    }
+
+    /// Finds the pods of JVMs that have none yet: a container's log may be named after its process has started.
+    fn find_pods(&mut self) {
+        let unknown = self.tracked.values_mut().filter(|tracked| tracked.place.is_none());
+        let (mut tracked, processes): (Vec<_>, Vec<_>) = unknown
+            .filter_map(|tracked| {
+                let process = Arc::clone(tracked.candidate.process.as_ref()?);
+                Some((tracked, process))
+            })
+            .unzip();
+        for (at, place) in self.pods.find(&processes) {
+            if let Some(tracked) = tracked.get_mut(at) {
+                tracked.place = Some(place);
+            }
+        }
     }
 
     /// Opens a new region.
@@ -223,7 +247,8 @@ impl Reconciler {
             }
             None => self.slots.allocate(&target.app, labels),
         };
-        target.identity = identity(&target.app, target.slot, labels);
+        let limits = self.config.limits.series();
+        target.identity = identity(&target.app, target.slot, labels, target.place.as_deref(), &limits);
         tracked.outdated = false;
         tracked.target = Some(Arc::new(target));
     }
@@ -255,10 +280,12 @@ pub(super) fn truncate(value: &str, limits: &SeriesLimits) -> String {
     value
 }
 
-/// The labels of all series of a JVM.
-fn identity(app: &str, slot: u32, root: &Labels) -> Labels {
+/// The labels of all series of a JVM. Those of the root's path take precedence over those of its pod.
+fn identity(app: &str, slot: u32, root: &Labels, place: Option<&Place>, limits: &SeriesLimits) -> Labels {
     let slot = slot.to_string();
-    Labels::new(root.iter().chain([("app", app), ("slot", slot.as_str())]))
+    let pod = place.into_iter().flat_map(Place::labels).map(|(name, value)| (name, truncate(value, limits)));
+    let others = root.iter().chain([("app", app), ("slot", slot.as_str())]);
+    Labels::new(pod.chain(others.map(|(name, value)| (name, value.to_owned()))))
 }
 
 pub(super) fn refuse(candidate: &Candidate, reason: RefusalReason, detail: String) -> Refusal {

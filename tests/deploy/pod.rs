@@ -69,7 +69,7 @@ impl Pod {
             for (file, content) in map.expect(name)["data"].as_object().unwrap() {
                 fs::write(path.join(file), text(content)).unwrap();
             }
-        } else {
+        } else if volume["hostPath"].is_null() {
             assert_eq!(volume["emptyDir"]["medium"], "Memory", "{volume}");
             for mount in containers(self.spec()).flat_map(|container| items(&container["volumeMounts"])) {
                 if let Some(below) = mount["subPath"].as_str().filter(|_| mount["name"] == volume["name"]) {
