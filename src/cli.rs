@@ -8,6 +8,7 @@ use hyper_util::client::proxy::matcher::Matcher;
 
 use crate::config::{AttachMode, DownwardApi, Overrides};
 use crate::server::{ListenAddress, TelemetryPath, healthcheck};
+use crate::service;
 use crate::telemetry::log;
 
 /// Exports Prometheus metrics of every HotSpot JVM on this machine, read from shared memory without touching the JVM.
@@ -61,6 +62,9 @@ pub struct Flags {
     /// Mount point of the proc file system, or `off` to read no process.
     #[arg(long = "path.procfs", value_name = "DIR", global = true)]
     pub procfs: Option<String>,
+    /// Directory that keeps the slots of JVMs for the exporter's next run.
+    #[arg(long = "state.directory", value_name = "DIR")]
+    pub state_directory: Option<PathBuf>,
     /// Which JVMs to ask over their attach sockets.
     #[arg(long = "attach.mode", value_name = "MODE", global = true)]
     pub attach_mode: Option<AttachMode>,
@@ -139,6 +143,8 @@ impl Flags {
             procfs: self.procfs.as_ref().map(|path| (path != "off").then(|| PathBuf::from(path))),
             attach_mode: self.attach_mode,
             nmt_mode: self.nmt_mode,
+            state_directory: self.state_directory.clone(),
+            state_default: service::state_directory(),
             downward: DownwardApi::read(&|name| std::env::var(name).ok()),
             environment: environment(),
             proxies: Some(Arc::new(Matcher::from_env())),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::App;
 use super::scan_thread::{ScanThread, cpu_time};
+use super::slot_file::SlotFile;
 use crate::config::Config;
 use crate::discovery::{DirectoryWatcher, RegionId, Woken};
 use crate::providers::introspection::Introspector;
@@ -36,6 +37,7 @@ pub(super) struct ScanLoop {
     config: Arc<Config>,
     scanner: ScanThread,
     reconciler: Reconciler,
+    slot_file: SlotFile,
     changes: ChangeLog,
     /// When each JVM that starts was first seen.
     starts: HashMap<(PathBuf, Option<i32>), Instant>,
@@ -47,9 +49,13 @@ impl ScanLoop {
     pub(super) fn new(app: Arc<App>, watcher: DirectoryWatcher) -> Self {
         let config = app.config.load_full();
         let providers = start_providers(&app, &config);
+        let mut reconciler = Reconciler::new(Arc::clone(&config), providers);
+        let mut slot_file = SlotFile::new(config.state_directory.clone());
+        reconciler.recall(slot_file.read());
         Self {
             scanner: ScanThread::new(&config.discovery),
-            reconciler: Reconciler::new(Arc::clone(&config), providers),
+            reconciler,
+            slot_file,
             changes: ChangeLog::default(),
             starts: HashMap::new(),
             spent: Duration::ZERO,
@@ -91,6 +97,9 @@ impl ScanLoop {
         self.changes.log(&self.app.targets(), &targets, &self.config);
         self.app.publish(Arc::clone(&targets), started.elapsed());
         self.app.service.scanned(&targets);
+        if let Some(records) = self.reconciler.take_slot_changes() {
+            self.slot_file.write(records);
+        }
         self.app.push.ended(self.reconciler.take_ended());
         Some(targets)
     }

@@ -76,7 +76,7 @@ pub fn load(
     if !problems.is_empty() {
         return Err(problems.sorted());
     }
-    let ConfigKeys { discovery, identity, sampling, threads, introspection, limits, .. } = keys;
+    let ConfigKeys { discovery, identity, sampling, threads, introspection, state, limits, .. } = keys;
     Ok(Config {
         discovery,
         identity,
@@ -87,6 +87,7 @@ pub fn load(
         introspection,
         profiles,
         otlp,
+        state_directory: state.directory.or_else(|| overrides.state_default.clone()),
         limits,
         files: loader.files.list,
         seen: Fingerprint::default(),
@@ -115,6 +116,13 @@ impl ConfigKeys {
             }
         }
         let procfs = &mut self.discovery.procfs;
+        match &overrides.state_directory {
+            None => {}
+            Some(path) => match absolute_path(&path.to_string_lossy()) {
+                Ok(path) => self.state.directory = Some(path),
+                Err(message) => refuse("--state.directory", message),
+            },
+        }
         match &overrides.procfs {
             None => {}
             Some(None) => procfs.enabled = Toggle::Off,

@@ -57,6 +57,8 @@ pub struct Config {
     pub profiles: Vec<Arc<Profile>>,
     /// Pushing over OTLP.
     pub otlp: Otlp,
+    /// Where slots are kept for the next run.
+    pub state_directory: Option<PathBuf>,
     /// Bounds on what one exporter may hold and serve.
     pub limits: Limits,
     /// The files that were read, the configuration first: what to watch for a reload. Empty for the embedded defaults.
@@ -78,6 +80,10 @@ pub struct Overrides {
     pub nmt_mode: Option<AttachMode>,
     /// Active mode is a problem: a command that asks JVMs runs as root, without `--attach.allow-active-as-root`.
     pub active_refused: bool,
+    /// `--state.directory`
+    pub state_directory: Option<PathBuf>,
+    /// The directory that the service manager gives.
+    pub state_default: Option<PathBuf>,
     /// What the downward API says.
     pub downward: DownwardApi,
     /// Variables of the environment; those that start with `OTEL_` count.

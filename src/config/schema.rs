@@ -13,7 +13,9 @@ use super::root::RootPattern;
 use crate::perfdata::FileMode;
 use crate::rules::SeriesLimits;
 use crate::rules::rule::rules_schema;
-use crate::yaml::codec::{Choice, Codec, Deferred, DurationBounds, Factor, Integer, Invalid, List, Switch, Text};
+use crate::yaml::codec::{
+    Choice, Codec, Deferred, DurationBounds, Factor, Integer, Invalid, List, Optional, OrNull, Switch, Text,
+};
 use crate::yaml::decode::{Decoder, Path};
 use crate::yaml::document::{Node, NodeData};
 use crate::yaml::section::{Nested, Section, section};
@@ -90,6 +92,8 @@ section! {
         /// (OTEL_EXPORTER_OTLP_METRICS_…) override those for all signals (OTEL_EXPORTER_OTLP_…). OTEL_SDK_DISABLED=true
         /// disables pushing.
         pub(super) otlp: OtlpKeys = OtlpKeys::default() => Nested::new(),
+        /// What outlives the exporter.
+        pub(super) state: StateKeys = StateKeys::default() => Nested::new(),
         /// Bounds of one exporter. What exceeds a limit is omitted and counted.
         pub(super) limits: Limits = Limits::default() => Nested::new(),
     }
@@ -207,6 +211,25 @@ section! {
             parse: |text| Ok(absolute_path(text)?),
             print: |path| Some(path.display().to_string()),
         },
+    }
+}
+
+section! {
+    /// `state:`
+    #[derive(Clone, Debug)]
+    pub(super) struct StateKeys {
+        /// Where the exporter keeps the slots of JVMs, for its next run; read at its start. The flag --state.directory
+        /// replaces it, and without either the variable STATE_DIRECTORY applies, which systemd sets. Without any, JVMs get
+        /// their slots in the order in which they started.
+        pub(super) directory: Option<PathBuf> = None => OrNull(Optional {
+            codec: Text {
+                maximum: TEXT_MAXIMUM,
+                pattern: "^/",
+                parse: |text| Ok(absolute_path(text)?),
+                print: |path: &PathBuf| Some(path.display().to_string()),
+            },
+            default: None,
+        }),
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::duplicates::{self, second_views};
+use super::slot_record::{SlotRecord, SlotRecords};
 use super::slots::Slots;
 use super::target::Target;
 use super::tracked::{Examination, TrackedRegion, reason};
@@ -33,6 +34,10 @@ pub struct Reconciler {
     providers: Box<dyn AttachProviders>,
     tracked: BTreeMap<RegionId, TrackedRegion>,
     slots: Slots,
+    /// What an earlier exporter had given out.
+    records: SlotRecords,
+    /// Slots were given out or freed.
+    slots_changed: bool,
     pods: PodFinder,
     target_set: Arc<TargetSet>,
     /// JVMs whose end the last scan found.
@@ -56,6 +61,8 @@ impl Reconciler {
             providers,
             tracked: BTreeMap::new(),
             slots: Slots::default(),
+            records: SlotRecords::default(),
+            slots_changed: false,
             target_set: Arc::default(),
             ended: Vec::new(),
             unsettled: false,
@@ -78,6 +85,19 @@ impl Reconciler {
         }
         self.tracked.values_mut().for_each(|tracked| tracked.outdated = true);
         self.target_set = Arc::default();
+    }
+
+    /// Has JVMs get the slots that an earlier exporter gave them. To be called before the first scan.
+    pub fn recall(&mut self, records: Vec<SlotRecord>) {
+        self.records = SlotRecords::new(records);
+    }
+
+    /// The slots of all JVMs, if there was a change since the last call.
+    pub fn take_slot_changes(&mut self) -> Option<Vec<SlotRecord>> {
+        let of = |tracked: &TrackedRegion| {
+            tracked.target.as_ref().map(|target| SlotRecord::of(target, &tracked.candidate.labels))
+        };
+        std::mem::take(&mut self.slots_changed).then(|| self.tracked.values().filter_map(of).collect())
     }
 
     /// Whether a region is already open, so that a scan need not open it again.
@@ -219,9 +239,9 @@ impl Reconciler {
         for id in removed {
             self.remove(id);
         }
-        // Slots are allocated after those of ended JVMs are free, and in the order in which the JVMs started, so that a
-        // restarted exporter allocates the same ones.
-        planned.sort_by_key(|(_, target)| target.incarnation.start_millis);
+        // Slots are allocated after those of ended JVMs are free: first those that an earlier exporter gave out, then in
+        // the order in which the JVMs started.
+        planned.sort_by_key(|(_, target)| (!self.records.knows(target), target.incarnation.start_millis));
         for (id, target) in planned {
             self.serve(id, target);
         }
@@ -232,6 +252,7 @@ impl Reconciler {
         let Some(tracked) = self.tracked.remove(&id) else { return };
         if let Some(target) = &tracked.target {
             self.slots.free(&target.app, &tracked.candidate.labels, target.slot);
+            self.slots_changed = true;
         }
     }
 
@@ -245,8 +266,14 @@ impl Reconciler {
                 self.slots.free(&old.app, labels, old.slot);
                 self.slots.allocate(&target.app, labels)
             }
-            None => self.slots.allocate(&target.app, labels),
+            None => {
+                let recalled = self.records.take(&target, labels);
+                let free = recalled.filter(|slot| self.slots.take(&target.app, labels, *slot));
+                free.unwrap_or_else(|| self.slots.allocate(&target.app, labels))
+            }
         };
+        self.slots_changed |=
+            tracked.target.as_ref().is_none_or(|old| (&old.app, old.slot) != (&target.app, target.slot));
         let limits = self.config.limits.series();
         target.identity = identity(&target.app, target.slot, labels, target.place.as_deref(), &limits);
         tracked.outdated = false;

@@ -448,3 +448,40 @@ fn a_jvm_in_kubernetes_has_its_pod_as_soon_as_the_node_names_it() {
     });
     assert_eq!(identity(&off.scan_of(&process)), [plain]);
 }
+
+#[test]
+fn slots_outlive_the_exporter_and_name_no_other_jvm() {
+    let bytes = fixture("jdk17-G1.hsperfdata");
+    let folder = tmp();
+    let slots = |set: &TargetSet| -> Vec<(i32, u32)> {
+        let mut slots: Vec<_> = set.targets.iter().map(|target| (target.vpid, target.slot)).collect();
+        slots.sort_unstable();
+        slots
+    };
+    let mut host = Host::new(folder.path());
+    let first = host.start(1, &started_at(&bytes, 1_700_000_000_000));
+    let _second = host.start(2, &started_at(&bytes, 1_700_000_001_000));
+    let third = host.start(3, &started_at(&bytes, 1_700_000_002_000));
+    assert_eq!(slots(&host.scan()), [(1, 0), (2, 1), (3, 2)]);
+    let records = host.reconciler.take_slot_changes().unwrap();
+    assert_eq!(records.len(), 3);
+    host.scan();
+    assert_eq!(host.reconciler.take_slot_changes(), None, "nothing has changed");
+
+    // While the exporter is away, one JVM ends, and another takes the file of a third.
+    first.exit();
+    third.write(&started_at(&bytes, 1_700_000_003_000), 0);
+    let fourth = host.start(4, &started_at(&bytes, 1_699_000_000_000));
+    let mut next = Host::new(folder.path());
+    next.reconciler.recall(records.clone());
+    assert_eq!(slots(&next.scan()), [(2, 1), (3, 2), (4, 0)]);
+
+    // Alone, it would be the first; its record says otherwise.
+    third.exit();
+    fourth.exit();
+    let mut next = Host::new(folder.path());
+    next.reconciler.recall(records);
+    assert_eq!(slots(&next.scan()), [(2, 1)]);
+    let mut without = Host::new(folder.path());
+    assert_eq!(slots(&without.scan()), [(2, 0)]);
+}
