@@ -36,8 +36,9 @@ pub struct Flags {
     /// take time to measure.
     #[arg(long = "once")]
     pub once: bool,
-    /// Address to listen on: `:PORT`, `HOST:PORT` or `[IPv6]:PORT`. Repeatable.
-    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":9850")]
+    /// Address to listen on: `:PORT`, `HOST:PORT` or `[IPv6]:PORT`; `:9850` without the flag. Repeatable. `list` asks the
+    /// exporter there.
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", global = true)]
     pub listen: Vec<ListenAddress>,
     /// Serve on the sockets passed by systemd instead of `--web.listen-address`.
     #[arg(long = "web.systemd-socket")]
@@ -85,8 +86,12 @@ pub struct Flags {
 /// What to do instead of serving.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// List every JVM, and every Java process or file that cannot be read, with the reason. Sends nothing to any JVM.
+    /// List every JVM, and every Java process or file that cannot be read, with the reason. Asks a running exporter of this
+    /// machine, and looks itself where none answers, or with flags that say where to look. Sends nothing to any JVM.
     List {
+        /// Look anew, by the rights and flags of this call, and ask no running exporter.
+        #[arg(long)]
+        local: bool,
         /// Output format.
         #[arg(long, default_value = "table")]
         format: OutputFormat,
@@ -135,6 +140,16 @@ pub enum OutputFormat {
 }
 
 impl Flags {
+    /// Where to listen.
+    pub fn listen(&self) -> Vec<ListenAddress> {
+        if self.listen.is_empty() { vec![ListenAddress::default()] } else { self.listen.clone() }
+    }
+
+    /// Whether they say where to look for JVMs.
+    pub fn choose_jvms(&self) -> bool {
+        self.config_file.is_some() || !self.roots.is_empty() || self.procfs.is_some()
+    }
+
     /// What the flags replace in the configuration file. `signals` says whether this call can signal JVMs.
     pub fn overrides(&self, signals: bool) -> Overrides {
         Overrides {

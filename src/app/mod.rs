@@ -9,6 +9,7 @@ mod push;
 mod reload;
 mod scan;
 mod scan_thread;
+mod silence;
 mod slot_file;
 mod source;
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::App;
 use super::scan_thread::{ScanThread, cpu_time};
+use super::silence::Silence;
 use super::slot_file::SlotFile;
 use crate::config::Config;
 use crate::discovery::{DirectoryWatcher, RegionId, Woken};
@@ -38,6 +39,7 @@ pub(super) struct ScanLoop {
     scanner: ScanThread,
     reconciler: Reconciler,
     slot_file: SlotFile,
+    silence: Silence,
     changes: ChangeLog,
     /// When each JVM that starts was first seen.
     starts: HashMap<(PathBuf, Option<i32>), Instant>,
@@ -56,6 +58,7 @@ impl ScanLoop {
             scanner: ScanThread::new(&config.discovery),
             reconciler,
             slot_file,
+            silence: Silence::default(),
             changes: ChangeLog::default(),
             starts: HashMap::new(),
             spent: Duration::ZERO,
@@ -97,6 +100,8 @@ impl ScanLoop {
         self.changes.log(&self.app.targets(), &targets, &self.config);
         self.app.publish(Arc::clone(&targets), started.elapsed());
         self.app.service.scanned(&targets);
+        let silent = self.silence.observe(&targets, &self.config, Instant::now());
+        self.app.metrics.silent(silent, &self.config);
         if let Some(records) = self.reconciler.take_slot_changes() {
             self.slot_file.write(records);
         }
@@ -188,6 +193,9 @@ impl ScanLoop {
             && old.introspection == new.introspection
             && old.discovery.procfs == new.discovery.procfs;
         let providers = (!keeps_providers).then(|| start_providers(&self.app, new));
+        if old.discovery != new.discovery {
+            self.silence.reset();
+        }
         self.scanner.configure(&new.discovery);
         self.reconciler.reconfigure(Arc::clone(new), providers);
     }

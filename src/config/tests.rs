@@ -311,7 +311,7 @@ command line: --discovery.root: a root is an absolute path, found `b`
 command line: --discovery.root: `/{zone}` is there twice
 command line: --path.procfs: expected an absolute path, found `proc`
 command line: attach.mode: active mode sends signals, and root may signal every process; run as the JVMs' user, use `passive` with -XX:+StartAttachListener, or give --attach.allow-active-as-root
-/etc/c.yaml:2:42: rules[0].labels.pod: the label `pod` has a meaning already; choose another name
+/etc/c.yaml:2:42: rules[0].labels.zone: the label `zone` has a meaning already; choose another name
 "##);
 }
 
