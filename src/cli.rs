@@ -6,8 +6,9 @@ use std::sync::Arc;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use hyper_util::client::proxy::matcher::Matcher;
 
-use crate::config::{AttachMode, Overrides};
+use crate::config::{AttachMode, DownwardApi, Overrides};
 use crate::server::{ListenAddress, TelemetryPath, healthcheck};
+use crate::service;
 use crate::telemetry::log;
 
 /// Exports Prometheus metrics of every HotSpot JVM on this machine, read from shared memory without touching the JVM.
@@ -35,8 +36,9 @@ pub struct Flags {
     /// take time to measure.
     #[arg(long = "once")]
     pub once: bool,
-    /// Address to listen on: `:PORT`, `HOST:PORT` or `[IPv6]:PORT`. Repeatable.
-    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":9850")]
+    /// Address to listen on: `:PORT`, `HOST:PORT` or `[IPv6]:PORT`; `:9850` without the flag. Repeatable. `list` asks the
+    /// exporter there.
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", global = true)]
     pub listen: Vec<ListenAddress>,
     /// Serve on the sockets passed by systemd instead of `--web.listen-address`.
     #[arg(long = "web.systemd-socket")]
@@ -61,6 +63,9 @@ pub struct Flags {
     /// Mount point of the proc file system, or `off` to read no process.
     #[arg(long = "path.procfs", value_name = "DIR", global = true)]
     pub procfs: Option<String>,
+    /// Directory that keeps the slots of JVMs for the exporter's next run.
+    #[arg(long = "state.directory", value_name = "DIR")]
+    pub state_directory: Option<PathBuf>,
     /// Which JVMs to ask over their attach sockets.
     #[arg(long = "attach.mode", value_name = "MODE", global = true)]
     pub attach_mode: Option<AttachMode>,
@@ -81,8 +86,12 @@ pub struct Flags {
 /// What to do instead of serving.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// List every JVM, and every Java process or file that cannot be read, with the reason. Sends nothing to any JVM.
+    /// List every JVM, and every Java process or file that cannot be read, with the reason. Asks a running exporter of this
+    /// machine, and looks itself where none answers, or with flags that say where to look. Sends nothing to any JVM.
     List {
+        /// Look anew, by the rights and flags of this call, and ask no running exporter.
+        #[arg(long)]
+        local: bool,
         /// Output format.
         #[arg(long, default_value = "table")]
         format: OutputFormat,
@@ -131,6 +140,16 @@ pub enum OutputFormat {
 }
 
 impl Flags {
+    /// Where to listen.
+    pub fn listen(&self) -> Vec<ListenAddress> {
+        if self.listen.is_empty() { vec![ListenAddress::default()] } else { self.listen.clone() }
+    }
+
+    /// Whether they say where to look for JVMs.
+    pub fn choose_jvms(&self) -> bool {
+        self.config_file.is_some() || !self.roots.is_empty() || self.procfs.is_some()
+    }
+
     /// What the flags replace in the configuration file. `signals` says whether this call can signal JVMs.
     pub fn overrides(&self, signals: bool) -> Overrides {
         Overrides {
@@ -139,6 +158,9 @@ impl Flags {
             procfs: self.procfs.as_ref().map(|path| (path != "off").then(|| PathBuf::from(path))),
             attach_mode: self.attach_mode,
             nmt_mode: self.nmt_mode,
+            state_directory: self.state_directory.clone(),
+            state_default: service::state_directory(),
+            downward: DownwardApi::read(&|name| std::env::var(name).ok()),
             environment: environment(),
             proxies: Some(Arc::new(Matcher::from_env())),
         }

@@ -26,6 +26,7 @@ pub mod config;
 pub mod discovery;
 pub mod fact;
 pub mod hotspot;
+pub mod kubernetes;
 pub mod metric;
 pub mod output;
 pub mod perfdata;

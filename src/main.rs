@@ -58,7 +58,7 @@ fn main() -> ExitCode {
             println!("the configuration is valid: {} profiles", config.profiles.len());
             Ok(())
         }
-        Some(command) => run(command, source, config),
+        Some(command) => run(command, flags, source, config),
         None if flags.once => once(source, config),
         None => serve(flags, source, config, web),
     };
@@ -71,11 +71,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: &Command, source: ConfigSource, config: Config) -> anyhow::Result<()> {
+fn run(command: &Command, flags: &Flags, source: ConfigSource, config: Config) -> anyhow::Result<()> {
     match command {
-        Command::List { format } => {
-            let (app, _) = App::new(source, config, Arc::default())?;
-            let listing = Listing::of(&app.scan_once());
+        Command::List { local, format } => {
+            let listing = if *local || flags.choose_jvms() { None } else { ask_running(flags)? };
+            let listing = match listing {
+                Some(listing) => listing,
+                None => Listing::of(&App::new(source, config, Arc::default())?.0.scan_once()),
+            };
             show(*format, || listing.table(), &listing)
         }
         Command::Dump { subject, format } => {
@@ -88,6 +91,20 @@ fn run(command: &Command, source: ConfigSource, config: Config) -> anyhow::Resul
         }
         Command::Explain { subject } => print(&report::explain(subject, &config)?),
         Command::Healthcheck { url } => Ok(runtime()?.block_on(healthcheck::healthcheck(url, healthcheck::DEADLINE))?),
+    }
+}
+
+/// The listing of a running exporter, if one answers; a note says which.
+fn ask_running(flags: &Flags) -> anyhow::Result<Option<Listing>> {
+    match runtime()?.block_on(server::running::listing(&flags.listen)) {
+        Ok((listing, url)) => {
+            eprintln!("hotspot-exporter: from the exporter at {url}; --local looks anew");
+            Ok(Some(listing))
+        }
+        Err(reason) => {
+            eprintln!("hotspot-exporter: no exporter answers, so this is a look of its own ({reason})");
+            Ok(None)
+        }
     }
 }
 
@@ -154,7 +171,7 @@ fn check_threads() -> anyhow::Result<()> {
 
 fn serve(flags: &Flags, source: ConfigSource, config: Config, web: Web) -> anyhow::Result<()> {
     discovery::raise_descriptor_limit();
-    let listeners = if flags.systemd_socket { service::sockets()? } else { server::bind(&flags.listen)? };
+    let listeners = if flags.systemd_socket { service::sockets()? } else { server::bind(&flags.listen())? };
     // Before any other thread starts: each thread has its own capabilities.
     privilege::reduce(&config).context("cannot drop privileges")?;
     let metrics = Arc::new(HttpMetrics::default());

@@ -4,7 +4,7 @@
 //! environment nothing is sent.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::{io, net::TcpListener, time::Duration};
+use std::{io, net::TcpListener, path::PathBuf, time::Duration};
 
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
@@ -86,6 +86,12 @@ impl Service {
             tracing::warn!(%error, "cannot notify systemd at NOTIFY_SOCKET; see NotifyAccess= of the unit");
         }
     }
+}
+
+/// The first directory of `StateDirectory=`.
+pub(crate) fn state_directory() -> Option<PathBuf> {
+    let list = std::env::var("STATE_DIRECTORY").ok()?;
+    list.split(':').next().map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
 /// The listening TCP sockets of the `.socket` unit that started the exporter: at least one.

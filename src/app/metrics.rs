@@ -5,6 +5,7 @@ use std::time::Duration;
 use strum::VariantArray;
 
 use super::App;
+use crate::config::Config;
 use crate::discovery::RefusalReason;
 use crate::metric::{FamilySamples, Kind, Labels, Value};
 use crate::output::otlp::PushStatistics;
@@ -29,6 +30,8 @@ metrics! {
         "hotspot_exporter_targets" => targets: By<TargetState, UpDownCounter>,
         /// Files and processes that are not served, by reason.
         "hotspot_exporter_refused" => refused: By<RefusalReason, UpDownCounter>,
+        /// Whether no JVM has been found for a minute (1) or not (0), by whether processes are visible.
+        "hotspot_exporter_no_jvm_found" => no_jvm_found: By<ProcessView, Gauge>,
         /// Failed reads of a JVM's counters, by reason.
         "hotspot_exporter_read_failures_total" => pub(super) read_failures: By<ReadFailure, Counter>,
         /// Series that rules make and that are not served, by reason.
@@ -59,6 +62,16 @@ impl AppMetrics {
             (DropReason::Conflict, set.dropped.conflict),
         ] {
             self.series_dropped.with(reason, |dropped| dropped.set(count.into()));
+        }
+    }
+
+    pub(super) fn silent(&self, silent: bool, config: &Config) {
+        let view = match config.discovery.procfs.visible() {
+            Some(_) => ProcessView::Visible,
+            None => ProcessView::Hidden,
+        };
+        for known in ProcessView::VARIANTS {
+            self.no_jvm_found.with(*known, |found| found.set((silent && *known == view).into()));
         }
     }
 
@@ -168,6 +181,7 @@ closed_label!(TargetState, "state");
 closed_label!(RefusalReason, "reason");
 closed_label!(ReadFailure, "reason");
 closed_label!(DropReason, "reason");
+closed_label!(ProcessView, "processes");
 closed_label!(AttachFailureReason, "reason");
 
 /// Why a series that a rule makes is not served.
@@ -177,4 +191,12 @@ enum DropReason {
     Limit,
     Duplicate,
     Conflict,
+}
+
+/// Whether the exporter looks at processes. One that does gives a reason for each JVM that it does not serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
+enum ProcessView {
+    Visible,
+    Hidden,
 }

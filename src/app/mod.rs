@@ -9,6 +9,8 @@ mod push;
 mod reload;
 mod scan;
 mod scan_thread;
+mod silence;
+mod slot_file;
 mod source;
 
 use std::collections::HashSet;

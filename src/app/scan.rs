@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::App;
 use super::scan_thread::{ScanThread, cpu_time};
+use super::silence::Silence;
+use super::slot_file::SlotFile;
 use crate::config::Config;
 use crate::discovery::{DirectoryWatcher, RegionId, Woken};
 use crate::providers::introspection::Introspector;
@@ -36,6 +38,8 @@ pub(super) struct ScanLoop {
     config: Arc<Config>,
     scanner: ScanThread,
     reconciler: Reconciler,
+    slot_file: SlotFile,
+    silence: Silence,
     changes: ChangeLog,
     /// When each JVM that starts was first seen.
     starts: HashMap<(PathBuf, Option<i32>), Instant>,
@@ -47,9 +51,14 @@ impl ScanLoop {
     pub(super) fn new(app: Arc<App>, watcher: DirectoryWatcher) -> Self {
         let config = app.config.load_full();
         let providers = start_providers(&app, &config);
+        let mut reconciler = Reconciler::new(Arc::clone(&config), providers);
+        let mut slot_file = SlotFile::new(config.state_directory.clone());
+        reconciler.recall(slot_file.read());
         Self {
             scanner: ScanThread::new(&config.discovery),
-            reconciler: Reconciler::new(Arc::clone(&config), providers),
+            reconciler,
+            slot_file,
+            silence: Silence::default(),
             changes: ChangeLog::default(),
             starts: HashMap::new(),
             spent: Duration::ZERO,
@@ -91,6 +100,11 @@ impl ScanLoop {
         self.changes.log(&self.app.targets(), &targets, &self.config);
         self.app.publish(Arc::clone(&targets), started.elapsed());
         self.app.service.scanned(&targets);
+        let silent = self.silence.observe(&targets, &self.config, Instant::now());
+        self.app.metrics.silent(silent, &self.config);
+        if let Some(records) = self.reconciler.take_slot_changes() {
+            self.slot_file.write(records);
+        }
         self.app.push.ended(self.reconciler.take_ended());
         Some(targets)
     }
@@ -179,6 +193,9 @@ impl ScanLoop {
             && old.introspection == new.introspection
             && old.discovery.procfs == new.discovery.procfs;
         let providers = (!keeps_providers).then(|| start_providers(&self.app, new));
+        if old.discovery != new.discovery {
+            self.silence.reset();
+        }
         self.scanner.configure(&new.discovery);
         self.reconciler.reconfigure(Arc::clone(new), providers);
     }

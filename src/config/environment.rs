@@ -18,7 +18,7 @@ use super::otlp::{
     COMPRESSIONS, Content, DEFAULT_ENDPOINT, Files, HISTOGRAMS, LIST_MAXIMUM, Otlp, OtlpFiles, OtlpKeys, OtlpProtocol,
     OtlpProxy, PROTOCOLS, TEMPORALITIES, header,
 };
-use super::{Overrides, Problems};
+use super::{DownwardApi, Overrides, Problems};
 use crate::tls::{self, ClientTls};
 use crate::yaml::codec::Choice;
 
@@ -128,6 +128,7 @@ pub(super) fn resolve(
     let is_named = named.is_some();
     let endpoint = named.unwrap_or_else(|| file_endpoint(keys.endpoint, protocol));
     let mut otlp = Otlp {
+        downward: DownwardApi::default(),
         enabled: off.is_none() && keys.enabled.unwrap_or(is_named),
         protocol,
         interval: environment.variable("OTEL_METRIC_EXPORT_INTERVAL", milliseconds).unwrap_or(keys.interval),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::environment;
 use super::otlp::{self, Files};
 use super::root::RootPattern;
-use super::schema::{ConfigKeys, PROFILE_MAXIMUM, TEXT_MAXIMUM, proc_path};
+use super::schema::{ConfigKeys, KUBERNETES_LABELS, PROFILE_MAXIMUM, TEXT_MAXIMUM, absolute_path};
 use super::{AttachMode, AttachSettings, Config, Fingerprint, Overrides, Problem, Problems, Toggle};
 use crate::rules::Profile;
 use crate::rules::check::check;
@@ -61,9 +61,12 @@ pub fn load(
     let mut attach = AttachSettings::of(&keys, &given, &mut decoder);
     keys.override_by(overrides, decoder.problems);
     attach.override_by(overrides, decoder.problems);
+    let reserved = reserved_labels(&keys);
     let from_files = otlp::read(&keys.otlp, &mut decoder, &Path::Root.key("otlp"), &mut files);
-    let otlp = environment::resolve(keys.otlp, from_files, overrides, &mut files, decoder.problems);
-    let reserved = root_labels(&keys.discovery.roots);
+    let mut otlp = environment::resolve(keys.otlp, from_files, overrides, &mut files, decoder.problems);
+    if keys.identity.kubernetes == Toggle::Auto {
+        otlp.downward = overrides.downward.clone();
+    }
     let mut loader = Loader { files, reserved, rules: Vec::new() };
     if let Some(node) = &keys.rules {
         loader.rules = decode_rules(&mut decoder, node, &Path::Root.key("rules"), &loader.reserved);
@@ -73,16 +76,18 @@ pub fn load(
     if !problems.is_empty() {
         return Err(problems.sorted());
     }
-    let ConfigKeys { discovery, identity, sampling, threads, introspection, limits, .. } = keys;
+    let ConfigKeys { discovery, identity, sampling, threads, introspection, state, limits, .. } = keys;
     Ok(Config {
         discovery,
         identity,
+        downward: overrides.downward.clone(),
         sampling,
         threads,
         attach,
         introspection,
         profiles,
         otlp,
+        state_directory: state.directory.or_else(|| overrides.state_default.clone()),
         limits,
         files: loader.files.list,
         seen: Fingerprint::default(),
@@ -111,10 +116,17 @@ impl ConfigKeys {
             }
         }
         let procfs = &mut self.discovery.procfs;
+        match &overrides.state_directory {
+            None => {}
+            Some(path) => match absolute_path(&path.to_string_lossy()) {
+                Ok(path) => self.state.directory = Some(path),
+                Err(message) => refuse("--state.directory", message),
+            },
+        }
         match &overrides.procfs {
             None => {}
             Some(None) => procfs.enabled = Toggle::Off,
-            Some(Some(path)) => match proc_path(&path.to_string_lossy()) {
+            Some(Some(path)) => match absolute_path(&path.to_string_lossy()) {
                 Ok(_) => procfs.path.clone_from(path),
                 Err(message) => refuse("--path.procfs", message),
             },
@@ -141,9 +153,13 @@ impl AttachSettings {
     }
 }
 
-/// The labels that roots give, so that rules give none of them.
-fn root_labels(roots: &[RootPattern]) -> Vec<String> {
-    let mut labels: Vec<String> = roots.iter().flat_map(RootPattern::labels).map(str::to_owned).collect();
+/// The labels that roots and Kubernetes give, so that rules give none of them.
+fn reserved_labels(keys: &ConfigKeys) -> Vec<String> {
+    let mut labels: Vec<String> =
+        keys.discovery.roots.iter().flat_map(RootPattern::labels).map(str::to_owned).collect();
+    if keys.identity.kubernetes == Toggle::Auto {
+        labels.extend(KUBERNETES_LABELS.map(str::to_owned));
+    }
     labels.sort();
     labels.dedup();
     labels

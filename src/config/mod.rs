@@ -3,6 +3,7 @@
 //! Every key is declared once, in `schema` and `otlp`. Decoding, defaults and the JSON Schema follow from that.
 
 mod attach;
+mod downward;
 mod endpoint;
 mod environment;
 mod load;
@@ -22,12 +23,15 @@ use hyper_util::client::proxy::matcher::Matcher;
 pub(crate) use crate::yaml::Fingerprint;
 pub use crate::yaml::{Problem, Problems};
 pub use attach::{AttachMode, AttachSettings};
+pub use downward::{DownwardApi, OwnPod};
 pub use endpoint::OtlpEndpoint;
 pub use load::load;
 pub use otlp::{Compression, HistogramForm, Otlp, OtlpProtocol, OtlpProxy, Temporality};
 pub(crate) use root::RootComponent;
 pub use root::RootPattern;
-pub use schema::{Discovery, Identity, Introspection, IntrospectionMode, Limits, Procfs, Sampling, Threads, Toggle};
+pub use schema::{
+    Discovery, Identity, Introspection, IntrospectionMode, KUBERNETES_LABELS, Limits, Procfs, Sampling, Threads, Toggle,
+};
 
 use crate::rules::Profile;
 use crate::yaml::section::{self, Section as _};
@@ -37,8 +41,10 @@ use crate::yaml::section::{self, Section as _};
 pub struct Config {
     /// Where to find JVMs.
     pub discovery: Discovery,
-    /// Where the name of an app comes from.
+    /// Where the name of an app comes from, and its pod.
     pub identity: Identity,
+    /// The exporter's own pod and node.
+    pub downward: DownwardApi,
     /// Reading counters between scrapes.
     pub sampling: Sampling,
     /// CPU time of threads.
@@ -51,6 +57,8 @@ pub struct Config {
     pub profiles: Vec<Arc<Profile>>,
     /// Pushing over OTLP.
     pub otlp: Otlp,
+    /// Where slots are kept for the next run.
+    pub state_directory: Option<PathBuf>,
     /// Bounds on what one exporter may hold and serve.
     pub limits: Limits,
     /// The files that were read, the configuration first: what to watch for a reload. Empty for the embedded defaults.
@@ -72,6 +80,12 @@ pub struct Overrides {
     pub nmt_mode: Option<AttachMode>,
     /// Active mode is a problem: a command that asks JVMs runs as root, without `--attach.allow-active-as-root`.
     pub active_refused: bool,
+    /// `--state.directory`
+    pub state_directory: Option<PathBuf>,
+    /// The directory that the service manager gives.
+    pub state_default: Option<PathBuf>,
+    /// What the downward API says.
+    pub downward: DownwardApi,
     /// Variables of the environment; those that start with `OTEL_` count.
     pub environment: Vec<(String, String)>,
     /// `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy` of the environment.

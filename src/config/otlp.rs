@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 use super::endpoint::OtlpEndpoint;
 use super::environment::resolve;
 use super::schema::{HOUR, SECOND, TEXT_MAXIMUM, between};
-use super::{Overrides, Problems};
+use super::{DownwardApi, Overrides, Problems};
 use crate::tls::{self, ClientTls, Pem};
 use crate::yaml::codec::{Choice, Codec, Deferred, OrNull, Text};
 use crate::yaml::decode::{Decoder, Path};
@@ -21,6 +21,8 @@ use crate::yaml::section::{Section, section};
 /// `otlp:` with the environment over it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Otlp {
+    /// The exporter's own pod and node, which become attributes.
+    pub downward: DownwardApi,
     /// Whether metrics are pushed.
     pub enabled: bool,
     /// Over HTTP with the path that is posted to.

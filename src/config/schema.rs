@@ -13,7 +13,9 @@ use super::root::RootPattern;
 use crate::perfdata::FileMode;
 use crate::rules::SeriesLimits;
 use crate::rules::rule::rules_schema;
-use crate::yaml::codec::{Choice, Codec, Deferred, DurationBounds, Factor, Integer, Invalid, List, Switch, Text};
+use crate::yaml::codec::{
+    Choice, Codec, Deferred, DurationBounds, Factor, Integer, Invalid, List, Optional, OrNull, Switch, Text,
+};
 use crate::yaml::decode::{Decoder, Path};
 use crate::yaml::document::{Node, NodeData};
 use crate::yaml::section::{Nested, Section, section};
@@ -43,7 +45,7 @@ section! {
     pub(super) struct ConfigKeys {
         /// Where the exporter looks for JVMs.
         pub(super) discovery: Discovery = Discovery::default() => Nested::new(),
-        /// The label `app` of a JVM.
+        /// The label `app` of a JVM, and its place in Kubernetes.
         pub(super) identity: Identity = Identity::default() => Nested::new(),
         /// Sampling of a few counters between scrapes, for single pauses, peaks and allocation.
         pub(super) sampling: Sampling = Sampling::default() => Nested::new(),
@@ -93,6 +95,8 @@ section! {
         /// (OTEL_EXPORTER_OTLP_METRICS_…) override those for all signals (OTEL_EXPORTER_OTLP_…). OTEL_SDK_DISABLED=true
         /// disables pushing.
         pub(super) otlp: OtlpKeys = OtlpKeys::default() => Nested::new(),
+        /// What outlives the exporter.
+        pub(super) state: StateKeys = StateKeys::default() => Nested::new(),
         /// Bounds of one exporter. What exceeds a limit is omitted and counted.
         pub(super) limits: Limits = Limits::default() => Nested::new(),
     }
@@ -159,7 +163,7 @@ section! {
         pub path: PathBuf = PathBuf::from("/proc") => Text {
             maximum: TEXT_MAXIMUM,
             pattern: "^/",
-            parse: |text| Ok(proc_path(text)?),
+            parse: |text| Ok(absolute_path(text)?),
             print: |path| Some(path.display().to_string()),
         },
     }
@@ -200,8 +204,40 @@ section! {
             maximum: LIST_MAXIMUM,
             noun: "properties",
         },
+        /// auto: JVMs in Kubernetes get the labels container, pod and namespace, and OTLP attributes, from what the node
+        /// shows; rules cannot give these labels. off: only from roots.
+        pub kubernetes: Toggle = Toggle::Auto => TOGGLE,
+        /// Where the kubelet names the logs of containers. Only names and links there are read.
+        pub container_logs: PathBuf = PathBuf::from("/var/log/containers") => Text {
+            maximum: TEXT_MAXIMUM,
+            pattern: "^/",
+            parse: |text| Ok(absolute_path(text)?),
+            print: |path| Some(path.display().to_string()),
+        },
     }
 }
+
+section! {
+    /// `state:`
+    #[derive(Clone, Debug)]
+    pub(super) struct StateKeys {
+        /// Where the exporter keeps the slots of JVMs, for its next run; read at its start. The flag --state.directory
+        /// replaces it, and without either the variable STATE_DIRECTORY applies, which systemd sets. Without any, JVMs get
+        /// their slots in the order in which they started.
+        pub(super) directory: Option<PathBuf> = None => OrNull(Optional {
+            codec: Text {
+                maximum: TEXT_MAXIMUM,
+                pattern: "^/",
+                parse: |text| Ok(absolute_path(text)?),
+                print: |path: &PathBuf| Some(path.display().to_string()),
+            },
+            default: None,
+        }),
+    }
+}
+
+/// The labels by which a JVM in Kubernetes is known.
+pub const KUBERNETES_LABELS: [&str; 3] = ["container", "pod", "namespace"];
 
 section! {
     /// `sampling:`
@@ -337,8 +373,8 @@ fn root(decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<RootP
     keys.path
 }
 
-/// Checks the mount point of a proc file system.
-pub(super) fn proc_path(text: &str) -> Result<PathBuf, String> {
+/// Checks the path of a directory.
+pub(super) fn absolute_path(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
     if path.is_absolute() { Ok(path) } else { Err(format!("expected an absolute path, found `{text}`")) }
 }

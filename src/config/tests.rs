@@ -56,7 +56,7 @@ fn shipped_profiles_load() {
 type Show = fn(&Config) -> String;
 
 /// Every key with a value that is not its default, and the field that has it.
-const KEYS: [(&str, &str, Show, &str); 37] = [
+const KEYS: [(&str, &str, Show, &str); 40] = [
     ("discovery.interval", "1m30s", |c| format!("{:?}", c.discovery.interval), "90s"),
     ("discovery.roots", "['/a/{b}', {path: /c}]", roots, "/a/{b} /c"),
     ("discovery.procfs.enabled", "off", |c| format!("{:?}", c.discovery.procfs.enabled), "Off"),
@@ -64,6 +64,8 @@ const KEYS: [(&str, &str, Show, &str); 37] = [
     ("discovery.access", "pread", |c| format!("{:?}", c.discovery.access), "Pread"),
     ("discovery.processes", "off", |c| format!("{:?}", c.discovery.processes), "Off"),
     ("identity.properties", "[my.name, 7]", |c| c.identity.properties.join(" "), "my.name 7"),
+    ("identity.kubernetes", "off", |c| format!("{:?}", c.identity.kubernetes), "Off"),
+    ("identity.container_logs", "/a", |c| format!("{:?}", c.identity.container_logs), "\"/a\""),
     ("sampling.interval", "0", |c| format!("{:?}", c.sampling.interval), "0ns"),
     ("sampling.idle_interval", "1s", |c| format!("{:?}", c.sampling.idle_interval), "1s"),
     ("sampling.buckets", "[0.5, 2]", |c| format!("{:?}", c.sampling.buckets), "[0.5, 2.0]"),
@@ -91,6 +93,7 @@ const KEYS: [(&str, &str, Show, &str); 37] = [
     ("otlp.temporality", "delta", |c| format!("{:?}", c.otlp.temporality), "Delta"),
     ("otlp.histograms", "base2_exponential_bucket_histogram", |c| format!("{:?}", c.otlp.histograms), "Exponential"),
     ("otlp.resource_attributes", "{a: 1}", |c| format!("{:?}", c.otlp.resource_attributes), r#"[("a", "1")]"#),
+    ("state.directory", "/a", |c| format!("{:?}", c.state_directory), "Some(\"/a\")"),
     ("limits.max_jvms", "5", |c| c.limits.max_jvms.to_string(), "5"),
     ("limits.max_series_per_jvm", "10", |c| c.limits.series().max_series_per_jvm.to_string(), "10"),
     ("limits.max_label_value_length", "64", |c| c.limits.series().max_label_value_length.to_string(), "64"),
@@ -293,7 +296,7 @@ fn broken_files_name_their_first_fault() {
 
 #[test]
 fn the_command_line_wins_and_is_checked() {
-    let text = "discovery: {roots: [{path: /a}]}\nrules: [{counter: a, metric: a, labels: {pod: x}}]";
+    let text = "discovery: {roots: [{path: /a}]}\nrules: [{counter: a, metric: a, labels: {zone: x}}]";
     let overrides = Overrides {
         roots: vec!["/b".into(), "/c".into()],
         procfs: Some(None),
@@ -305,7 +308,7 @@ fn the_command_line_wins_and_is_checked() {
     assert_eq!((config.discovery.procfs.enabled, config.attach.mode), (Toggle::Off, AttachMode::Active));
 
     let overrides = Overrides {
-        roots: vec!["b".into(), "/{pod}".into(), "/{pod}".into()],
+        roots: vec!["b".into(), "/{zone}".into(), "/{zone}".into()],
         procfs: Some(Some("proc".into())),
         attach_mode: Some(AttachMode::Active),
         active_refused: true,
@@ -314,10 +317,10 @@ fn the_command_line_wins_and_is_checked() {
     let found = load_files(&[("/etc/c.yaml", text)], &overrides).unwrap_err().to_string();
     assert_snapshot!(found, @r##"
 command line: --discovery.root: a root is an absolute path, found `b`
-command line: --discovery.root: `/{pod}` is there twice
+command line: --discovery.root: `/{zone}` is there twice
 command line: --path.procfs: expected an absolute path, found `proc`
 command line: attach.mode: active mode sends signals, and root may signal every process; run as the JVMs' user, use `passive` with -XX:+StartAttachListener, or give --attach.allow-active-as-root
-/etc/c.yaml:2:42: rules[0].labels.pod: the label `pod` has a meaning already; choose another name
+/etc/c.yaml:2:42: rules[0].labels.zone: the label `zone` has a meaning already; choose another name
 "##);
 }
 

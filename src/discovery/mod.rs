@@ -34,6 +34,7 @@ mod scan_state;
 pub mod watch;
 
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -213,6 +214,14 @@ impl Scanner {
             watched: state.watched,
         }
     }
+}
+
+/// The first `limit` bytes of the regular file `path` beneath `root`, without following a link. The file may be hostile.
+///
+/// # Errors
+/// See [`Opener::content`].
+pub(crate) fn regular_file_beneath(root: &OwnedFd, path: &Path, limit: u64) -> Result<Vec<u8>, Errno> {
+    Opener::default().content(root, path, limit)
 }
 
 /// The refusal of a process whose memory or files hold whoever reads them.

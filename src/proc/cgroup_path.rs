@@ -88,6 +88,16 @@ impl CgroupPaths {
     }
 }
 
+impl CgroupPaths {
+    /// Whether the process is in another container beside the exporter's own: of the same parent as the root of the
+    /// exporter's cgroup namespace, which the container runtime makes for each container.
+    pub(crate) fn is_beside(&self) -> bool {
+        let beside =
+            |group: CgroupPath<'_>| group.path.strip_prefix("/../").is_some_and(|rest| !rest.starts_with(".."));
+        self.container_id().is_some() && self.groups().any(beside)
+    }
+}
+
 /// Undoes `\x2d` (systemd.unit(5), string escaping).
 fn unescape(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
@@ -148,6 +158,15 @@ mod tests {
             (format!("0::/machine.slice/pod{uid}"), None),
         ] {
             assert_eq!(CgroupPaths::parse(cgroup.as_bytes()).pod_uid().as_deref(), expected, "{cgroup}");
+        }
+        for (cgroup, expected) in [
+            (format!("0::/../cri-containerd-{id}.scope"), true),
+            (format!("0::/../{id}"), true),
+            (format!("0::/../../pod{uid}/{id}"), false),
+            (format!("0::/kubepods/pod{uid}/{id}"), false),
+            ("0::/../init".to_owned(), false),
+        ] {
+            assert_eq!(CgroupPaths::parse(cgroup.as_bytes()).is_beside(), expected, "{cgroup}");
         }
         assert_eq!(unescape("a\\x2db\\xzz\\x"), "a-b\\xzz\\x");
     }

@@ -42,6 +42,8 @@ pub struct Process {
     pub container_id: Option<String>,
     /// The uid of its Kubernetes pod.
     pub pod_uid: Option<String>,
+    /// Its cgroup lies beside that of the exporter's container: it is in the exporter's own pod.
+    pub(crate) is_beside: bool,
     /// `/proc/PID` of this very process, opened with `O_PATH`.
     directory: OwnedFd,
     /// Readable once the process has exited.
@@ -66,6 +68,7 @@ impl Process {
             unit: groups.unit().filter(|_| stat.parent == 1),
             container_id: groups.container_id(),
             pod_uid: groups.pod_uid(),
+            is_beside: groups.is_beside(),
             directory,
             pidfd,
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::SystemTime;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::fact::Formula;
 use crate::snapshot::{Snapshot, TargetValues};
@@ -15,7 +15,7 @@ use crate::text::{Align, printable, table};
 const HEADER: [&str; 11] = ["APP", "SLOT", "PID", "STATE", "MAIN", "JAVA", "GC", "HEAP", "UPTIME", "VIA", "PATH"];
 
 /// The JVMs and refusals of a snapshot. The JSON is a public format: fields may be added, but not renamed.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct Listing {
     /// JVMs that are served.
     pub jvms: Vec<JvmRow>,
@@ -24,7 +24,8 @@ pub struct Listing {
 }
 
 /// A JVM. What it does not publish is absent.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct JvmRow {
     /// The application's name, a label of all its series; absent while the JVM starts.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,7 +53,7 @@ pub struct JvmRow {
     /// How the region is read: `file` or `memory`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub via: Option<String>,
-    /// Labels of the root's path.
+    /// Labels of the root's path and of the JVM's pod.
     pub labels: BTreeMap<String, String>,
     /// Seconds since the JVM started.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,7 +79,8 @@ pub struct JvmRow {
 }
 
 /// A file or a process that is not served.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct RefusedRow {
     /// The file, if a file is refused.
     #[serde(skip_serializing_if = "Option::is_none")]

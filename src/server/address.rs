@@ -42,6 +42,26 @@ impl FromStr for ListenAddress {
     }
 }
 
+impl Default for ListenAddress {
+    /// `:9850`
+    fn default() -> Self {
+        Self { host: None, port: 9850 }
+    }
+}
+
+impl ListenAddress {
+    /// Under which `HOST:PORT` a program of this machine may reach a server that listens there.
+    pub(super) fn reachable(&self) -> Vec<String> {
+        let hosts = match self.host.as_deref() {
+            None => vec!["127.0.0.1", "[::1]"],
+            Some("0.0.0.0") => vec!["127.0.0.1"],
+            Some("::") => vec!["[::1]"],
+            Some(_) => return vec![self.to_string()],
+        };
+        hosts.into_iter().map(|host| format!("{host}:{}", self.port)).collect()
+    }
+}
+
 impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.host.as_deref() {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Empty;
+use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper::{Request, StatusCode, Uri, header};
 use hyper_util::rt::TokioIo;
@@ -38,7 +38,17 @@ pub async fn healthcheck(url: &str, deadline: Duration) -> Result<(), Healthchec
     tokio::time::timeout(deadline, check(url)).await.unwrap_or_else(late).map_err(HealthcheckError)
 }
 
+type RequestError = Box<dyn std::error::Error + Send + Sync>;
+
 async fn check(url: &str) -> Result<(), String> {
+    match fetch(url, None).await?.0 {
+        StatusCode::OK | StatusCode::UNAUTHORIZED => Ok(()),
+        status => Err(format!("{url}: expected 200 OK, found {status}")),
+    }
+}
+
+/// The status of the response to a request for `url`, and its body of at most so many bytes if it is wanted.
+pub(super) async fn fetch(url: &str, limit: Option<usize>) -> Result<(StatusCode, Bytes), String> {
     let bad_url =
         || format!("URL {url:?}: expected http://HOST[:PORT]/PATH or https://HOST[:PORT]/PATH, such as {DEFAULT_URL}");
     let uri: Uri = url.parse().map_err(|_| bad_url())?;
@@ -55,22 +65,18 @@ async fn check(url: &str) -> Result<(), String> {
     let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(port))).await.map_err(|error| {
         format!("cannot connect to {authority}: {error}; is the exporter running with this --web.listen-address?")
     })?;
-    let status = if tls {
+    if tls {
         let address = stream.peer_addr().ok().map(|address| address.ip()).filter(IpAddr::is_loopback);
         let address = address.ok_or_else(|| {
             format!("URL {url:?}: expected a loopback address after https://, such as https://127.0.0.1:9850/-/healthy")
         })?;
         let name = ServerName::try_from(host.to_owned()).unwrap_or_else(|_| ServerName::from(address));
         // With TLS 1.3, a refusal for want of a client certificate arrives only as an error of the request.
-        request_over_tls(stream, name, request).await.map_err(|error| {
+        request_over_tls(stream, name, request, limit).await.map_err(|error| {
             format!("{url}: TLS failed: {error}; an exporter that requires client certificates cannot be checked")
-        })?
+        })
     } else {
-        send(stream, request).await.map_err(|error| format!("{url}: expected an HTTP response: {error}"))?
-    };
-    match status {
-        StatusCode::OK | StatusCode::UNAUTHORIZED => Ok(()),
-        status => Err(format!("{url}: expected 200 OK, found {status}")),
+        send(stream, request, limit).await.map_err(|error| format!("{url}: expected an HTTP response: {error}"))
     }
 }
 
@@ -78,20 +84,34 @@ async fn request_over_tls(
     stream: TcpStream,
     name: ServerName<'static>,
     request: Request<Empty<Bytes>>,
-) -> Result<StatusCode, Box<dyn std::error::Error>> {
+    limit: Option<usize>,
+) -> Result<(StatusCode, Bytes), RequestError> {
     let stream = TlsConnector::from(Arc::new(unverified()?)).connect(name, stream).await?;
-    Ok(send(stream, request).await?)
+    send(stream, request, limit).await
 }
 
-async fn send<S>(stream: S, request: Request<Empty<Bytes>>) -> Result<StatusCode, hyper::Error>
+async fn send<S>(
+    stream: S,
+    request: Request<Empty<Bytes>>,
+    limit: Option<usize>,
+) -> Result<(StatusCode, Bytes), RequestError>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let response = async {
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let body = match limit {
+            Some(limit) => Limited::new(response.into_body(), limit).collect().await?.to_bytes(),
+            None => Bytes::new(),
+        };
+        Ok((status, body))
+    };
     tokio::select! {
-        response = sender.send_request(request) => Ok(response?.status()),
+        response = response => response,
         // The response arrives before the connection ends, unless the connection fails.
-        Err(error) = connection => Err(error),
+        Err(error) = connection => Err(error.into()),
     }
 }
 

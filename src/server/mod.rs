@@ -17,6 +17,7 @@ mod landing;
 mod pool;
 mod rate;
 mod routes;
+pub mod running;
 mod scrape;
 mod web;
 

@@ -7,6 +7,7 @@ pub(crate) mod changes;
 mod duplicates;
 pub(crate) mod guarded;
 mod reconciler;
+mod slot_record;
 mod slots;
 pub(crate) mod sources;
 mod start;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 pub use reconciler::{AttachProviders, Reconciler};
+pub use slot_record::SlotRecord;
 pub use target::{Incarnation, Target, TargetState};
 
 use crate::discovery::Refusal;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::duplicates::{self, second_views};
+use super::slot_record::{SlotRecord, SlotRecords};
 use super::slots::Slots;
 use super::target::Target;
 use super::tracked::{Examination, TrackedRegion, reason};
@@ -14,6 +15,7 @@ use crate::config::Config;
 use crate::discovery::{Candidate, Refusal, RefusalReason, RegionId, RegionSource, Scan};
 use crate::fact::{Provider, ProviderId};
 use crate::hotspot::Model;
+use crate::kubernetes::{Place, PodFinder};
 use crate::metric::Labels;
 use crate::rules::{self, Dropped, SeriesLimits};
 use crate::sync::ExpendableThread;
@@ -32,6 +34,11 @@ pub struct Reconciler {
     providers: Box<dyn AttachProviders>,
     tracked: BTreeMap<RegionId, TrackedRegion>,
     slots: Slots,
+    /// What an earlier exporter had given out.
+    records: SlotRecords,
+    /// Slots were given out or freed.
+    slots_changed: bool,
+    pods: PodFinder,
     target_set: Arc<TargetSet>,
     /// JVMs whose end the last scan found.
     ended: Vec<Arc<Target>>,
@@ -49,10 +56,13 @@ impl Reconciler {
     /// A reconciler that tracks no JVM.
     pub fn new(config: Arc<Config>, providers: Box<dyn AttachProviders>) -> Self {
         Self {
+            pods: PodFinder::new(&config),
             config,
             providers,
             tracked: BTreeMap::new(),
             slots: Slots::default(),
+            records: SlotRecords::default(),
+            slots_changed: false,
             target_set: Arc::default(),
             ended: Vec::new(),
             unsettled: false,
@@ -64,6 +74,10 @@ impl Reconciler {
     /// Applies a new configuration: the next [`Reconciler::update`] makes new plans for every JVM. New providers, if
     /// given, replace those of all JVMs.
     pub fn reconfigure(&mut self, config: Arc<Config>, providers: Option<Box<dyn AttachProviders>>) {
+        if self.config.identity != config.identity || self.config.downward != config.downward {
+            self.tracked.values_mut().for_each(|tracked| tracked.place = None);
+        }
+        self.pods = PodFinder::new(&config);
         self.config = config;
         if let Some(providers) = providers {
             self.providers = providers;
@@ -71,6 +85,19 @@ impl Reconciler {
         }
         self.tracked.values_mut().for_each(|tracked| tracked.outdated = true);
         self.target_set = Arc::default();
+    }
+
+    /// Has JVMs get the slots that an earlier exporter gave them. To be called before the first scan.
+    pub fn recall(&mut self, records: Vec<SlotRecord>) {
+        self.records = SlotRecords::new(records);
+    }
+
+    /// The slots of all JVMs, if there was a change since the last call.
+    pub fn take_slot_changes(&mut self) -> Option<Vec<SlotRecord>> {
+        let of = |tracked: &TrackedRegion| {
+            tracked.target.as_ref().map(|target| SlotRecord::of(target, &tracked.candidate.labels))
+        };
+        std::mem::take(&mut self.slots_changed).then(|| self.tracked.values().filter_map(of).collect())
     }
 
     /// Whether a region is already open, so that a scan need not open it again.
@@ -118,9 +145,26 @@ impl Reconciler {
                 (None, None) => self.unsettled = true,
             }
         }
+        self.find_pods();
         let mut starting: Vec<_> = unready.into_iter().map(Starting::from).collect();
         let changed = self.examine_all(&mut starting, &mut refusals);
         self.publish(starting, refusals, changed)
+    }
+
+    /// Finds the pods of JVMs that have none yet: a container's log may be named after its process has started.
+    fn find_pods(&mut self) {
+        let unknown = self.tracked.values_mut().filter(|tracked| tracked.place.is_none());
+        let (mut tracked, processes): (Vec<_>, Vec<_>) = unknown
+            .filter_map(|tracked| {
+                let process = Arc::clone(tracked.candidate.process.as_ref()?);
+                Some((tracked, process))
+            })
+            .unzip();
+        for (at, place) in self.pods.find(&processes) {
+            if let Some(tracked) = tracked.get_mut(at) {
+                tracked.place = Some(place);
+            }
+        }
     }
 
     /// Opens a new region.
@@ -195,9 +239,9 @@ impl Reconciler {
         for id in removed {
             self.remove(id);
         }
-        // Slots are allocated after those of ended JVMs are free, and in the order in which the JVMs started, so that a
-        // restarted exporter allocates the same ones.
-        planned.sort_by_key(|(_, target)| target.incarnation.start_millis);
+        // Slots are allocated after those of ended JVMs are free: first those that an earlier exporter gave out, then in
+        // the order in which the JVMs started.
+        planned.sort_by_key(|(_, target)| (!self.records.knows(target), target.incarnation.start_millis));
         for (id, target) in planned {
             self.serve(id, target);
         }
@@ -208,6 +252,7 @@ impl Reconciler {
         let Some(tracked) = self.tracked.remove(&id) else { return };
         if let Some(target) = &tracked.target {
             self.slots.free(&target.app, &tracked.candidate.labels, target.slot);
+            self.slots_changed = true;
         }
     }
 
@@ -221,9 +266,16 @@ impl Reconciler {
                 self.slots.free(&old.app, labels, old.slot);
                 self.slots.allocate(&target.app, labels)
             }
-            None => self.slots.allocate(&target.app, labels),
+            None => {
+                let recalled = self.records.take(&target, labels);
+                let free = recalled.filter(|slot| self.slots.take(&target.app, labels, *slot));
+                free.unwrap_or_else(|| self.slots.allocate(&target.app, labels))
+            }
         };
-        target.identity = identity(&target.app, target.slot, labels);
+        self.slots_changed |=
+            tracked.target.as_ref().is_none_or(|old| (&old.app, old.slot) != (&target.app, target.slot));
+        let limits = self.config.limits.series();
+        target.identity = identity(&target.app, target.slot, labels, target.place.as_deref(), &limits);
         tracked.outdated = false;
         tracked.target = Some(Arc::new(target));
     }
@@ -255,10 +307,12 @@ pub(super) fn truncate(value: &str, limits: &SeriesLimits) -> String {
     value
 }
 
-/// The labels of all series of a JVM.
-fn identity(app: &str, slot: u32, root: &Labels) -> Labels {
+/// The labels of all series of a JVM. Those of the root's path take precedence over those of its pod.
+fn identity(app: &str, slot: u32, root: &Labels, place: Option<&Place>, limits: &SeriesLimits) -> Labels {
     let slot = slot.to_string();
-    Labels::new(root.iter().chain([("app", app), ("slot", slot.as_str())]))
+    let pod = place.into_iter().flat_map(Place::labels).map(|(name, value)| (name, truncate(value, limits)));
+    let others = root.iter().chain([("app", app), ("slot", slot.as_str())]);
+    Labels::new(pod.chain(others.map(|(name, value)| (name, value.to_owned()))))
 }
 
 pub(super) fn refuse(candidate: &Candidate, reason: RefusalReason, detail: String) -> Refusal {

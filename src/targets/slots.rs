@@ -23,6 +23,11 @@ impl Slots {
         slot
     }
 
+    /// Allocates this ordinal, if it is free.
+    pub(super) fn take(&mut self, app: &str, labels: &Labels, slot: u32) -> bool {
+        self.used.entry((app.into(), labels.clone())).or_default().insert(slot)
+    }
+
     /// Frees an ordinal.
     pub(super) fn free(&mut self, app: &str, labels: &Labels, slot: u32) {
         let key = (app.into(), labels.clone());
@@ -48,6 +53,8 @@ mod tests {
         assert_eq!(slots.allocate("orders", &none), 3);
         slots.free("orders", &none, 0);
         assert_eq!(slots.allocate("orders", &none), 0);
+        assert!(slots.take("orders", &none, 7) && !slots.take("orders", &none, 7));
+        assert_eq!(slots.allocate("orders", &none), 4, "a gap is free");
         assert_eq!(slots.allocate("billing", &none), 0, "each app has its own slots");
         assert_eq!(slots.allocate("orders", &Labels::new([("container", "a")])), 0, "and each root");
     }

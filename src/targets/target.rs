@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::discovery::RegionId;
 use crate::fact::{AttachedProvider, Fact, Formula};
 use crate::hotspot::{Jvm, Model};
+use crate::kubernetes::Place;
 use crate::metric::{Labels, Value};
 use crate::perfdata::{Image, Region, RegionIdentity};
 use crate::proc::Process;
@@ -60,7 +61,7 @@ pub struct Target {
     pub app: Box<str>,
     /// Lowest free ordinal among the JVMs of the same `app` and root labels.
     pub slot: u32,
-    /// The labels of all its series: `app`, `slot` and those of the root's path.
+    /// The labels of all its series: `app`, `slot`, those of the root's path and those of its pod.
     pub identity: Labels,
     /// Its identity as it publishes it.
     pub jvm: Jvm,
@@ -68,6 +69,8 @@ pub struct Target {
     pub(crate) corrected_start: Option<f64>,
     /// Its process, where it is visible.
     pub process: Option<Arc<Process>>,
+    /// Its pod, where that is known.
+    pub place: Option<Arc<Place>>,
     /// Its region, which contains the counters.
     pub region: Arc<Region>,
     /// What identifies it inside the region.

@@ -12,6 +12,7 @@ use crate::discovery::liveness::assess;
 use crate::discovery::{Candidate, Liveness, Refusal, RefusalReason};
 use crate::fact::{AttachedProvider, Provider, ProviderId};
 use crate::hotspot::{Jvm, Model, ProcessStart, VARIABLES};
+use crate::kubernetes::Place;
 use crate::metric::Labels;
 use crate::perfdata::{Image, LayoutChange, MemoryError, Region, RegionError, RegionIdentity, Transport};
 use crate::proc::{Process, start};
@@ -28,6 +29,8 @@ pub(super) struct TrackedRegion {
     pub(super) region: Arc<Region>,
     heartbeat: Option<Heartbeat>,
     start_bounds: Option<StartBounds>,
+    /// Its pod, once that is known.
+    pub(super) place: Option<Arc<Place>>,
     pub(super) target: Option<Arc<Target>>,
     pub(super) providers: Vec<(ProviderId, Arc<dyn Provider>)>,
     /// When the JVM got its providers.
@@ -78,6 +81,7 @@ impl TrackedRegion {
             region: Arc::new(region),
             heartbeat: None,
             start_bounds: None,
+            place: None,
             target: None,
             providers: Vec::new(),
             attached: SystemTime::now(),
@@ -110,7 +114,7 @@ impl TrackedRegion {
         let identity = target.region_identity;
         match guarded::read(&self.region, reader, move |region| region.read(&identity, &[], &mut Vec::new())) {
             Ok(LayoutChange::Same) => {
-                let same = target.has_planned_all_facts();
+                let same = target.has_planned_all_facts() && target.place == self.place;
                 let same_start = self.corrected_start(target.incarnation.start_millis) == target.corrected_start;
                 match (same && same_start && !self.outdated, state == target.state) {
                     (true, true) => Examination::Unchanged,
@@ -194,6 +198,7 @@ impl TrackedRegion {
             jvm,
             corrected_start,
             process,
+            place: self.place.clone(),
             region: Arc::clone(&self.region),
             region_identity: RegionIdentity::of(&image),
             words: Arc::from([]),

@@ -284,7 +284,7 @@ fn list_shows_why_a_jvm_cannot_be_read() {
     let refusal = refusal_of(jvm.pid(), || command(["list", "--format=json", &files_only]));
     assert!(refusal.contains("PerfDisableSharedMem"), "{refusal}");
     let readable = Jvm::start(&jdk, ["-XX:+UseSerialGC", "-Dotel.service.name=listed"]);
-    let list = Call::new(["list", "--format=json"]);
+    let list = Call::new(["list", "--local", "--format=json"]);
     let list = list.expect(0, &[]).json();
     let entry = list["jvms"].as_array().unwrap().iter().find(|jvm| jvm["pid"] == readable.pid());
     let entry = entry.unwrap_or_else(|| panic!("{} is not in {list:#}", readable.pid()));
@@ -317,7 +317,7 @@ fn list_of_another_user_shows_the_owner_of_a_region() {
     copy_program(env!("CARGO_BIN_EXE_hotspot-exporter"), &binary);
     let refusal = refusal_of(jvm.pid(), || {
         let mut list = other.command(65534, &binary);
-        list.args(["list", "--format=json"]);
+        list.args(["list", "--local", "--format=json"]);
         list
     });
     assert!(refusal.contains("owner"), "{refusal}");
@@ -366,4 +366,28 @@ impl OtherUser {
         command.current_dir(self.path());
         command
     }
+}
+
+#[test]
+fn list_asks_the_running_exporter() {
+    let root = Root::new();
+    let _writer = root.put("jdk17-G1", 4711);
+    let exporter = Exporter::start(root.flags());
+    let address = format!("--web.listen-address={}", exporter.address());
+    wait_for("the JVM", || ensure(exporter.targets()["jvms"][0]["pid"] == 4711, exporter.targets()));
+    let asked = Call::new(["list", "--format=json", &address]);
+    asked.expect(0, &[&format!("from the exporter at http://{}/targets", exporter.address()), "--local"]);
+    let asked: Value = serde_json::from_str(&asked.out).unwrap();
+    assert_eq!((&asked["jvms"][0]["pid"], &asked["jvms"][0]["app"]), (&4711.into(), &"Alloc".into()));
+    Call::new(["list", &address]).expect(0, &["Alloc", "4711"]);
+    let local = Call::new(["list", "--local", &address]);
+    assert!(!local.expect(0, &[]).err.contains("from the exporter"), "{}", local.err);
+    let own = Call::new(root.flags().into_iter().chain(["list".to_owned()]));
+    assert!(!own.expect(0, &["Alloc"]).err.contains("exporter answers"), "{}", own.err);
+
+    // Something else listens there, and answers with anything.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("--web.listen-address={}", listener.local_addr().unwrap());
+    drop(listener);
+    Call::new(["list", &address]).expect(0, &["no exporter answers", "cannot connect"]);
 }

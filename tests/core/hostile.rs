@@ -48,7 +48,7 @@ fn filtered(way: &[String], exporter: &Command) -> Command {
 
 /// `list` of a root, within the time that nothing may take; the path and reason of each refusal, and the JVMs.
 fn list(way: &[String], flags: &[String]) -> (BTreeMap<String, String>, Vec<Value>) {
-    let exporter = command(["list", "--format=json"]);
+    let exporter = command(["list", "--local", "--format=json"]);
     let words = way.iter().map(String::as_str).chain([exporter.get_program().to_str().unwrap()]).collect::<Vec<_>>();
     let mut call = Command::new(words[0]);
     call.args(&words[1..]).args(exporter.get_args()).args(flags);

@@ -41,7 +41,7 @@ fn values_for_other_sdks_are_ignored_with_one_warning_each() {
 fn commands_that_do_not_push_do_not_mention_the_environment() {
     let root = Root::new();
     let _writer = root.put("jdk25-G1", 4711);
-    for arguments in [&["list"][..], &["dump", "4711"], &["explain", "4711"], &["--once"]] {
+    for arguments in [&["list", "--local"][..], &["dump", "4711"], &["explain", "4711"], &["--once"]] {
         let mut command = command(root.flags());
         command.args(arguments).env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1").envs(OTHERS);
         let output = command.output().unwrap();

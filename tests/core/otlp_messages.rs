@@ -13,7 +13,7 @@ use crate::support::otlp::{Receiver, attribute, resource};
 use crate::support::region_builder::RegionBuilder;
 use crate::support::regions::{Root, fixture};
 use bytes::Bytes;
-use hotspot_exporter::config::{self, Config, HistogramForm, Otlp, Overrides, Temporality};
+use hotspot_exporter::config::{self, Config, DownwardApi, HistogramForm, Otlp, Overrides, Temporality};
 use hotspot_exporter::discovery::Scanner;
 use hotspot_exporter::metric::FamilySamples;
 use hotspot_exporter::metric::{Exponential, Family, Histogram, Kind, Labels, Value};
@@ -23,6 +23,7 @@ use hotspot_exporter::output::otlp::{
     Retry, SeriesPosition,
 };
 use hotspot_exporter::perfdata::Image;
+use hotspot_exporter::proc::Process;
 use hotspot_exporter::providers::Providers;
 use hotspot_exporter::snapshot::Snapshot;
 use hotspot_exporter::targets::{Reconciler, TargetSet};
@@ -575,5 +576,39 @@ fn no_state_is_kept_of_jvms_that_end_during_an_outage() {
     let of_one = last(&Jvm::new());
     for _ in 0..5 {
         assert_eq!(last(&Jvm::new()), of_one);
+    }
+}
+
+#[test]
+fn a_jvm_in_a_pod_says_which() {
+    let (root, logs) = (Root::new(), tempfile::tempdir().unwrap());
+    let _writer = root.put("jdk25-G1", 4711);
+    let (id, uid) = ("0a".repeat(32), "01234567-89ab-cdef-0123-456789abcdef");
+    let log = logs.path().join(format!("orders-1_shop_app-{id}.log"));
+    std::os::unix::fs::symlink(format!("/var/log/pods/shop_orders-1_{uid}/app/0.log"), log).unwrap();
+    let downward = DownwardApi { node: Some("node-1".to_owned()), pod: None };
+    let roots = vec![root.path().display().to_string()];
+    let overrides = Overrides { roots, procfs: Some(None), downward, ..Overrides::default() };
+    let mut config = config::load(None, &overrides, &|path| std::fs::read_to_string(path)).unwrap();
+    config.identity.container_logs = logs.path().to_owned();
+    let mut process = Process::open(Path::new("/proc"), i32::try_from(std::process::id()).unwrap()).unwrap();
+    (process.container_id, process.pod_uid) = (Some(id.clone()), Some(uid.to_owned()));
+    let mut scan = Scanner::new(&config.discovery).scan(&|_| false);
+    scan.candidates[0].process = Some(Arc::new(process));
+    let mut reconciler = Reconciler::new(Arc::new(config.clone()), Box::new(Providers::default()));
+    let requests = requests(&mut Encoder::new(&config.otlp, NOW), &snapshot(&reconciler.update(scan)), NOW);
+    let message = decode(&requests[0]);
+    let attributes = resource(&message.resource_metrics[0]);
+    for (key, expected) in [
+        ("k8s.pod.name", "orders-1"),
+        ("k8s.namespace.name", "shop"),
+        ("k8s.container.name", "app"),
+        ("k8s.pod.uid", uid),
+        ("k8s.node.name", "node-1"),
+        ("container.id", &*id),
+        ("service.namespace", "shop"),
+        ("service.instance.id", "shop.orders-1.app"),
+    ] {
+        assert_eq!(attribute(attributes, key).as_deref(), Some(expected), "{key}");
     }
 }

@@ -13,8 +13,10 @@ use hotspot_exporter::discovery::{RefusalReason, Scanner};
 use hotspot_exporter::fact::Provider;
 use hotspot_exporter::fact::{ProviderId, Values};
 use hotspot_exporter::hotspot::Model;
+use hotspot_exporter::metric::Labels;
 use hotspot_exporter::output::prometheus::Pages;
 use hotspot_exporter::perfdata::{FileMode, Image, Region, WriterState};
+use hotspot_exporter::proc::Process;
 use hotspot_exporter::snapshot::Snapshot;
 use hotspot_exporter::targets::{AttachProviders, Reconciler, Target, TargetSet, TargetState};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
@@ -59,6 +61,14 @@ impl Host {
     fn scan(&mut self) -> Arc<TargetSet> {
         let reconciler = &self.reconciler;
         let scan = self.scanner.scan(&|id| reconciler.tracks(id));
+        self.reconciler.update(scan)
+    }
+
+    /// Scans, and has this process write every region.
+    fn scan_of(&mut self, process: &Arc<Process>) -> Arc<TargetSet> {
+        let reconciler = &self.reconciler;
+        let mut scan = self.scanner.scan(&|id| reconciler.tracks(id));
+        scan.candidates.iter_mut().for_each(|candidate| candidate.process = Some(Arc::clone(process)));
         self.reconciler.update(scan)
     }
 
@@ -405,4 +415,73 @@ fn a_jvm_without_any_sign_of_life_is_unconfirmed() {
     assert_eq!(snapshot(&target_set).values(0).is_up(), Some(true));
     jvm.exit();
     assert_eq!(states(&host.scan()), []);
+}
+
+/// A process in a container of that pod.
+fn process_in(container_id: &str, pod_uid: &str) -> Arc<Process> {
+    let mut process = Process::open(Path::new("/proc"), i32::try_from(std::process::id()).unwrap()).unwrap();
+    (process.container_id, process.pod_uid) = (Some(container_id.to_owned()), Some(pod_uid.to_owned()));
+    Arc::new(process)
+}
+
+#[test]
+fn a_jvm_in_kubernetes_has_its_pod_as_soon_as_the_node_names_it() {
+    let (folder, logs) = (tmp(), tempfile::tempdir().unwrap());
+    let (id, uid) = ("0a".repeat(32), "01234567-89ab-cdef-0123-456789abcdef");
+    let mut host = Host::with(folder.path(), |config| config.identity.container_logs = logs.path().to_owned());
+    let _jvm = host.start(1, &fixture("jdk17-G1.hsperfdata"));
+    let process = process_in(&id, uid);
+    let identity = |set: &TargetSet| set.targets.iter().map(|target| target.identity.clone()).collect::<Vec<_>>();
+    let plain = Labels::new([("app", "Alloc"), ("slot", "0")]);
+    assert_eq!(identity(&host.scan_of(&process)), [plain.clone()]);
+    let log = format!("{}_prod_app-{id}.log", "p".repeat(140));
+    let target = format!("/var/log/pods/prod_{}_{uid}/app/0.log", "p".repeat(140));
+    std::os::unix::fs::symlink(target, logs.path().join(log)).unwrap();
+    let cut = "p".repeat(128);
+    let in_pod = [("app", "Alloc"), ("slot", "0"), ("container", "app"), ("namespace", "prod"), ("pod", cut.as_str())];
+    let named = host.scan_of(&process);
+    assert_eq!(identity(&named), [Labels::new(in_pod)]);
+    assert!(Arc::ptr_eq(&host.scan_of(&process).targets[0], &named.targets[0]), "nothing has changed since");
+    let mut off = Host::with(folder.path(), |config| {
+        config.identity.container_logs = logs.path().to_owned();
+        config.identity.kubernetes = Toggle::Off;
+    });
+    assert_eq!(identity(&off.scan_of(&process)), [plain]);
+}
+
+#[test]
+fn slots_outlive_the_exporter_and_name_no_other_jvm() {
+    let bytes = fixture("jdk17-G1.hsperfdata");
+    let folder = tmp();
+    let slots = |set: &TargetSet| -> Vec<(i32, u32)> {
+        let mut slots: Vec<_> = set.targets.iter().map(|target| (target.vpid, target.slot)).collect();
+        slots.sort_unstable();
+        slots
+    };
+    let mut host = Host::new(folder.path());
+    let first = host.start(1, &started_at(&bytes, 1_700_000_000_000));
+    let _second = host.start(2, &started_at(&bytes, 1_700_000_001_000));
+    let third = host.start(3, &started_at(&bytes, 1_700_000_002_000));
+    assert_eq!(slots(&host.scan()), [(1, 0), (2, 1), (3, 2)]);
+    let records = host.reconciler.take_slot_changes().unwrap();
+    assert_eq!(records.len(), 3);
+    host.scan();
+    assert_eq!(host.reconciler.take_slot_changes(), None, "nothing has changed");
+
+    // While the exporter is away, one JVM ends, and another takes the file of a third.
+    first.exit();
+    third.write(&started_at(&bytes, 1_700_000_003_000), 0);
+    let fourth = host.start(4, &started_at(&bytes, 1_699_000_000_000));
+    let mut next = Host::new(folder.path());
+    next.reconciler.recall(records.clone());
+    assert_eq!(slots(&next.scan()), [(2, 1), (3, 2), (4, 0)]);
+
+    // Alone, it would be the first; its record says otherwise.
+    third.exit();
+    fourth.exit();
+    let mut next = Host::new(folder.path());
+    next.reconciler.recall(records);
+    assert_eq!(slots(&next.scan()), [(2, 1)]);
+    let mut without = Host::new(folder.path());
+    assert_eq!(slots(&without.scan()), [(2, 0)]);
 }

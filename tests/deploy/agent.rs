@@ -45,6 +45,10 @@ fn the_rendered_node_agent_sees_every_jvm_of_the_node() {
             ensure_up(&agent.scrape(), &apps).map_err(|error| error + agent.get("/targets").text())
         });
         let categories = |page: &Exposition| page.all("jvm_nmt_committed_bytes", &[("app", &apps[0])]).count();
+        wait_for("the slots in the volume", || {
+            let slots = std::fs::read_to_string(pod.volume("state").join("slots.json")).unwrap_or_default();
+            apps.iter().try_for_each(|app| ensure(slots.contains(app), format!("no {app} in {slots}")))
+        });
         if native_memory {
             wait_for("native memory", || {
                 let found = categories(&agent.scrape());

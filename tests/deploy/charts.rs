@@ -84,7 +84,7 @@ fn the_sidecar_keeps_to_the_restricted_standard() {
     // Without the exporter's own privileges the node agent would keep to it as well.
     let agent = helm.objects(&AGENT, NEWEST, &[]);
     let spec = pod_spec(of_kind(&agent, "DaemonSet"));
-    let expected = ["hostPID", "capabilities.add", "runAsNonRoot", "runAsUser"];
+    let expected = ["hostPID", "\"DirectoryOrCreate\"}}", "capabilities.add", "runAsNonRoot", "runAsUser"];
     let violations = restricted_violations(spec);
     assert_eq!(violations.len(), expected.len(), "{violations:?}");
     assert!(violations.iter().zip(expected).all(|(found, end)| found.ends_with(end)), "{violations:?}");

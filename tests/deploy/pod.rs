@@ -69,14 +69,19 @@ impl Pod {
             for (file, content) in map.expect(name)["data"].as_object().unwrap() {
                 fs::write(path.join(file), text(content)).unwrap();
             }
-        } else {
-            assert_eq!(volume["emptyDir"]["medium"], "Memory", "{volume}");
+        } else if volume["hostPath"].is_null() {
+            assert!(volume["emptyDir"].is_object(), "{volume}");
             for mount in containers(self.spec()).flat_map(|container| items(&container["volumeMounts"])) {
                 if let Some(below) = mount["subPath"].as_str().filter(|_| mount["name"] == volume["name"]) {
                     self.directory(&format!("volumes/{}/{below}", text(&volume["name"])), 0o777);
                 }
             }
         }
+    }
+
+    /// Where a volume is on this machine.
+    pub fn volume(&self, name: &str) -> PathBuf {
+        self.path().join("volumes").join(name)
     }
 
     /// Where the mount's volume is on this machine.
@@ -127,10 +132,15 @@ impl Pod {
         script += "mount --bind -o ro /usr usr; mount -t proc proc proc; ";
         script += "refuse() { if touch \"$1/file\" 2>/dev/null; then exit 1; fi; }; refuse .; ";
         for mount in items(&container["volumeMounts"]) {
-            assert_eq!(mount["readOnly"], true, "{mount}");
             let place = text(&mount["mountPath"]).trim_start_matches('/');
             self.directory(&format!("root/{place}"), 0o755);
-            script += &format!("mount --bind -o ro {} {place}; refuse {place}; ", self.source(mount).display());
+            let source = self.source(mount);
+            script += &if mount["name"] == "state" {
+                format!("mount --bind {} {place}; ", source.display())
+            } else {
+                assert_eq!(mount["readOnly"], true, "{mount}");
+                format!("mount --bind -o ro {} {place}; refuse {place}; ", source.display())
+            };
         }
         let mut command = self.unshare();
         command.args(["sh", "-c", &(script + "exec chroot . \"$@\"")]).arg(&root).args(self.setpriv(container));

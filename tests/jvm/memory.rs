@@ -506,7 +506,7 @@ fn an_unprivileged_exporter_reads_its_own_user_only() {
         let output = Command::new("setpriv")
             .args(["--reuid", uid, "--regid", uid, "--clear-groups"])
             .arg(&exporter)
-            .args(["list", "--format=json"])
+            .args(["list", "--local", "--format=json"])
             .output()
             .unwrap();
         serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
@@ -549,7 +549,7 @@ fn a_procfs_of_other_numbers_will_do() {
     let start = Instant::now();
     loop {
         let output = Command::new("unshare")
-            .args(["--pid", "--fork", env!("CARGO_BIN_EXE_hotspot-exporter"), "list", "--format=json"])
+            .args(["--pid", "--fork", env!("CARGO_BIN_EXE_hotspot-exporter"), "list", "--local", "--format=json"])
             .output()
             .unwrap();
         let list = serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap();

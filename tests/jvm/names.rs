@@ -13,7 +13,7 @@ use serde_json::Value;
 /// The row of `list` about a process, once it is served.
 fn row(pid: u32, flags: &[&str]) -> Value {
     wait_for(&format!("JVM {pid} in the list"), || {
-        let output = command(["list", "--format=json"]).args(flags).output().unwrap();
+        let output = command(["list", "--local", "--format=json"]).args(flags).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         let list: Value = serde_json::from_str(&text).unwrap();
         let rows = list["jvms"].as_array().unwrap();
@@ -174,7 +174,7 @@ fn a_region_that_is_too_small_says_so() {
         assert!(overflow > 0, "{jdk}");
         let said = |arguments: &[&str]| String::from_utf8(command(arguments).output().unwrap().stdout).unwrap();
         let text = format!("{overflow} bytes of counters did not fit");
-        for arguments in [&["list"][..], &["explain", &pid]] {
+        for arguments in [&["list", "--local"][..], &["explain", &pid]] {
             wait_for("the overflow", || ensure(said(arguments).contains(&text), said(arguments)));
         }
         let page = said(&["--once"]);

@@ -119,8 +119,8 @@ fn served(exporter: &Exporter) -> Outputs {
 /// Both streams of every command about the process.
 fn said(pid: &str) -> Outputs {
     let calls: [&[&str]; 12] = [
-        &["list"],
-        &["list", "--format=json"],
+        &["list", "--local"],
+        &["list", "--local", "--format=json"],
         &["explain", pid],
         &["explain", pid, "--attach.mode=off"],
         &["nmt", pid],

@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value::{self, IntValue, S
 use uuid::Uuid;
 
 use super::message::attribute;
-use crate::config::Otlp;
+use crate::config::{DownwardApi, Otlp};
 use crate::targets::Target;
 
 /// The namespace of `service.instance.id` (semantic conventions, `service`).
@@ -22,11 +22,13 @@ pub(super) struct Resources {
     /// `service.name` and `service.instance.id`.
     common: Vec<(String, String)>,
     host: String,
+    downward: DownwardApi,
 }
 
 impl Resources {
     /// The resources of this host with a configuration.
     pub(super) fn new(config: &Otlp) -> Self {
+        let downward = config.downward.clone();
         let system = rustix::system::uname();
         let host_name = system.nodename().to_string_lossy().into_owned();
         let host_id = fs::read_to_string("/etc/machine-id").ok().map(|id| id.trim().to_owned());
@@ -34,7 +36,10 @@ impl Resources {
         let mut common: Vec<(String, String)> = config.resource_attributes.clone();
         let named = common.iter().find(|(key, _)| key == "service.name").map(|(_, name)| name.clone());
         common.retain(|(key, _)| !matches!(key.as_str(), "service.name" | "service.instance.id"));
-        for (key, value) in [("host.name", Some(&host_name)), ("host.id", host_id.as_ref())] {
+        // Every JVM that the exporter reads runs on its node.
+        let own =
+            [("host.name", Some(&host_name)), ("host.id", host_id.as_ref()), ("k8s.node.name", downward.node.as_ref())];
+        for (key, value) in own {
             if let Some(value) = value.filter(|_| !common.iter().any(|(known, _)| known == key)) {
                 common.push((key.to_owned(), value.clone()));
             }
@@ -43,6 +48,7 @@ impl Resources {
             name: config.service_name.clone().or(named).unwrap_or_else(|| env!("CARGO_PKG_NAME").to_owned()),
             common,
             host: host_id.unwrap_or(host_name),
+            downward,
         }
     }
 
@@ -54,6 +60,11 @@ impl Resources {
         out.add("service.instance.id", Uuid::new_v5(&INSTANCES, instance.as_bytes()).to_string());
         out.push("process.pid", IntValue(std::process::id().into()));
         out.common(&self.common);
+        if let Some(pod) = &self.downward.pod {
+            out.add("k8s.pod.name", &*pod.name);
+            out.add("k8s.namespace.name", &*pod.namespace);
+            out.add("k8s.pod.uid", pod.uid.as_deref().unwrap_or_default());
+        }
         out.0
     }
 
@@ -71,6 +82,12 @@ impl Resources {
                 "namespace" => out.add("k8s.namespace.name", value),
                 name => out.add(name, value),
             }
+        }
+        if let Some(place) = &target.place {
+            out.add("k8s.container.name", place.container.as_deref().unwrap_or_default());
+            out.add("k8s.pod.name", &*place.pod);
+            out.add("k8s.namespace.name", &*place.namespace);
+            out.add("k8s.pod.uid", place.uid.as_deref().unwrap_or_default());
         }
         out.process(target, started);
         let jvm = &target.jvm;
