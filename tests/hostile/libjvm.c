@@ -30,7 +30,7 @@ OFFSET(LongConstant, Value, LongEntry, value);
 EXPORT uint64_t gHotSpotVMLongConstantEntryArrayStride = sizeof(LongEntry);
 
 /* What fields lead to, each in pages of its own: any of them may hold its readers. */
-enum { HEAP, SPACES, CODE, FLAGS, LIST, THREADS, LOADERS, TABLES, AREAS };
+enum { HEAP, SPACES, CODE, FLAGS, LIST, THREADS, LOADERS, TABLES, TYPES, AREAS };
 static char *area[AREAS];
 #define WORD(where, at) (*(uint64_t *)(area[where] + (at)))
 #define ADDRESS(where, at) ((uint64_t)(area[where] + (at)))
@@ -88,8 +88,8 @@ static const IntEntry ints[] = {
 };
 static const LongEntry longs[] = {{"ObjectMonitor::ANONYMOUS_OWNER", 1}, {0}};
 
-/* The tables, in their area. */
-enum { ENTRIES = 0, TYPES = 0x3000, INTS = 0x4000, LONGS = 0x5000, TEXT = 0x6000 };
+/* The tables of types and constants, in their area. */
+enum { INTS = 0x4000, LONGS = 0x5000 };
 
 static void space(int at, uint64_t bottom, uint64_t used, uint64_t committed) {
     WORD(SPACES, at + BOTTOM) = bottom;
@@ -190,9 +190,9 @@ static const struct { const char *key; uint64_t *word; int area, at; } PLANTED[]
     {"type_name", &gHotSpotVMTypeEntryTypeNameOffset, 0, 0}, {"ints", (uint64_t *)&gHotSpotVMIntConstants, 0, 0},
     {"int_stride", &gHotSpotVMIntConstantEntryArrayStride, 0, 0}, {"int_value", &gHotSpotVMIntConstantEntryValueOffset, 0, 0},
     {"longs", (uint64_t *)&gHotSpotVMLongConstants, 0, 0}, {"long_stride", &gHotSpotVMLongConstantEntryArrayStride, 0, 0},
-    {"sizeof_partition", NULL, TABLES, TYPES + offsetof(TypeEntry, size)}, {"sizeof_flag", NULL, TABLES, TYPES + sizeof(TypeEntry) + offsetof(TypeEntry, size)},
+    {"sizeof_partition", NULL, TYPES, offsetof(TypeEntry, size)}, {"sizeof_flag", NULL, TYPES, sizeof(TypeEntry) + offsetof(TypeEntry, size)},
 };
-static const char *const AREA_NAMES[AREAS] = {"HEAP", "SPACES", "CODE", "FLAGS", "LIST", "THREADS", "LOADERS", "TABLES"};
+static const char *const AREA_NAMES[AREAS] = {"HEAP", "SPACES", "CODE", "FLAGS", "LIST", "THREADS", "LOADERS", "TABLES", "TYPES"};
 
 static uint64_t *planted(const char *key) {
     for (size_t i = 0; i < sizeof PLANTED / sizeof *PLANTED; i++) {
@@ -282,14 +282,10 @@ __attribute__((visibility("default"))) void fake(const char *mode, const char *r
     fake_region("honest", region);
     for (int i = 0; i < AREAS; i++) area[i] = pages(capacity);
     plant();
-    memcpy(area[TABLES] + ENTRIES, entries, sizeof entries);
-    memcpy(area[TABLES] + TYPES, types, sizeof types);
-    memcpy(area[TABLES] + INTS, ints, sizeof ints);
-    memcpy(area[TABLES] + LONGS, longs, sizeof longs);
-    gHotSpotVMStructs = (Entry *)(area[TABLES] + ENTRIES);
-    gHotSpotVMTypes = (TypeEntry *)(area[TABLES] + TYPES);
-    gHotSpotVMIntConstants = (IntEntry *)(area[TABLES] + INTS);
-    gHotSpotVMLongConstants = (LongEntry *)(area[TABLES] + LONGS);
+    gHotSpotVMStructs = memcpy(area[TABLES], entries, sizeof entries);
+    gHotSpotVMTypes = memcpy(area[TYPES], types, sizeof types);
+    gHotSpotVMIntConstants = memcpy(area[TYPES] + INTS, ints, sizeof ints);
+    gHotSpotVMLongConstants = memcpy(area[TYPES] + LONGS, longs, sizeof longs);
     char *words = strdup(mode);
     for (char *word = strtok(words, ","); word; word = strtok(NULL, ",")) {
         char *value = strchr(word, '=');

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use rustix::fs::{AtFlags, statat};
 
@@ -29,7 +29,21 @@ pub(crate) struct HotSpotFinder {
     opener: Opener,
     libraries: Libraries,
     /// Not locked while memory is read, which may take for ever.
-    known: Mutex<HashMap<StructuresKey, Arc<Structures>>>,
+    known: Mutex<HashMap<StructuresKey, KnownStructures>>,
+}
+
+/// Structures, and the process whose memory they are from. They count as long as it lives: the number of a namespace may
+/// be used again.
+#[derive(Debug)]
+struct KnownStructures {
+    structures: Arc<Structures>,
+    source: Weak<Process>,
+}
+
+impl KnownStructures {
+    fn get(&self) -> Option<Arc<Structures>> {
+        self.source.upgrade().filter(|source| source.is_alive()).map(|_| Arc::clone(&self.structures))
+    }
 }
 
 /// Whose structures may be taken for another process's. The tables lie in memory that their process may change, so those
@@ -71,7 +85,7 @@ pub(crate) enum Implausible {
 impl HotSpotFinder {
     /// The memory of a process, if it runs HotSpot and the kernel allows to read it. May block as long as a page or file
     /// of the process does not answer.
-    pub(crate) fn open(&self, process: &Process) -> Result<HotSpotMemory, Obstacle> {
+    pub(crate) fn open(&self, process: &Arc<Process>) -> Result<HotSpotMemory, Obstacle> {
         let own = process.directory();
         let library = Mappings::read(own).map_err(Obstacle::Map)?.library.ok_or(Obstacle::NoLibrary)?;
         let (version, symbols) = self.libraries.symbols(&self.opener, process, &library)?;
@@ -81,7 +95,7 @@ impl HotSpotFinder {
         })?;
         let namespace = statat(own, "ns/mnt", AtFlags::empty()).map_err(Obstacle::Map)?;
         let key = StructuresKey { library: version, uid: process.uid, mounts: FileId::of(&namespace) };
-        let known = lock(&self.known).get(&key).cloned();
+        let known = lock(&self.known).get(&key).and_then(KnownStructures::get);
         let structures = match known {
             Some(structures) => structures,
             None => {
@@ -89,9 +103,12 @@ impl HotSpotFinder {
                 let structures = Arc::new(read);
                 let mut known = lock(&self.known);
                 if known.len() >= REMEMBERED {
-                    known.clear();
+                    known.retain(|_, known| known.get().is_some());
                 }
-                known.insert(key, Arc::clone(&structures));
+                if known.len() < REMEMBERED {
+                    let source = Arc::downgrade(process);
+                    known.insert(key, KnownStructures { structures: Arc::clone(&structures), source });
+                }
                 structures
             }
         };
@@ -175,5 +192,64 @@ pub(crate) fn object(address: u64) -> Result<u64, Implausible> {
         Ok(address)
     } else {
         Err(Implausible::Pointer(address))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+    use super::*;
+
+    #[test]
+    fn only_multiples_of_8_in_user_memory_are_addresses_of_objects() {
+        for address in [8, 4096, ADDRESSES - 8] {
+            assert_eq!(object(address), Ok(address));
+        }
+        for address in [0, 1, 7, 12, ADDRESSES - 1, ADDRESSES, 0xffff_8000_0000_0000, u64::MAX - 7, u64::MAX] {
+            assert_eq!(object(address), Err(Implausible::Pointer(address)), "{address:#x}");
+        }
+    }
+
+    #[test]
+    fn a_field_is_where_its_kind_and_size_allow() {
+        const LARGEST: u64 = (1 << 20) - 1;
+        let fields = [("Small", "_at", LARGEST), ("Far", "_at", LARGEST + 1), ("Wild", "_at", u64::MAX)];
+        let sizes = [("Small", "sizeof", LARGEST), ("Far", "sizeof", LARGEST + 1), ("Wild", "sizeof", u64::MAX)];
+        let memory = HotSpotMemory::own(&[fields, sizes].concat(), &[("Small", "_static", 7)], &[("RUNNABLE", 2)]);
+        assert_eq!([memory.offset("Small", "_at"), memory.size("Small")], [Ok(LARGEST); 2]);
+        for name in ["Far", "Wild", "Absent"] {
+            assert_eq!(memory.offset(name, "_at"), Err(Implausible::Unknown(name, "_at")));
+            assert_eq!(memory.size(name), Err(Implausible::Unknown(name, "sizeof")));
+        }
+        assert_eq!(memory.address("Small", "_static"), Ok(7));
+        assert_eq!(memory.address("Small", "_at"), Err(Implausible::Unknown("Small", "_at")));
+        assert_eq!(memory.offset("Small", "_static"), Err(Implausible::Unknown("Small", "_static")));
+        assert_eq!([memory.constant("RUNNABLE").ok(), memory.constant("_at").ok()], [Some(2), None]);
+    }
+
+    #[test]
+    fn a_read_fails_where_there_is_no_memory() {
+        let memory = HotSpotMemory::own(&[], &[], &[]);
+        let words = [&raw const memory as u64, 12];
+        let at = words.as_ptr() as u64;
+        assert_eq!((memory.word(at), memory.pointer(at)), (Ok(words[0]), Ok(words[0])));
+        assert_eq!(memory.pointer(at.wrapping_add(8)), Err(Implausible::Pointer(12)));
+        assert_eq!(memory.half(at.wrapping_add(8)), Ok(12));
+        for address in [0, 8, 1 << 46, ADDRESSES, u64::MAX - 7, u64::MAX] {
+            assert_eq!(memory.word(address), Err(Implausible::Memory(MemoryError::Unmapped)), "{address:#x}");
+        }
+    }
+
+    #[test]
+    fn structures_count_as_long_as_their_process_lives() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let process = Arc::new(Process::open(std::path::Path::new("/proc"), pid).unwrap());
+        let known = KnownStructures { structures: Arc::default(), source: Arc::downgrade(&process) };
+        assert!(known.get().is_some());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(known.get().is_none());
     }
 }

@@ -229,3 +229,7 @@ impl Texts<'_> {
         Ok(text.filter(|text| (1..=TEXT_MAXIMUM).contains(&text.len())).map(Into::into))
     }
 }
+
+#[cfg(test)]
+#[path = "structures_tests.rs"]
+mod tests;

@@ -149,3 +149,123 @@ fn name(memory: &HotSpotMemory, address: u64) -> Result<&'static str, Implausibl
     let known = NAMES.iter().find(|name| name.as_bytes() == text);
     known.copied().ok_or(Implausible::Value("the name of a code heap", address))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+    use super::*;
+    use crate::providers::introspection::planted::Planted;
+
+    /// The word of the logarithm in a heap, and of the first field of its `VirtualSpace`.
+    const LOG2: usize = 16;
+    const SPACE: usize = 1;
+
+    /// Heaps of JDK 11 and later, by name; the addresses of the list, its array and the heaps.
+    fn planted(names: &[&str]) -> (Planted, u64, u64, Vec<u64>) {
+        let mut planted = Planted::new();
+        let heaps: Vec<u64> = names.iter().map(|name| heap(&mut planted, name)).collect();
+        let array = planted.object(&heaps);
+        let list = planted.object(&[names.len() as u64, array]);
+        planted.field("CodeCache", "_heaps", list);
+        planted.fields(&[
+            ("GrowableArrayBase", "_len", 0),
+            ("GrowableArray<int>", "_data", 8),
+            ("CodeHeap", "_memory", 8 * SPACE as u64),
+            ("VirtualSpace", "_low_boundary", 0),
+            ("VirtualSpace", "_high_boundary", 8),
+            ("VirtualSpace", "_low", 16),
+            ("VirtualSpace", "_high", 24),
+            ("CodeHeap", "_log2_segment_size", 8 * LOG2 as u64),
+        ]);
+        (planted, list, array, heaps)
+    }
+
+    /// A heap of 1,000 segments of 128 bytes, of which 500 are committed and 90 used.
+    fn heap(planted: &mut Planted, name: &str) -> u64 {
+        let mut bytes = name.as_bytes().to_vec();
+        bytes.resize(NAME_LENGTH.next_multiple_of(8), 0);
+        let (words, _) = bytes.as_chunks();
+        let words: Vec<u64> = words.iter().map(|word| u64::from_ne_bytes(*word)).collect();
+        let name = planted.object(&words);
+        let mut heap = [0; LENGTH / 8];
+        heap[SPACE..SPACE + 4].copy_from_slice(&[1 << 20, (1 << 20) + 128_000, 1 << 20, (1 << 20) + 64_000]);
+        heap[LOG2 - 3..=LOG2 + 1].copy_from_slice(&[500, 1000, 128, 7, 100]);
+        heap[LOG2 + 4] = 10;
+        (heap[LOG2 + 7], heap[LOG2 + 9], heap[LOG2 + 10]) = (name, 3, 1);
+        planted.object(&heap)
+    }
+
+    fn read(planted: &Planted) -> Result<Vec<CodeHeapReading>, Implausible> {
+        let memory = planted.memory();
+        CodeHeapsReader::of(&memory, 17)?.read(&memory)
+    }
+
+    #[test]
+    fn heaps_are_read_by_the_names_that_hotspot_gives() {
+        let (planted, ..) = planted(&["CodeHeap 'non-nmethods'", "CodeCache"]);
+        let reading = |name| CodeHeapReading {
+            name,
+            used: 11_520,
+            committed: 64_000,
+            limit: 128_000,
+            nmethods: Some(3),
+            full: Some(1),
+        };
+        assert_eq!(read(&planted), Ok(vec![reading("CodeHeap 'non-nmethods'"), reading("CodeCache")]));
+    }
+
+    #[test]
+    fn other_names_and_a_name_for_the_second_time_are_refused() {
+        for names in [&["CodeHeap 'x'"][..], &[""], &["CodeCacheX"], &["CodeHeap '"], &["CodeCache", "CodeCache"]] {
+            assert!(matches!(read(&planted(names).0), Err(Implausible::Value(..))), "{names:?}");
+        }
+    }
+
+    #[test]
+    fn neighbours_that_disagree_are_refused() {
+        let huge = (1 << 32) - 1;
+        for (word, values) in [
+            (SPACE, [0, u64::MAX]),
+            (SPACE + 1, [0, u64::MAX]),
+            (SPACE + 2, [0, u64::MAX]),
+            (SPACE + 3, [0, u64::MAX]),
+            (LOG2 - 3, [0, huge]),
+            (LOG2 - 2, [0, huge]),
+            (LOG2 - 1, [0, 64]),
+            (LOG2, [64, huge]),
+            (LOG2 + 1, [9, 501]),
+            (LOG2 + 4, [101, u64::MAX]),
+            (LOG2 + 7, [0, u64::MAX]),
+            (LOG2 + 9, [1 << 31, huge]),
+            (LOG2 + 10, [1 << 31, huge]),
+        ] {
+            for value in values {
+                let (mut planted, _, _, heaps) = planted(&["CodeCache"]);
+                planted.set(heaps[0] + 8 * word as u64, value);
+                assert!(read(&planted).is_err(), "{word} {value:#x}");
+            }
+        }
+        // They agree that it is larger than any.
+        let (mut planted, _, _, heaps) = planted(&["CodeCache"]);
+        planted.set(heaps[0] + 8 * (SPACE as u64 + 1), (1 << 20) + (1 << 39));
+        planted.set(heaps[0] + 8 * (LOG2 as u64 - 2), 1 << 32);
+        assert!(matches!(read(&planted), Err(Implausible::Value(..))));
+    }
+
+    #[test]
+    fn wild_lists_are_refused() {
+        for length in [0, 9, u64::from(u32::MAX)] {
+            let (mut planted, list, ..) = planted(&["CodeCache"]);
+            planted.set(list, length);
+            assert!(matches!(read(&planted), Err(Implausible::Value(_, found)) if found == length), "{length}");
+        }
+        for wild in [0, 1, 1 << 46, 1 << 47, u64::MAX - 7] {
+            let (mut planted, list, array, _) = planted(&["CodeCache"]);
+            planted.set(array, wild);
+            assert!(read(&planted).is_err(), "{wild:#x}");
+            planted.set(list + 8, wild);
+            assert!(read(&planted).is_err(), "{wild:#x}");
+        }
+    }
+}

@@ -198,3 +198,107 @@ impl FlagNames<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+    use super::*;
+    use crate::providers::introspection::planted::Planted;
+
+    /// Flags of JDK 17 by name and kind, each with the value 1; the addresses of the entries and of the values.
+    struct PlantedFlags {
+        planted: Planted,
+        entries: u64,
+        values: u64,
+        count: u64,
+    }
+
+    impl PlantedFlags {
+        fn new(flags: &[(&str, u64)], size: u64) -> Self {
+            let mut planted = Planted::new();
+            let values = planted.object(&vec![1; flags.len()]);
+            let names: Vec<u64> = flags.iter().map(|(name, _)| text(&mut planted, name)).collect();
+            let entry = |(number, (_, kind)): (usize, &(&str, u64))| {
+                [values + 8 * number as u64, names[number], kind << 32 | 5]
+            };
+            let words: Vec<u64> = flags.iter().enumerate().flat_map(entry).collect();
+            let entries = planted.object(&words);
+            planted.field("JVMFlag", "flags", entries);
+            let count = planted.field("JVMFlag", "numFlags", flags.len() as u64);
+            planted.fields(&[
+                ("JVMFlag", "_addr", 0),
+                ("JVMFlag", "_name", 8),
+                ("JVMFlag", "_flags", 16),
+                ("JVMFlag", "_type", 20),
+                ("JVMFlag", "sizeof", size),
+            ]);
+            Self { planted, entries, values, count }
+        }
+
+        fn read(&self) -> Result<Vec<(&'static str, FlagValue)>, Implausible> {
+            let memory = self.planted.memory();
+            let flags = FlagsReader::of(&memory, 17)?.read(&memory)?;
+            assert!(flags.iter().all(|flag| flag.origin == "ergonomic"));
+            Ok(flags.into_iter().map(|flag| (flag.name, flag.value)).collect())
+        }
+    }
+
+    fn text(planted: &mut Planted, text: &str) -> u64 {
+        let mut bytes = text.as_bytes().to_vec();
+        bytes.resize(48, 0);
+        let (words, _) = bytes.as_chunks();
+        planted.object(&words.iter().map(|word| u64::from_ne_bytes(*word)).collect::<Vec<_>>())
+    }
+
+    fn two() -> PlantedFlags {
+        PlantedFlags::new(&[("UseG1GC", 0), ("Other", 0), ("MaxRAMPercentage", 7)], 24)
+    }
+
+    #[test]
+    fn allowed_flags_are_read_and_others_are_not() {
+        let tiny = f64::from_bits(1);
+        let expected = vec![("UseG1GC", FlagValue::Whole(1)), ("MaxRAMPercentage", FlagValue::Double(tiny))];
+        assert_eq!(two().read(), Ok(expected));
+        let text = PlantedFlags::new(&[("UseG1GC", 8), ("MaxHeapSize", 9), ("UseZGC", u64::from(u32::MAX))], 24);
+        assert_eq!(text.read(), Ok(vec![]), "no texts");
+    }
+
+    #[test]
+    fn numbers_and_sizes_that_no_jdk_has_are_refused() {
+        for count in [0, FLAGS + 1, 1 << 32, u64::MAX] {
+            let mut flags = two();
+            flags.planted.set(flags.count, count);
+            assert_eq!(flags.read(), Err(Implausible::Value("the number of flags", count)));
+        }
+        for size in [0, 23, 129, (1 << 20) - 1] {
+            assert!(matches!(PlantedFlags::new(&[("UseG1GC", 0)], size).read(), Err(Implausible::Value(..))), "{size}");
+        }
+    }
+
+    #[test]
+    fn a_flag_that_comes_twice_is_none() {
+        let flags = PlantedFlags::new(&[("UseG1GC", 0), ("Other", 0), ("UseG1GC", 0)], 24);
+        assert!(matches!(flags.read(), Err(Implausible::Value(_, 2))));
+    }
+
+    #[test]
+    fn values_that_cannot_be_are_refused() {
+        for (word, value) in [(0, 2), (0, 0xff), (2, f64::NAN.to_bits()), (2, f64::INFINITY.to_bits())] {
+            let mut flags = two();
+            flags.planted.set(flags.values + 8 * word, value);
+            assert!(matches!(flags.read(), Err(Implausible::Value(..))), "{word} {value:#x}");
+        }
+        for wild in [0, 1, 1 << 46, 0xffff_8000_0000_0000, u64::MAX] {
+            let mut flags = two();
+            flags.planted.set(flags.entries, wild);
+            assert!(flags.read().is_err(), "value at {wild:#x}");
+            let mut flags = two();
+            flags.planted.set(flags.entries + 8, wild);
+            assert_eq!(flags.read().map(|flags| flags.len()), Ok(1), "name at {wild:#x}");
+        }
+        let mut flags = two();
+        flags.planted.set(flags.entries + 16, 8);
+        assert_eq!(flags.read(), Err(Implausible::Value("the origin of a flag", 8)));
+    }
+}

@@ -230,3 +230,150 @@ fn partitions(memory: &HotSpotMemory, allocator: u64) -> Result<Vec<(u64, Option
     let part = |number| (partition(number).wrapping_add(used), Some(partition(number).wrapping_add(capacity)));
     Ok((0..count).map(part).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+    use super::*;
+    use crate::providers::introspection::planted::Planted;
+
+    const MIB: u64 = 1 << 20;
+    /// Where the heap is reserved: nothing is read there.
+    const RESERVED: u64 = 1 << 45;
+
+    /// Serial's heap of JDK 25; the addresses of heap, young generation and spaces.
+    fn serial() -> (Planted, u64, u64, [u64; 3]) {
+        let mut planted = Planted::new();
+        let space = |planted: &mut Planted, from, used, committed| {
+            planted.object(&[
+                RESERVED + from * MIB,
+                RESERVED + (from + used) * MIB,
+                RESERVED + (from + committed) * MIB,
+            ])
+        };
+        let spaces = [(0, 1, 4), (4, 2, 2), (8, 3, 56)].map(|(from, used, all)| space(&mut planted, from, used, all));
+        let young = planted.object(&spaces[..2]);
+        let old = planted.object(&spaces[2..]);
+        let heap = planted.object(&[young, old, RESERVED, 8 * MIB]);
+        planted.field("Universe", "_collectedHeap", heap);
+        planted.fields(&[
+            ("SerialHeap", "_young_gen", 0),
+            ("SerialHeap", "_old_gen", 8),
+            ("CollectedHeap", "_reserved", 16),
+            ("MemRegion", "_start", 0),
+            ("MemRegion", "_word_size", 8),
+            ("DefNewGeneration", "_eden_space", 0),
+            ("DefNewGeneration", "_from_space", 8),
+            ("TenuredGeneration", "_the_space", 0),
+            ("ContiguousSpace", "_bottom", 0),
+            ("ContiguousSpace", "_top", 8),
+            ("ContiguousSpace", "_end", 16),
+        ]);
+        (planted, heap, young, spaces)
+    }
+
+    fn read(planted: &Planted, collector: Collector) -> Result<Option<HeapReading>, Implausible> {
+        let memory = planted.memory();
+        let reader = HeapReader::of(&memory, collector, 25, false)?;
+        reader.map(|reader| reader.read(&memory)).transpose()
+    }
+
+    #[test]
+    fn spaces_are_added_up() {
+        let reading = read(&serial().0, Collector::Serial).unwrap().unwrap();
+        let used: Vec<u64> = reading.pools.iter().map(|pool| pool.used / MIB).collect();
+        assert_eq!((used, reading.total.used, reading.total.committed), (vec![1, 2, 3], 6 * MIB, Some(62 * MIB)));
+    }
+
+    #[test]
+    fn spaces_that_contradict_themselves_or_the_heap_are_refused() {
+        for space in 0..3 {
+            for (word, value) in [
+                (0, 0),
+                (0, RESERVED - 8),
+                (0, u64::MAX),
+                (1, 0),
+                (1, u64::MAX),
+                (2, 0),
+                (2, RESERVED + 64 * MIB + 8),
+                (2, u64::MAX),
+            ] {
+                let (mut planted, _, _, spaces) = serial();
+                planted.set(spaces[space] + 8 * word, value);
+                assert!(matches!(read(&planted, Collector::Serial), Err(Implausible::Value(..))), "{word} {value:#x}");
+            }
+        }
+        for words in [1 << 44, 1 << 60, u64::MAX] {
+            let (mut planted, heap, ..) = serial();
+            planted.set(heap + 24, words);
+            assert!(read(&planted, Collector::Serial).is_err(), "{words:#x}");
+        }
+    }
+
+    #[test]
+    fn wild_pointers_are_refused() {
+        for wild in [0, 1, 8, 1 << 46, 1 << 47, 0xffff_8000_0000_0000, u64::MAX - 7] {
+            for at in [0, 8, 16] {
+                let (mut planted, heap, ..) = serial();
+                planted.set(heap + at, wild);
+                assert!(read(&planted, Collector::Serial).is_err(), "heap {at} {wild:#x}");
+            }
+            for at in [0, 8] {
+                let (mut planted, _, young, _) = serial();
+                planted.set(young + at, wild);
+                assert!(read(&planted, Collector::Serial).is_err(), "young {at} {wild:#x}");
+            }
+        }
+    }
+
+    /// ZGC's heap of JDK 25 with that many partitions of 64 bytes; the addresses of the heap, the partitions and their
+    /// number.
+    fn zgc(count: u64) -> (Planted, u64, u64, u64) {
+        let mut planted = Planted::new();
+        let partitions = planted.object(&[0, 2 * MIB, 4 * MIB, 0, 0, 0, 0, 0].repeat(2));
+        let heap = planted.object(&[0, 64 * MIB, partitions]);
+        planted.field("Universe", "_collectedHeap", heap);
+        let count = planted.field("ZNUMA", "_count", count);
+        planted.fields(&[
+            ("ZCollectedHeap", "_heap", 0),
+            ("ZHeap", "_page_allocator", 0),
+            ("ZPageAllocator", "_max_capacity", 8),
+            ("ZPageAllocator", "_partitions", 16),
+            ("ZPerNUMAZPartition", "_addr", 0),
+            ("ZPartition", "sizeof", 64),
+            ("ZPartition", "_used", 8),
+            ("ZPartition", "_capacity", 16),
+        ]);
+        (planted, heap, partitions, count)
+    }
+
+    #[test]
+    fn partitions_are_added_up() {
+        let reading = read(&zgc(2).0, Collector::Zgc).unwrap().unwrap();
+        let total = SpaceSize { used: 4 * MIB, committed: Some(8 * MIB) };
+        assert_eq!((reading.total, reading.limit), (total, Some(64 * MIB)));
+    }
+
+    #[test]
+    fn partitions_that_cannot_be_are_refused() {
+        for count in [0, 1025, u64::from(u32::MAX)] {
+            assert!(matches!(read(&zgc(count).0, Collector::Zgc), Err(Implausible::Value(_, found)) if found == count));
+        }
+        for (word, value) in [(1, 64 * MIB), (1, u64::MAX), (2, 64 * MIB), (2, u64::MAX)] {
+            let (mut planted, _, partitions, _) = zgc(2);
+            planted.set(partitions + 8 * word, value);
+            assert!(matches!(read(&planted, Collector::Zgc), Err(Implausible::Value(..))), "{word} {value:#x}");
+        }
+        for limit in [ZGC_MAXIMUM + 1, u64::MAX] {
+            let (mut planted, heap, ..) = zgc(2);
+            planted.set(heap + 8, limit);
+            assert!(matches!(read(&planted, Collector::Zgc), Err(Implausible::Value(_, found)) if found == limit));
+        }
+        for wild in [0, 1, 1 << 46, u64::MAX - 7] {
+            let (mut planted, heap, ..) = zgc(2);
+            planted.set(heap + 16, wild);
+            assert!(read(&planted, Collector::Zgc).is_err(), "{wild:#x}");
+        }
+    }
+}

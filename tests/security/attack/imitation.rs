@@ -42,10 +42,16 @@ impl Imitations {
         self.start_as(&[], region, mode.as_ref())
     }
 
+    /// Starts one in a mount namespace of its own: within one, the tables of the first process are those of all.
+    pub(crate) fn start_apart(&self, region: &str, mode: &str) -> Imitation {
+        self.start_as(&["unshare", "--mount", "--"], region, mode.as_ref())
+    }
+
     /// Starts one as another user, who may mount.
     pub(crate) fn start_as_user(&self, uid: u32, region: &str, mode: &str) -> Imitation {
-        let prefix = format!("setpriv --reuid {uid} --inh-caps +sys_admin --ambient-caps +sys_admin --");
-        self.start_as(&prefix.split(' ').collect::<Vec<_>>(), region, mode.as_ref())
+        let become_user = format!("setpriv --reuid {uid} --inh-caps +sys_admin --ambient-caps +sys_admin");
+        let script = format!("[ ! -c /dev/fuse ] || exec 9<>/dev/fuse; exec {become_user} \"$@\"");
+        self.start_as(&["sh", "-c", &script, "sh"], region, mode.as_ref())
     }
 
     /// Starts one behind another command.
@@ -103,7 +109,7 @@ impl Drop for Imitation {
 /// The series of a page that come from the reader of that name.
 pub(crate) fn published<'p>(page: &'p Exposition, what: &str) -> Vec<&'p crate::support::exposition::Sample> {
     let names: &[&str] = match what {
-        "heap" => &["jvm_hotspot_heap_used_bytes", "jvm_hotspot_heap_committed_bytes"],
+        "heap" => &["jvm_hotspot_heap_used_bytes"],
         "humongous" => &["jvm_hotspot_g1_humongous_bytes"],
         "code_heaps" => {
             &["jvm_hotspot_code_cache_nmethods", "jvm_hotspot_code_cache_full_total", "jvm_memory_used_bytes"]
@@ -112,12 +118,12 @@ pub(crate) fn published<'p>(page: &'p Exposition, what: &str) -> Vec<&'p crate::
         "class_loaders" => &["jvm_hotspot_class_loaders"],
         "buffers" => &["jvm_buffer_memory_used_bytes", "jvm_buffer_count"],
         "thread_states" => &["jvm_hotspot_thread_states"],
-        "allocated" => &["jvm_hotspot_allocated_source"],
+        "allocated" => &["jvm_hotspot_allocated_source_info"],
         other => panic!("no reader {other}"),
     };
     let is_of = |sample: &&crate::support::exposition::Sample| match sample.name.as_str() {
         "jvm_memory_used_bytes" => sample.labels["jvm_memory_pool_name"].starts_with("Code"),
-        "jvm_hotspot_allocated_source" => sample.labels["mode"] == "exact",
+        "jvm_hotspot_allocated_source_info" => sample.labels["mode"] == "exact",
         name => names.contains(&name),
     };
     page.samples.iter().filter(|sample| names.contains(&&*sample.name)).filter(is_of).collect()
