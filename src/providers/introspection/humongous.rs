@@ -1,17 +1,17 @@
 //! G1's regions that hold humongous objects, which no bean tells.
 //!
-//! `HeapRegion` became `G1HeapRegion` in JDK 23 (measured on 21 and 25), and JDK 8 keeps the length of a set of regions in
-//! an object of its own.
+//! `HeapRegion` became `G1HeapRegion` in JDK 23 (measured on 21 and 25). JDK 8 counts only the first region of an object,
+//! and the bytes of all.
 
 use crate::discovery::{HotSpotMemory, Implausible};
 
 /// Where G1 counts humongous regions.
 #[derive(Debug)]
 pub(super) struct HumongousReader {
-    /// The address of the number of regions.
-    length: u64,
-    /// Bytes of a region.
-    region: u64,
+    /// The address of the number of regions, or of their bytes.
+    amount: u64,
+    /// Bytes of a region; `None` where the amount is in bytes.
+    region: Option<u64>,
 }
 
 impl HumongousReader {
@@ -20,13 +20,13 @@ impl HumongousReader {
     pub(super) fn of(memory: &HotSpotMemory) -> Result<Self, Implausible> {
         let heap = memory.pointer(memory.address("Universe", "_collectedHeap")?)?;
         let set = heap.wrapping_add(memory.offset("G1CollectedHeap", "_humongous_set")?);
-        let length = memory
-            .offset("G1HeapRegionSetBase", "_length")
-            .or_else(|_| memory.offset("HeapRegionSetBase", "_length"))
-            .or_else(|_| {
-                let count = memory.offset("HeapRegionSetBase", "_count")?;
-                Ok::<u64, Implausible>(count.wrapping_add(memory.offset("HeapRegionSetCount", "_length")?))
-            })?;
+        let length =
+            memory.offset("G1HeapRegionSetBase", "_length").or_else(|_| memory.offset("HeapRegionSetBase", "_length"));
+        let Ok(length) = length else {
+            let count = set.wrapping_add(memory.offset("HeapRegionSetBase", "_count")?);
+            let bytes = count.wrapping_add(memory.offset("HeapRegionSetCount", "_capacity")?);
+            return Ok(Self { amount: bytes, region: None });
+        };
         let region =
             memory.address("G1HeapRegion", "GrainBytes").or_else(|_| memory.address("HeapRegion", "GrainBytes"))?;
         let region = memory.word(region)?;
@@ -34,13 +34,16 @@ impl HumongousReader {
         if !region.is_power_of_two() || !(1 << 20..=512 << 20).contains(&region) {
             return Err(Implausible::Value("the size of a region of G1", region));
         }
-        Ok(Self { length: set.wrapping_add(length), region })
+        Ok(Self { amount: set.wrapping_add(length), region: Some(region) })
     }
 
     /// Bytes of humongous regions.
     pub(super) fn read(&self, memory: &HotSpotMemory) -> Result<u64, Implausible> {
-        let length = memory.half(self.length)?;
-        let bytes = u64::from(length).checked_mul(self.region).filter(|bytes| *bytes <= 1 << 44);
-        bytes.ok_or(Implausible::Value("the number of humongous regions", length.into()))
+        let bytes = match self.region {
+            Some(region) => u64::from(memory.half(self.amount)?).checked_mul(region),
+            None => Some(memory.word(self.amount)?),
+        };
+        let bytes = bytes.filter(|bytes| *bytes <= 1 << 44);
+        bytes.ok_or(Implausible::Value("the bytes of humongous regions", bytes.unwrap_or(u64::MAX)))
     }
 }

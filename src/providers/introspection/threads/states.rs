@@ -47,6 +47,8 @@ pub(super) struct StateReader {
     /// First word, OSThread, object, virtual thread, and what [`OsThreads`] takes.
     fields: Vec<(u64, u64)>,
     os_thread: [u64; 2],
+    /// Field that says whether a thread is ending, and its value for one that is not. Not on JDK 8.
+    ending: Option<(u64, u32)>,
     hidden: HiddenThreads,
     tasks: Tasks,
     objects: ObjectAccess,
@@ -84,8 +86,12 @@ impl StateReader {
         let os_thread = super::os_thread(memory)?;
         let frames = os_threads.as_ref().map(OsThreads::field);
         let fields = [Some(0), Some(os_thread), Some(object), mounted, frames].into_iter().flatten();
+        let alive = memory.constant("JavaThread::_not_terminated").ok().and_then(|alive| u32::try_from(alive).ok());
+        let ending = memory.offset("JavaThread", "_terminated").ok().zip(alive);
+        let fields = fields.map(|offset| (offset, 8)).chain(ending.map(|(offset, _)| (offset, 4)));
         Ok(Self {
-            fields: fields.map(|offset| (offset, 8)).collect(),
+            fields: fields.collect(),
+            ending,
             os_thread: [os_thread, memory.offset("OSThread", "_thread_id")?],
             hidden: HiddenThreads::default(),
             tasks: Tasks::default(),
@@ -120,13 +126,16 @@ impl StateReader {
         threads.read(memory, process, &self.fields)?;
         self.hidden.learn(memory, threads, self.os_thread, &mut self.tasks, process);
         let mut rows = self.by_objects(memory, threads).unwrap_or_default();
-        let of_visible =
-            rows.iter().enumerate().filter(|(index, _)| is_visible(&self.hidden, threads, *index) != Some(false));
+        let of_visible = rows.iter().enumerate().filter(|(index, _)| {
+            is_visible(&self.hidden, threads, *index) != Some(false) && !is_ending(self.ending, threads, *index)
+        });
         if !is_enough(of_visible.map(|(_, row)| row))
             && let Some(os_threads) = &mut self.os_threads
         {
             let hidden = &self.hidden;
-            let wanted = |index| is_visible(hidden, threads, index) != Some(false);
+            let ending = self.ending;
+            let wanted =
+                |index| is_visible(hidden, threads, index) != Some(false) && !is_ending(ending, threads, index);
             let states = os_threads.read(memory, threads, wanted, &mut self.tasks, process).into_iter();
             let row = |state| StateRow { state: Some(state), daemon: None, carries: None };
             rows = states.map(|state| state.map(row)).collect();
@@ -170,9 +179,15 @@ impl StateReader {
         let mut counts =
             StateCounts { all: Default::default(), by_daemon: Some(Default::default()), virtual_mounted: Some(0) };
         let mut found = Vec::new();
+        let mut ended = 0_u64;
         for (index, (row, address)) in rows.iter().zip(threads.addresses()).enumerate() {
             let visible = is_visible(&self.hidden, threads, index);
             if visible == Some(false) {
+                continue;
+            }
+            // HotSpot's counter has it until it is out of the list; the beans do not.
+            if is_ending(self.ending, threads, index) {
+                ended = ended.saturating_add(1);
                 continue;
             }
             let row = row.filter(|_| visible.is_some() && list.has(*address));
@@ -190,7 +205,7 @@ impl StateReader {
             return Err(Implausible::Value("the number of threads without a state", bad as u64));
         }
         let sum = counts.all.iter().sum::<u64>();
-        if sum.abs_diff(live) > LIVE_TOLERANCE {
+        if sum.abs_diff(live.saturating_sub(ended)) > LIVE_TOLERANCE {
             return Err(Implausible::Value("the sum of threads by state", sum));
         }
         Ok(counts)
@@ -202,6 +217,13 @@ fn is_enough<'r>(rows: impl Iterator<Item = &'r Option<StateRow>>) -> bool {
     let (bad, all) = rows
         .fold((0_usize, 0_usize), |(bad, all), row| (bad.saturating_add(row.is_none().into()), all.saturating_add(1)));
     all > 0 && bad.saturating_mul(20) <= all
+}
+
+/// Whether a thread has left the program, and is about to leave the list.
+fn is_ending(ending: Option<(u64, u32)>, threads: &JavaThreads, index: usize) -> bool {
+    ending.is_some_and(|(offset, alive)| {
+        threads.get(index).and_then(|fields| fields.half(offset)).is_some_and(|state| state != alive)
+    })
 }
 
 /// Whether the beans count the thread of that index; `None` while it is unknown.
