@@ -55,9 +55,9 @@ impl Planted {
 
     /// Ends the tables, and lets the variables point to them.
     fn finish(&mut self) {
-        for table in 0..4 {
-            self.tables[table].extend([0; 6]);
-            self.variables[FIRST[table]] = self.tables[table].as_ptr() as u64;
+        for (table, first) in self.tables.iter_mut().zip(FIRST) {
+            table.extend([0; 6]);
+            self.variables[first] = table.as_ptr() as u64;
         }
     }
 
