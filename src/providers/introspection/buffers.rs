@@ -14,7 +14,7 @@ use crate::hotspot::Collector;
 /// What values that fail their checks are counted as.
 pub(super) const BUFFERS: &str = "buffers";
 /// Most classes of HotSpot's own loader that are looked at in one pass.
-const CLASSES_MAXIMUM: usize = 100_000;
+const CLASSES_MAXIMUM: usize = 50_000;
 /// Classes whose names are read at once.
 const BATCH: usize = 256;
 /// Most bytes in a pool; more is no number of bytes.

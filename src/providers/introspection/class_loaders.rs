@@ -6,7 +6,7 @@ use crate::discovery::{HotSpotMemory, Implausible};
 /// What values that fail their checks are counted as.
 pub(super) const CLASS_LOADERS: &str = "class_loaders";
 /// Most data of loaders and hidden classes in a chain that is read.
-const CHAIN_MAXIMUM: u64 = 200_000;
+const CHAIN_MAXIMUM: u64 = 100_000;
 
 /// Counts the class loaders of one JVM. Not on JDK 8, where hidden classes cannot be told.
 #[derive(Debug)]
@@ -33,20 +33,31 @@ impl ClassLoaderReader {
         })
     }
 
-    /// The number of loaders, HotSpot's own included. The chain may change while it is read; it is read once more then.
+    /// The number of loaders, HotSpot's own included.
+    ///
+    /// # Errors
+    /// Among others, that the chain has changed meanwhile.
     pub(super) fn read(&mut self, memory: &HotSpotMemory) -> Result<u64, Implausible> {
-        self.walk(memory).or_else(|_| self.walk(memory)).map(|(loaders, _)| loaders)
+        self.walk(memory).map(|(loaders, _)| loaders)
     }
 
     /// The data of the loader of HotSpot's own classes, the last in the chain.
     pub(super) fn boot(&mut self, memory: &HotSpotMemory) -> Result<u64, Implausible> {
-        self.walk(memory).or_else(|_| self.walk(memory)).map(|(_, last)| last)
+        self.walk(memory).map(|(_, last)| last)
     }
 
     fn walk(&mut self, memory: &HotSpotMemory) -> Result<(u64, u64), Implausible> {
         let head = memory.pointer(self.head)?;
         let (mut loaders, mut at) = (0_u64, head);
-        for _ in 0..CHAIN_MAXIMUM {
+        // After each power of two, the place that a loop would come back to (Brent).
+        let mut passed = 0;
+        for number in 0..CHAIN_MAXIMUM {
+            if at == passed {
+                return Err(Implausible::Value("the data of a class loader, for the second time", at));
+            }
+            if number.is_power_of_two() {
+                passed = at;
+            }
             let fields = self.span.read(memory, at, &mut self.buffer)?;
             match fields.byte(self.of_hidden_class).unwrap_or_default() {
                 0 => loaders = loaders.saturating_add(1),
@@ -111,7 +122,9 @@ mod tests {
         }
         let (mut endless, data, _) = planted(3);
         endless.set(data[2] + 16, data[0]);
-        assert!(matches!(read(&endless), Err(Implausible::Value(_, CHAIN_MAXIMUM))));
+        assert!(matches!(read(&endless), Err(Implausible::Value(_, at)) if data.contains(&at)));
+        endless.set(data[0] + 16, data[0]);
+        assert_eq!(read(&endless), Err(Implausible::Value("the data of a class loader, for the second time", data[0])));
         let (mut odd, data, _) = planted(3);
         odd.set(data[0] + 8, 2);
         assert!(matches!(read(&odd), Err(Implausible::Value(_, 2))));
