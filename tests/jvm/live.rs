@@ -153,6 +153,15 @@ impl Comparison<'_> {
         }
     }
 
+    /// The same for the sum of all such series: the number of threads is by state where the JVM's memory is read.
+    fn sum_between(&mut self, name: &str, labels: &[(&str, &str)], one: f64, other: f64) {
+        let values: Vec<f64> = self.page.all(name, labels).map(|sample| sample.value).collect();
+        let sum = values.iter().sum::<f64>();
+        if values.is_empty() || sum < one.min(other) || sum > one.max(other) {
+            self.differences.push(format!("{name} {labels:?}: {values:?}, not in {one} to {other}"));
+        }
+    }
+
     fn absent(&mut self, name: &str, labels: &[(&str, &str)]) {
         if let Some(value) = self.page.value(name, labels) {
             self.differences.push(format!("{name} {labels:?}: {value}, and should not be there"));
@@ -189,7 +198,7 @@ impl Comparison<'_> {
             ("jvm_class_unloaded_total", &[], both(|beans| beans.classes.unloaded)),
             ("jvm_class_count", &[], both(|beans| beans.classes.loaded)),
         ] {
-            self.between(name, labels, one, other);
+            self.sum_between(name, labels, one, other);
         }
         // The bean cuts to whole milliseconds.
         let (one, other) = both(|beans| beans.compilation_ms);
