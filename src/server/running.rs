@@ -132,7 +132,7 @@ mod tests {
         for (command, expected) in [
             ("hotspot-exporter\0", ""),
             ("hotspot-exporter\0--web.listen-address=:9851\0--once\0", "127.0.0.1:9851 [::1]:9851"),
-            ("x\0--web.listen-address\010.0.0.1:1\0--web.listen-address=[::1]:2\0", "10.0.0.1:1 [::1]:2"),
+            ("x\0--web.listen-address\x0010.0.0.1:1\0--web.listen-address=[::1]:2\0", "10.0.0.1:1 [::1]:2"),
             ("x\0--web.listen-address=0.0.0.0:1\0--web.listen-address=[::]:2", "127.0.0.1:1 [::1]:2"),
             ("x\0--web.listen-address=nonsense\0--web.listen-address", ""),
         ] {

@@ -433,7 +433,7 @@ fn a_jvm_in_kubernetes_has_its_pod_as_soon_as_the_node_names_it() {
     let process = process_in(&id, uid);
     let identity = |set: &TargetSet| set.targets.iter().map(|target| target.identity.clone()).collect::<Vec<_>>();
     let plain = Labels::new([("app", "Alloc"), ("slot", "0")]);
-    assert_eq!(identity(&host.scan_of(&process)), [plain.clone()]);
+    assert_eq!(identity(&host.scan_of(&process)), std::slice::from_ref(&plain));
     let log = format!("{}_prod_app-{id}.log", "p".repeat(140));
     let target = format!("/var/log/pods/prod_{}_{uid}/app/0.log", "p".repeat(140));
     std::os::unix::fs::symlink(target, logs.path().join(log)).unwrap();
