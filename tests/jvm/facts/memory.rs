@@ -8,7 +8,7 @@ use crate::support::facts::{Beans, Bracket};
 use crate::support::jdk::{Collector, Jdk};
 use crate::support::jvm::{Pool, Usage};
 
-/// Bytes of code that may come and go between two answers.
+/// Bytes of code, or of classes, that may come and go between two answers.
 const UNSEEN_CODE: f64 = 65_536.0;
 
 /// Bytes of metaspace that a JVM may take after a collection without loading a class: counters of methods and the like.
@@ -91,10 +91,9 @@ fn pools(bracket: &mut Bracket, case: &Case, is_still: bool) {
         let kind = if pool.kind == "HEAP" { "heap" } else { "non_heap" };
         let labels = [("jvm_memory_type", kind), ("jvm_memory_pool_name", name)];
         let tolerance = match () {
-            () if is_code(name) && is_still => rounding,
-            () if is_code(name) => rounding + UNSEEN_CODE,
             () if pool.kind == "HEAP" => bracket.unseen + rounding + step(case),
-            () => rounding,
+            () if is_still => rounding,
+            () => rounding + UNSEEN_CODE,
         };
         let used = "jvm_memory_used_bytes";
         match Known::of(case, &pool) {
