@@ -44,5 +44,5 @@ pub(crate) use launch::{ProcessStart, VARIABLES};
 pub use model::Model;
 pub(crate) use options::CpuSetting;
 pub use options::NmtSetting;
-pub(crate) use pool::Pool;
+pub(crate) use pool::{CODE_HEAP_NAMES, Pool};
 pub use text_counter::TextCounter;

@@ -9,6 +9,17 @@ use super::counters::Counters;
 use crate::fact::{Formula, Scale};
 use crate::metric::Value;
 
+/// Names of code heaps, which are those of their MemoryPoolMXBeans (codeCache.cpp, JDK 9 to 27): a process may not add series
+/// as it likes.
+pub(crate) const CODE_HEAP_NAMES: [&str; 6] = [
+    "CodeCache",
+    "CodeHeap 'AOT'",
+    "CodeHeap 'hot nmethods'",
+    "CodeHeap 'non-nmethods'",
+    "CodeHeap 'non-profiled nmethods'",
+    "CodeHeap 'profiled nmethods'",
+];
+
 /// When HotSpot updates a pool's used bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Freshness {

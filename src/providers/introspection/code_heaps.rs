@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 
 use crate::discovery::{HotSpotMemory, Implausible};
+use crate::hotspot::CODE_HEAP_NAMES;
 
 /// Most heaps; HotSpot has 3, and one more in development.
 const HEAPS: u32 = 8;
@@ -14,15 +15,6 @@ const HEAPS: u32 = 8;
 const LENGTH: usize = 512;
 /// Bytes of a name that are read.
 const NAME_LENGTH: usize = 48;
-/// Names of heaps (codeCache.cpp): a process may not add series as it likes.
-const NAMES: [&str; 6] = [
-    "CodeCache",
-    "CodeHeap 'AOT'",
-    "CodeHeap 'hot nmethods'",
-    "CodeHeap 'non-nmethods'",
-    "CodeHeap 'non-profiled nmethods'",
-    "CodeHeap 'profiled nmethods'",
-];
 /// Largest code cache (CODE_CACHE_SIZE_LIMIT).
 const SIZE_MAXIMUM: u64 = 2 << 30;
 /// JDK 8 has no name for its only heap; this is its MemoryPoolMXBean's.
@@ -146,7 +138,7 @@ fn heaps(memory: &HotSpotMemory) -> Result<Vec<u64>, Implausible> {
 fn name(memory: &HotSpotMemory, address: u64) -> Result<&'static str, Implausible> {
     let bytes: [u8; NAME_LENGTH] = memory.bytes(address)?;
     let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
-    let known = NAMES.iter().find(|name| name.as_bytes() == text);
+    let known = CODE_HEAP_NAMES.iter().find(|name| name.as_bytes() == text);
     known.copied().ok_or(Implausible::Value("the name of a code heap", address))
 }
 

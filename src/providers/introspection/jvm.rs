@@ -9,6 +9,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::held::HeldThreads;
 use super::open_jvm::{OpenJvm, Rejected};
 use super::publish::LastReadings;
+use crate::config::{Introspection, IntrospectionMode};
 use crate::discovery::{HotSpotFinder, Implausible, Obstacle};
 use crate::fact::{Provider, ProviderId, Reading, ValueTable};
 use crate::hotspot::{Collector, Model};
@@ -19,6 +20,8 @@ use crate::sync::lock;
 use crate::targets::Target;
 use crate::targets::guarded::PATIENCE;
 
+/// Newest release whose structures were compared with the JVM's own word.
+const NEWEST: u32 = 27;
 /// After a pass, a JVM is left alone for so many times as long as the pass has taken of a CPU.
 const REST: u32 = 50;
 /// Time until a JVM is tried again that could not be read for a lack that passes.
@@ -76,9 +79,9 @@ pub(crate) enum IntrospectionState {
     /// Not read yet.
     #[strum(to_string = "not read yet")]
     Waiting,
-    /// Read, but for the readers named, whose structures this JDK does not describe.
-    #[strum(to_string = "read")]
-    Reading,
+    /// Read, but for what is named, with the reason, in a clause that may be empty.
+    #[strum(to_string = "read{0}")]
+    Reading(Arc<str>),
     /// A release that was not tested.
     #[strum(to_string = "absent: JDK {0} was not tested; introspection.mode: force reads it all the same")]
     Untested(u32),
@@ -120,12 +123,9 @@ struct Published {
 
 impl IntrospectedJvm {
     /// `held` counts the threads that this JVM and others hold.
-    pub(super) fn new(
-        subject: IntrospectionSubject,
-        interval: Duration,
-        is_tested: bool,
-        held: Arc<HeldThreads>,
-    ) -> Self {
+    pub(super) fn new(subject: IntrospectionSubject, settings: &Introspection, held: Arc<HeldThreads>) -> Self {
+        let (interval, is_forced) = (settings.interval, settings.mode == IntrospectionMode::Force);
+        let is_tested = subject.feature <= NEWEST || is_forced;
         let mut table = ValueTable::new(ProviderId::Introspection);
         if is_tested {
             // Until it is known whether the count can be read, nobody else begins to count.
@@ -198,7 +198,7 @@ impl IntrospectedJvm {
             // It was given up meanwhile.
             _ if published.state == IntrospectionState::Unresponsive => self.held.remove(self.subject.process.uid),
             (Ok(due), Some(open)) => {
-                (published.state, published.due) = (IntrospectionState::Reading, Some(due));
+                (published.state, published.due) = (IntrospectionState::Reading(Arc::clone(&open.without)), Some(due));
                 published.answered = true;
                 self.publish(&mut published, &open.last, &rejected);
             }

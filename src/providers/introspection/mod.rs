@@ -45,8 +45,6 @@ use crate::targets::guarded::PATIENCE;
 use held::HeldThreads;
 pub(crate) use jvm::{IntrospectedJvm, IntrospectionSubject};
 
-/// Newest release whose structures were compared with the JVM's own word.
-const NEWEST: u32 = 27;
 /// The others are not kept waiting longer for one JVM; what is read of it goes on for [`PATIENCE`].
 const COURTESY: Duration = Duration::from_millis(250);
 
@@ -80,9 +78,7 @@ impl Introspector {
 
     /// Reads a JVM for as long as the result is held.
     pub(crate) fn add(&self, subject: IntrospectionSubject) -> Arc<IntrospectedJvm> {
-        let is_tested = subject.feature <= NEWEST || self.settings.mode == IntrospectionMode::Force;
-        let held = Arc::clone(&self.shared.held);
-        let jvm = Arc::new(IntrospectedJvm::new(subject, self.settings.interval, is_tested, held));
+        let jvm = Arc::new(IntrospectedJvm::new(subject, &self.settings, Arc::clone(&self.shared.held)));
         let mut queue = lock(&self.shared.queue);
         queue.jvms.push(Arc::downgrade(&jvm));
         if !queue.running {
@@ -100,8 +96,7 @@ impl Introspector {
 
 /// Reads a JVM once and at once, on a thread that is given up if it is held.
 pub(crate) fn read_once(subject: IntrospectionSubject, settings: &Introspection) -> Arc<IntrospectedJvm> {
-    let is_tested = subject.feature <= NEWEST || settings.mode == IntrospectionMode::Force;
-    let jvm = Arc::new(IntrospectedJvm::new(subject, settings.interval, is_tested, Arc::default()));
+    let jvm = Arc::new(IntrospectedJvm::new(subject, settings, Arc::default()));
     if jvm.due().is_some() {
         let reading = Arc::clone(&jvm);
         let read = move || reading.update(&HotSpotFinder::default());

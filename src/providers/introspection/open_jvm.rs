@@ -1,7 +1,7 @@
 //! A JVM whose memory is open: its readers, and when each of them reads.
 
 use std::os::fd::AsFd;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::buffers::{BUFFERS, BufferReader};
@@ -46,6 +46,8 @@ pub(super) struct OpenJvm {
     /// What the exact count of allocated bytes was when it was first read.
     allocated_before: Option<u64>,
     schedule: ReadingTimes,
+    /// What cannot be read in this JVM, and why, as a clause; empty where all of it can.
+    pub(super) without: Arc<str>,
     pub(super) last: LastReadings,
 }
 
@@ -61,28 +63,33 @@ impl OpenJvm {
     /// What this JDK does not describe is not read; what contradicts itself now is rejected for good.
     pub(super) fn of(memory: HotSpotMemory, subject: &IntrospectionSubject, rejected: &mut Vec<Rejected>) -> Self {
         let IntrospectionSubject { feature, collector, .. } = subject;
-        let (feature, pid) = (*feature, subject.process.pid);
-        let flags = known(pid, rejected, FlagsReader::NAME, FlagsReader::of(&memory, feature));
+        let feature = *feature;
+        let mut missing = Vec::new();
+        let flags = known(&mut missing, rejected, FlagsReader::NAME, FlagsReader::of(&memory, feature));
         let values = flags.as_ref().and_then(|flags| flags.read(&memory).ok()).unwrap_or_default();
         let traits = collector.map(|collector| JvmTraits { feature, collector });
         let heap = heap(&memory, subject, &values);
         let humongous = (*collector == Some(Collector::G1)).then(|| HumongousReader::of(&memory));
         let now = Instant::now();
-        Self {
-            heap: heap.and_then(|heap| known(pid, rejected, HeapReader::NAME, heap).flatten()),
-            humongous: humongous.and_then(|reader| known(pid, rejected, HumongousReader::NAME, reader)),
-            code_heaps: known(pid, rejected, CodeHeapsReader::NAME, CodeHeapsReader::of(&memory, feature)),
-            threads: traits.and_then(|traits| known(pid, rejected, STATES, ThreadReader::of(&memory, traits))),
-            buffers: traits.and_then(|traits| known(pid, rejected, BUFFERS, BufferReader::of(&memory, traits))),
-            class_loaders: known(pid, rejected, CLASS_LOADERS, ClassLoaderReader::of(&memory)),
+        let mut open = Self {
+            heap: heap.and_then(|heap| known(&mut missing, rejected, HeapReader::NAME, heap).flatten()),
+            humongous: humongous.and_then(|reader| known(&mut missing, rejected, HumongousReader::NAME, reader)),
+            code_heaps: known(&mut missing, rejected, CodeHeapsReader::NAME, CodeHeapsReader::of(&memory, feature)),
+            threads: traits.and_then(|traits| known(&mut missing, rejected, STATES, ThreadReader::of(&memory, traits))),
+            buffers: traits
+                .and_then(|traits| known(&mut missing, rejected, BUFFERS, BufferReader::of(&memory, traits))),
+            class_loaders: known(&mut missing, rejected, CLASS_LOADERS, ClassLoaderReader::of(&memory)),
             flags,
             windows: Windows::default(),
             peak: Peak::default(),
             allocated_before: None,
             schedule: ReadingTimes { normal: now, threads: now, slow: now },
+            without: Arc::default(),
             last: LastReadings::default(),
             memory,
-        }
+        };
+        open.without = missing.iter().map(|(what, why)| format!("; not {what}: {why}")).collect::<String>().into();
+        open
     }
 
     /// When it is to be read next.
@@ -188,11 +195,14 @@ fn heap(
     has_spaces.then(|| HeapReader::of(memory, collector, subject.feature, subject.stale_pools.len() > 1))
 }
 
-/// The reader; `None` where it cannot be made for this JVM, which is logged.
-fn known<T>(pid: i32, rejected: &mut Vec<Rejected>, what: &'static str, reader: Result<T, Implausible>) -> Option<T> {
-    if let Err(Implausible::Unknown(type_name, field)) = &reader {
-        tracing::debug!(pid, what, type_name, field, "this JDK does not describe it");
-    }
+/// The reader; `None` where it cannot be made for this JVM, which `missing` says.
+fn known<T>(
+    missing: &mut Vec<Rejected>,
+    rejected: &mut Vec<Rejected>,
+    what: &'static str,
+    reader: Result<T, Implausible>,
+) -> Option<T> {
+    missing.extend(reader.as_ref().err().map(|why| (what, *why)));
     found(what, reader, rejected)
 }
 

@@ -6,12 +6,10 @@
 //! differences only.
 
 use super::text::{extent, number_after};
+use crate::hotspot::CODE_HEAP_NAMES;
 
 /// Most code heaps that are kept; JDK 27 has at most four.
 pub const CODE_HEAPS_MAXIMUM: usize = 8;
-
-/// Longest name of a code heap that is kept, in bytes.
-const NAME_MAXIMUM: usize = 64;
 
 /// A reply to `Compiler.codecache`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -117,8 +115,6 @@ impl CodeBlobCounts {
 /// `CodeHeap 'profiled nmethods': size=120032Kb used=421Kb max_used=421Kb free=119610Kb`: name, used, size.
 fn heading(line: &str) -> Option<(Box<str>, u64, u64)> {
     let (name, amounts) = line.split_once(": ")?;
-    if name.len() > NAME_MAXIMUM || name.contains(char::is_control) {
-        return None;
-    }
-    Some((name.into(), number_after(amounts, " used=")?, number_after(amounts, "size=")?))
+    let name = CODE_HEAP_NAMES.iter().find(|known| **known == name)?;
+    Some(((*name).into(), number_after(amounts, " used=")?, number_after(amounts, "size=")?))
 }
