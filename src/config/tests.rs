@@ -56,7 +56,7 @@ fn shipped_profiles_load() {
 type Show = fn(&Config) -> String;
 
 /// Every key with a value that is not its default, and the field that has it.
-const KEYS: [(&str, &str, Show, &str); 40] = [
+const KEYS: [(&str, &str, Show, &str); 41] = [
     ("discovery.interval", "1m30s", |c| format!("{:?}", c.discovery.interval), "90s"),
     ("discovery.roots", "['/a/{b}', {path: /c}]", roots, "/a/{b} /c"),
     ("discovery.procfs.enabled", "off", |c| format!("{:?}", c.discovery.procfs.enabled), "Off"),
@@ -80,6 +80,7 @@ const KEYS: [(&str, &str, Show, &str); 40] = [
     ("diagnostics.interval", "1h", |c| format!("{:?}", c.attach.diagnostics), "3600s"),
     ("introspection.mode", "force", |c| format!("{:?}", c.introspection.mode), "Force"),
     ("introspection.interval", "2s", |c| format!("{:?}", c.introspection.interval), "2s"),
+    ("history", "off", |c| format!("{:?}", c.history), "None"),
     ("profiles", "[raw, client_java]", profiles, "raw client_java"),
     ("rules", "[{counter: a, action: drop}]", |c| (c.profiles[0].rules() - otel_rules()).to_string(), "1"),
     ("otlp.enabled", "true", |c| c.otlp.enabled.to_string(), "true"),

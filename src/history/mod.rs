@@ -5,9 +5,9 @@
 //! most [`ENDED_MAXIMUM`] of them.
 
 mod end;
+mod jvm;
 mod measure;
 mod rate;
-mod record;
 #[cfg(test)]
 mod tests;
 
@@ -22,7 +22,7 @@ use crate::fact::PauseBatch;
 use crate::snapshot::Snapshot;
 use crate::sync::lock;
 use crate::targets::{Incarnation, Target};
-use record::{Moment, POINTS_MAXIMUM, Record};
+use jvm::{JvmHistory, Moment, POINTS_MAXIMUM};
 
 /// Time between two points, unless the span needs longer steps.
 pub const STEP: Duration = Duration::from_secs(5);
@@ -47,11 +47,19 @@ struct Timeline<D> {
     jvms: HashMap<Incarnation, Kept<D>>,
 }
 
+/// The end of a JVM.
+#[derive(Debug)]
+struct Ended<D> {
+    end: End,
+    seen: Instant,
+    description: D,
+}
+
 /// What is kept of one JVM.
 #[derive(Debug)]
 struct Kept<D> {
-    record: Record,
-    ended: Option<(End, Instant, D)>,
+    record: JvmHistory,
+    ended: Option<Box<Ended<D>>>,
 }
 
 /// The points of a JVM and what follows from them. What is unknown is absent.
@@ -147,7 +155,7 @@ impl<D: Clone> History<D> {
             let kept = timeline
                 .jvms
                 .entry(target.incarnation)
-                .or_insert_with(|| Kept { record: Record::new(at.step), ended: None });
+                .or_insert_with(|| Kept { record: JvmHistory::new(at.step), ended: None });
             kept.ended = None;
             kept.record.add(at, &target.vitals, &values, target.state, pauses);
             kept.record.forget_pauses(at);
@@ -161,10 +169,12 @@ impl<D: Clone> History<D> {
         let Some(timeline) = timeline.as_mut() else { return };
         let now = Instant::now();
         let step = timeline.moment(now).step;
-        let kept =
-            timeline.jvms.entry(target.incarnation).or_insert_with(|| Kept { record: Record::new(step), ended: None });
+        let kept = timeline
+            .jvms
+            .entry(target.incarnation)
+            .or_insert_with(|| Kept { record: JvmHistory::new(step), ended: None });
         let how = signs.how(kept.record.unlinked > 1);
-        kept.ended = Some((End { at, how }, now, description));
+        kept.ended = Some(Box::new(Ended { end: End { at, how }, seen: now, description }));
         timeline.forget_most();
     }
 
@@ -181,8 +191,8 @@ impl<D: Clone> History<D> {
         let jvms = timeline.iter().flat_map(|timeline| &timeline.jvms);
         let mut ended: Vec<_> = jvms
             .filter_map(|(incarnation, kept)| {
-                let (end, _, description) = kept.ended.as_ref()?;
-                Some((*incarnation, *end, description.clone()))
+                let ended = kept.ended.as_ref()?;
+                Some((*incarnation, ended.end, ended.description.clone()))
             })
             .collect();
         ended.sort_by(|one, other| other.1.at.total_cmp(&one.1.at));
@@ -212,7 +222,7 @@ impl<D> Timeline<D> {
     fn forget(&mut self, at: Moment) {
         let (span, capacity) = (self.span(), self.capacity as u64);
         self.jvms.retain(|_, kept| match &kept.ended {
-            Some((_, ended, _)) => at.now.saturating_duration_since(*ended) < span,
+            Some(ended) => at.now.saturating_duration_since(ended.seen) < span,
             None => kept.record.next().saturating_add(capacity) > at.step,
         });
         self.forget_most();
@@ -220,7 +230,7 @@ impl<D> Timeline<D> {
 
     /// Forgets the JVMs that ended first, above [`ENDED_MAXIMUM`].
     fn forget_most(&mut self) {
-        let ended = |kept: &Kept<D>| kept.ended.as_ref().map(|(_, at, _)| *at);
+        let ended = |kept: &Kept<D>| kept.ended.as_ref().map(|ended| ended.seen);
         let mut times: Vec<_> = self.jvms.values().filter_map(ended).collect();
         let Some(excess) = times.len().checked_sub(ENDED_MAXIMUM).filter(|excess| *excess > 0) else { return };
         times.sort();
@@ -233,7 +243,7 @@ impl<D> Timeline<D> {
         });
     }
 
-    fn past(&self, record: &Record, extent: Extent<'_>) -> Past {
+    fn past(&self, record: &JvmHistory, extent: Extent<'_>) -> Past {
         use strum::VariantArray as _;
         let all = Measure::VARIANTS;
         let Some(last) = self.last else { return Past::default() };
