@@ -18,7 +18,7 @@ pub(super) const PAUSES_MAXIMUM: usize = 40;
 const GROWTH: usize = 20;
 /// Values of native memory outside of the heap, spread over the span.
 const NATIVE_POINTS: u32 = 15;
-/// CPU time is read every 5 s or 15 s, by `threads.interval`.
+/// CPU time is read every `threads.interval`, at most every 15 s.
 const CPU_HOLD: Duration = Duration::from_secs(16);
 /// An estimate of allocation changes at collections only; older than this, nothing is known of the present.
 const ALLOCATION_HOLD: Duration = Duration::from_secs(60);

@@ -82,6 +82,7 @@ impl Vitals {
             stopped_time: fact("safepoint.stopped_time"),
             pause_age: fact("gc.pause_age"),
             threads: fact("thread.live"),
+            cpu_time: fact("proc.cpu_time"),
             cpu_count: fact("proc.cpu_count"),
             cpu_quota: fact("cgroup.cpu_quota"),
             cpu_periods: fact("cgroup.cpu_periods"),
@@ -105,8 +106,6 @@ impl Vitals {
             old_used: index(old_used(facts)),
             allocation_is_exact: find("alloc.bytes").is_some_and(is_exact),
             gc_time: index(total(facts, "gc.time")),
-            // The times of the kinds of threads add up to the process's, and are read more often.
-            cpu_time: index(total(facts, "thread.cpu_time").or_else(|| Some(find("proc.cpu_time")?.formula.clone()))),
             native_heap: index(heap.map(|fact| fact.formula.clone())),
             code_usage: code_usage(facts).into_iter().filter_map(|usage| index(Some(usage))).collect(),
             ..vitals

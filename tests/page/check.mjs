@@ -122,11 +122,11 @@ const overview = async (browser, stage) => {
   await updated(page);
   check((await page.evaluate(() => document.activeElement.getAttribute("href"))) === href, "a link loses the focus at an update");
   const display = () => page.locator("table.jvms tbody").evaluate((body) => getComputedStyle(body).display);
-  await page.getByText("Cards", { exact: true }).click();
+  await page.getByRole("radio", { name: "Cards" }).check();
   check((await display()) === "grid", "no cards");
   await page.reload();
   check((await display()) === "grid", "cards are forgotten");
-  await page.getByText("Table", { exact: true }).click();
+  await page.getByRole("radio", { name: "Table" }).check();
   check((await display()) !== "grid", "no table");
   await page.locator(`a[href="${href}"]`).click();
   await page.waitForURL("**/jvm/**");
@@ -144,7 +144,7 @@ const jvm = async (page, stage) => {
     const ticks = await chart.locator(".y li").allTextContents();
     check(ticks.length >= 2 && new Set(ticks).size === ticks.length, `the axis of ${title} has the ticks ${ticks}`);
   }
-  const drawn = await page.locator(".line.threads").first().getAttribute("d");
+  const drawn = await page.locator(".line.live-threads").first().getAttribute("d");
   check(!/NaN|Infinity/.test(drawn), `a line is ${drawn}`);
   await updated(page);
   const explained = await page.request.get(await page.getByRole("link", { name: /Which rule/ }).evaluate((link) => link.href));

@@ -17,9 +17,11 @@ use std::time::{Duration, Instant};
 use crate::config::Threads;
 use crate::fact::{Provider, ProviderId, Reading, ValueTable};
 use crate::hotspot::CpuSetting;
+use crate::metric::Value;
 use crate::proc::Process;
 use crate::proc::cgroup::Hierarchies;
 use crate::proc::oom::OomCounts;
+use crate::proc::stat;
 use crate::sync::{ExpendableThread, lock, wait_timeout};
 use crate::targets::guarded::PATIENCE;
 use threads::ThreadSums;
@@ -169,6 +171,7 @@ impl MonitoredProcess {
             let mut table = lock(&self.table);
             if !self.held.load(Ordering::Acquire) {
                 threads.publish_times(process, &mut table);
+                table.set("proc.cpu_time", &[], Value::Float(stat::seconds(process)));
             }
             return;
         }
@@ -220,7 +223,6 @@ mod tests {
     use std::process::Command;
 
     use super::*;
-    use crate::metric::Value;
 
     fn value(reading: &Reading, source: &str) -> Option<Value> {
         let at = reading.0.iter().position(|fact| fact.name == source)?;

@@ -163,7 +163,7 @@ fn charts(jvm: &JvmDetail) -> Vec<Chart<'_>> {
             "The JVM does not publish its threads.",
             Quantity::Count,
             4.0,
-            vec![line("live", "threads", Measure::Threads, true)],
+            vec![line("live", "live-threads", Measure::Threads, true)],
             vec![],
         ),
     ]
