@@ -109,7 +109,7 @@ impl BoardStage {
         for query in queries.iter().filter(|query| query.expectation == Expectation::Data) {
             wait_for(&query.panel, || self.answers(query));
         }
-        let states = format!("{{__name__=~\"jvm_threads_state.*\", app=\"{}\"}}", self.app);
+        let states = format!("{{__name__=~\"jvm_(threads|hotspot_thread)_state.*\", app=\"{}\"}}", self.app);
         wait_for("the JVM's memory is read", || {
             ensure(!self.prometheus.query(&states)?.is_empty(), "no states of threads".to_owned())
         });
