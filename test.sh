@@ -24,6 +24,7 @@ slow=(
     memory::
     sampler::
     schemas::
+    systemd::
 )
 
 # Tests wait more than they compute; those that need the processors for themselves take turns.
