@@ -40,7 +40,7 @@ use std::time::{Duration, Instant};
 pub(crate) use sample_plan::SamplePlan;
 
 use crate::config::Sampling;
-use crate::fact::{Provider, Reading};
+use crate::fact::{Fact, Provider, Reading};
 use crate::perfdata::{Region, RegionIdentity, Transport};
 use crate::sync::lock;
 use crate::targets::guarded::PATIENCE;
@@ -168,18 +168,29 @@ pub(crate) struct SampledJvm {
 impl Provider for SampledJvm {
     fn read(&self) -> Reading {
         let now = seconds(schedule::wall());
+        self.look(|jvm| jvm.read(now)).unwrap_or_else(|| (Arc::from([]), Vec::new()))
+    }
+
+    fn facts(&self) -> Arc<[Fact]> {
+        self.look(JvmSampler::facts).unwrap_or_else(|| Arc::from([]))
+    }
+}
+
+impl SampledJvm {
+    /// What `take` finds in the sampler; `None` where a read of the JVM's memory does not end.
+    fn look<T>(&self, take: impl FnOnce(&JvmSampler) -> T) -> Option<T> {
         if self.region.transport() == Transport::File {
-            return lock(&self.jvm).read(now);
+            return Some(take(&lock(&self.jvm)));
         }
         // The thread that samples it holds the lock while it reads the JVM's memory, which may never end.
         let begin = Instant::now();
         loop {
             match self.jvm.try_lock() {
-                Ok(jvm) => return jvm.read(now),
-                Err(TryLockError::Poisoned(jvm)) => return jvm.into_inner().read(now),
+                Ok(jvm) => return Some(take(&jvm)),
+                Err(TryLockError::Poisoned(jvm)) => return Some(take(&jvm.into_inner())),
                 Err(TryLockError::WouldBlock) if self.region.is_given_up() || begin.elapsed() > PATIENCE => {
                     self.region.give_up();
-                    return (Arc::from([]), Vec::new());
+                    return None;
                 }
                 Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_micros(200)),
             }
