@@ -4,6 +4,7 @@ mod dump;
 mod explain;
 pub mod list;
 mod nmt;
+pub mod overview;
 mod subject;
 
 pub use dump::{dump_json, dump_table};
