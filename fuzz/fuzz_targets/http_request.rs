@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use hotspot_exporter::report::list::{JvmRow, Listing};
-use hotspot_exporter::server::{Backend, Bound, ExpositionFormat, Options, Readiness, bind, serve};
+use hotspot_exporter::server::{Backend, Bound, ExpositionFormat, Options, PageBuffer, Readiness, bind, serve};
 use hotspot_exporter::telemetry::HttpMetrics;
 use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -24,9 +24,13 @@ impl Backend for Small {
         vec!["otel".to_owned(), "raw".to_owned()]
     }
 
-    fn exposition(&self, _: &str, _: ExpositionFormat, _: Instant, out: &mut Vec<u8>) -> bool {
-        out.extend(b"jvm_up 1\n");
+    fn exposition(&self, _: &str, _: ExpositionFormat, _: Instant, out: &mut PageBuffer<'_>) -> bool {
+        out.bytes.extend(b"jvm_up 1\n");
         true
+    }
+
+    fn gzip_level(&self) -> Option<u32> {
+        Some(1)
     }
 
     fn targets(&self) -> Listing {

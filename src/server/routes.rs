@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::auth::AuthResult;
 use super::landing;
-use super::scrape::{Encoded, ScrapeDeadline, ScrapeFailure, ScrapeKey, Scrapes, encode, outcome};
+use super::scrape::{Encoded, ScrapeDeadline, ScrapeFailure, ScrapeKey, Scrapes, outcome};
 use super::web::WebSettings;
 use super::{Backend, Options, Readiness};
 use crate::output::prometheus::negotiate::{self, Encoding};
@@ -155,7 +155,7 @@ impl Routes {
                 response
             }
             Err(ScrapeFailure::NoSuchProfile) => text(StatusCode::NOT_FOUND, "A reload has removed the profile.\n"),
-            Err(ScrapeFailure::Panicked) => internal_error(),
+            Err(ScrapeFailure::Panicked | ScrapeFailure::Compression) => internal_error(),
             Err(ScrapeFailure::Timeout) => {
                 self.busy(HttpRefusal::Deadline, "The exposition was not ready within the scrape timeout.\n")
             }
@@ -191,12 +191,12 @@ impl Routes {
     ) -> BytesResponse {
         let counted = self.telemetry.request();
         let Some(permit) = self.admit(scrape_deadline(headers)).await else { return self.too_many() };
-        let (backend, encoding) = (self.backend.clone(), accepted_encoding(headers));
+        let (backend, scrapes, encoding) = (self.backend.clone(), self.scrapes.clone(), accepted_encoding(headers));
         let body = tokio::task::spawn_blocking(move || {
             let _until_done = (permit, counted);
-            encode(make(&*backend).into(), encoding)
+            scrapes.encode(make(&*backend), encoding)
         });
-        let Ok(body) = body.await else { return internal_error() };
+        let Ok(Ok(body)) = body.await else { return internal_error() };
         let mut response = encoded(body, media);
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
         response

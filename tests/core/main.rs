@@ -18,6 +18,7 @@ mod otlp_faults;
 mod otlp_messages;
 mod page;
 mod protobuf;
+mod protobuf_messages;
 mod reference;
 mod region;
 mod schema;
