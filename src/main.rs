@@ -194,6 +194,7 @@ fn serve(flags: &Flags, source: ConfigSource, config: Config, web: Web) -> anyho
         for address in bound.addresses() {
             tracing::info!(%address, tls, "listening");
         }
+        app.start_history(None).context("cannot start the thread of the history")?;
         app.follow_configuration().context("cannot start the thread that follows the configuration")?;
         app.start_pushing();
         tokio::spawn(reload_on_hangup(signal(SignalKind::hangup())?, Arc::clone(&app)));

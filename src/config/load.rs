@@ -76,7 +76,7 @@ pub fn load(
     if !problems.is_empty() {
         return Err(problems.sorted());
     }
-    let ConfigKeys { discovery, identity, sampling, threads, introspection, web, state, limits, .. } = keys;
+    let ConfigKeys { discovery, identity, sampling, threads, introspection, history, web, state, limits, .. } = keys;
     Ok(Config {
         discovery,
         identity,
@@ -85,6 +85,7 @@ pub fn load(
         threads,
         attach,
         introspection,
+        history,
         profiles,
         otlp,
         web,

@@ -14,7 +14,8 @@ mod auth;
 mod connections;
 mod gzip;
 pub mod healthcheck;
-mod landing;
+mod jvm_path;
+mod page;
 mod pool;
 mod rate;
 mod routes;
@@ -31,6 +32,7 @@ pub use web::Web;
 
 pub use crate::output::prometheus::{ExpositionFormat, PageBuffer};
 use crate::report::list::Listing;
+use crate::report::overview::{JvmDetail, JvmKey, Overview};
 
 /// What the server serves: the rest of the program.
 pub trait Backend: Send + Sync + 'static {
@@ -46,6 +48,15 @@ pub trait Backend: Send + Sync + 'static {
 
     /// What `list --format=json` prints. Runs on a blocking thread.
     fn targets(&self) -> Listing;
+
+    /// What `GET /overview` responds with. Runs on a blocking thread.
+    fn overview(&self) -> Overview;
+
+    /// What `GET /overview/{app}/{slot}` responds with; `None` for a JVM that is not known. Runs on a blocking thread.
+    fn jvm(&self, key: &JvmKey) -> Option<JvmDetail>;
+
+    /// Which rule makes which metric of a JVM; `None` for one that is not served. Runs on a blocking thread.
+    fn explain(&self, key: &JvmKey) -> Option<String>;
 
     /// Whether the JVMs that are served are those of this machine.
     fn readiness(&self) -> Readiness;
@@ -123,7 +134,7 @@ pub struct TelemetryPath(Arc<str>);
 /// Why a text is no telemetry path.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "telemetry path {0:?}: expected / followed by letters, digits and ._~/-, other than /, /targets and /-/…; \
+    "telemetry path {0:?}: expected / followed by letters, digits and ._~/-, other than /, /targets, /overview and /-/…; \
      the usual path is /metrics"
 )]
 pub struct TelemetryPathError(String);
@@ -134,8 +145,12 @@ impl std::str::FromStr for TelemetryPath {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let path = text.strip_suffix('/').unwrap_or(text);
         let legal = |c: char| c.is_ascii_alphanumeric() || "._~/-".contains(c);
-        let reserved =
-            path == "/" || path == "/targets" || path == "/-" || path.starts_with("/-/") || path.contains("//");
+        let reserved = path == "/"
+            || path == "/targets"
+            || path == "/overview"
+            || path == "/-"
+            || path.starts_with("/-/")
+            || path.contains("//");
         if path.starts_with('/') && path.chars().all(legal) && !reserved {
             Ok(Self(path.into()))
         } else {
@@ -170,6 +185,7 @@ mod tests {
             ("", None),
             ("metrics", None),
             ("/targets", None),
+            ("/overview", None),
             ("/-/ready", None),
             ("/a b", None),
             ("/<x>", None),
