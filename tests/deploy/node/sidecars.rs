@@ -70,12 +70,10 @@ fn the_charts_sidecar_refuses_a_bad_config_map() {
     let log = node.log(&pod, "hotspot-exporter");
     assert!(log.contains("sometimes"), "{log}");
 
-    configure("nmt: {mode: off}\n");
+    configure("nmt: {mode: passive, interval: 2s}\n");
     node.wait("the next configuration", || {
         let page = node.page(&pod)?;
-        ensure(page.value(RELOADED, &[]) == Some(1.0), "not reloaded")?;
-        let categories = page.all("jvm_nmt_committed_bytes", &[]).count();
-        ensure(categories == 0, format!("{categories} categories of native memory"))
+        ensure(page.value(RELOADED, &[]) == Some(1.0), "not reloaded")
     });
 }
 
