@@ -44,6 +44,31 @@ pub struct JvmOverview {
     pub findings: Vec<Finding>,
 }
 
+/// One JVM with everything that is known of it: `GET /overview/{app}/{slot}`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct JvmDetail {
+    /// When it was made, in seconds since the epoch.
+    pub now: f64,
+    /// Seconds between two points of its history; absent with `history: off`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<f64>,
+    /// What an overview says of it, with all points of all measures.
+    #[serde(flatten)]
+    pub jvm: JvmOverview,
+}
+
+/// Names one JVM of an overview.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JvmKey {
+    /// Its label `app`.
+    pub app: String,
+    /// Its label `slot`.
+    pub slot: u32,
+    /// Some of its other labels, where JVMs of several roots or pods share an app and a slot.
+    pub labels: BTreeMap<String, String>,
+}
+
 /// How a JVM ended.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 pub struct End {

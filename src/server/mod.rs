@@ -43,6 +43,16 @@ pub trait Backend: Send + Sync + 'static {
     /// What `list --format=json` prints. Runs on a blocking thread.
     fn targets(&self) -> Listing;
 
+    /// What `GET /overview` responds with. Runs on a blocking thread.
+    fn overview(&self) -> crate::report::overview::Overview {
+        Default::default()
+    }
+
+    /// What `GET /overview/{app}/{slot}` responds with; `None` for a JVM that is not known. Runs on a blocking thread.
+    fn jvm(&self, _: &crate::report::overview::JvmKey) -> Option<crate::report::overview::JvmDetail> {
+        None
+    }
+
     /// Whether the JVMs that are served are those of this machine.
     fn readiness(&self) -> Readiness;
 

@@ -25,4 +25,5 @@ mod server;
 mod service;
 mod structure;
 mod targets;
+mod top;
 mod web;
