@@ -49,7 +49,7 @@ struct Layout {
 pub(super) const GAP: u16 = 1;
 
 /// Most that the name of an application takes of a wide terminal.
-const APP_MAXIMUM: u16 = 36;
+const APP_MAXIMUM: u16 = 24;
 
 impl Column {
     fn layout(self) -> Layout {
@@ -184,7 +184,7 @@ pub(super) fn share(part: f64, whole: f64) -> Option<f64> {
 }
 
 /// The columns of a choice that fit into a width, each with its own: those of the lowest rank, and always that which the
-/// list is sorted by. What is left goes to remarks, or else to the application's name.
+/// list is sorted by. What is left goes to the application's name, and then to remarks.
 pub(super) fn fit(width: u16, shown: impl Fn(Column) -> bool, sorted: Column) -> Vec<(Column, u16)> {
     let mut columns: Vec<Column> = <Column as strum::VariantArray>::VARIANTS.to_vec();
     columns.retain(|column| shown(*column) || *column == sorted);

@@ -55,7 +55,7 @@ mod tests {
             (14_064_760.0, "13.4M"),
             (536_870_912.0, "512M"),
             (1_610_612_736.0, "1.50G"),
-            (f64::MAX, &format!("{:.0}E", f64::MAX / 1024_f64.powi(6))),
+            (f64::MAX, &*format!("{:.0}E", f64::MAX / 1024_f64.powi(6))),
         ] {
             assert_eq!(size(bytes), expected);
         }

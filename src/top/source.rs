@@ -23,6 +23,9 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Intervals after which a table is printed without the rates that are still missing.
 const PATIENCE: u32 = 3;
 
+/// The least part of the interval between an answer and the next question.
+const REST: u32 = 4;
+
 /// What tells about JVMs.
 #[derive(Clone)]
 pub enum TopSource {
@@ -119,9 +122,8 @@ pub(super) fn follow(
     loop {
         if due <= Instant::now() {
             let overview = source.overview();
-            // A source that is slower than the interval is asked again at once, and one that stood still is not asked for
-            // what was missed.
-            due = (due + interval).max(Instant::now());
+            // A source that is slower than the interval gets a rest, too.
+            due = (due + interval).max(Instant::now() + interval / REST);
             if messages.send(Message::Overview(overview)).is_err() {
                 return;
             }

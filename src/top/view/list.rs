@@ -158,20 +158,20 @@ fn heap(buffer: &mut Buffer, cell: Place, jvm: &JvmOverview, theme: Theme, base:
     put(buffer, number, &format!("{:.0}%", used * 100.0), Align::Right, base);
 }
 
-/// The last points of the heap, each as high as its share of the limit, or else of the highest of them.
+/// The points of the heap in as many steps as there is room for, each as high as the highest point in it: its share of
+/// the limit, or else of the highest of all.
 fn trend(buffer: &mut Buffer, cell: Place, jvm: &JvmOverview, theme: Theme) {
     let Some(points) = jvm.history.get(&Measure::HeapUsed) else { return };
-    let points = points.get(points.len().saturating_sub(usize::from(cell.width))..).unwrap_or_default();
-    let highest = points.iter().flatten().copied().fold(0.0_f32, f32::max);
-    let highest = jvm.row.heap_limit.map_or(highest, |limit| limit as f32);
-    let missing = usize::from(cell.width).saturating_sub(points.len());
-    let level = |point: &Option<f32>| match point {
-        Some(value) if highest > 0.0 => {
-            let level = (value / highest * LEVELS.len() as f32) as usize;
-            LEVELS.get(level.min(LEVELS.len() - 1)).copied().unwrap_or_default()
-        }
-        _ => " ",
+    let room = usize::from(cell.width).max(1);
+    let highest_of = |points: &[Option<f32>]| points.iter().flatten().copied().reduce(f32::max);
+    let most = jvm.row.heap_limit.map(|limit| limit as f32).or(highest_of(points)).filter(|most| *most > 0.0);
+    let level = |points: &[Option<f32>]| {
+        let level = (highest_of(points)? / most? * LEVELS.len() as f32) as usize;
+        LEVELS.get(level.min(LEVELS.len() - 1)).copied()
     };
-    let text: String = std::iter::repeat_n(" ", missing).chain(points.iter().map(level)).collect();
-    buffer.set_stringn(cell.x, cell.y, text, usize::from(cell.width), theme.bar());
+    let mut steps: Vec<&str> =
+        points.rchunks(points.len().div_ceil(room).max(1)).map(|points| level(points).unwrap_or(" ")).collect();
+    steps.resize(room, " ");
+    steps.reverse();
+    buffer.set_stringn(cell.x, cell.y, steps.concat(), room, theme.bar());
 }
