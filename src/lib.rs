@@ -25,6 +25,7 @@ pub mod cli;
 pub mod config;
 pub mod discovery;
 pub mod fact;
+pub mod history;
 pub mod hotspot;
 pub mod kubernetes;
 pub mod metric;

@@ -26,6 +26,9 @@ use tokio::sync::oneshot;
 /// Time that each group of threads gets to end.
 const END: Duration = Duration::from_secs(2);
 
+/// Points of the history that `top` keeps in its own process, one each interval: as many as a history can have.
+const TOP_POINTS: u32 = 180;
+
 /// `EX_USAGE` of sysexits.h.
 const USAGE: u8 = 64;
 
@@ -148,9 +151,10 @@ fn top_source(
     discovery::raise_descriptor_limit();
     // Slots are kept by the exporter that serves.
     config.state_directory = None;
+    config.history = Some(interval * TOP_POINTS);
     let (app, watcher) = App::new(source, config, Arc::default()).context("cannot watch for JVMs")?;
     app.start_scanning(watcher).context("cannot start the scanning thread")?;
-    let _ = interval;
+    app.start_history(Some(interval)).context("cannot start the thread of the history")?;
     Ok(TopSource::Local(app))
 }
 
@@ -252,6 +256,7 @@ fn serve(flags: &Flags, source: ConfigSource, config: Config, web: Web) -> anyho
         for address in bound.addresses() {
             tracing::info!(%address, tls, "listening");
         }
+        app.start_history(None).context("cannot start the thread of the history")?;
         app.follow_configuration().context("cannot start the thread that follows the configuration")?;
         app.start_pushing();
         tokio::spawn(reload_on_hangup(signal(SignalKind::hangup())?, Arc::clone(&app)));

@@ -10,6 +10,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use hotspot_exporter::report::list::{JvmRow, Listing};
+use hotspot_exporter::report::overview::{JvmDetail, JvmKey, JvmOverview, Overview};
 use hotspot_exporter::server::{Backend, Bound, ExpositionFormat, Options, Readiness, bind, serve};
 use hotspot_exporter::telemetry::HttpMetrics;
 use libfuzzer_sys::fuzz_target;
@@ -31,6 +32,21 @@ impl Backend for Small {
 
     fn targets(&self) -> Listing {
         Listing { jvms: vec![JvmRow { app: Some("<b>orders".to_owned()), ..JvmRow::default() }], refused: Vec::new() }
+    }
+
+    fn overview(&self) -> Overview {
+        let jvms = self.targets().jvms.into_iter().map(|row| JvmOverview { row, ..JvmOverview::default() });
+        Overview { jvms: jvms.collect(), refused: self.targets().refused, ..Overview::default() }
+    }
+
+    fn jvm(&self, key: &JvmKey) -> Option<JvmDetail> {
+        let mut jvms = self.overview().jvms.into_iter();
+        let jvm = jvms.find(|jvm| jvm.row.app.as_ref() == Some(&key.app))?;
+        Some(JvmDetail { jvm, ..JvmDetail::default() })
+    }
+
+    fn explain(&self, key: &JvmKey) -> Option<String> {
+        self.jvm(key).map(|_| "profile otel\n".to_owned())
     }
 
     fn readiness(&self) -> Readiness {

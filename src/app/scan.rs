@@ -105,7 +105,9 @@ impl ScanLoop {
         if let Some(records) = self.reconciler.take_slot_changes() {
             self.slot_file.write(records);
         }
-        self.app.push.ended(self.reconciler.take_ended());
+        let ended = self.reconciler.take_ended();
+        self.app.remember(&ended, &targets);
+        self.app.push.ended(ended);
         Some(targets)
     }
 
@@ -185,6 +187,7 @@ impl ScanLoop {
         let old = std::mem::replace(&mut self.config, new);
         let new = &self.config;
         self.app.poller.configure(new.attach.clone());
+        self.app.configure_history(new.history);
         if old.otlp != new.otlp {
             self.app.configure_push(&new.otlp);
         }

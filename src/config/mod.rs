@@ -17,6 +17,7 @@ mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper_util::client::proxy::matcher::Matcher;
 
@@ -53,6 +54,8 @@ pub struct Config {
     pub attach: AttachSettings,
     /// Reading of JVMs' memory.
     pub introspection: Introspection,
+    /// How far back JVMs have a history; `None` is off.
+    pub history: Option<Duration>,
     /// The profiles, the default one first; never empty.
     pub profiles: Vec<Arc<Profile>>,
     /// Pushing over OTLP.

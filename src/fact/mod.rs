@@ -15,7 +15,7 @@ pub use catalogue::FactInfo;
 pub(crate) use catalogue::find;
 pub use formula::{Formula, ProviderId, PublishedId, Scale, Since, Term, Values};
 pub(crate) use provider::{AttachedProvider, intern};
-pub use provider::{Provider, Reading};
+pub use provider::{CompletedPause, PauseBatch, Provider, Reading};
 pub(crate) use table::ValueTable;
 
 /// Names and values of a fact's labels, `$name` in rules.

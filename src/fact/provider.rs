@@ -15,6 +15,35 @@ pub trait Provider: Debug + Send + Sync {
     /// The facts and their current values. Must not block on the JVM, a file or a socket. Unchanged facts are returned
     /// as the same `Arc`: a new one causes a new plan for the JVM.
     fn read(&self) -> Reading;
+
+    /// The pauses of collectors that ended since the last call; `None` from a provider that measures none.
+    fn take_pauses(&self) -> Option<PauseBatch> {
+        None
+    }
+
+    /// Whether the kernel has counted a kill for lack of memory where the JVM was, since the provider looked last: asked
+    /// once the JVM has ended; may take as long as reading a file that does not answer is waited for.
+    fn counts_oom_kill(&self) -> Option<bool> {
+        None
+    }
+}
+
+/// Pauses that ended.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PauseBatch {
+    /// Seconds of the longest of all, 0 without any.
+    pub longest: f32,
+    /// The longest ones.
+    pub pauses: Vec<CompletedPause>,
+}
+
+/// A pause that ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CompletedPause {
+    /// How long ago.
+    pub millis_ago: u32,
+    /// How long it was.
+    pub seconds: f32,
 }
 
 /// A provider of one JVM.

@@ -3,10 +3,21 @@
 //! The JSON is a public format, like that of `list`: fields may be added, but not renamed. What is unknown is absent.
 
 use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::list::{JvmRow, RefusedRow};
+use super::details::JvmFacts;
+use super::findings::findings;
+use super::list::{JvmRow, Listing, RefusedRow};
+use crate::config::Config;
+use crate::fact::Formula;
+pub use crate::history::{End, HowEnded, Measure};
+use crate::history::{Extent, History, Past};
+use crate::hotspot::Model;
+use crate::metric::Labels;
+use crate::snapshot::{Snapshot, TargetValues};
+use crate::targets::{Target, guarded};
 
 /// All JVMs at one time: `GET /overview`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -44,6 +55,12 @@ pub struct JvmOverview {
     pub findings: Vec<Finding>,
 }
 
+/// Measures of which an overview of all JVMs has a history.
+pub const SPARKS: [Measure; 4] = [Measure::HeapUsed, Measure::AllocationRate, Measure::Stopped, Measure::Cpu];
+
+/// Points of a history in an overview of all JVMs.
+pub const SPARK_POINTS: usize = 36;
+
 /// One JVM with everything that is known of it: `GET /overview/{app}/{slot}`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
@@ -56,6 +73,11 @@ pub struct JvmDetail {
     /// What an overview says of it, with all points of all measures.
     #[serde(flatten)]
     pub jvm: JvmOverview,
+    /// The longest pauses of collectors, oldest first: when each ended, in seconds since the epoch, and its seconds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pauses: Vec<(f64, f32)>,
+    /// Current values that have labels; empty once it has ended.
+    pub details: JvmFacts,
 }
 
 /// Names one JVM of an overview.
@@ -68,76 +90,6 @@ pub struct JvmKey {
     /// Some of its other labels, where JVMs of several roots or pods share an app and a slot.
     pub labels: BTreeMap<String, String>,
 }
-
-/// How a JVM ended.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
-pub struct End {
-    /// When its end was seen, in seconds since the epoch.
-    pub at: f64,
-    /// How, as far as the kernel and the JVM's file tell.
-    pub how: HowEnded,
-}
-
-/// How a JVM ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, strum::IntoStaticStr)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-pub enum HowEnded {
-    /// It removed its file, as a JVM does that exits.
-    Exited,
-    /// It left its file behind.
-    Killed,
-    /// Its cgroup counted a kill for lack of memory at that time.
-    OutOfMemory,
-    /// Nothing tells.
-    Unknown,
-}
-
-/// A quantity with a history.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Deserialize,
-    Serialize,
-    strum::IntoStaticStr,
-    strum::VariantArray,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-pub enum Measure {
-    /// Bytes in use in the whole heap.
-    HeapUsed,
-    /// Bytes in use in the old generation, or what the collector has in its place.
-    OldUsed,
-    /// Bytes of the heap in use after the last collection.
-    LiveSet,
-    /// Bytes allocated a second.
-    AllocationRate,
-    /// Share of the time in which the application stood still, 0 to 1.
-    Stopped,
-    /// Seconds of the longest pause of a collector.
-    LongestPause,
-    /// CPUs in use.
-    Cpu,
-    /// Live platform threads.
-    Threads,
-    /// Resident bytes.
-    Rss,
-    /// Bytes of native memory committed, by Native Memory Tracking.
-    NativeCommitted,
-}
-
-/// Measures of which an overview of all JVMs has a history.
-pub const SPARKS: [Measure; 4] = [Measure::HeapUsed, Measure::AllocationRate, Measure::Stopped, Measure::Cpu];
-
-/// Points of a history in an overview of all JVMs.
-pub const SPARK_POINTS: usize = 36;
 
 /// The values of a JVM. Sizes in bytes, times in seconds, shares from 0 to 1; rates over the last step of the history.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -207,4 +159,135 @@ pub struct Finding {
     /// Path of its runbook in this repository, `docs/runbooks/….md`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runbook: Option<String>,
+}
+
+impl JvmKey {
+    fn is_of(&self, row: &JvmRow) -> bool {
+        row.app.as_ref() == Some(&self.app)
+            && row.slot == Some(self.slot)
+            && self.labels.iter().all(|(name, value)| row.labels.get(name) == Some(value))
+    }
+
+    /// Whether it names this JVM.
+    pub(crate) fn is_target(&self, target: &Target) -> bool {
+        let has = |identity: &Labels, name: &str, value: &str| identity.iter().any(|label| label == (name, value));
+        *target.app == *self.app
+            && target.slot == self.slot
+            && self.labels.iter().all(|(name, value)| has(&target.identity, name, value))
+    }
+}
+
+impl Overview {
+    /// Every JVM of a snapshot, and those that have ended.
+    pub(crate) fn of(snapshot: &Snapshot, history: &History<JvmRow>) -> Self {
+        let listing = Listing::of(snapshot);
+        let extent = Extent::Condensed(SPARK_POINTS, &SPARKS);
+        let mut rows = listing.jvms.into_iter();
+        let mut jvms = Vec::with_capacity(rows.len());
+        for (index, target) in (0..).zip(&snapshot.target_set.targets) {
+            let values = snapshot.values(index);
+            // The listing has a row for each of them, in the same order.
+            let Some(row) = (!values.is_gone()).then(|| rows.next()).flatten() else { continue };
+            jvms.push(JvmOverview::of(row, target, &values, history.past(target.incarnation, extent)));
+        }
+        jvms.extend(rows.map(|row| JvmOverview { row, ..JvmOverview::default() }));
+        for (incarnation, end, row) in history.ended() {
+            jvms.push(JvmOverview::ended(row, end, history.past(incarnation, extent)));
+        }
+        Self { now: now(), step: history.condensed_step(SPARK_POINTS), jvms, refused: listing.refused }
+    }
+}
+
+impl JvmDetail {
+    /// The JVM of that key; the one that runs before those that have ended.
+    pub(crate) fn of(snapshot: &Snapshot, history: &History<JvmRow>, key: &JvmKey, config: &Config) -> Option<Self> {
+        let (now, step) = (now(), history.step().map(|step| step.as_secs_f64()));
+        for (index, target) in (0..).zip(&snapshot.target_set.targets).filter(|(_, target)| key.is_target(target)) {
+            let values = snapshot.values(index);
+            if values.is_gone() {
+                continue;
+            }
+            let mut past = history.past(target.incarnation, Extent::Whole);
+            let pauses = pauses(&mut past, now);
+            let jvm = JvmOverview::of(JvmRow::of(target, &values), target, &values, past);
+            return Some(Self { now, step, jvm, pauses, details: details(target, &values, config) });
+        }
+        let (incarnation, end, row) = history.ended().into_iter().find(|(_, _, row)| key.is_of(row))?;
+        let mut past = history.past(incarnation, Extent::Whole);
+        let pauses = pauses(&mut past, now);
+        Some(Self { now, step, jvm: JvmOverview::ended(row, end, past), pauses, details: JvmFacts::default() })
+    }
+}
+
+impl JvmOverview {
+    fn of(row: JvmRow, target: &Target, values: &TargetValues<'_>, past: Past) -> Self {
+        let values = Measurements::of(target, values, &past);
+        Self { row, end: None, values, history: past.points.into_iter().collect(), findings: Vec::new() }.judged()
+    }
+
+    fn ended(row: JvmRow, end: End, past: Past) -> Self {
+        let last = past.last.iter().map(|(measure, value)| (*measure, f64::from(*value))).collect();
+        let values = Measurements { last, native_growth: past.native_growth.map(f64::from), ..Measurements::default() };
+        let history = past.points.into_iter().collect();
+        Self { row, end: Some(end), values, history, findings: Vec::new() }
+    }
+
+    fn judged(mut self) -> Self {
+        self.findings = findings(&self);
+        self
+    }
+}
+
+impl Measurements {
+    fn of(target: &Target, values: &TargetValues<'_>, past: &Past) -> Self {
+        let vitals = &target.vitals;
+        let number = |formula: &Option<Formula>| Some(formula.as_ref()?.evaluate(values)?.as_f64());
+        let is_set = |formula| number(formula).map(|value| value != 0.0);
+        let mut last: BTreeMap<_, _> = past.last.iter().map(|(measure, value)| (*measure, f64::from(*value))).collect();
+        // Levels are of this moment.
+        for (measure, formula) in [
+            (Measure::HeapUsed, &vitals.heap_used),
+            (Measure::OldUsed, &vitals.old_used),
+            (Measure::LiveSet, &vitals.live_set),
+            (Measure::Threads, &vitals.threads),
+            (Measure::Rss, &vitals.rss),
+            (Measure::NativeCommitted, &vitals.native_committed),
+        ] {
+            match number(formula) {
+                Some(value) => last.insert(measure, value),
+                None => last.remove(&measure),
+            };
+        }
+        let code = vitals.code_usage.iter().filter_map(|usage| Some(usage.evaluate(values)?.as_f64()));
+        let (count, quota) = (number(&vitals.cpu_count), number(&vitals.cpu_quota));
+        Self {
+            last,
+            gc_share: past.gc_share.map(f64::from),
+            old_usage_after_gc: number(&vitals.old_usage_after_gc),
+            cpu_limit: count.into_iter().chain(quota).reduce(f64::min),
+            throttled: past.throttled.map(f64::from),
+            cgroup_used: number(&vitals.cgroup_used),
+            cgroup_limit: number(&vitals.cgroup_limit),
+            code_usage: code.reduce(f64::max),
+            jit_enabled: is_set(&vitals.jit_enabled),
+            nmt_enabled: is_set(&vitals.nmt_enabled),
+            native_growth: past.native_growth.map(f64::from),
+        }
+    }
+}
+
+/// Current values that have labels, from a new copy of the region.
+fn details(target: &Target, values: &TargetValues<'_>, config: &Config) -> JvmFacts {
+    let Ok(image) = guarded::read_image(target) else { return JvmFacts::default() };
+    let model = Model::of(&image, &config.identity.properties);
+    JvmFacts::of(&target.merged_facts(&model), &image, values)
+}
+
+/// The pauses with the times when they ended, in seconds since the epoch.
+fn pauses(past: &mut Past, now: f64) -> Vec<(f64, f32)> {
+    std::mem::take(&mut past.pauses).into_iter().map(|(ago, seconds)| (now - ago, seconds)).collect()
+}
+
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }

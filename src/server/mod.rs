@@ -13,7 +13,8 @@ mod address;
 mod auth;
 mod connections;
 pub mod healthcheck;
-mod landing;
+mod jvm_path;
+mod page;
 mod pool;
 mod rate;
 mod routes;
@@ -30,6 +31,7 @@ pub use web::Web;
 
 pub use crate::output::prometheus::negotiate::ExpositionFormat;
 use crate::report::list::Listing;
+use crate::report::overview::{JvmDetail, JvmKey, Overview};
 
 /// What the server serves: the rest of the program.
 pub trait Backend: Send + Sync + 'static {
@@ -44,14 +46,13 @@ pub trait Backend: Send + Sync + 'static {
     fn targets(&self) -> Listing;
 
     /// What `GET /overview` responds with. Runs on a blocking thread.
-    fn overview(&self) -> crate::report::overview::Overview {
-        Default::default()
-    }
+    fn overview(&self) -> Overview;
 
     /// What `GET /overview/{app}/{slot}` responds with; `None` for a JVM that is not known. Runs on a blocking thread.
-    fn jvm(&self, _: &crate::report::overview::JvmKey) -> Option<crate::report::overview::JvmDetail> {
-        None
-    }
+    fn jvm(&self, key: &JvmKey) -> Option<JvmDetail>;
+
+    /// Which rule makes which metric of a JVM; `None` for one that is not served. Runs on a blocking thread.
+    fn explain(&self, key: &JvmKey) -> Option<String>;
 
     /// Whether the JVMs that are served are those of this machine.
     fn readiness(&self) -> Readiness;
@@ -129,7 +130,7 @@ pub struct TelemetryPath(Arc<str>);
 /// Why a text is no telemetry path.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "telemetry path {0:?}: expected / followed by letters, digits and ._~/-, other than /, /targets and /-/…; \
+    "telemetry path {0:?}: expected / followed by letters, digits and ._~/-, other than /, /targets, /overview and /-/…; \
      the usual path is /metrics"
 )]
 pub struct TelemetryPathError(String);
@@ -140,8 +141,12 @@ impl std::str::FromStr for TelemetryPath {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let path = text.strip_suffix('/').unwrap_or(text);
         let legal = |c: char| c.is_ascii_alphanumeric() || "._~/-".contains(c);
-        let reserved =
-            path == "/" || path == "/targets" || path == "/-" || path.starts_with("/-/") || path.contains("//");
+        let reserved = path == "/"
+            || path == "/targets"
+            || path == "/overview"
+            || path == "/-"
+            || path.starts_with("/-/")
+            || path.contains("//");
         if path.starts_with('/') && path.chars().all(legal) && !reserved {
             Ok(Self(path.into()))
         } else {
@@ -176,6 +181,7 @@ mod tests {
             ("", None),
             ("metrics", None),
             ("/targets", None),
+            ("/overview", None),
             ("/-/ready", None),
             ("/a b", None),
             ("/<x>", None),

@@ -62,8 +62,20 @@ fn non_heap(facts: &[Fact], amount: &str) -> Option<Fact> {
     if !(has("Code") && has("Metaspace")) {
         return None;
     }
-    let parts = pools().map(|fact| fact.formula.clone()).collect();
+    let parts = pools().map(|fact| zero_without_class_space(fact, label(fact, "pool"))).collect();
     Fact::of(area, vec![("area", "nonheap".into())], Some(Formula::Total(parts)))
+}
+
+/// A JVM writes both sizes at once, and every other source has both, so beside a Metaspace that has a value a 0 of the region
+/// says that there is no class space (ZGC of JDK 11, `-XX:-UseCompressedClassPointers`).
+fn zero_without_class_space(fact: &Fact, pool: Option<Box<str>>) -> Formula {
+    match &fact.formula {
+        Formula::FirstNonZero(words, scale) if pool.as_deref() == Some("Compressed Class Space") => match **words {
+            [word] => Formula::Word(word, *scale),
+            _ => fact.formula.clone(),
+        },
+        formula => formula.clone(),
+    }
 }
 
 /// The share of the old generation in use after the last collection.
@@ -82,7 +94,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::fact::{Provider, Reading, ValueTable};
+    use crate::fact::{Provider, Reading, Scale, ValueTable};
     use crate::metric::Value;
 
     #[derive(Debug)]
@@ -138,5 +150,18 @@ mod tests {
         assert_eq!(merged[1..4], [metaspace.clone(), freshness.clone(), live.facts[0].clone()]);
         let Formula::Total(parts) = &merged[6].formula else { unreachable!() };
         assert_eq!(**parts, [metaspace.formula.clone(), live.facts[0].formula.clone()]);
+    }
+
+    #[test]
+    fn a_jvm_without_class_space_has_an_area_outside_the_heap() {
+        let pool = |name: &str, formula| {
+            Fact::of("pool.used", vec![("pool", name.into()), ("type", "non_heap".into())], Some(formula)).unwrap()
+        };
+        let nonzero = |word| Formula::FirstNonZero([word].into(), Scale::One);
+        let region = vec![pool("Metaspace", nonzero(8)), pool("Compressed Class Space", nonzero(16))];
+        let live = provider(ProviderId::Introspection, &[("pool.used", &["CodeCache", "non_heap"])]);
+        let merged = merge(region, &[live.clone()]);
+        let Formula::Total(parts) = &merged.last().unwrap().formula else { unreachable!() };
+        assert_eq!(**parts, [nonzero(8), Formula::Word(16, Scale::One), live.facts[0].formula.clone()]);
     }
 }

@@ -95,11 +95,11 @@ fn path(key: &JvmKey) -> String {
     format!("/overview/{}/{}{mark}{query}", encoded(&key.app), key.slot)
 }
 
-/// Whether each JVM has two points of its heap.
+/// Whether a rate of each JVM is known.
 fn has_rates(overview: &Overview) -> bool {
-    let running = overview.jvms.iter().filter(|jvm| jvm.end.is_none() && jvm.row.heap_used.is_some());
-    let points = |points: &Vec<Option<f32>>| points.iter().flatten().count();
-    running.map(|jvm| jvm.history.get(&Measure::HeapUsed).map_or(0, points)).all(|points| points > 1)
+    let rates = [Measure::AllocationRate, Measure::Stopped, Measure::Cpu];
+    let mut running = overview.jvms.iter().filter(|jvm| jvm.end.is_none() && jvm.row.app.is_some());
+    running.all(|jvm| jvm.values.gc_share.is_some() || rates.iter().any(|rate| jvm.values.last.contains_key(rate)))
 }
 
 /// Waits until something holds, at most so long.

@@ -345,6 +345,9 @@ fn a_source_is_asked_each_interval_and_at_once_for_what_is_watched() {
             let jvm = overview().jvms.into_iter().find(|jvm| jvm.row.app.as_ref() == Some(&key.app))?;
             Some(JvmDetail { now: NOW, step: Some(5.0), jvm, ..JvmDetail::default() })
         }
+        fn explain(&self, _: &JvmKey) -> Option<String> {
+            None
+        }
         fn readiness(&self) -> crate::server::Readiness {
             crate::server::Readiness::Ready
         }

@@ -374,6 +374,33 @@ impl<C: Codec> Codec for OrNull<C> {
     }
 }
 
+/// A value, or the word `off`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OrOff<C>(pub(crate) C);
+
+impl<C: Codec> Codec for OrOff<C> {
+    type Value = Option<C::Value>;
+
+    fn decode(&self, decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<Self::Value> {
+        match &node.data {
+            NodeData::Scalar { text, .. } if **text == *"off" => Some(None),
+            _ => self.0.decode(decoder, node, path).map(Some),
+        }
+    }
+
+    fn encode(&self, value: &Self::Value) -> Json {
+        value.as_ref().map_or_else(|| "off".into(), |value| self.0.encode(value))
+    }
+
+    fn schema(&self) -> Json {
+        json!({"anyOf": [self.0.schema(), {"const": "off"}]})
+    }
+
+    fn note(&self) -> Option<String> {
+        self.0.note()
+    }
+}
+
 /// A value that may be absent, which is then what `default` is to the reader.
 pub(crate) struct Optional<C: Codec> {
     pub(crate) codec: C,

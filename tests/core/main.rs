@@ -16,6 +16,7 @@ mod official_client;
 mod otlp_environment;
 mod otlp_faults;
 mod otlp_messages;
+mod overview;
 mod page;
 mod protobuf;
 mod reference;

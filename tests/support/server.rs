@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use hotspot_exporter::report::list::{JvmRow, Listing, RefusedRow};
+use hotspot_exporter::report::overview::{JvmDetail, JvmKey, JvmOverview, Overview};
 use hotspot_exporter::server::{Backend, Bound, ExpositionFormat, Options, Readiness, bind, serve};
 use hotspot_exporter::telemetry::{HttpMetrics, MetricGroup};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -59,6 +60,21 @@ impl Backend for FakeBackend {
         let jvm = JvmRow { app: Some("<b>orders".to_owned()), ..JvmRow::default() };
         let refused = RefusedRow { pid: Some(7), reason: "other_owner".to_owned(), ..RefusedRow::default() };
         Listing { jvms: vec![jvm], refused: vec![refused] }
+    }
+
+    fn overview(&self) -> Overview {
+        let jvms = self.targets().jvms.into_iter().map(|row| JvmOverview { row, ..JvmOverview::default() });
+        Overview { jvms: jvms.collect(), refused: self.targets().refused, ..Overview::default() }
+    }
+
+    fn jvm(&self, key: &JvmKey) -> Option<JvmDetail> {
+        let mut jvms = self.overview().jvms.into_iter();
+        let jvm = jvms.find(|jvm| jvm.row.app.as_ref() == Some(&key.app))?;
+        Some(JvmDetail { jvm, ..JvmDetail::default() })
+    }
+
+    fn explain(&self, key: &JvmKey) -> Option<String> {
+        self.jvm(key).map(|_| "profile otel\n".to_owned())
     }
 
     fn readiness(&self) -> Readiness {

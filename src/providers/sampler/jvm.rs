@@ -9,10 +9,11 @@ use super::facts::{SampledFacts, SampledValue};
 use super::gauge::GaugeMaxima;
 use super::gc_pauses::{GcPauses, PauseActivity};
 use super::old_generation::OldGeneration;
+use super::pause_log::PauseLog;
 use super::rate::{Rate, RateController};
 use super::settings::SamplerSettings;
 use super::words::{NO_GC, NO_GC_BYTES, PAUSE_WORDS, WordCursor, sum};
-use crate::fact::{Fact, Reading, intern};
+use crate::fact::{Fact, PauseBatch, Reading, intern};
 use crate::hotspot::TextCounter;
 use crate::metric::Value;
 use crate::perfdata::{MemoryError, RegionError};
@@ -52,6 +53,7 @@ pub(super) struct JvmSampler {
     pub(super) subject: SampleSubject,
     offsets: Box<[u32]>,
     pauses: GcPauses,
+    log: PauseLog,
     cycles: Cycles,
     windows: Windows,
     /// In the order of [`GaugeMaxima`].
@@ -76,6 +78,7 @@ impl JvmSampler {
         Self {
             offsets: plan.full_offsets().into(),
             pauses: GcPauses::new(plan, settings, now),
+            log: PauseLog::default(),
             cycles: Cycles::default(),
             windows: Windows::default(),
             peaks: <[Peak; 3]>::default(),
@@ -132,6 +135,9 @@ impl JvmSampler {
         let mut words = WordCursor(words);
         let pause_words = words.take(plan.pauses.len().saturating_mul(PAUSE_WORDS));
         let mut activity = self.pauses.sample(&self.subject, pause_words, reread);
+        if activity.longest > 0 {
+            self.log.add(tick.monotonic, activity.longest);
+        }
         let mut cycles = 0;
         if let Some(source) = &plan.cycles {
             let running = !source.cause.is(words.take(source.cause.words(NO_GC_BYTES).count()), NO_GC);
@@ -234,6 +240,12 @@ impl JvmSampler {
     pub(super) fn read(&self, now: f64) -> Reading {
         let values = self.values.iter().map(|value| if self.lost { None } else { self.value(*value, now) });
         (Arc::clone(&self.facts), values.collect())
+    }
+
+    /// The pauses since the last call, at `now` in nanoseconds of the monotonic clock; `None` where they are not known.
+    pub(super) fn take_pauses(&mut self, now: u64) -> Option<PauseBatch> {
+        let is_known = !self.lost && !self.subject.plan.pauses.is_empty();
+        is_known.then(|| self.log.take(now, self.subject.plan.frequency))
     }
 
     fn value(&self, value: SampledValue, now: f64) -> Option<Value> {

@@ -22,6 +22,7 @@ mod in_memory;
 mod jvm;
 mod old_generation;
 mod pause;
+mod pause_log;
 mod rate;
 mod sample_plan;
 mod schedule;
@@ -40,7 +41,7 @@ use std::time::{Duration, Instant};
 pub(crate) use sample_plan::SamplePlan;
 
 use crate::config::Sampling;
-use crate::fact::{Provider, Reading};
+use crate::fact::{PauseBatch, Provider, Reading};
 use crate::perfdata::{Region, RegionIdentity, Transport};
 use crate::sync::lock;
 use crate::targets::guarded::PATIENCE;
@@ -183,6 +184,15 @@ impl Provider for SampledJvm {
                 }
                 Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_micros(200)),
             }
+        }
+    }
+
+    /// Those of a JVM that is being sampled in memory are left for the next call.
+    fn take_pauses(&self) -> Option<PauseBatch> {
+        let now = schedule::monotonic();
+        match self.region.transport() {
+            Transport::File => lock(&self.jvm).take_pauses(now),
+            Transport::Memory => self.jvm.try_lock().ok()?.take_pauses(now),
         }
     }
 }
