@@ -197,7 +197,7 @@ pub(super) fn fit(width: u16, shown: impl Fn(Column) -> bool, sorted: Column) ->
         if needed > left {
             // A first column that is too wide is cut.
             if fitting.is_empty() && left > 0 {
-                fitting.push((column, left));
+                fitting.push((column, std::mem::take(&mut left)));
             }
             break;
         }

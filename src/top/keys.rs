@@ -48,15 +48,16 @@ pub(super) enum Action {
 }
 
 /// The keys as the help explains them.
-pub(super) const HELP: [(&str, &str); 16] = [
+pub(super) const HELP: [(&str, &str); 17] = [
     ("Up Down  j k", "select a JVM; scroll"),
     ("PgUp PgDn  Home End", "by a page; to the first and the last"),
     ("Enter", "the selected JVM: findings and charts"),
     ("Esc", "back to the list; there, end the filter"),
-    ("/", "filter by app, pid, collector, Java, class, label or finding; Enter keeps it, Esc ends it"),
-    ("s", "choose columns: Enter sorts by one, Space shows or hides it"),
+    ("/", "filter by app, pid, collector, class, label or finding"),
+    ("s", "columns: Enter sorts by one, Space shows or hides it"),
     ("< >", "sort by the column to the left, to the right"),
-    ("! a h o g t l u m", "sort by trouble, app, heap, allocation, GC, time stopped, longest pause, CPU, memory"),
+    ("!  a  h  o", "sort by trouble, app, heap, allocation"),
+    ("g  t  l  u  m", "sort by GC, time stopped, longest pause, CPU, memory"),
     ("r", "reverse the order"),
     ("p  Space", "pause, and go on"),
     ("x", "files and processes that are not served, with the reason"),

@@ -53,9 +53,11 @@ fn charts(buffer: &mut Buffer, area: Rect, jvm: &JvmOverview, step: Option<f64>,
         super::line(buffer, area, 0, Line::from(Span::styled(text, theme.faint())));
         return 0;
     };
-    let beside = (area.width / CHART_WIDTH).clamp(1, CHARTS_BESIDE);
+    let most = CHARTS_BESIDE.min(u16::try_from(charts.len()).unwrap_or(CHARTS_BESIDE));
+    let beside = (area.width / CHART_WIDTH).clamp(1, most);
     let rows = charts.len().div_ceil(usize::from(beside));
-    let visible = usize::from(((area.height - 1) / HEIGHT_MINIMUM).max(1)).min(rows);
+    let room = area.height.saturating_sub(1);
+    let visible = usize::from((room / HEIGHT_MINIMUM).max(1)).min(rows);
     let first = scroll.min(rows.saturating_sub(visible));
     let span = duration((points - 1) as f64 * step);
     let more =
@@ -66,7 +68,7 @@ fn charts(buffer: &mut Buffer, area: Rect, jvm: &JvmOverview, step: Option<f64>,
         0,
         Line::from(Span::styled(format!("the last {span}, to the right until now{more}"), theme.faint())),
     );
-    let height = (area.height - 1) / visible as u16;
+    let height = room / visible as u16;
     let width = area.width / beside;
     for (index, (measure, points)) in
         charts.iter().skip(first * usize::from(beside)).take(visible * usize::from(beside)).enumerate()

@@ -191,7 +191,7 @@ fn help<'a>(theme: Theme) -> Vec<Line<'a>> {
     lines.push(Line::default());
     for text in [
         "  !! critical, ! warning, i worth knowing: the worst finding. x: ended.",
-        "  HEAP: █ in use after the last collection, ▒ since then, · free up to the limit.",
+        "  HEAP: █ in use after the last collection, ▒ since then, · free.",
         "  An empty cell is a value that nobody knows: it is never 0.",
     ] {
         lines.push(Line::from(text));
