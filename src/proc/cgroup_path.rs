@@ -14,7 +14,7 @@ pub(crate) struct CgroupPaths(String);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CgroupPath<'a> {
     /// The controllers of a version 1 hierarchy, separated by commas; empty for version 2, which has all of them.
-    controllers: &'a str,
+    pub(super) controllers: &'a str,
     /// The group, from the root of the hierarchy as the exporter's cgroup namespace shows it.
     pub(crate) path: &'a str,
 }

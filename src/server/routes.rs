@@ -110,7 +110,7 @@ impl Routes {
                 method_not_allowed("GET, HEAD")
             }
             "/" => self.overview_page(headers).await,
-            "/targets" => self.json(headers, |backend| Some(backend.targets())).await,
+            "/targets" => self.targets(headers).await,
             "/overview" => self.json(headers, |backend| Some(backend.overview())).await,
             "/-/healthy" => text(StatusCode::OK, "Healthy.\n"),
             "/-/ready" => ready(self.backend.readiness()),
@@ -220,6 +220,12 @@ impl Routes {
         }
     }
 
+    async fn targets(&self, headers: &HeaderMap) -> BytesResponse {
+        // A listing consists of strings and numbers, whose serialisation cannot fail.
+        let json = |backend: &dyn Backend| serde_json::to_string_pretty(&backend.targets()).unwrap_or_default() + "\n";
+        self.read(headers, "application/json", move |backend| Some(json(backend))).await
+    }
+
     /// Responds with JSON of what `make` reads of the JVMs on a blocking thread; `None` is not found.
     async fn json<T: Serialize>(
         &self,
@@ -229,7 +235,7 @@ impl Routes {
         // What is made consists of strings and numbers, whose serialisation cannot fail.
         let json = |backend: &dyn Backend| {
             let made = make(backend)?;
-            Some(serde_json::to_string_pretty(&made).unwrap_or_default() + "\n")
+            Some(serde_json::to_string(&made).unwrap_or_default() + "\n")
         };
         self.read(headers, "application/json", json).await
     }

@@ -27,4 +27,5 @@ mod server;
 mod service;
 mod structure;
 mod targets;
+mod top;
 mod web;
