@@ -12,7 +12,7 @@ use super::findings::findings;
 use super::list::{JvmRow, Listing, RefusedRow};
 use crate::config::Config;
 use crate::fact::Formula;
-pub use crate::history::{End, HowEnded, Measure};
+pub use crate::history::{End, HowEnded, Measure, Recent};
 use crate::history::{Extent, History, Past};
 use crate::hotspot::Model;
 use crate::metric::Labels;
@@ -142,38 +142,6 @@ pub struct Measurements {
     pub native_growth: Option<f64>,
 }
 
-/// What a JVM did over a span of time that ends now. What was not known over the whole span is absent.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(default)]
-pub struct Recent {
-    /// Length of the span in seconds.
-    pub seconds: f64,
-    /// Share of the time in which the application stood still, 0 to 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stopped: Option<f64>,
-    /// Share of the time that collectors took, 0 to 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub gc_share: Option<f64>,
-    /// Share of the quota's periods in which the cgroup was throttled.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub throttled: Option<f64>,
-    /// Collections of the whole heap.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub full_collections: Option<f64>,
-    /// Lowest share of the old generation in use after a collection.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lowest_old_usage: Option<f64>,
-    /// Growth of what collections left in the old generation, as a share of its limit.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub old_growth: Option<f64>,
-    /// Bytes by which committed native memory outside the heap grew.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub native_growth: Option<f64>,
-    /// Processes of the cgroup that the kernel killed for lack of memory.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub oom_kills: Option<f64>,
-}
-
 /// How urgent a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
@@ -266,14 +234,15 @@ impl JvmDetail {
 impl JvmOverview {
     fn of(row: JvmRow, target: &Target, values: &TargetValues<'_>, past: Past) -> Self {
         let values = Measurements::of(target, values, &past);
-        Self { row, end: None, values, history: past.points.into_iter().collect(), findings: Vec::new() }.judged()
+        let history = past.points.into_iter().collect();
+        Self { row, values, history, recent: past.recent, ..Self::default() }.judged()
     }
 
     fn ended(row: JvmRow, end: End, past: Past) -> Self {
         let last = past.last.iter().map(|(measure, value)| (*measure, f64::from(*value))).collect();
         let values = Measurements { last, native_growth: past.native_growth.map(f64::from), ..Measurements::default() };
         let history = past.points.into_iter().collect();
-        Self { row, end: Some(end), values, history, findings: Vec::new() }
+        Self { row, end: Some(end), values, history, ..Self::default() }.judged()
     }
 
     fn judged(mut self) -> Self {
@@ -313,6 +282,9 @@ impl Measurements {
             cgroup_used: number(&vitals.cgroup_used),
             cgroup_limit: number(&vitals.cgroup_limit),
             code_usage: code.reduce(f64::max),
+            native_code_usage: number(&vitals.native_code_usage),
+            metaspace_usage: number(&vitals.metaspace_usage),
+            class_space_usage: number(&vitals.class_space_usage),
             jit_enabled: is_set(&vitals.jit_enabled),
             nmt_enabled: is_set(&vitals.nmt_enabled),
             native_growth: past.native_growth.map(f64::from),
