@@ -60,6 +60,8 @@ pub(crate) struct Vitals {
     pub(crate) cgroup_used: Option<Formula>,
     /// Lowest memory limit of the cgroup and those above it.
     pub(crate) cgroup_limit: Option<Formula>,
+    /// Processes of the cgroup killed for lack of memory.
+    pub(crate) oom_kills: Option<Formula>,
     /// Share of each code heap in use.
     pub(crate) code_usage: Vec<Formula>,
     /// Committed share of what is reserved for code.
@@ -98,6 +100,7 @@ impl Vitals {
             native_committed: fact("nmt.total_committed"),
             cgroup_used: fact("cgroup.memory_current"),
             cgroup_limit: fact("cgroup.memory_limit"),
+            oom_kills: fact("cgroup.oom_kills"),
             jit_enabled: fact("jit.enabled"),
             nmt_enabled: fact("nmt.enabled"),
             ..Self::default()
