@@ -11,6 +11,7 @@ use hotspot_exporter::app::{App, ConfigSource};
 use hotspot_exporter::cli::{Cli, Command, Flags, OutputFormat};
 use hotspot_exporter::config::Config;
 use hotspot_exporter::output::prometheus::{self, ExpositionFormat, PageBuffer, Pages};
+use hotspot_exporter::report::doctor::Diagnosis;
 use hotspot_exporter::report::list::Listing;
 use hotspot_exporter::report::overview::Overview;
 use hotspot_exporter::server::running::RunningExporter;
@@ -28,6 +29,10 @@ const END: Duration = Duration::from_secs(2);
 
 /// Points of the history that `top` keeps in its own process, one each interval: as many as a history can have.
 const TOP_POINTS: u32 = 180;
+
+/// What a look of `doctor` keeps at least, and the time between two points of it, unless it keeps more.
+const LOOK_HISTORY: Duration = Duration::from_secs(180);
+const LOOK_STEP: Duration = Duration::from_secs(1);
 
 /// `EX_USAGE` of sysexits.h.
 const USAGE: u8 = 64;
@@ -68,14 +73,18 @@ fn main() -> ExitCode {
         }
         _ if flags.config_check => {
             println!("the configuration is valid: {} profiles", config.profiles.len());
-            Ok(())
+            Ok(ExitCode::SUCCESS)
         }
-        Some(command) => run(command, flags, source, config),
-        None if flags.once => once(source, config),
-        None => serve(flags, source, config, web),
+        Some(Command::Doctor { pid, url, local, time, verbose, format }) => {
+            overview(url.as_deref(), *local, *time, flags, source, config)
+                .and_then(|overview| diagnose(&overview, *pid, *verbose, *format))
+        }
+        Some(command) => run(command, flags, source, config).map(|()| ExitCode::SUCCESS),
+        None if flags.once => once(source, config).map(|()| ExitCode::SUCCESS),
+        None => serve(flags, source, config, web).map(|()| ExitCode::SUCCESS),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("hotspot-exporter: {error:#}");
             ExitCode::FAILURE
@@ -110,6 +119,8 @@ fn run(command: &Command, flags: &Flags, source: ConfigSource, config: Config) -
             std::mem::forget(runtime);
             outcome
         }
+        // Its exit code says more than success.
+        Command::Doctor { .. } => Ok(()),
         Command::Healthcheck { url } => Ok(runtime()?.block_on(healthcheck::healthcheck(url, healthcheck::DEADLINE))?),
     }
 }
@@ -168,6 +179,58 @@ fn show_top(options: &TopOptions, runtime: &Runtime) -> anyhow::Result<()> {
 /// Whether colours are allowed: <https://no-color.org>.
 fn has_colour() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// The JVMs of the exporter of a URL, of one that runs on this machine, or what this process sees within that time.
+fn overview(
+    url: Option<&str>,
+    local: bool,
+    time: Duration,
+    flags: &Flags,
+    source: ConfigSource,
+    config: Config,
+) -> anyhow::Result<Overview> {
+    const PATH: &str = "/overview";
+    if let Some(url) = url {
+        let password = std::env::var("HOTSPOT_EXPORTER_PASSWORD").ok();
+        let exporter = RunningExporter::at(url, password.as_deref());
+        return runtime()?.block_on(exporter.get(PATH)).map_err(anyhow::Error::msg);
+    }
+    if !local && !flags.choose_jvms() {
+        match runtime()?.block_on(RunningExporter::find(&flags.listen, PATH)) {
+            Ok((exporter, overview)) => {
+                eprintln!("hotspot-exporter: from the exporter at {}; --local looks anew", exporter.url());
+                return Ok(overview);
+            }
+            Err(reason) => {
+                eprintln!("hotspot-exporter: no exporter answers, so this is a look of its own ({reason})");
+            }
+        }
+    }
+    eprintln!("hotspot-exporter: looking for {} s", time.as_secs());
+    look(time, source, config)
+}
+
+/// What this process sees of the JVMs within that time.
+fn look(time: Duration, source: ConfigSource, mut config: Config) -> anyhow::Result<Overview> {
+    discovery::raise_descriptor_limit();
+    // Slots are kept by the exporter that serves.
+    config.state_directory = None;
+    config.history = Some(time.max(LOOK_HISTORY));
+    let (app, watcher) = App::new(source, config, Arc::default()).context("cannot watch for JVMs")?;
+    app.start_scanning(watcher).context("cannot start the scanning thread")?;
+    app.start_history(Some(LOOK_STEP)).context("cannot start the thread of the history")?;
+    std::thread::sleep(time);
+    let overview = app.overview();
+    app.stop();
+    Ok(overview)
+}
+
+/// Prints what is wrong; the exit code says whether anything is.
+fn diagnose(overview: &Overview, pid: Option<u32>, verbose: bool, format: OutputFormat) -> anyhow::Result<ExitCode> {
+    let diagnosis = Diagnosis::of(overview, pid)?;
+    show(format, || diagnosis.text(verbose), &diagnosis)?;
+    Ok(if diagnosis.is_healthy() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn once(source: ConfigSource, config: Config) -> anyhow::Result<()> {
