@@ -1,11 +1,14 @@
-//! The output of the subcommands `list`, `dump`, `explain` and `nmt`.
+//! The output of the subcommands `list`, `dump`, `explain`, `nmt` and `doctor`.
 
+pub mod doctor;
 mod dump;
 mod explain;
+pub mod findings;
 pub mod list;
 mod nmt;
 pub mod overview;
 mod subject;
+pub(crate) mod trail;
 
 pub use dump::{dump_json, dump_table};
 pub use explain::explain;

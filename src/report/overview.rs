@@ -35,6 +35,9 @@ pub struct JvmOverview {
     pub end: Option<End>,
     /// Its values.
     pub values: Measurements,
+    /// What it did over spans of time that end now, the shortest first; what the checks of `doctor` compare.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub recent: Vec<Recent>,
     /// The last points of each measure, oldest first, `null` where a value is unknown. An overview of all JVMs has
     /// [`SPARK_POINTS`] points of [`SPARKS`]; that of one JVM has all points of all measures.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -142,6 +145,15 @@ pub struct Measurements {
     /// Share of the fullest code heap in use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code_usage: Option<f64>,
+    /// Committed share of what the JVM has reserved for code, by Native Memory Tracking.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub native_code_usage: Option<f64>,
+    /// Share of the limit of metaspace in use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metaspace_usage: Option<f64>,
+    /// Share of the limit of the compressed class space in use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class_space_usage: Option<f64>,
     /// Whether the compiler works.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jit_enabled: Option<bool>,
@@ -151,6 +163,38 @@ pub struct Measurements {
     /// Bytes by which native memory outside the heap grew over the history.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub native_growth: Option<f64>,
+}
+
+/// What a JVM did over a span of time that ends now. What was not known over the whole span is absent.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Recent {
+    /// Length of the span in seconds.
+    pub seconds: f64,
+    /// Share of the time in which the application stood still, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<f64>,
+    /// Share of the time that collectors took, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gc_share: Option<f64>,
+    /// Share of the quota's periods in which the cgroup was throttled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub throttled: Option<f64>,
+    /// Collections of the whole heap.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub full_collections: Option<f64>,
+    /// Lowest share of the old generation in use after a collection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lowest_old_usage: Option<f64>,
+    /// Growth of what collections left in the old generation, as a share of its limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub old_growth: Option<f64>,
+    /// Bytes by which committed native memory outside the heap grew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub native_growth: Option<f64>,
+    /// Processes of the cgroup that the kernel killed for lack of memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oom_kills: Option<f64>,
 }
 
 /// How urgent a finding is.

@@ -8,6 +8,7 @@ mod support;
 mod blocking;
 mod cli;
 mod decode;
+mod doctor;
 mod exposition;
 mod faults;
 mod golden;
