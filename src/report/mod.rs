@@ -8,7 +8,6 @@ pub mod list;
 mod nmt;
 pub mod overview;
 mod subject;
-pub(crate) mod trail;
 
 pub use dump::{dump_json, dump_table};
 pub use explain::explain;
