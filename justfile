@@ -65,6 +65,10 @@ bench *arguments:
 measure *arguments:
     scripts/bench {{ arguments }}
 
+# Measures what JVMs pay for the exporter and for its peers, in one run; as root.
+compare *arguments:
+    scripts/compare {{ arguments }}
+
 # Makes archive, Debian package and bill of materials of this commit in target/dist.
 dist:
     scripts/release build

@@ -26,6 +26,7 @@ slow=(
     node::
     sampler::
     schemas::
+    systemd::
 )
 
 # Tests wait more than they compute; those that need the processors for themselves take turns.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use hyper_util::client::proxy::matcher::Matcher;
@@ -10,6 +11,7 @@ use crate::config::{AttachMode, DownwardApi, Overrides};
 use crate::server::{ListenAddress, TelemetryPath, healthcheck};
 use crate::service;
 use crate::telemetry::log;
+use crate::yaml::codec::DurationBounds;
 
 /// Exports Prometheus metrics of every HotSpot JVM on this machine, read from shared memory without touching the JVM.
 #[derive(Debug, Parser)]
@@ -122,12 +124,36 @@ pub enum Command {
         #[arg(value_name = "PID|FILE")]
         subject: String,
     },
+    /// Show all JVMs in the terminal, the worst first: heap, allocation, pauses, CPU and memory, and their last minutes.
+    /// Asks a running exporter of this machine, and looks itself where none answers, or with flags that say where to
+    /// look. Prints one table where standard output is no terminal.
+    Top {
+        /// URL of a running exporter, such as http://127.0.0.1:9850 with `kubectl port-forward`. A user may stand in it;
+        /// the password may too, or in HOTSPOT_EXPORTER_PASSWORD.
+        #[arg(long, value_name = "URL", conflicts_with = "local")]
+        url: Option<String>,
+        /// Look by the rights and flags of this call, and ask no running exporter.
+        #[arg(long)]
+        local: bool,
+        /// Time between two looks, from 500ms to 1m.
+        #[arg(long, value_name = "TIME", default_value = "2s", value_parser = top_interval)]
+        interval: Duration,
+    },
     /// Check whether a running exporter is healthy, and exit with 0 or 1.
     Healthcheck {
         /// URL to request.
         #[arg(value_name = "URL", default_value = healthcheck::DEFAULT_URL)]
         url: String,
     },
+}
+
+/// What `--interval` of `top` may be.
+const TOP_INTERVAL: DurationBounds =
+    DurationBounds { zero: false, minimum: Duration::from_millis(500), maximum: Duration::from_secs(60) };
+
+fn top_interval(text: &str) -> Result<Duration, String> {
+    let duration = TOP_INTERVAL.read(text);
+    duration.ok_or_else(|| format!("expected {TOP_INTERVAL}, such as 500ms, 2s or 1m"))
 }
 
 /// `--format`

@@ -1,5 +1,6 @@
 //! Order of start and shutdown, and exit codes: 0 success, 1 failure, 64 invalid usage or configuration.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,17 +10,24 @@ use clap::Parser;
 use hotspot_exporter::app::{App, ConfigSource};
 use hotspot_exporter::cli::{Cli, Command, Flags, OutputFormat};
 use hotspot_exporter::config::Config;
-use hotspot_exporter::output::prometheus::{self, ExpositionFormat, Pages};
+use hotspot_exporter::output::prometheus::{self, ExpositionFormat, PageBuffer, Pages};
 use hotspot_exporter::report::list::Listing;
+use hotspot_exporter::report::overview::Overview;
+use hotspot_exporter::server::running::RunningExporter;
 use hotspot_exporter::server::{self, Backend, Bound, Options, Web, healthcheck};
 use hotspot_exporter::telemetry::{HttpMetrics, log};
+use hotspot_exporter::top::{self, TopOptions, TopSource};
 use hotspot_exporter::{discovery, privilege, report, service};
 use serde::Serialize;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 /// Time that each group of threads gets to end.
 const END: Duration = Duration::from_secs(2);
+
+/// Points of the history that `top` keeps in its own process, one each interval: as many as a history can have.
+const TOP_POINTS: u32 = 180;
 
 /// `EX_USAGE` of sysexits.h.
 const USAGE: u8 = 64;
@@ -33,9 +41,13 @@ fn main() -> ExitCode {
         }
     };
     let flags = &cli.flags;
-    let _ = log::init(flags.log_level, flags.log_format);
+    let takes_terminal = matches!(cli.command, Some(Command::Top { .. })) && std::io::stdout().is_terminal();
+    // Lines of a log would stand in the middle of the screen.
+    if !(takes_terminal && std::io::stderr().is_terminal()) {
+        let _ = log::init(flags.log_level, flags.log_format);
+    }
     let signals = match &cli.command {
-        Some(command) => matches!(command, Command::Nmt { .. }),
+        Some(command) => matches!(command, Command::Nmt { .. } | Command::Top { .. }),
         None => !flags.once && !flags.config_check,
     };
     let source = ConfigSource { file: flags.config_file.clone(), overrides: flags.overrides(signals) };
@@ -90,6 +102,14 @@ fn run(command: &Command, flags: &Flags, source: ConfigSource, config: Config) -
             show(*format, || hotspot_exporter::providers::attach::native_memory::table(&summary), &summary)
         }
         Command::Explain { subject } => print(&report::explain(subject, &config)?),
+        Command::Top { url, local, interval } => {
+            let runtime = runtime()?;
+            let source = top_source(url.as_deref(), *local, *interval, flags, source, config, &runtime)?;
+            let outcome = show_top(&TopOptions { source, interval: *interval, has_colour: has_colour() }, &runtime);
+            // A thread may be in the middle of a request, which does not outlive the process either.
+            std::mem::forget(runtime);
+            outcome
+        }
         Command::Healthcheck { url } => Ok(runtime()?.block_on(healthcheck::healthcheck(url, healthcheck::DEADLINE))?),
     }
 }
@@ -108,11 +128,53 @@ fn ask_running(flags: &Flags) -> anyhow::Result<Option<Listing>> {
     }
 }
 
+/// Where `top` gets its JVMs: the exporter of a URL, one that runs on this machine, or this process.
+fn top_source(
+    url: Option<&str>,
+    local: bool,
+    interval: Duration,
+    flags: &Flags,
+    source: ConfigSource,
+    mut config: Config,
+    runtime: &Runtime,
+) -> anyhow::Result<TopSource> {
+    if let Some(url) = url {
+        let password = std::env::var("HOTSPOT_EXPORTER_PASSWORD").ok();
+        return Ok(TopSource::Remote(RunningExporter::at(url, password.as_deref()), runtime.handle().clone()));
+    }
+    if !local && !flags.choose_jvms() {
+        let found = runtime.block_on(RunningExporter::find::<Overview>(&flags.listen, "/overview"));
+        if let Ok((exporter, _)) = found {
+            return Ok(TopSource::Remote(exporter, runtime.handle().clone()));
+        }
+    }
+    discovery::raise_descriptor_limit();
+    // Slots are kept by the exporter that serves.
+    config.state_directory = None;
+    config.history = Some(interval * TOP_POINTS);
+    let (app, watcher) = App::new(source, config, Arc::default()).context("cannot watch for JVMs")?;
+    app.start_scanning(watcher).context("cannot start the scanning thread")?;
+    app.start_history(Some(interval)).context("cannot start the thread of the history")?;
+    Ok(TopSource::Local(app))
+}
+
+fn show_top(options: &TopOptions, runtime: &Runtime) -> anyhow::Result<()> {
+    if std::io::stdout().is_terminal() {
+        return top::run(options, runtime).context("cannot use the terminal");
+    }
+    print(&top::table(options).map_err(anyhow::Error::msg)?)
+}
+
+/// Whether colours are allowed: <https://no-color.org>.
+fn has_colour() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
 fn once(source: ConfigSource, config: Config) -> anyhow::Result<()> {
     let profile = config.profiles.first().map(|profile| profile.name.clone()).unwrap_or_default();
     let (app, _) = App::new(source, config, Arc::default())?;
     let snapshot = app.scan_once();
-    let mut text = Vec::new();
+    let mut text = PageBuffer::default();
     let pages = Pages::of(&snapshot.target_set, &Pages::default());
     let page = pages.get(&profile).map(|page| &**page);
     prometheus::write(
@@ -122,7 +184,7 @@ fn once(source: ConfigSource, config: Config) -> anyhow::Result<()> {
         Some(&app.page_families(&snapshot.target_set)),
         &mut text,
     );
-    print(&String::from_utf8_lossy(&text))
+    print(&String::from_utf8_lossy(&text.bytes))
 }
 
 fn show(format: OutputFormat, table: impl FnOnce() -> String, json: &impl Serialize) -> anyhow::Result<()> {
@@ -142,7 +204,7 @@ fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+fn runtime() -> anyhow::Result<Runtime> {
     check_threads()?;
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -194,6 +256,7 @@ fn serve(flags: &Flags, source: ConfigSource, config: Config, web: Web) -> anyho
         for address in bound.addresses() {
             tracing::info!(%address, tls, "listening");
         }
+        app.start_history(None).context("cannot start the thread of the history")?;
         app.follow_configuration().context("cannot start the thread that follows the configuration")?;
         app.start_pushing();
         tokio::spawn(reload_on_hangup(signal(SignalKind::hangup())?, Arc::clone(&app)));

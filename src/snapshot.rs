@@ -179,6 +179,14 @@ impl TargetValues<'_> {
     }
 }
 
+#[cfg(test)]
+impl<'a> TargetValues<'a> {
+    /// Those of a JVM with these words and no providers.
+    pub(crate) fn of_words(words: &'a [i64]) -> Self {
+        Self { taken: None, sample: None, words: Some(words) }
+    }
+}
+
 impl Values for TargetValues<'_> {
     fn word(&self, index: u32) -> Option<i64> {
         self.words?.get(index as usize).copied()

@@ -10,7 +10,8 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use hotspot_exporter::report::list::{JvmRow, Listing};
-use hotspot_exporter::server::{Backend, Bound, ExpositionFormat, Options, Readiness, bind, serve};
+use hotspot_exporter::report::overview::{JvmDetail, JvmKey, JvmOverview, Overview};
+use hotspot_exporter::server::{Backend, Bound, ExpositionFormat, Options, PageBuffer, Readiness, bind, serve};
 use hotspot_exporter::telemetry::HttpMetrics;
 use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -24,13 +25,32 @@ impl Backend for Small {
         vec!["otel".to_owned(), "raw".to_owned()]
     }
 
-    fn exposition(&self, _: &str, _: ExpositionFormat, _: Instant, out: &mut Vec<u8>) -> bool {
-        out.extend(b"jvm_up 1\n");
+    fn exposition(&self, _: &str, _: ExpositionFormat, _: Instant, out: &mut PageBuffer<'_>) -> bool {
+        out.bytes.extend(b"jvm_up 1\n");
         true
+    }
+
+    fn gzip_level(&self) -> Option<u32> {
+        Some(1)
     }
 
     fn targets(&self) -> Listing {
         Listing { jvms: vec![JvmRow { app: Some("<b>orders".to_owned()), ..JvmRow::default() }], refused: Vec::new() }
+    }
+
+    fn overview(&self) -> Overview {
+        let jvms = self.targets().jvms.into_iter().map(|row| JvmOverview { row, ..JvmOverview::default() });
+        Overview { jvms: jvms.collect(), refused: self.targets().refused, ..Overview::default() }
+    }
+
+    fn jvm(&self, key: &JvmKey) -> Option<JvmDetail> {
+        let mut jvms = self.overview().jvms.into_iter();
+        let jvm = jvms.find(|jvm| jvm.row.app.as_ref() == Some(&key.app))?;
+        Some(JvmDetail { jvm, ..JvmDetail::default() })
+    }
+
+    fn explain(&self, key: &JvmKey) -> Option<String> {
+        self.jvm(key).map(|_| "profile otel\n".to_owned())
     }
 
     fn readiness(&self) -> Readiness {

@@ -5,6 +5,7 @@
 //! those that serve, or in the way of the end.
 
 mod metrics;
+mod past;
 mod push;
 mod reload;
 mod scan;
@@ -14,8 +15,8 @@ mod slot_file;
 mod source;
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -24,9 +25,12 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use crate::config::Config;
 use crate::discovery::DirectoryWatcher;
 use crate::discovery::watch::{Waker, WatchList};
-use crate::output::prometheus::{self, ExpositionFormat, Pages};
+use crate::history::{self, History};
+use crate::output::prometheus::{self, ExpositionFormat, PageBuffer, Pages};
 use crate::providers::{Providers, attach::Poller, sampler::Sampler};
-use crate::report::list::Listing;
+use crate::report;
+use crate::report::list::{JvmRow, Listing};
+use crate::report::overview::{JvmDetail, JvmKey, Overview};
 use crate::server::{Backend, Readiness};
 use crate::service::Service;
 use crate::snapshot::Snapshot;
@@ -70,6 +74,9 @@ pub struct App {
     sampler: ArcSwapOption<Sampler>,
     poller: Arc<Poller>,
     push: OtlpPush,
+    history: History<JvmRow>,
+    /// Time between two points of it.
+    history_step: Mutex<Duration>,
     reloads: Reloads,
     /// The log says that the configuration's files do not answer.
     reload_stuck: AtomicBool,
@@ -95,6 +102,8 @@ impl App {
             waker: watcher.waker(),
             sampler: ArcSwapOption::empty(),
             push: OtlpPush::default(),
+            history: History::default(),
+            history_step: Mutex::new(history::STEP),
             reloads: Reloads::default(),
             reload_stuck: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -175,7 +184,7 @@ impl Backend for App {
         self.config.load().profiles.iter().map(|profile| profile.name.to_string()).collect()
     }
 
-    fn exposition(&self, profile: &str, format: ExpositionFormat, deadline: Instant, out: &mut Vec<u8>) -> bool {
+    fn exposition(&self, profile: &str, format: ExpositionFormat, deadline: Instant, out: &mut PageBuffer<'_>) -> bool {
         let config = self.config.load();
         let Some(index) = config.profiles.iter().position(|known| *known.name == *profile) else { return false };
         let served = self.served.load_full();
@@ -187,8 +196,26 @@ impl Backend for App {
         true
     }
 
+    fn gzip_level(&self) -> Option<u32> {
+        self.config.load().web.gzip_level()
+    }
+
     fn targets(&self) -> Listing {
         Listing::of(&Snapshot::take(self.targets(), Instant::now() + LISTING_DEADLINE))
+    }
+
+    fn overview(&self) -> Overview {
+        App::overview(self)
+    }
+
+    fn jvm(&self, key: &JvmKey) -> Option<JvmDetail> {
+        App::jvm(self, key)
+    }
+
+    fn explain(&self, key: &JvmKey) -> Option<String> {
+        let targets = self.targets();
+        let target = targets.targets.iter().find(|target| key.is_target(target))?;
+        report::explain_served(target, &self.config.load()).ok()
     }
 
     fn readiness(&self) -> Readiness {

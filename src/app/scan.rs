@@ -105,7 +105,9 @@ impl ScanLoop {
         if let Some(records) = self.reconciler.take_slot_changes() {
             self.slot_file.write(records);
         }
-        self.app.push.ended(self.reconciler.take_ended());
+        let ended = self.reconciler.take_ended();
+        self.app.remember(&ended, &targets);
+        self.app.push.ended(ended);
         Some(targets)
     }
 
@@ -156,7 +158,8 @@ impl ScanLoop {
         }
     }
 
-    /// Calls `wait` until then, and notifies the watchdog whenever that is due. Whether `wait` ended before its time.
+    /// Calls `wait` until then, and notifies the watchdog at least when that is due, at the end too: many short waits may
+    /// follow each other. Whether `wait` ended before its time.
     fn wait_until(&self, deadline: Instant, wait: impl Fn(Duration) -> bool) -> bool {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -164,10 +167,10 @@ impl ScanLoop {
             if wait(time) {
                 return true;
             }
+            self.app.service.keep_alive();
             if time == left {
                 return false;
             }
-            self.app.service.keep_alive();
         }
     }
 
@@ -185,6 +188,7 @@ impl ScanLoop {
         let old = std::mem::replace(&mut self.config, new);
         let new = &self.config;
         self.app.poller.configure(new.attach.clone());
+        self.app.configure_history(new.history);
         if old.otlp != new.otlp {
             self.app.configure_push(&new.otlp);
         }

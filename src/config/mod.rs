@@ -17,6 +17,7 @@ mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper_util::client::proxy::matcher::Matcher;
 
@@ -30,7 +31,8 @@ pub use otlp::{Compression, HistogramForm, Otlp, OtlpProtocol, OtlpProxy, Tempor
 pub(crate) use root::RootComponent;
 pub use root::RootPattern;
 pub use schema::{
-    Discovery, Identity, Introspection, IntrospectionMode, KUBERNETES_LABELS, Limits, Procfs, Sampling, Threads, Toggle,
+    Discovery, HttpResponses, Identity, Introspection, IntrospectionMode, KUBERNETES_LABELS, Limits, Procfs, Sampling,
+    Threads, Toggle,
 };
 
 use crate::rules::Profile;
@@ -53,10 +55,14 @@ pub struct Config {
     pub attach: AttachSettings,
     /// Reading of JVMs' memory.
     pub introspection: Introspection,
+    /// How far back JVMs have a history; `None` is off.
+    pub history: Option<Duration>,
     /// The profiles, the default one first; never empty.
     pub profiles: Vec<Arc<Profile>>,
     /// Pushing over OTLP.
     pub otlp: Otlp,
+    /// Responses over HTTP.
+    pub web: HttpResponses,
     /// Where slots are kept for the next run.
     pub state_directory: Option<PathBuf>,
     /// Bounds on what one exporter may hold and serve.

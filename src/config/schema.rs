@@ -8,13 +8,13 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use super::attach::{AttachKeys, DiagnosticsKeys, NmtKeys, check_nmt};
-use super::otlp::OtlpKeys;
+use super::otlp::{COMPRESSIONS, Compression, OtlpKeys};
 use super::root::RootPattern;
 use crate::perfdata::FileMode;
 use crate::rules::SeriesLimits;
 use crate::rules::rule::rules_schema;
 use crate::yaml::codec::{
-    Choice, Codec, Deferred, DurationBounds, Factor, Integer, Invalid, List, Optional, OrNull, Switch, Text,
+    Choice, Codec, Deferred, DurationBounds, Factor, Integer, Invalid, List, Optional, OrNull, OrOff, Switch, Text,
 };
 use crate::yaml::decode::{Decoder, Path};
 use crate::yaml::document::{Node, NodeData};
@@ -33,6 +33,7 @@ const BUCKETS_MAXIMUM: usize = 64;
 const LIST_MAXIMUM: usize = 100;
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
 pub(super) const fn between(minimum: Duration, maximum: Duration) -> DurationBounds {
@@ -62,6 +63,9 @@ section! {
         /// Reading of what JVMs keep in fields of their own, in the memory of their processes, where the kernel allows it
         /// (the same user, or CAP_SYS_PTRACE).
         pub(super) introspection: Introspection = Introspection::default() => Nested::new(),
+        /// How far back the page and `top` show each JVM, in memory: at most 8 KiB a JVM, so that points lie 5 s apart, and
+        /// further apart above 15m. off: only the present.
+        pub(super) history: Option<Duration> = Some(15 * MINUTE) => OrOff(between(MINUTE, HOUR)),
         /// The profiles: which metrics are served and under which names. The first profile is served at /metrics, each one
         /// at /metrics/NAME. Shipped profiles are otel (the OpenTelemetry names), client_java (the names of the Prometheus
         /// Java client), micrometer (the names of Spring Boot) and raw (every counter under its own name). A path in place
@@ -95,6 +99,8 @@ section! {
         /// (OTEL_EXPORTER_OTLP_METRICS_…) override those for all signals (OTEL_EXPORTER_OTLP_…). OTEL_SDK_DISABLED=true
         /// disables pushing.
         pub(super) otlp: OtlpKeys = OtlpKeys::default() => Nested::new(),
+        /// Responses over HTTP. What protects them is in the file of --web.config.file.
+        pub(super) web: HttpResponses = HttpResponses::default() => Nested::new(),
         /// What outlives the exporter.
         pub(super) state: StateKeys = StateKeys::default() => Nested::new(),
         /// Bounds of one exporter. What exceeds a limit is omitted and counted.
@@ -233,6 +239,25 @@ section! {
             },
             default: None,
         }),
+    }
+}
+
+section! {
+    /// `web:`
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct HttpResponses {
+        /// gzip: compress responses for clients that accept it, as Prometheus does. none: send them as they are, which
+        /// costs a network more and both ends less CPU.
+        pub compression: Compression = Compression::Gzip => COMPRESSIONS,
+        /// From 1, the fastest, to 9, the smallest.
+        pub compression_level: usize = 1 => Integer { minimum: 1, maximum: 9 },
+    }
+}
+
+impl HttpResponses {
+    /// `None` if responses are not to be compressed.
+    pub(crate) fn gzip_level(&self) -> Option<u32> {
+        (self.compression == Compression::Gzip).then(|| u32::try_from(self.compression_level).unwrap_or(1))
     }
 }
 

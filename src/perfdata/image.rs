@@ -64,6 +64,11 @@ impl Image {
         Some(value)
     }
 
+    /// The word at an offset; `None` behind the end.
+    pub(crate) fn word_at(&self, offset: u32) -> Option<i64> {
+        Some(self.prologue.byte_order.i64(*self.bytes.get(offset as usize..)?.first_chunk()?))
+    }
+
     /// The string of that name; `None` where it is absent or not a string. An empty string may mean "not written yet".
     pub fn text(&self, name: &str) -> Option<Cow<'_, str>> {
         let CounterValue::Text(text) = self.value(self.entry(name)?) else { return None };

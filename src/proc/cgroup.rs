@@ -117,6 +117,14 @@ impl Hierarchies {
         }
     }
 
+    /// Kills for lack of memory that a memory group has counted; `None` where it is gone, or no mount of the exporter shows
+    /// it.
+    pub(super) fn oom_kills(&self, path: CgroupPath<'_>) -> Option<u64> {
+        let (mount, below) = shown(&self.mounts, path, "memory").next()?;
+        let handle = openat(CWD, mount.point.join(below), HANDLE, Mode::empty()).ok()?;
+        MemoryGroup::read(&Group::new(handle, mount, below).ok()?).ok()?.oom_kills
+    }
+
     /// Reads the group that `controller` governs, which is empty on a kernel without the controller.
     fn group<T: Default>(
         &self,
@@ -288,6 +296,20 @@ mod tests {
             memory: hierarchies.group(&own, &paths, "memory", MemoryGroup::read),
             cpu: hierarchies.group(&own, &paths, "cpu", CpuGroup::read),
         }
+    }
+
+    #[test]
+    fn kills_are_counted_by_path_while_the_group_is_there() {
+        let root = tempfile::tempdir().unwrap();
+        let app = root.path().join("pod/app");
+        write(&app, &[("memory.events", "oom 9\noom_kill 3\n")]);
+        let line = format!("25 0:1 / {} rw - cgroup2 cgroup2 rw", root.path().display());
+        let hierarchies = hierarchies(root.path(), &[line]);
+        let paths = CgroupPaths::parse(b"0::/pod/app\n");
+        let path = paths.governed_by("memory").unwrap();
+        assert_eq!(hierarchies.oom_kills(path), Some(3));
+        fs::remove_dir_all(app).unwrap();
+        assert_eq!(hierarchies.oom_kills(path), None);
     }
 
     #[test]

@@ -14,12 +14,17 @@ pub(crate) struct CgroupPaths(String);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CgroupPath<'a> {
     /// The controllers of a version 1 hierarchy, separated by commas; empty for version 2, which has all of them.
-    controllers: &'a str,
+    pub(super) controllers: &'a str,
     /// The group, from the root of the hierarchy as the exporter's cgroup namespace shows it.
     pub(crate) path: &'a str,
 }
 
-impl CgroupPath<'_> {
+impl<'a> CgroupPath<'a> {
+    /// Another group of the same hierarchy.
+    pub(crate) fn at(self, path: &'a str) -> Self {
+        Self { path, ..self }
+    }
+
     /// Whether this is the unified hierarchy, version 2.
     pub(crate) fn is_unified(&self) -> bool {
         self.controllers.is_empty()

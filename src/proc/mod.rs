@@ -9,6 +9,7 @@ mod group;
 pub(crate) mod handle;
 pub(crate) mod maps;
 pub(crate) mod mounts;
+pub(crate) mod oom;
 pub(crate) mod passwd;
 pub(crate) mod start;
 pub(crate) mod stat;

@@ -18,7 +18,7 @@ use crate::providers::attach::{self, AttachCommand, AttachTopic};
 use crate::providers::introspection::{self, IntrospectionSubject};
 use crate::providers::{Providers, attachable, start_sampler};
 use crate::rules::{ExplainedInput, Explanation, ExportedSeries, Profile};
-use crate::targets::{Target, sources};
+use crate::targets::{Target, guarded, sources};
 
 /// Explains what every profile makes of a region file, or of the JVM with that process id and its providers. Such a JVM
 /// is asked once over its attach socket unless `attach.mode` is off, and is not signalled in any mode.
@@ -38,6 +38,19 @@ pub fn explain(subject: &str, config: &Config) -> Result<String, ReportError> {
             explain_target(&*find(pid, config, providers)?, config)
         }
     }
+}
+
+/// The same of a JVM that is served, from what its providers know: the JVM is not asked anything.
+///
+/// # Errors
+/// Its region cannot be read.
+pub(crate) fn explain_served(target: &Target, config: &Config) -> Result<String, ReportError> {
+    let image = guarded::read_image(target).map_err(|error| ReportError::Region(target.path.clone(), error))?;
+    let mut model = Model::of(&image, &config.identity.properties);
+    if let Some(seconds) = target.corrected_start {
+        model.correct_start(seconds);
+    }
+    Ok(profiles(config, &image, &target.merged_facts(&model)))
 }
 
 fn explain_target(target: &Target, config: &Config) -> Result<String, ReportError> {

@@ -194,7 +194,8 @@ impl Listing {
 }
 
 impl JvmRow {
-    fn of(target: &Target, values: &TargetValues<'_>) -> Self {
+    /// What is known of a JVM.
+    pub(crate) fn of(target: &Target, values: &TargetValues<'_>) -> Self {
         let number = |formula: &Option<Formula>| Some(formula.as_ref()?.evaluate(values)?.as_f64());
         let bytes = |formula| number(formula).filter(|bytes| *bytes >= 0.0).map(|bytes| bytes as u64);
         let labels = target.identity.iter().filter(|(name, _)| !["app", "slot"].contains(name));

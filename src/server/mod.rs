@@ -12,8 +12,10 @@
 mod address;
 mod auth;
 mod connections;
+mod gzip;
 pub mod healthcheck;
-mod landing;
+mod jvm_path;
+mod page;
 mod pool;
 mod rate;
 mod routes;
@@ -28,8 +30,9 @@ pub use address::{BindError, Bound, ListenAddress, ListenAddressError, bind};
 pub use connections::serve;
 pub use web::Web;
 
-pub use crate::output::prometheus::negotiate::ExpositionFormat;
+pub use crate::output::prometheus::{ExpositionFormat, PageBuffer};
 use crate::report::list::Listing;
+use crate::report::overview::{JvmDetail, JvmKey, Overview};
 
 /// What the server serves: the rest of the program.
 pub trait Backend: Send + Sync + 'static {
@@ -38,10 +41,22 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Reads every JVM's memory, without a scan, and appends one exposition; `false` if no profile has that name. Runs
     /// on a blocking thread. JVMs that are not read by `deadline` are omitted, since the scraper gives up soon after.
-    fn exposition(&self, profile: &str, format: ExpositionFormat, deadline: Instant, out: &mut Vec<u8>) -> bool;
+    fn exposition(&self, profile: &str, format: ExpositionFormat, deadline: Instant, out: &mut PageBuffer<'_>) -> bool;
+
+    /// The level of gzip, 1 to 9; `None` if responses are not to be compressed.
+    fn gzip_level(&self) -> Option<u32>;
 
     /// What `list --format=json` prints. Runs on a blocking thread.
     fn targets(&self) -> Listing;
+
+    /// What `GET /overview` responds with. Runs on a blocking thread.
+    fn overview(&self) -> Overview;
+
+    /// What `GET /overview/{app}/{slot}` responds with; `None` for a JVM that is not known. Runs on a blocking thread.
+    fn jvm(&self, key: &JvmKey) -> Option<JvmDetail>;
+
+    /// Which rule makes which metric of a JVM; `None` for one that is not served. Runs on a blocking thread.
+    fn explain(&self, key: &JvmKey) -> Option<String>;
 
     /// Whether the JVMs that are served are those of this machine.
     fn readiness(&self) -> Readiness;
@@ -119,7 +134,7 @@ pub struct TelemetryPath(Arc<str>);
 /// Why a text is no telemetry path.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "telemetry path {0:?}: expected / followed by letters, digits and ._~/-, other than /, /targets and /-/…; \
+    "telemetry path {0:?}: expected / followed by letters, digits and ._~/-, other than /, /targets, /overview and /-/…; \
      the usual path is /metrics"
 )]
 pub struct TelemetryPathError(String);
@@ -130,8 +145,12 @@ impl std::str::FromStr for TelemetryPath {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let path = text.strip_suffix('/').unwrap_or(text);
         let legal = |c: char| c.is_ascii_alphanumeric() || "._~/-".contains(c);
-        let reserved =
-            path == "/" || path == "/targets" || path == "/-" || path.starts_with("/-/") || path.contains("//");
+        let reserved = path == "/"
+            || path == "/targets"
+            || path == "/overview"
+            || path == "/-"
+            || path.starts_with("/-/")
+            || path.contains("//");
         if path.starts_with('/') && path.chars().all(legal) && !reserved {
             Ok(Self(path.into()))
         } else {
@@ -166,6 +185,7 @@ mod tests {
             ("", None),
             ("metrics", None),
             ("/targets", None),
+            ("/overview", None),
             ("/-/ready", None),
             ("/a b", None),
             ("/<x>", None),

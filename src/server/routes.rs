@@ -7,11 +7,13 @@ use bytes::Bytes;
 use hyper::body::{Body, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
+use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::auth::AuthResult;
-use super::landing;
-use super::scrape::{Encoded, ScrapeDeadline, ScrapeFailure, ScrapeKey, Scrapes, encode, outcome};
+use super::jvm_path;
+use super::page::{self, Site};
+use super::scrape::{Encoded, ScrapeDeadline, ScrapeFailure, ScrapeKey, Scrapes, outcome};
 use super::web::WebSettings;
 use super::{Backend, Options, Readiness};
 use crate::output::prometheus::negotiate::{self, Encoding};
@@ -30,6 +32,11 @@ const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"hotspot-e
 /// The page may load, run, embed and submit nothing, and no other page may embed it.
 const POLICY: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// What is before `{app}/{slot}` in the paths of one JVM.
+const JVM_PATHS: [&str; 3] = ["/overview/", JVM_PAGE, JVM_EXPLAINED];
+const JVM_PAGE: &str = "/jvm/";
+const JVM_EXPLAINED: &str = "/explain/";
+
 type BytesResponse = Response<Bytes>;
 
 pub(super) struct Routes {
@@ -41,8 +48,8 @@ pub(super) struct Routes {
     permits: Option<Arc<Semaphore>>,
     queue: Semaphore,
     start_time: Option<HeaderValue>,
-    /// [`POLICY`], and the style of the landing page.
-    landing_policy: HeaderValue,
+    /// [`POLICY`], and the style and the script of the pages.
+    page_policy: HeaderValue,
 }
 
 impl Routes {
@@ -50,11 +57,9 @@ impl Routes {
         let permits = (options.max_requests > 0).then(|| Arc::new(Semaphore::new(options.max_requests)));
         let scrapes = Scrapes::new(backend.clone(), telemetry.clone());
         let start_time = process_start_time().map(|seconds| HeaderValue::from(seconds as u64));
-        let style = landing::source_hash(landing::STYLE);
-        let landing_policy = HeaderValue::try_from(format!("{POLICY}; style-src '{style}'"));
-        let landing_policy = landing_policy.unwrap_or(HeaderValue::from_static(POLICY));
+        let page_policy = HeaderValue::try_from(page::policy(POLICY)).unwrap_or(HeaderValue::from_static(POLICY));
         let queue = Semaphore::new(QUEUE);
-        Self { options, backend, telemetry, scrapes, permits, queue, start_time, landing_policy }
+        Self { options, backend, telemetry, scrapes, permits, queue, start_time, page_policy }
     }
 
     pub(super) async fn answer(&self, request: Request<Incoming>) -> BytesResponse {
@@ -101,12 +106,16 @@ impl Routes {
         match path {
             "/-/reload" if !matches!(*method, Method::POST | Method::PUT) => method_not_allowed("POST, PUT"),
             "/-/reload" => self.reload().await,
-            "/" | "/targets" | "/-/healthy" | "/-/ready" if !is_read(method) => method_not_allowed("GET, HEAD"),
-            "/" => self.landing(headers).await,
+            "/" | "/targets" | "/overview" | "/-/healthy" | "/-/ready" if !is_read(method) => {
+                method_not_allowed("GET, HEAD")
+            }
+            "/" => self.overview_page(headers).await,
             "/targets" => self.targets(headers).await,
+            "/overview" => self.json(headers, |backend| Some(backend.overview())).await,
             "/-/healthy" => text(StatusCode::OK, "Healthy.\n"),
             "/-/ready" => ready(self.backend.readiness()),
             _ => match below {
+                None if JVM_PATHS.iter().any(|prefix| path.starts_with(prefix)) => self.jvm(request).await,
                 None => text(StatusCode::NOT_FOUND, "Not found.\n"),
                 Some(_) if !is_read(method) => method_not_allowed("GET, HEAD"),
                 Some(below) => self.metrics(below.strip_prefix('/'), headers).await,
@@ -155,48 +164,100 @@ impl Routes {
                 response
             }
             Err(ScrapeFailure::NoSuchProfile) => text(StatusCode::NOT_FOUND, "A reload has removed the profile.\n"),
-            Err(ScrapeFailure::Panicked) => internal_error(),
+            Err(ScrapeFailure::Panicked | ScrapeFailure::Compression) => internal_error(),
             Err(ScrapeFailure::Timeout) => {
                 self.busy(HttpRefusal::Deadline, "The exposition was not ready within the scrape timeout.\n")
             }
         }
     }
 
-    async fn landing(&self, headers: &HeaderMap) -> BytesResponse {
-        let path = self.options.telemetry_path.clone();
-        let media = "text/html; charset=utf-8";
-        let page = move |backend: &dyn Backend| {
+    async fn overview_page(&self, headers: &HeaderMap) -> BytesResponse {
+        let page = |site: &Site<'_>, backend: &dyn Backend| {
             let ready = backend.readiness() == Readiness::Ready;
-            landing::render(path.as_str(), &backend.profiles(), ready, &backend.targets())
+            Some(page::overview_page(site, ready, &backend.overview()))
         };
-        let mut response = self.read(headers, media, page).await;
+        self.page(headers, page).await
+    }
+
+    /// Responds with an HTML document, which may run its script; `None` is not found.
+    async fn page(
+        &self,
+        headers: &HeaderMap,
+        make: impl FnOnce(&Site<'_>, &dyn Backend) -> Option<String> + Send + 'static,
+    ) -> BytesResponse {
+        let path = self.options.telemetry_path.clone();
+        let document = move |backend: &dyn Backend| {
+            make(&Site { telemetry_path: path.as_str(), profiles: &backend.profiles() }, backend)
+        };
+        let mut response = self.read(headers, "text/html; charset=utf-8", document).await;
         if response.status() == StatusCode::OK {
-            response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, self.landing_policy.clone());
+            response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, self.page_policy.clone());
         }
         response
+    }
+
+    /// A path of [`JVM_PATHS`].
+    async fn jvm(&self, request: &Request<Incoming>) -> BytesResponse {
+        let (uri, headers) = (request.uri(), request.headers());
+        if !is_read(request.method()) {
+            return method_not_allowed("GET, HEAD");
+        }
+        let named = JVM_PATHS.into_iter().find_map(|prefix| {
+            let key = jvm_path::parse(uri.path().strip_prefix(prefix)?, uri.query())?;
+            Some((prefix, key))
+        });
+        match named {
+            Some((JVM_PAGE, key)) => {
+                self.page(headers, move |site, backend| Some(page::jvm_page(site, &backend.jvm(&key)?))).await
+            }
+            Some((JVM_EXPLAINED, key)) => {
+                self.read(headers, "text/plain; charset=utf-8", move |backend| backend.explain(&key)).await
+            }
+            Some((_, key)) => self.json(headers, move |backend| backend.jvm(&key)).await,
+            None => {
+                text(StatusCode::NOT_FOUND, "Not found: expected the app and the slot of a JVM, as in /jvm/APP/SLOT.\n")
+            }
+        }
     }
 
     async fn targets(&self, headers: &HeaderMap) -> BytesResponse {
         // A listing consists of strings and numbers, whose serialisation cannot fail.
         let json = |backend: &dyn Backend| serde_json::to_string_pretty(&backend.targets()).unwrap_or_default() + "\n";
+        self.read(headers, "application/json", move |backend| Some(json(backend))).await
+    }
+
+    /// Responds with JSON of what `make` reads of the JVMs on a blocking thread; `None` is not found.
+    async fn json<T: Serialize>(
+        &self,
+        headers: &HeaderMap,
+        make: impl FnOnce(&dyn Backend) -> Option<T> + Send + 'static,
+    ) -> BytesResponse {
+        // What is made consists of strings and numbers, whose serialisation cannot fail.
+        let json = |backend: &dyn Backend| {
+            let made = make(backend)?;
+            Some(serde_json::to_string(&made).unwrap_or_default() + "\n")
+        };
         self.read(headers, "application/json", json).await
     }
 
-    /// Responds with what `make` reads of the JVMs on a blocking thread.
+    /// Responds with what `make` reads of the JVMs on a blocking thread; `None` is not found.
     async fn read(
         &self,
         headers: &HeaderMap,
         media: &'static str,
-        make: impl FnOnce(&dyn Backend) -> String + Send + 'static,
+        make: impl FnOnce(&dyn Backend) -> Option<String> + Send + 'static,
     ) -> BytesResponse {
         let counted = self.telemetry.request();
         let Some(permit) = self.admit(scrape_deadline(headers)).await else { return self.too_many() };
-        let (backend, encoding) = (self.backend.clone(), accepted_encoding(headers));
+        let (backend, scrapes, encoding) = (self.backend.clone(), self.scrapes.clone(), accepted_encoding(headers));
         let body = tokio::task::spawn_blocking(move || {
             let _until_done = (permit, counted);
-            encode(make(&*backend).into(), encoding)
+            make(&*backend).map(|body| scrapes.encode(body, encoding)).transpose()
         });
-        let Ok(body) = body.await else { return internal_error() };
+        let Ok(Ok(body)) = body.await else { return internal_error() };
+        let Some(body) = body else {
+            return text(StatusCode::NOT_FOUND, "No such JVM; / lists those that are known.\n");
+        };
         let mut response = encoded(body, media);
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
         response

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Target;
-use crate::perfdata::{LayoutChange, Region, RegionError, Transport};
+use crate::perfdata::{Image, LayoutChange, Region, RegionError, Transport};
 use crate::sync::ExpendableThread;
 
 /// Longest time for a read, which takes a microsecond. The rest is for pages on a slow swap device.
@@ -31,6 +31,14 @@ pub(super) fn read<T: Send + 'static>(
         region.give_up();
         Err(RegionError::Unresponsive)
     })
+}
+
+/// A copy of a JVM's region.
+///
+/// # Errors
+/// The region cannot be read, or did not answer.
+pub(crate) fn read_image(target: &Target) -> Result<Image, RegionError> {
+    read(&target.region, &mut ExpendableThread::new("memory"), Image::read)
 }
 
 /// The words of a JVM, as [`Region::read`] gives them.

@@ -13,6 +13,7 @@ pub(crate) mod sources;
 mod start;
 mod target;
 mod tracked;
+mod vitals;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use std::time::SystemTime;
 pub use reconciler::{AttachProviders, Reconciler};
 pub use slot_record::SlotRecord;
 pub use target::{Incarnation, Target, TargetState};
+pub(crate) use vitals::Vitals;
 
 use crate::discovery::Refusal;
 use crate::perfdata::Transport;

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::sources;
+use super::{Vitals, sources};
 use crate::config::Config;
 use crate::discovery::RegionId;
-use crate::fact::{AttachedProvider, Fact, Formula};
+use crate::fact::{AttachedProvider, Fact, Formula, Interner};
 use crate::hotspot::{Jvm, Model};
 use crate::kubernetes::Place;
 use crate::metric::{Labels, Value};
@@ -78,28 +78,13 @@ pub struct Target {
     /// Offsets of the words of its plans and vitals; their formulas name a word by its index here.
     pub words: Arc<[u32]>,
     /// What lists of JVMs show, independent of the rules.
-    pub(crate) vitals: Vitals,
+    pub(crate) vitals: Arc<Vitals>,
     /// One plan per profile, in the order of the configuration.
     pub plans: Vec<Arc<Plan>>,
     /// Its providers, with the facts from which the plans were made.
     pub(crate) providers: Vec<AttachedProvider>,
     /// When it got its providers: what they count themselves is zero then.
     pub attached: SystemTime,
-}
-
-/// What every list of JVMs shows; `None` where the JVM does not publish it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Vitals {
-    /// Bytes in use in the heap.
-    pub(crate) heap_used: Option<Formula>,
-    /// Committed bytes of the heap.
-    pub(crate) heap_committed: Option<Formula>,
-    /// Maximum bytes of the heap.
-    pub(crate) heap_limit: Option<Formula>,
-    /// The start in seconds since the epoch.
-    pub(crate) start_time: Option<Formula>,
-    /// Bytes of counters that did not fit into the region.
-    pub(crate) overflow: Option<Formula>,
 }
 
 impl Target {
@@ -111,22 +96,28 @@ impl Target {
 
     /// Whether the plans are made from all facts that its providers have now.
     pub(super) fn has_planned_all_facts(&self) -> bool {
-        self.providers.iter().all(|attached| Arc::ptr_eq(&attached.provider.read().0, &attached.facts))
+        self.providers.iter().all(|attached| Arc::ptr_eq(&attached.provider.facts(), &attached.facts))
     }
 
     /// Makes the plans of every profile from a copy of the region and its model.
     pub(super) fn plan(&mut self, image: &Image, model: &Model, config: &Config) {
-        let mut facts = model.facts.clone();
-        facts.extend(self.facts());
-        let facts = sources::merge(facts, &self.providers);
+        let facts = self.merged_facts(model);
         let mut words = WordIndex::default();
         self.plans = config
             .profiles
             .iter()
             .map(|profile| Arc::new(profile.plan(image, &facts, &config.limits.series(), &mut words)))
             .collect();
-        self.vitals = Vitals::of(model, &mut words);
-        self.words = words.offsets().into();
+        self.vitals = Vitals::of(model, &facts, &mut words);
+        static WORDS: Interner<u32> = Interner::new();
+        self.words = WORDS.intern(words.offsets().to_vec());
+    }
+
+    /// The facts of all sources, each of the freshest.
+    pub(crate) fn merged_facts(&self, model: &Model) -> Vec<Fact> {
+        let mut facts = model.facts.clone();
+        facts.extend(self.facts());
+        sources::merge(facts, &self.providers)
     }
 
     /// The facts of the target itself, which are not in the region.
@@ -157,18 +148,5 @@ impl Target {
             Fact::of("target.runtime", runtime, one()),
         ];
         facts.into_iter().flatten().collect()
-    }
-}
-
-impl Vitals {
-    fn of(model: &Model, words: &mut WordIndex) -> Self {
-        let mut index = |formula: Option<Formula>| Some(formula?.map_words(&mut |offset| words.index(offset)));
-        Self {
-            heap_used: index(model.heap.used()),
-            heap_committed: index(model.heap.committed()),
-            heap_limit: index(model.heap.limit.clone()),
-            start_time: index(model.start_time.clone()),
-            overflow: model.overflow.clone(),
-        }
     }
 }

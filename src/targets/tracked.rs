@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::reconciler::{AttachProviders, refuse, truncate};
 use super::start::StartBounds;
-use super::target::{Incarnation, Target, TargetState, Vitals};
+use super::target::{Incarnation, Target, TargetState};
 use super::{Starting, guarded};
 use crate::config::Config;
 use crate::discovery::liveness::assess;
@@ -202,7 +202,7 @@ impl TrackedRegion {
             region: Arc::clone(&self.region),
             region_identity: RegionIdentity::of(&image),
             words: Arc::from([]),
-            vitals: Vitals::default(),
+            vitals: Arc::default(),
             plans: Vec::new(),
             providers: Vec::new(),
             attached: self.attached,
@@ -225,11 +225,7 @@ impl TrackedRegion {
         target.providers = self
             .providers
             .iter()
-            .map(|(id, provider)| AttachedProvider {
-                id: *id,
-                provider: Arc::clone(provider),
-                facts: provider.read().0,
-            })
+            .map(|(id, provider)| AttachedProvider { id: *id, provider: Arc::clone(provider), facts: provider.facts() })
             .collect();
         target.plan(&image, &model, config);
         target

@@ -38,6 +38,16 @@ pub(crate) struct DurationBounds {
     pub(crate) maximum: Duration,
 }
 
+impl DurationBounds {
+    /// The duration that a text says, if it is within the bounds.
+    pub(crate) fn read(&self, text: &str) -> Option<Duration> {
+        let is_within = |duration: &Duration| {
+            (self.minimum..=self.maximum).contains(duration) || self.zero && *duration == Duration::ZERO
+        };
+        parse_duration(text).filter(is_within)
+    }
+}
+
 impl fmt::Display for DurationBounds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let zero = if self.zero { "0 or " } else { "" };
@@ -357,6 +367,33 @@ impl<C: Codec> Codec for OrNull<C> {
             *kind = kinds.into();
         }
         schema
+    }
+
+    fn note(&self) -> Option<String> {
+        self.0.note()
+    }
+}
+
+/// A value, or the word `off`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OrOff<C>(pub(crate) C);
+
+impl<C: Codec> Codec for OrOff<C> {
+    type Value = Option<C::Value>;
+
+    fn decode(&self, decoder: &mut Decoder<'_>, node: &Node, path: &Path<'_>) -> Option<Self::Value> {
+        match &node.data {
+            NodeData::Scalar { text, .. } if **text == *"off" => Some(None),
+            _ => self.0.decode(decoder, node, path).map(Some),
+        }
+    }
+
+    fn encode(&self, value: &Self::Value) -> Json {
+        value.as_ref().map_or_else(|| "off".into(), |value| self.0.encode(value))
+    }
+
+    fn schema(&self) -> Json {
+        json!({"anyOf": [self.0.schema(), {"const": "off"}]})
     }
 
     fn note(&self) -> Option<String> {

@@ -30,6 +30,18 @@ async fn every_endpoint_and_method() {
         ("GET", "/metrics/", 404),
         ("GET", "/metricsx", 404),
         ("GET", "/targets", 200),
+        ("GET", "/overview", 200),
+        ("GET", "/overview/%3Cb%3Eorders/0", 200),
+        ("GET", "/overview/%3Cb%3Eorders/0?container=a", 200),
+        ("GET", "/jvm/%3Cb%3Eorders/0", 200),
+        ("GET", "/explain/%3Cb%3Eorders/0", 200),
+        ("GET", "/jvm/none/0", 404),
+        ("GET", "/explain/none/0", 404),
+        ("GET", "/jvm/none", 404),
+        ("GET", "/overview/none/0", 404),
+        ("GET", "/overview/none", 404),
+        ("GET", "/overview/none/x", 404),
+        ("GET", "/overview/", 404),
         ("GET", "/-/healthy", 200),
         ("GET", "/-/ready", 200),
         ("GET", "/favicon.ico", 404),
@@ -39,6 +51,9 @@ async fn every_endpoint_and_method() {
         ("POST", "/", 405),
         ("DELETE", "/metrics", 405),
         ("PUT", "/targets", 405),
+        ("POST", "/overview", 405),
+        ("POST", "/jvm/none/0", 405),
+        ("POST", "/overview/none/0", 405),
         ("OPTIONS", "/-/healthy", 405),
         ("BREW", "/-/ready", 405),
         ("TRACE", "/metrics", 405),
@@ -90,6 +105,9 @@ async fn gzip_unpacks_to_the_same() {
     assert_eq!(body, whole.body);
     let small = server.request("GET", "/-/healthy", &["Accept-Encoding: gzip"]).await;
     assert_eq!(small.header("content-encoding"), "");
+    server.fake.uncompressed.store(true, SeqCst);
+    let as_configured = server.request("GET", "/metrics", &["Accept-Encoding: gzip"]).await;
+    assert_eq!((as_configured.header("content-encoding"), &as_configured.body), ("", &whole.body));
 }
 
 #[tokio::test]
@@ -159,7 +177,7 @@ async fn one_request_too_many_is_refused_and_health_still_answers() {
         async move { server.get("/metrics").await.status }
     });
     eventually("a run", || server.fake.runs.load(SeqCst) == 1).await;
-    for path in ["/metrics/raw", "/targets", "/"] {
+    for path in ["/metrics/raw", "/targets", "/overview", "/"] {
         // It waits for a permit, for half of its time.
         let answer = server.request("GET", path, &["X-Prometheus-Scrape-Timeout-Seconds: 0.1"]).await;
         assert_eq!((answer.status, answer.header("retry-after")), (503, "1"), "{path}");

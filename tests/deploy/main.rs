@@ -26,6 +26,7 @@ mod schemas;
 mod shipped;
 mod sidecar;
 mod supply;
+mod systemd;
 mod units;
 
 use std::path::PathBuf;

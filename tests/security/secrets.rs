@@ -103,6 +103,7 @@ fn served(exporter: &Exporter) -> Outputs {
         "/metrics/micrometer",
         "/metrics/raw",
         "/targets",
+        "/overview",
         "/-/healthy",
         "/none",
     ];

@@ -7,7 +7,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use hotspot_exporter::report::list::{JvmRow, Listing, RefusedRow};
-use hotspot_exporter::server::{Backend, Bound, ExpositionFormat, Options, Readiness, bind, serve};
+use hotspot_exporter::report::overview::{JvmDetail, JvmKey, JvmOverview, Overview};
+use hotspot_exporter::server::{Backend, Bound, ExpositionFormat, Options, PageBuffer, Readiness, bind, serve};
 use hotspot_exporter::telemetry::{HttpMetrics, MetricGroup};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -23,6 +24,7 @@ pub struct FakeBackend {
     pub runs: AtomicUsize,
     pub not_ready: AtomicBool,
     pub broken: AtomicBool,
+    pub uncompressed: AtomicBool,
     pub reload_error: Mutex<Option<String>>,
     pub budget: Mutex<Option<Duration>>,
     shut: Mutex<bool>,
@@ -45,20 +47,39 @@ impl Backend for FakeBackend {
         vec!["otel".to_owned(), "raw".to_owned()]
     }
 
-    fn exposition(&self, profile: &str, format: ExpositionFormat, deadline: Instant, out: &mut Vec<u8>) -> bool {
+    fn exposition(&self, profile: &str, format: ExpositionFormat, deadline: Instant, out: &mut PageBuffer<'_>) -> bool {
         *self.budget.lock().unwrap() = Some(deadline.saturating_duration_since(Instant::now()));
         self.runs.fetch_add(1, SeqCst);
         assert!(!self.broken.load(SeqCst), "a panic that the test asks for");
         let shut = self.shut.lock().unwrap();
         drop(self.opened.wait_timeout_while(shut, DEADLINE, |shut| *shut).unwrap());
-        out.extend(format!("profile {profile} as {format:?}\n{}", "jvm_up 1\n".repeat(500)).into_bytes());
+        out.bytes.extend(format!("profile {profile} as {format:?}\n{}", "jvm_up 1\n".repeat(500)).into_bytes());
         true
+    }
+
+    fn gzip_level(&self) -> Option<u32> {
+        (!self.uncompressed.load(SeqCst)).then_some(1)
     }
 
     fn targets(&self) -> Listing {
         let jvm = JvmRow { app: Some("<b>orders".to_owned()), ..JvmRow::default() };
         let refused = RefusedRow { pid: Some(7), reason: "other_owner".to_owned(), ..RefusedRow::default() };
         Listing { jvms: vec![jvm], refused: vec![refused] }
+    }
+
+    fn overview(&self) -> Overview {
+        let jvms = self.targets().jvms.into_iter().map(|row| JvmOverview { row, ..JvmOverview::default() });
+        Overview { jvms: jvms.collect(), refused: self.targets().refused, ..Overview::default() }
+    }
+
+    fn jvm(&self, key: &JvmKey) -> Option<JvmDetail> {
+        let mut jvms = self.overview().jvms.into_iter();
+        let jvm = jvms.find(|jvm| jvm.row.app.as_ref() == Some(&key.app))?;
+        Some(JvmDetail { jvm, ..JvmDetail::default() })
+    }
+
+    fn explain(&self, key: &JvmKey) -> Option<String> {
+        self.jvm(key).map(|_| "profile otel\n".to_owned())
     }
 
     fn readiness(&self) -> Readiness {

@@ -19,6 +19,7 @@ use crate::fact::{Provider, ProviderId, Reading, ValueTable};
 use crate::hotspot::CpuSetting;
 use crate::proc::Process;
 use crate::proc::cgroup::Hierarchies;
+use crate::proc::oom::OomCounts;
 use crate::sync::{ExpendableThread, lock, wait_timeout};
 use crate::targets::guarded::PATIENCE;
 use threads::ThreadSums;
@@ -43,6 +44,8 @@ pub(crate) struct MonitoredProcess {
     /// A reading did not end: a file system of the process does not answer.
     held: AtomicBool,
     previous: Mutex<PreviousUsage>,
+    ooms: Mutex<OomCounts>,
+    shared: Weak<MonitorState>,
     threads: Mutex<ThreadSums>,
     table: Mutex<ValueTable>,
 }
@@ -87,9 +90,10 @@ impl ProcessMonitor {
     /// Reads the process at once, and then every [`INTERVAL`] for as long as the result is held.
     pub(crate) fn add(&self, process: Arc<Process>, setting: CpuSetting) -> Arc<MonitoredProcess> {
         let table = Mutex::new(ValueTable::new(ProviderId::Process));
-        let (previous, threads) = (Mutex::default(), Mutex::default());
+        let (previous, threads, ooms) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let shared = Arc::downgrade(&self.shared);
         let held = AtomicBool::new(false);
-        let process = Arc::new(MonitoredProcess { process, setting, held, previous, threads, table });
+        let process = Arc::new(MonitoredProcess { process, setting, held, previous, ooms, shared, threads, table });
         process.update_on(&mut lock(&self.reader), &self.shared, Scope::Process);
         let mut queue = lock(&self.shared.queue);
         queue.processes.push(Arc::downgrade(&process));
@@ -169,6 +173,11 @@ impl MonitoredProcess {
             return;
         }
         let usage = ProcessUsage::read(directory, &shared.cgroups, self.setting, &mut lock(&self.previous));
+        let ooms = OomCounts::read(&shared.cgroups, directory, self.process.pod_uid.is_some());
+        // Of a process that has ended, the counts before its end tell.
+        if usage.is_ok() && self.process.is_alive() {
+            *lock(&self.ooms) = ooms;
+        }
         let mut threads = lock(&self.threads);
         threads.update(directory, shared.threads.groups);
         let mut table = lock(&self.table);
@@ -191,6 +200,15 @@ impl MonitoredProcess {
 impl Provider for MonitoredProcess {
     fn read(&self) -> Reading {
         lock(&self.table).read()
+    }
+
+    fn counts_oom_kill(&self) -> Option<bool> {
+        if self.held.load(Ordering::Acquire) {
+            return None;
+        }
+        let (shared, ooms) = (self.shared.upgrade()?, lock(&self.ooms).clone());
+        let mut reader = ExpendableThread::new("process");
+        reader.call(move || ooms.has_grown(&shared.cgroups), PATIENCE, || true).flatten()
     }
 }
 

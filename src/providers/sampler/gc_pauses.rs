@@ -54,6 +54,8 @@ pub(super) struct PauseActivity {
     pub(super) major: u64,
     /// Most completed pauses of one collector.
     pub(super) most: u64,
+    /// Length of the longest completed pause, in ticks.
+    pub(super) longest: i64,
     /// A pause or a cycle runs, or words of a pause changed.
     pub(super) active: bool,
     /// By collector, where causes are kept apart.
@@ -161,6 +163,7 @@ impl CollectorPauses {
 impl PauseActivity {
     fn add(&mut self, source: &PauseSource, completed: &CompletedPauses) {
         self.most = self.most.max(completed.count);
+        self.longest = self.longest.max(completed.longest());
         let count = match source.role {
             Role::Young => &mut self.young,
             Role::Full => &mut self.full,

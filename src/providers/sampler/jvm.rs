@@ -9,10 +9,11 @@ use super::facts::{SampledFacts, SampledValue};
 use super::gauge::GaugeMaxima;
 use super::gc_pauses::{GcPauses, PauseActivity};
 use super::old_generation::OldGeneration;
+use super::pause_log::PauseLog;
 use super::rate::{Rate, RateController};
 use super::settings::SamplerSettings;
 use super::words::{NO_GC, NO_GC_BYTES, PAUSE_WORDS, WordCursor, sum};
-use crate::fact::{Fact, Reading, intern};
+use crate::fact::{Fact, Interner, PauseBatch, Reading, intern};
 use crate::hotspot::TextCounter;
 use crate::metric::Value;
 use crate::perfdata::{MemoryError, RegionError};
@@ -20,6 +21,8 @@ use crate::providers::peak::{Peak, WINDOW_COUNT, Windows};
 
 /// Samples in a row that may fail before the JVM is given up: ten seconds at the idle rate. Each may cost many copies.
 const FAILURES_MAXIMUM: u32 = 100;
+
+static VALUES: Interner<SampledValue> = Interner::new();
 
 /// The time of a sample, taken once for all JVMs.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +55,7 @@ pub(super) struct JvmSampler {
     pub(super) subject: SampleSubject,
     offsets: Box<[u32]>,
     pauses: GcPauses,
+    log: PauseLog,
     cycles: Cycles,
     windows: Windows,
     /// In the order of [`GaugeMaxima`].
@@ -61,7 +65,8 @@ pub(super) struct JvmSampler {
     old: OldGeneration,
     allocation: Option<Allocation>,
     rate: RateController,
-    values: Vec<SampledValue>,
+    /// One copy for all JVMs of a kind.
+    values: Arc<[SampledValue]>,
     facts: Arc<[Fact]>,
     /// Samples in a row that failed.
     failures: u32,
@@ -76,6 +81,7 @@ impl JvmSampler {
         Self {
             offsets: plan.full_offsets().into(),
             pauses: GcPauses::new(plan, settings, now),
+            log: PauseLog::default(),
             cycles: Cycles::default(),
             windows: Windows::default(),
             peaks: <[Peak; 3]>::default(),
@@ -84,7 +90,7 @@ impl JvmSampler {
             allocation: None,
             // A cycle that begins and ends between two samples leaves no trace.
             rate: RateController::new(settings.period(Rate::Normal), plan.cycles.is_none(), monotonic),
-            values,
+            values: VALUES.intern(values),
             facts: intern(facts),
             failures: 0,
             lost: false,
@@ -132,6 +138,9 @@ impl JvmSampler {
         let mut words = WordCursor(words);
         let pause_words = words.take(plan.pauses.len().saturating_mul(PAUSE_WORDS));
         let mut activity = self.pauses.sample(&self.subject, pause_words, reread);
+        if activity.longest > 0 {
+            self.log.add(tick.monotonic, activity.longest);
+        }
         let mut cycles = 0;
         if let Some(source) = &plan.cycles {
             let running = !source.cause.is(words.take(source.cause.words(NO_GC_BYTES).count()), NO_GC);
@@ -219,21 +228,32 @@ impl JvmSampler {
         self.pauses.attribute(&activity.completed, last_cause);
         let causes = &self.pauses.causes;
         if causes.len() > known {
-            let mut list = SampledFacts { values: std::mem::take(&mut self.values), facts: self.facts.to_vec() };
+            let mut list = SampledFacts { values: self.values.to_vec(), facts: self.facts.to_vec() };
             for (at, pauses) in causes.iter().enumerate().skip(known) {
                 if let Some(source) = self.subject.plan.pauses.get(pauses.collector) {
                     list.add_cause(at, source, &pauses.cause);
                 }
             }
-            self.values = list.values;
+            self.values = VALUES.intern(list.values);
             self.facts = intern(list.facts);
         }
+    }
+
+    /// The facts that the provider publishes.
+    pub(super) fn facts(&self) -> Arc<[Fact]> {
+        Arc::clone(&self.facts)
     }
 
     /// What the provider publishes at `now`, seconds since the epoch.
     pub(super) fn read(&self, now: f64) -> Reading {
         let values = self.values.iter().map(|value| if self.lost { None } else { self.value(*value, now) });
         (Arc::clone(&self.facts), values.collect())
+    }
+
+    /// The pauses since the last call, at `now` in nanoseconds of the monotonic clock; `None` where they are not known.
+    pub(super) fn take_pauses(&mut self, now: u64) -> Option<PauseBatch> {
+        let is_known = !self.lost && !self.subject.plan.pauses.is_empty();
+        is_known.then(|| self.log.take(now, self.subject.plan.frequency))
     }
 
     fn value(&self, value: SampledValue, now: f64) -> Option<Value> {

@@ -22,6 +22,7 @@ mod in_memory;
 mod jvm;
 mod old_generation;
 mod pause;
+mod pause_log;
 mod rate;
 mod sample_plan;
 mod schedule;
@@ -40,7 +41,7 @@ use std::time::{Duration, Instant};
 pub(crate) use sample_plan::SamplePlan;
 
 use crate::config::Sampling;
-use crate::fact::{Provider, Reading};
+use crate::fact::{Fact, PauseBatch, Provider, Reading};
 use crate::perfdata::{Region, RegionIdentity, Transport};
 use crate::sync::lock;
 use crate::targets::guarded::PATIENCE;
@@ -168,18 +169,38 @@ pub(crate) struct SampledJvm {
 impl Provider for SampledJvm {
     fn read(&self) -> Reading {
         let now = seconds(schedule::wall());
+        self.look(|jvm| jvm.read(now)).unwrap_or_else(|| (Arc::from([]), Vec::new()))
+    }
+
+    fn facts(&self) -> Arc<[Fact]> {
+        self.look(JvmSampler::facts).unwrap_or_else(|| Arc::from([]))
+    }
+
+    /// Those of a JVM that is being sampled in memory are left for the next call.
+    fn take_pauses(&self) -> Option<PauseBatch> {
+        let now = schedule::monotonic();
+        match self.region.transport() {
+            Transport::File => lock(&self.jvm).take_pauses(now),
+            Transport::Memory => self.jvm.try_lock().ok()?.take_pauses(now),
+        }
+    }
+}
+
+impl SampledJvm {
+    /// What `take` finds in the sampler; `None` where a read of the JVM's memory does not end.
+    fn look<T>(&self, take: impl FnOnce(&JvmSampler) -> T) -> Option<T> {
         if self.region.transport() == Transport::File {
-            return lock(&self.jvm).read(now);
+            return Some(take(&lock(&self.jvm)));
         }
         // The thread that samples it holds the lock while it reads the JVM's memory, which may never end.
         let begin = Instant::now();
         loop {
             match self.jvm.try_lock() {
-                Ok(jvm) => return jvm.read(now),
-                Err(TryLockError::Poisoned(jvm)) => return jvm.into_inner().read(now),
+                Ok(jvm) => return Some(take(&jvm)),
+                Err(TryLockError::Poisoned(jvm)) => return Some(take(&jvm.into_inner())),
                 Err(TryLockError::WouldBlock) if self.region.is_given_up() || begin.elapsed() > PATIENCE => {
                     self.region.give_up();
-                    return (Arc::from([]), Vec::new());
+                    return None;
                 }
                 Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_micros(200)),
             }

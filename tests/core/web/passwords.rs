@@ -12,7 +12,18 @@ async fn every_path_wants_a_password() {
         format!("basic_auth_users:\n  ann: {HTPASSWD}\n  \"b o b\": {}\n", bcrypt::hash("pa:ss wörd", 4).unwrap());
     for (tls, scheme) in [(TLS, "https"), ("", "http")] {
         let site = Website::start(&format!("{tls}{web}")).await;
-        for path in ["/", "/metrics", "/metrics/raw", "/targets", "/-/healthy", "/-/ready", "/-/reload", "/none"] {
+        for path in [
+            "/",
+            "/metrics",
+            "/metrics/raw",
+            "/targets",
+            "/overview",
+            "/overview/a/0",
+            "/-/healthy",
+            "/-/ready",
+            "/-/reload",
+            "/none",
+        ] {
             let url = format!("{scheme}://{}{path}", site.server.address);
             for arguments in [&[][..], &["--user", "ann:wrong"], &["--user", "eve:fakepassword"], &["--user", "ann:"]] {
                 let seen = site.curl_url(&url, arguments);
@@ -24,6 +35,6 @@ async fn every_path_wants_a_password() {
             }
         }
         assert_eq!(site.server.fake.runs.load(std::sync::atomic::Ordering::SeqCst), 4, "only for those let in");
-        assert_eq!(site.server.refused("unauthorized"), 32.0);
+        assert_eq!(site.server.refused("unauthorized"), 40.0);
     }
 }

@@ -177,8 +177,7 @@ fn areas(bracket: &mut Bracket, case: &Case) {
         ("jvm_memory_used_bytes", metaspace, (|usage| usage.used) as fn(&Usage) -> i64),
         ("jvm_memory_committed_bytes", 0.0, |usage| usage.committed),
     ] {
-        // ZGC of JDK 11 never tells how much of the class space is in use, and so not the whole.
-        if has_code(case) && !(case.is_z() && case.jdk.feature == 11) {
+        if has_code(case) {
             let labels = [("area", "nonheap")];
             bracket.inside(name, &labels, rounding + tolerance, |beans| Some(value(&beans.nonheap)));
         }

@@ -1,0 +1,318 @@
+//! `/jvm/{app}/{slot}`: one JVM over the whole history.
+
+use maud::{Markup, html};
+
+use super::chart::{Chart, Dot, Level, Line};
+use super::memory::{self, sum};
+use super::units::Quantity;
+use super::{Foreign, Site, breakable, ended, findings};
+use crate::report::details::FactValue;
+use crate::report::list::duration;
+use crate::report::overview::{JvmDetail, Measure};
+use crate::server::jvm_path;
+
+/// The document.
+pub(crate) fn jvm_page(site: &Site<'_>, jvm: &JvmDetail) -> String {
+    let row = &jvm.jvm.row;
+    let app = row.app.as_deref().unwrap_or("JVM");
+    let controls = html! {
+        p.back { a href="/" { "← All JVMs" } }
+        div.controls {
+            h1 { (Foreign(app)) @if let Some(slot) = row.slot { " " span.count title="slot" { "#" (slot) } } }
+        }
+    };
+    let content = html! {
+        (head(jvm))
+        @if !jvm.jvm.findings.is_empty() {
+            section aria-labelledby="findings" { h2 #findings { "What is wrong" } (findings(&jvm.jvm.findings)) }
+        }
+        @if jvm.step.is_some() {
+            section aria-labelledby="time" {
+                h2 #time { "Over time" }
+                div.charts { @for chart in charts(jvm) { (chart.render()) } }
+            }
+        } @else {
+            p.absent { "No history is kept: history is off in the configuration." }
+        }
+        @if jvm.jvm.end.is_none() {
+            (memory::picture(jvm))
+            (now(jvm))
+            (flags(jvm))
+        }
+        (explain(jvm))
+    };
+    site.document(&format!("{app} – HotSpot exporter"), &controls, &content)
+}
+
+/// What it is.
+fn head(jvm: &JvmDetail) -> Markup {
+    let row = &jvm.jvm.row;
+    let java = match (&row.java_version, &row.vm_vendor) {
+        (Some(version), Some(vendor)) => Some(format!("{version}, {vendor}")),
+        (version, vendor) => version.clone().or(vendor.clone()),
+    };
+    let process = match (row.pid, &row.user) {
+        (Some(pid), Some(user)) => Some(format!("{pid}, user {user}")),
+        (Some(pid), None) => Some(pid.to_string()),
+        (None, user) => user.clone(),
+    };
+    let facts = [
+        ("Main class", row.main_class.clone()),
+        ("JDK", java),
+        ("Collector", row.gc.clone()),
+        ("Process", process),
+        ("Uptime", row.uptime_seconds.map(duration)),
+        ("Region", row.path.clone()),
+    ];
+    let labels = row.labels.iter().map(|(name, value)| (name.as_str(), Some(value.clone())));
+    html! {
+        @if let Some(end) = jvm.jvm.end {
+            @let (word, why) = ended::how(end.how);
+            p.banner { strong { "Ended: " (word) } " " (duration(jvm.now - end.at)) " ago. " (why) }
+        } @else if row.state != "mapped" {
+            p.banner { strong { "State: " (Foreign(&row.state)) } }
+        }
+        dl.facts.wide {
+            @for (name, value) in facts.into_iter().chain(labels) {
+                @if let Some(value) = value { div { dt { (Foreign(name)) } dd { (breakable(&value)) } } }
+            }
+        }
+    }
+}
+
+fn charts(jvm: &JvmDetail) -> Vec<Chart<'_>> {
+    let points = |measure| jvm.jvm.history.get(&measure).map_or(&[][..], Vec::as_slice);
+    let values = &jvm.jvm.values;
+    let count = jvm.jvm.history.values().map(Vec::len).max().unwrap_or(0);
+    let span = (jvm.step.unwrap_or(1.0) * count.saturating_sub(1) as f64).max(1.0);
+    let line = |name, class, measure, filled| Line { name, class, points: points(measure), filled };
+    let level = |name, class, value: Option<f64>| value.map(|value| Level { name, class, value });
+    let bytes = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64);
+    let chart = |title, absent, quantity, least, lines, levels: Vec<Option<Level<'static>>>| Chart {
+        title,
+        absent,
+        quantity,
+        least,
+        lines,
+        levels: levels.into_iter().flatten().collect(),
+        dots: Vec::new(),
+        span,
+    };
+    let heap = vec![
+        line("used", "used", Measure::HeapUsed, true),
+        line("old generation", "old", Measure::OldUsed, false),
+        line("after collections", "live", Measure::LiveSet, false),
+    ];
+    let heap_levels = vec![
+        level("committed", "committed", bytes(jvm.jvm.row.heap_committed)),
+        level("limit", "limit", bytes(jvm.jvm.row.heap_limit)),
+    ];
+    let memory = vec![
+        line("resident", "rss", Measure::Rss, true),
+        line("committed by the JVM", "native", Measure::NativeCommitted, false),
+    ];
+    let mut pauses = chart(
+        "Pauses of collectors",
+        "This collector's pauses are not measured, or sampling is off.",
+        Quantity::Seconds,
+        0.001,
+        vec![line("longest in a step", "pause", Measure::LongestPause, false)],
+        vec![],
+    );
+    pauses.dots = jvm.pauses.iter().map(|(at, length)| dot(jvm.now - at, f64::from(*length), span)).collect();
+    vec![
+        chart("Heap", "The JVM does not publish its heap.", Quantity::Bytes, 0.0, heap, heap_levels),
+        pauses,
+        chart(
+            "Time stopped",
+            "The JVM does not publish its safepoints.",
+            Quantity::Share,
+            0.01,
+            vec![line("of the time", "stopped", Measure::Stopped, true)],
+            vec![],
+        ),
+        chart(
+            "Allocation",
+            "Nothing is known of allocation: its collector publishes none, or has not collected yet.",
+            Quantity::BytesPerSecond,
+            1024.0,
+            vec![line("allocated", "allocation", Measure::AllocationRate, true)],
+            vec![],
+        ),
+        chart(
+            "CPU",
+            "The process is not visible to the exporter.",
+            Quantity::Count,
+            0.1,
+            vec![line("CPUs in use", "cpu", Measure::Cpu, true)],
+            vec![level("CPUs that it may use", "limit", values.cpu_limit)],
+        ),
+        chart(
+            "Process memory",
+            "Neither the process nor its native memory is visible to the exporter.",
+            Quantity::Bytes,
+            0.0,
+            memory,
+            vec![level("limit of the cgroup", "limit", values.cgroup_limit)],
+        ),
+        chart(
+            "Threads",
+            "The JVM does not publish its threads.",
+            Quantity::Count,
+            4.0,
+            vec![line("live", "threads", Measure::Threads, true)],
+            vec![],
+        ),
+    ]
+}
+
+fn dot(ago: f64, seconds: f64, span: f64) -> Dot {
+    let text = format!("{}, {} ago", Quantity::Seconds.text(seconds), duration(ago));
+    Dot { ago: ago / span, value: seconds, text }
+}
+
+/// Values of this moment that have parts.
+fn now(jvm: &JvmDetail) -> Markup {
+    let facts = &jvm.details;
+    let group = |fact: &str, label: &str| {
+        let values = facts.facts.get(fact).into_iter().flatten();
+        let mut parts: Vec<_> = values
+            .map(|value| (value.labels.get(label).cloned().unwrap_or_default(), value.value))
+            .filter(|(_, value)| *value > 0.0)
+            .collect();
+        parts.sort_by(|one, other| other.1.total_cmp(&one.1));
+        parts
+    };
+    let values = &jvm.jvm.values;
+    let single = |fact: &str| facts.facts.get(fact)?.first().map(|value| value.value);
+    let other = [
+        ("Collecting", values.gc_share.map(|share| Quantity::Share.text(share))),
+        ("Old generation after collections", values.old_usage_after_gc.map(|share| Quantity::Share.text(share))),
+        (
+            "Throttled by its cgroup",
+            values.throttled.map(|share| format!("{} of periods", Quantity::Share.text(share))),
+        ),
+        ("Fullest code heap", values.code_usage.map(|share| Quantity::Share.text(share))),
+        ("Compiler", values.jit_enabled.map(|on| if on { "on" } else { "off" }.to_owned())),
+        ("Classes", single("class.count").map(|count| count.to_string())),
+        ("Most threads so far", single("thread.peak").map(|count| count.to_string())),
+        ("Threads in a deadlock", single("thread.deadlocked").map(|count| count.to_string())),
+        ("Swapped", single("proc.memory_swap").filter(|bytes| *bytes > 0.0).map(|bytes| Quantity::Bytes.text(bytes))),
+        (
+            "Open files",
+            single("proc.descriptors").map(|open| match single("proc.descriptor_limit") {
+                Some(limit) => format!("{open} of {limit}"),
+                None => open.to_string(),
+            }),
+        ),
+    ];
+    html! {
+        section aria-labelledby="now" {
+            h2 #now { "Now" }
+            div.panels {
+                (pools(jvm))
+                (bars("Threads by state", &group("thread.states", "state"), Quantity::Count))
+                (bars("CPU time by kind of thread", &group("thread.cpu_time", "kind"), Quantity::Seconds))
+                (bars("Native memory by category", &group("nmt.committed", "category"), Quantity::Bytes))
+                (bars("Buffers", &group("buffer.used", "pool"), Quantity::Bytes))
+                figure.panel {
+                    figcaption { h3 { "More" } }
+                    dl.facts { @for (name, value) in other { @if let Some(value) = value { dt { (name) } dd { (value) } } } }
+                }
+            }
+        }
+    }
+}
+
+/// Memory pools: used against committed and limit.
+fn pools(jvm: &JvmDetail) -> Markup {
+    let of = |fact: &str, pool: &str| sum(&jvm.details, fact, "pool", |name| name == pool);
+    let pools = jvm.details.facts.get("pool.committed").into_iter().flatten();
+    let names: Vec<_> = pools.filter_map(|value: &FactValue| value.labels.get("pool")).collect();
+    html! {
+        @if !names.is_empty() {
+            figure.panel {
+                figcaption { h3 { "Memory pools" } }
+                table.parts {
+                    thead { tr { th scope="col" { "Pool" } th scope="col" { "Used" } th scope="col" { "Committed" } th scope="col" { "Limit" } } }
+                    tbody {
+                        @for name in names {
+                            tr {
+                                th scope="row" { (Foreign(name)) }
+                                @for fact in ["pool.used", "pool.committed", "pool.limit"] {
+                                    @let value = of(fact, name).map(|bytes| Quantity::Bytes.text(bytes));
+                                    td { (value.as_deref().unwrap_or("–")) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Parts of a whole, the largest first, as bars.
+fn bars(title: &str, parts: &[(String, f64)], quantity: Quantity) -> Markup {
+    let highest = parts.iter().map(|(_, value)| *value).fold(0.0, f64::max);
+    html! {
+        @if !parts.is_empty() {
+            figure.panel {
+                figcaption { h3 { (title) } }
+                table.parts {
+                    tbody {
+                        @for (name, value) in parts {
+                            tr {
+                                th scope="row" { (Foreign(&name.replace('_', " "))) }
+                                td.bar { svg.bar aria-hidden="true" { rect height="8" width={ (super::chart::short(value / highest * 100.0)) "%" } {} } }
+                                td { (quantity.text(*value)) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Flags of the JVM that may be shown.
+fn flags(jvm: &JvmDetail) -> Markup {
+    let flags = jvm.details.facts.get("flag.value").into_iter().flatten();
+    let label = |value: &FactValue, name: &str| value.labels.get(name).cloned().unwrap_or_default();
+    html! {
+        @if jvm.details.facts.contains_key("flag.value") {
+            section aria-labelledby="flags" {
+                h2 #flags { "Flags" }
+                details #all-flags {
+                    summary { "Values of -XX flags, and who set them" }
+                    dl.facts.flags {
+                        @for flag in flags {
+                            dt { code { (Foreign(&label(flag, "flag"))) } }
+                            dd { (flag.value) " " span.quiet { (Foreign(&label(flag, "origin"))) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Where its metrics come from.
+fn explain(jvm: &JvmDetail) -> Markup {
+    let path = jvm_path::of(&jvm.jvm.row).filter(|_| jvm.jvm.end.is_none());
+    html! {
+        section aria-labelledby="explain" {
+            h2 #explain { "Its metrics" }
+            p {
+                @if let Some(path) = path {
+                    a href={ "/explain/" (path) } { "Which rule makes which metric, and what is not exported" }
+                    ". "
+                }
+                @if let Some(pid) = jvm.jvm.row.pid {
+                    code { "hotspot-exporter explain " (pid) } " asks the JVM anew. "
+                }
+                code { "hotspot-exporter doctor" } " says what is wrong in words."
+            }
+        }
+    }
+}
