@@ -53,8 +53,6 @@ remove_groups() {
 }
 
 supervise() {
-    # Ctrl-C reaches the test too, whose end is the end of the input.
-    trap : INT TERM HUP
     make_groups
     setpriv --pdeathsig=KILL unshare --fork --kill-child --pid --mount-proc --mount --net --uts --ipc \
         "$0" run "$directory" "$group" </dev/null &
@@ -124,7 +122,9 @@ run() {
 }
 
 case "${1:-}" in
-supervise) supervise ;;
+# In a session of its own: what kills the test with its group must not keep this from clearing away.
+supervise) exec setsid "$0" attend "$directory" "$group" ;;
+attend) supervise ;;
 run) run ;;
 *)
     sed -n '5,8s/^# \?//p' "$0" >&2
