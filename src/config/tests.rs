@@ -80,6 +80,7 @@ const KEYS: [(&str, &str, Show, &str); 42] = [
     ("diagnostics.interval", "1h", |c| format!("{:?}", c.attach.diagnostics), "3600s"),
     ("introspection.mode", "force", |c| format!("{:?}", c.introspection.mode), "Force"),
     ("introspection.interval", "2s", |c| format!("{:?}", c.introspection.interval), "2s"),
+    ("history", "off", |c| format!("{:?}", c.history), "None"),
     ("profiles", "[raw, client_java]", profiles, "raw client_java"),
     ("rules", "[{counter: a, action: drop}]", |c| (c.profiles[0].rules() - otel_rules()).to_string(), "1"),
     ("otlp.enabled", "true", |c| c.otlp.enabled.to_string(), "true"),

@@ -6,9 +6,9 @@
 //! most [`ENDED_MAXIMUM`] of them.
 
 mod end;
+mod jvm;
 mod measure;
 mod rate;
-mod record;
 #[cfg(test)]
 mod tests;
 mod trail;
@@ -25,7 +25,7 @@ use crate::fact::PauseBatch;
 use crate::snapshot::Snapshot;
 use crate::sync::lock;
 use crate::targets::{Incarnation, Target};
-use record::{Moment, POINTS_MAXIMUM, Record};
+use jvm::{JvmHistory, Moment, POINTS_MAXIMUM};
 use trail::{Totals, Trail};
 
 /// Time between two points, unless the span needs longer steps.
@@ -51,12 +51,20 @@ struct Timeline<D> {
     jvms: HashMap<Incarnation, Kept<D>>,
 }
 
+/// The end of a JVM.
+#[derive(Debug)]
+struct Ended<D> {
+    end: End,
+    seen: Instant,
+    description: D,
+}
+
 /// What is kept of one JVM.
 #[derive(Debug)]
 struct Kept<D> {
-    record: Record,
+    record: JvmHistory,
     trail: Trail,
-    ended: Option<(End, Instant, D)>,
+    ended: Option<Box<Ended<D>>>,
 }
 
 /// The points of a JVM and what follows from them. What is unknown is absent.
@@ -152,7 +160,7 @@ impl<D: Clone> History<D> {
                 continue;
             }
             let kept = timeline.jvms.entry(target.incarnation).or_insert_with(|| Kept {
-                record: Record::new(at.step),
+                record: JvmHistory::new(at.step),
                 trail: Trail::default(),
                 ended: None,
             });
@@ -172,12 +180,12 @@ impl<D: Clone> History<D> {
         let now = Instant::now();
         let step = timeline.moment(now).step;
         let kept = timeline.jvms.entry(target.incarnation).or_insert_with(|| Kept {
-            record: Record::new(step),
+            record: JvmHistory::new(step),
             trail: Trail::default(),
             ended: None,
         });
         let how = signs.how(kept.record.unlinked > 1);
-        kept.ended = Some((End { at, how }, now, description));
+        kept.ended = Some(Box::new(Ended { end: End { at, how }, seen: now, description }));
         timeline.forget_most();
     }
 
@@ -195,8 +203,8 @@ impl<D: Clone> History<D> {
         let jvms = timeline.iter().flat_map(|timeline| &timeline.jvms);
         let mut ended: Vec<_> = jvms
             .filter_map(|(incarnation, kept)| {
-                let (end, _, description) = kept.ended.as_ref()?;
-                Some((*incarnation, *end, description.clone()))
+                let ended = kept.ended.as_ref()?;
+                Some((*incarnation, ended.end, ended.description.clone()))
             })
             .collect();
         ended.sort_by(|one, other| other.1.at.total_cmp(&one.1.at));
@@ -226,7 +234,7 @@ impl<D> Timeline<D> {
     fn forget(&mut self, at: Moment) {
         let (span, capacity) = (self.span(), self.capacity as u64);
         self.jvms.retain(|_, kept| match &kept.ended {
-            Some((_, ended, _)) => at.now.saturating_duration_since(*ended) < span,
+            Some(ended) => at.now.saturating_duration_since(ended.seen) < span,
             None => kept.record.next().saturating_add(capacity) > at.step,
         });
         self.forget_most();
@@ -234,7 +242,7 @@ impl<D> Timeline<D> {
 
     /// Forgets the JVMs that ended first, above [`ENDED_MAXIMUM`].
     fn forget_most(&mut self) {
-        let ended = |kept: &Kept<D>| kept.ended.as_ref().map(|(_, at, _)| *at);
+        let ended = |kept: &Kept<D>| kept.ended.as_ref().map(|ended| ended.seen);
         let mut times: Vec<_> = self.jvms.values().filter_map(ended).collect();
         let Some(excess) = times.len().checked_sub(ENDED_MAXIMUM).filter(|excess| *excess > 0) else { return };
         times.sort();
@@ -247,7 +255,7 @@ impl<D> Timeline<D> {
         });
     }
 
-    fn past(&self, record: &Record, extent: Extent<'_>) -> Past {
+    fn past(&self, record: &JvmHistory, extent: Extent<'_>) -> Past {
         use strum::VariantArray as _;
         let all = Measure::VARIANTS;
         let Some(last) = self.last else { return Past::default() };

@@ -142,38 +142,6 @@ pub struct Measurements {
     pub native_growth: Option<f64>,
 }
 
-/// What a JVM did over a span of time that ends now. What was not known over the whole span is absent.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(default)]
-pub struct Recent {
-    /// Length of the span in seconds.
-    pub seconds: f64,
-    /// Share of the time in which the application stood still, 0 to 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stopped: Option<f64>,
-    /// Share of the time that collectors took, 0 to 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub gc_share: Option<f64>,
-    /// Share of the quota's periods in which the cgroup was throttled.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub throttled: Option<f64>,
-    /// Collections of the whole heap.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub full_collections: Option<f64>,
-    /// Lowest share of the old generation in use after a collection.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lowest_old_usage: Option<f64>,
-    /// Growth of what collections left in the old generation, as a share of its limit.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub old_growth: Option<f64>,
-    /// Bytes by which committed native memory outside the heap grew.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub native_growth: Option<f64>,
-    /// Processes of the cgroup that the kernel killed for lack of memory.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub oom_kills: Option<f64>,
-}
-
 /// How urgent a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]

@@ -331,9 +331,12 @@ fn a_source_is_asked_each_interval_and_at_once_for_what_is_watched() {
             _: &str,
             _: crate::server::ExpositionFormat,
             _: std::time::Instant,
-            _: &mut Vec<u8>,
+            _: &mut crate::server::PageBuffer<'_>,
         ) -> bool {
             false
+        }
+        fn gzip_level(&self) -> Option<u32> {
+            None
         }
         fn targets(&self) -> crate::report::list::Listing {
             crate::report::list::Listing::default()

@@ -202,7 +202,7 @@ async fn one_request_too_many_is_refused_and_health_still_answers() {
     for request in [first, joining, waiting] {
         assert_eq!(request.await.unwrap(), 200);
     }
-    assert_eq!(server.refused("max_requests"), 3.0);
+    assert_eq!(server.refused("max_requests"), 4.0);
     assert_eq!(server.metric("hotspot_exporter_scrapes_total", "503"), 1.0);
 }
 

@@ -52,11 +52,11 @@ public final class Trouble {
             for (int i = 0; i < 64; i++) {
                 sink = new byte[16 << 10];
             }
-            if (held < runtime.maxMemory() * 92 / 100) {
-                kept.add(new byte[256 << 10]);
-                held += 256 << 10;
+            for (int i = 0; i < 16 && held < runtime.maxMemory() * 90 / 100; i++) {
+                kept.add(new byte[8 << 10]);
+                held += 8 << 10;
             }
-            Thread.sleep(60);
+            Thread.sleep(50);
         }
     }
 

@@ -12,7 +12,7 @@ const WIDTH: f64 = 1000.0;
 const HEIGHT: f64 = 200.0;
 
 /// One line of a chart.
-pub(super) struct Line<'a> {
+pub(super) struct ChartLine<'a> {
     /// Its name in the legend.
     pub(super) name: &'a str,
     /// Its class, which gives it its color.
@@ -45,7 +45,7 @@ pub(super) struct Chart<'a> {
     pub(super) quantity: Quantity,
     /// The axis reaches at least this value.
     pub(super) least: f64,
-    pub(super) lines: Vec<Line<'a>>,
+    pub(super) lines: Vec<ChartLine<'a>>,
     pub(super) levels: Vec<Level<'a>>,
     pub(super) dots: Vec<Dot>,
     /// Seconds from its begin to its end.
@@ -102,7 +102,7 @@ impl Chart<'_> {
                     }
                 }
                 @for level in &self.levels {
-                    li.level class=(level.class) { span { (level.name) } " " b { (self.quantity.text(level.value)) } }
+                    li class={ "level " (level.class) } { span { (level.name) } " " b { (self.quantity.text(level.value)) } }
                 }
             }
         }
@@ -235,7 +235,7 @@ pub(super) fn spark(class: &str, points: &[Option<f32>], highest: Option<f64>) -
     }
     let width = points.len().saturating_sub(1).max(1);
     html! {
-        svg.s class=(class) viewBox={ "0 0 " (width) " " (SPARK_HEIGHT) } preserveAspectRatio="none" aria-hidden="true" {
+        svg class={ "s " (class) } viewBox={ "0 0 " (width) " " (SPARK_HEIGHT) } preserveAspectRatio="none" aria-hidden="true" {
             path d=(path) {}
         }
     }
@@ -269,7 +269,7 @@ mod tests {
             absent: "Shenandoah publishes none.",
             quantity: Quantity::BytesPerSecond,
             least: 0.0,
-            lines: vec![Line { name: "allocated", class: "a", points, filled: true }],
+            lines: vec![ChartLine { name: "allocated", class: "a", points, filled: true }],
             levels: vec![Level { name: "limit", class: "l", value: 2048.0 }],
             dots: Vec::new(),
             span: 900.0,

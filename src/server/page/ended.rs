@@ -32,8 +32,8 @@ pub(super) fn list(jvms: &[&JvmOverview], now: f64) -> Markup {
                                 " " span.badge.odd[word != "exited"] title=(why) { (word) }
                                 " " span.quiet { (duration(ago)) " ago" }
                             }
-                            @if let Some(uptime) = jvm.row.uptime_seconds { " " span.quiet { "after " (duration(uptime)) } }
-                            @if let Some(amount) = heap::amount(&jvm.row) { " " span.quiet { "heap " (amount) } }
+                            @if let Some(uptime) = jvm.row.uptime_seconds { span.quiet { " · after " (duration(uptime)) } }
+                            @if let Some(amount) = heap::amount(&jvm.row) { span.quiet { " · heap " (amount) } }
                         }
                     }
                 }

@@ -13,7 +13,7 @@ pub(super) fn bar(jvm: &JvmRow) -> Markup {
         html! { rect class=(class) width={ (format_args!("{width:.0}")) "%" } height="6" {} }
     };
     html! {
-        svg.heap aria-hidden="true" {
+        svg.use aria-hidden="true" {
             @if let Some(committed) = jvm.heap_committed { (rect("committed", committed)) }
             @if let Some(used) = jvm.heap_used { (rect("used", used)) }
         }

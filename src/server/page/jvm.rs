@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::chart::{Chart, Dot, Level, Line};
+use super::chart::{Chart, ChartLine, Dot, Level};
 use super::memory::{self, sum};
 use super::units::Quantity;
 use super::{Foreign, Site, breakable, ended, findings};
@@ -10,6 +10,9 @@ use crate::report::details::FactValue;
 use crate::report::list::duration;
 use crate::report::overview::{JvmDetail, Measure};
 use crate::server::jvm_path;
+
+/// Most parts of a whole that are shown singly.
+const PARTS_MAXIMUM: usize = 12;
 
 /// The document.
 pub(crate) fn jvm_page(site: &Site<'_>, jvm: &JvmDetail) -> String {
@@ -84,8 +87,8 @@ fn charts(jvm: &JvmDetail) -> Vec<Chart<'_>> {
     let points = |measure| jvm.jvm.history.get(&measure).map_or(&[][..], Vec::as_slice);
     let values = &jvm.jvm.values;
     let count = jvm.jvm.history.values().map(Vec::len).max().unwrap_or(0);
-    let span = (jvm.step.unwrap_or(1.0) * count.saturating_sub(1) as f64).max(1.0);
-    let line = |name, class, measure, filled| Line { name, class, points: points(measure), filled };
+    let span = (jvm.step.unwrap_or(1.0) * count as f64).max(1.0);
+    let line = |name, class, measure, filled| ChartLine { name, class, points: points(measure), filled };
     let level = |name, class, value: Option<f64>| value.map(|value| Level { name, class, value });
     let bytes = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64);
     let chart = |title, absent, quantity, least, lines, levels: Vec<Option<Level<'static>>>| Chart {
@@ -211,10 +214,10 @@ fn now(jvm: &JvmDetail) -> Markup {
             h2 #now { "Now" }
             div.panels {
                 (pools(jvm))
-                (bars("Threads by state", &group("thread.states", "state"), Quantity::Count))
-                (bars("CPU time by kind of thread", &group("thread.cpu_time", "kind"), Quantity::Seconds))
-                (bars("Native memory by category", &group("nmt.committed", "category"), Quantity::Bytes))
-                (bars("Buffers", &group("buffer.used", "pool"), Quantity::Bytes))
+                (bars("Threads by state", group("thread.states", "state"), Quantity::Count))
+                (bars("CPU time by kind of thread", group("thread.cpu_time", "kind"), Quantity::Seconds))
+                (bars("Native memory by category", group("nmt.committed", "category"), Quantity::Bytes))
+                (bars("Buffers", group("buffer.used", "pool"), Quantity::Bytes))
                 figure.panel {
                     figcaption { h3 { "More" } }
                     dl.facts { @for (name, value) in other { @if let Some(value) = value { dt { (name) } dd { (value) } } } }
@@ -252,16 +255,20 @@ fn pools(jvm: &JvmDetail) -> Markup {
     }
 }
 
-/// Parts of a whole, the largest first, as bars.
-fn bars(title: &str, parts: &[(String, f64)], quantity: Quantity) -> Markup {
+/// Parts of a whole, the largest first, as bars; the small ones together.
+fn bars(title: &str, mut parts: Vec<(String, f64)>, quantity: Quantity) -> Markup {
     let highest = parts.iter().map(|(_, value)| *value).fold(0.0, f64::max);
+    if parts.len() > PARTS_MAXIMUM {
+        let rest = parts.split_off(PARTS_MAXIMUM - 1);
+        parts.push((format!("{} others", rest.len()), rest.iter().map(|(_, value)| value).sum()));
+    }
     html! {
         @if !parts.is_empty() {
             figure.panel {
                 figcaption { h3 { (title) } }
                 table.parts {
                     tbody {
-                        @for (name, value) in parts {
+                        @for (name, value) in &parts {
                             tr {
                                 th scope="row" { (Foreign(&name.replace('_', " "))) }
                                 td.bar { svg.bar aria-hidden="true" { rect height="8" width={ (super::chart::short(value / highest * 100.0)) "%" } {} } }

@@ -106,12 +106,12 @@ fn committed(jvm: &JvmDetail) -> Bar {
     let heap = category(&["Java Heap"]);
     let Some(total) = jvm.jvm.values.last.get(&Measure::NativeCommitted).copied().filter(|_| heap.is_some()) else {
         let pool = |prefix: &str| sum(facts, "pool.committed", "pool", |name| name.starts_with(prefix));
-        bar.add("heap", "heap", jvm.jvm.row.heap_committed.map(|bytes| bytes as f64));
+        bar.add("heap", "java-heap", jvm.jvm.row.heap_committed.map(|bytes| bytes as f64));
         bar.add("metaspace", "metaspace", pool("Metaspace"));
         bar.add("code", "code", pool("Code"));
         return bar;
     };
-    bar.add("heap", "heap", heap);
+    bar.add("heap", "java-heap", heap);
     bar.add("metaspace", "metaspace", category(&["Class", "Metaspace"]));
     bar.add("code", "code", category(&["Code"]));
     bar.add("threads", "threads", category(&["Thread", "Thread Stack"]));

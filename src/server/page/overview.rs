@@ -119,23 +119,23 @@ fn row(jvm: &JvmOverview, with_lines: bool) -> Markup {
             th scope="row" { (title(jvm)) }
             (cell("Collector", html! { (Foreign(row.gc.as_deref().unwrap_or("–"))) }))
             (cell("Heap", html! {
-                (line("h", Measure::HeapUsed, row.heap_limit.map(|limit| limit as f64)))
                 (heap::amount(row).as_deref().unwrap_or("–"))
                 (heap::bar(row))
+                (line("h", Measure::HeapUsed, row.heap_limit.map(|limit| limit as f64)))
             }))
             (cell("Allocation", html! {
-                (line("a", Measure::AllocationRate, None))
                 (text(Measure::AllocationRate, Quantity::BytesPerSecond).as_deref().unwrap_or("–"))
+                (line("a", Measure::AllocationRate, None))
             }))
             (cell("Stopped", html! {
-                (line("t", Measure::Stopped, Some(0.1)))
                 (text(Measure::Stopped, Quantity::Share).as_deref().unwrap_or("–"))
+                (line("t", Measure::Stopped, Some(0.1)))
             }))
             (number("Pause", text(Measure::LongestPause, Quantity::Seconds)))
             (cell("CPU", html! {
-                (line("c", Measure::Cpu, jvm.values.cpu_limit))
                 (text(Measure::Cpu, Quantity::Count).as_deref().unwrap_or("–"))
-                @if let Some(limit) = jvm.values.cpu_limit { " of " (Quantity::Count.text(limit)) }
+                @if let Some(limit) = jvm.values.cpu_limit { span.quiet { " of " (Quantity::Count.text(limit)) } }
+                (line("c", Measure::Cpu, jvm.values.cpu_limit))
             }))
             (number("Threads", text(Measure::Threads, Quantity::Count)))
             (number("RSS", text(Measure::Rss, Quantity::Bytes)))

@@ -13,11 +13,11 @@ use crate::targets::{TargetState, Vitals};
 /// Most points of one measure.
 pub(super) const POINTS_MAXIMUM: usize = 180;
 /// Most pauses that are kept singly: the longest.
-pub(super) const PAUSES_MAXIMUM: usize = 48;
+pub(super) const PAUSES_MAXIMUM: usize = 40;
 /// Points by which a column grows: a JVM that lives for seconds has no room for minutes.
 const GROWTH: usize = 20;
 /// Values of native memory outside of the heap, spread over the span.
-const NATIVE_POINTS: u64 = 15;
+const NATIVE_POINTS: u32 = 15;
 /// CPU time is read every 5 s or 15 s, by `threads.interval`.
 const CPU_HOLD: Duration = Duration::from_secs(16);
 /// An estimate of allocation changes at collections only; older than this, nothing is known of the present.
@@ -32,7 +32,7 @@ struct PausePoint {
 
 /// The points of one JVM: at most 8 KiB.
 #[derive(Debug, Default)]
-pub(super) struct Record {
+pub(super) struct JvmHistory {
     /// The step of the first point.
     born: u64,
     /// The step after the last point.
@@ -45,8 +45,8 @@ pub(super) struct Record {
     collecting: CounterRate,
     cpu: CounterRate,
     throttled: GrowthShare,
-    /// Native memory outside of the heap: a step and the bytes then, oldest first.
-    native: Vec<(u64, f32)>,
+    /// Native memory outside of the heap: how many steps after the first point, and the bytes then; oldest first.
+    native: Vec<(u32, f32)>,
     /// Steps in a row at which the file had lost its name.
     pub(super) unlinked: u8,
 }
@@ -63,7 +63,7 @@ pub(super) struct Moment {
     pub(super) capacity: usize,
 }
 
-impl Record {
+impl JvmHistory {
     pub(super) fn new(step: u64) -> Self {
         Self { born: step, next: step, ..Self::default() }
     }
@@ -146,13 +146,14 @@ impl Record {
 
     fn add_native(&mut self, at: Moment, outside: Option<f32>) {
         let Some(outside) = outside else { return };
-        let distance = (at.capacity as u64 / NATIVE_POINTS).max(1);
-        self.native.retain(|(step, _)| step.saturating_add(at.capacity as u64) > at.step);
-        if self.native.last().is_none_or(|(step, _)| step.saturating_add(distance) <= at.step) {
-            self.native.push((at.step, outside));
-        } else if let Some(last) = self.native.last_mut() {
+        let capacity = u32::try_from(at.capacity).unwrap_or(u32::MAX);
+        let distance = (capacity / NATIVE_POINTS).max(1);
+        let since = u32::try_from(at.step.saturating_sub(self.born)).unwrap_or(u32::MAX);
+        self.native.retain(|(before, _)| before.saturating_add(capacity) > since);
+        match self.native.last_mut() {
             // The last value of its part of the span: the growth is to the present.
-            last.1 = outside;
+            Some((before, value)) if before.saturating_add(distance) > since => *value = outside,
+            _ => self.native.push((since, outside)),
         }
     }
 
@@ -205,7 +206,7 @@ impl Record {
     pub(super) fn size(&self) -> usize {
         let columns: usize = self.columns.iter().map(|column| column.capacity() * size_of::<f32>()).sum();
         let pauses = self.pauses.capacity() * size_of::<PausePoint>();
-        size_of::<Self>() + columns + pauses + self.native.capacity() * size_of::<(u64, f32)>()
+        size_of::<Self>() + columns + pauses + self.native.capacity() * size_of::<(u32, f32)>()
     }
 }
 
