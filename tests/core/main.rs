@@ -25,5 +25,4 @@ mod server;
 mod service;
 mod structure;
 mod targets;
-mod top;
 mod web;
