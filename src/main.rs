@@ -10,7 +10,7 @@ use clap::Parser;
 use hotspot_exporter::app::{App, ConfigSource};
 use hotspot_exporter::cli::{Cli, Command, Flags, OutputFormat};
 use hotspot_exporter::config::Config;
-use hotspot_exporter::output::prometheus::{self, ExpositionFormat, Pages};
+use hotspot_exporter::output::prometheus::{self, ExpositionFormat, PageBuffer, Pages};
 use hotspot_exporter::report::list::Listing;
 use hotspot_exporter::report::overview::Overview;
 use hotspot_exporter::server::running::RunningExporter;
@@ -174,7 +174,7 @@ fn once(source: ConfigSource, config: Config) -> anyhow::Result<()> {
     let profile = config.profiles.first().map(|profile| profile.name.clone()).unwrap_or_default();
     let (app, _) = App::new(source, config, Arc::default())?;
     let snapshot = app.scan_once();
-    let mut text = Vec::new();
+    let mut text = PageBuffer::default();
     let pages = Pages::of(&snapshot.target_set, &Pages::default());
     let page = pages.get(&profile).map(|page| &**page);
     prometheus::write(
@@ -184,7 +184,7 @@ fn once(source: ConfigSource, config: Config) -> anyhow::Result<()> {
         Some(&app.page_families(&snapshot.target_set)),
         &mut text,
     );
-    print(&String::from_utf8_lossy(&text))
+    print(&String::from_utf8_lossy(&text.bytes))
 }
 
 fn show(format: OutputFormat, table: impl FnOnce() -> String, json: &impl Serialize) -> anyhow::Result<()> {

@@ -19,6 +19,7 @@ mod otlp_messages;
 mod overview;
 mod page;
 mod protobuf;
+mod protobuf_messages;
 mod reference;
 mod region;
 mod schema;
