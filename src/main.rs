@@ -16,7 +16,8 @@ use hotspot_exporter::report::list::Listing;
 use hotspot_exporter::report::overview::Overview;
 use hotspot_exporter::server::running::RunningExporter;
 use hotspot_exporter::server::{self, Backend, Bound, Options, Web, healthcheck};
-use hotspot_exporter::telemetry::{HttpMetrics, log};
+use hotspot_exporter::telemetry::HttpMetrics;
+use hotspot_exporter::telemetry::log::{self, LogLevel};
 use hotspot_exporter::top::{self, TopOptions, TopSource};
 use hotspot_exporter::{discovery, privilege, report, service};
 use serde::Serialize;
@@ -46,10 +47,13 @@ fn main() -> ExitCode {
         }
     };
     let flags = &cli.flags;
-    let takes_terminal = matches!(cli.command, Some(Command::Top { .. })) && std::io::stdout().is_terminal();
+    let is_top = matches!(cli.command, Some(Command::Top { .. }));
+    let takes_terminal = is_top && std::io::stdout().is_terminal();
     // Lines of a log would stand in the middle of the screen.
     if !(takes_terminal && std::io::stderr().is_terminal()) {
-        let _ = log::init(flags.log_level, flags.log_format);
+        // What it finds, `top` shows.
+        let is_usual = is_top && flags.log_level == LogLevel::Info;
+        let _ = log::init(if is_usual { LogLevel::Warn } else { flags.log_level }, flags.log_format);
     }
     let signals = match &cli.command {
         Some(command) => matches!(command, Command::Nmt { .. } | Command::Top { .. }),

@@ -35,7 +35,7 @@ pub(super) enum Column {
 }
 
 /// What does not change about a column.
-struct Layout {
+struct ColumnLayout {
     title: &'static str,
     /// For the choice of columns.
     meaning: &'static str,
@@ -52,7 +52,7 @@ pub(super) const GAP: u16 = 1;
 const APP_MAXIMUM: u16 = 24;
 
 impl Column {
-    fn layout(self) -> Layout {
+    fn layout(self) -> ColumnLayout {
         use Align::{Left, Right};
         let (title, meaning, width, align, rank) = match self {
             Self::Trouble => ("", "how badly it does", 2, Left, 0),
@@ -75,7 +75,7 @@ impl Column {
             Self::Uptime => ("UPTIME", "time since its start", 8, Right, 16),
             Self::Remark => ("REMARK", "its worst finding", 24, Left, 14),
         };
-        Layout { title, meaning, width, align, rank }
+        ColumnLayout { title, meaning, width, align, rank }
     }
 
     /// Its header.

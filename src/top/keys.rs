@@ -10,7 +10,7 @@ use super::view::{self, Spot};
 
 /// What the user wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Action {
+pub(super) enum KeyAction {
     Quit,
     Suspend,
     Back,
@@ -69,58 +69,58 @@ pub(super) const HELP: [(&str, &str); 17] = [
 ];
 
 /// What an event means where the user is.
-pub(super) fn action(event: &TerminalEvent, model: &TopModel, spots: &view::Spots) -> Option<Action> {
+pub(super) fn action(event: &TerminalEvent, model: &TopModel, spots: &view::Spots) -> Option<KeyAction> {
     match event {
         TerminalEvent::Key(key) if key.kind != KeyEventKind::Release => key_action(*key, model),
-        TerminalEvent::Paste(text) if model.is_typing => Some(Action::Type(text.clone())),
+        TerminalEvent::Paste(text) if model.is_typing => Some(KeyAction::Type(text.clone())),
         TerminalEvent::Mouse(mouse) => mouse_action(*mouse, model, spots),
         _ => None,
     }
 }
 
-fn key_action(key: KeyEvent, model: &TopModel) -> Option<Action> {
+fn key_action(key: KeyEvent, model: &TopModel) -> Option<KeyAction> {
     if key.modifiers.contains(KeyModifiers::CONTROL) {
         return match key.code {
-            KeyCode::Char('c') => Some(Action::Quit),
-            KeyCode::Char('z') => Some(Action::Suspend),
-            KeyCode::Char('h') if model.is_typing => Some(Action::Erase),
-            KeyCode::Char('u') if model.is_typing => Some(Action::Discard),
+            KeyCode::Char('c') => Some(KeyAction::Quit),
+            KeyCode::Char('z') => Some(KeyAction::Suspend),
+            KeyCode::Char('h') if model.is_typing => Some(KeyAction::Erase),
+            KeyCode::Char('u') if model.is_typing => Some(KeyAction::Discard),
             _ => None,
         };
     }
     if model.is_typing {
         return match key.code {
-            KeyCode::Char(c) => Some(Action::Type(c.to_string())),
-            KeyCode::Backspace => Some(Action::Erase),
-            KeyCode::Enter => Some(Action::Keep),
-            KeyCode::Esc => Some(Action::Discard),
-            KeyCode::Up => Some(Action::Up),
-            KeyCode::Down => Some(Action::Down),
+            KeyCode::Char(c) => Some(KeyAction::Type(c.to_string())),
+            KeyCode::Backspace => Some(KeyAction::Erase),
+            KeyCode::Enter => Some(KeyAction::Keep),
+            KeyCode::Esc => Some(KeyAction::Discard),
+            KeyCode::Up => Some(KeyAction::Up),
+            KeyCode::Down => Some(KeyAction::Down),
             _ => None,
         };
     }
     let is_choosing = model.screenful == Screenful::Columns;
     Some(match key.code {
-        KeyCode::Char('q') => Action::Quit,
-        KeyCode::Esc | KeyCode::Backspace => Action::Back,
-        KeyCode::Up | KeyCode::Char('k') => Action::Up,
-        KeyCode::Down | KeyCode::Char('j') => Action::Down,
-        KeyCode::PageUp => Action::PageUp,
-        KeyCode::PageDown => Action::PageDown,
-        KeyCode::Home => Action::First,
-        KeyCode::End | KeyCode::Char('G') => Action::Last,
-        KeyCode::Enter => Action::Enter,
-        KeyCode::Char(' ') if is_choosing => Action::Toggle,
-        KeyCode::Char('p' | ' ') => Action::Pause,
-        KeyCode::Char('?') | KeyCode::F(1) => Action::Help,
-        KeyCode::Char('s') => Action::Columns,
-        KeyCode::Char('x') => Action::Refused,
-        KeyCode::Char('r') => Action::Reverse,
-        KeyCode::Char('<') => Action::NextColumn(-1),
-        KeyCode::Char('>') => Action::NextColumn(1),
-        KeyCode::Char('M') => Action::Mouse,
-        KeyCode::Char('/') if model.screenful == Screenful::List => Action::Filter,
-        KeyCode::Char(c) if model.screenful == Screenful::List => Action::SortBy(sort_key(c)?),
+        KeyCode::Char('q') => KeyAction::Quit,
+        KeyCode::Esc | KeyCode::Backspace => KeyAction::Back,
+        KeyCode::Up | KeyCode::Char('k') => KeyAction::Up,
+        KeyCode::Down | KeyCode::Char('j') => KeyAction::Down,
+        KeyCode::PageUp => KeyAction::PageUp,
+        KeyCode::PageDown => KeyAction::PageDown,
+        KeyCode::Home => KeyAction::First,
+        KeyCode::End | KeyCode::Char('G') => KeyAction::Last,
+        KeyCode::Enter => KeyAction::Enter,
+        KeyCode::Char(' ') if is_choosing => KeyAction::Toggle,
+        KeyCode::Char('p' | ' ') => KeyAction::Pause,
+        KeyCode::Char('?') | KeyCode::F(1) => KeyAction::Help,
+        KeyCode::Char('s') => KeyAction::Columns,
+        KeyCode::Char('x') => KeyAction::Refused,
+        KeyCode::Char('r') => KeyAction::Reverse,
+        KeyCode::Char('<') => KeyAction::NextColumn(-1),
+        KeyCode::Char('>') => KeyAction::NextColumn(1),
+        KeyCode::Char('M') => KeyAction::Mouse,
+        KeyCode::Char('/') if model.screenful == Screenful::List => KeyAction::Filter,
+        KeyCode::Char(c) if model.screenful == Screenful::List => KeyAction::SortBy(sort_key(c)?),
         _ => return None,
     })
 }
@@ -141,15 +141,15 @@ fn sort_key(c: char) -> Option<Column> {
     })
 }
 
-fn mouse_action(mouse: MouseEvent, model: &TopModel, spots: &view::Spots) -> Option<Action> {
+fn mouse_action(mouse: MouseEvent, model: &TopModel, spots: &view::Spots) -> Option<KeyAction> {
     match mouse.kind {
-        MouseEventKind::ScrollUp => Some(Action::WheelUp),
-        MouseEventKind::ScrollDown => Some(Action::WheelDown),
+        MouseEventKind::ScrollUp => Some(KeyAction::WheelUp),
+        MouseEventKind::ScrollDown => Some(KeyAction::WheelDown),
         MouseEventKind::Down(MouseButton::Left) if model.screenful == Screenful::List => {
             match spots.at(mouse.column, mouse.row)? {
-                Spot::Header(column) => Some(Action::SortBy(column)),
-                Spot::Row(row) if model.first + row == model.cursor => Some(Action::Enter),
-                Spot::Row(row) => Some(Action::Point { row }),
+                Spot::Header(column) => Some(KeyAction::SortBy(column)),
+                Spot::Row(row) if model.first + row == model.cursor => Some(KeyAction::Enter),
+                Spot::Row(row) => Some(KeyAction::Point { row }),
             }
         }
         _ => None,

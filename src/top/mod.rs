@@ -28,7 +28,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::report::overview::{JvmDetail, JvmKey, Overview};
-use keys::Action;
+use keys::KeyAction;
 use model::TopModel;
 pub use source::TopSource;
 use terminal::FullScreen;
@@ -152,8 +152,8 @@ fn take(model: &mut TopModel, message: Message, spots: &Spots) {
         Message::Overview(overview) => model.take(overview),
         Message::Detail(detail) => model.take_detail(*detail),
         Message::Nothing => {}
-        Message::Suspend => model.apply(Action::Suspend),
-        Message::End => model.apply(Action::Quit),
+        Message::Suspend => model.apply(KeyAction::Suspend),
+        Message::End => model.apply(KeyAction::Quit),
         Message::Terminal(event) => {
             if let Some(action) = keys::action(&event, model, spots) {
                 model.apply(action);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::column::Column;
-use super::keys::Action;
+use super::keys::KeyAction;
 use crate::report::overview::{JvmDetail, JvmKey, JvmOverview, Measure, Overview, Severity};
 
 /// Rows by which a wheel scrolls.
@@ -246,67 +246,67 @@ impl TopModel {
     }
 
     /// Does what a key asks for.
-    pub(super) fn apply(&mut self, action: Action) {
+    pub(super) fn apply(&mut self, action: KeyAction) {
         let page = isize::try_from(self.page.max(2) - 1).unwrap_or(isize::MAX);
         match action {
-            Action::Quit => self.is_ended = true,
-            Action::Suspend => self.wants_suspension = true,
-            Action::Back if self.screenful != Screenful::List => {
+            KeyAction::Quit => self.is_ended = true,
+            KeyAction::Suspend => self.wants_suspension = true,
+            KeyAction::Back if self.screenful != Screenful::List => {
                 self.show(Screenful::List);
                 self.detail = None;
                 self.arrange();
             }
-            Action::Back => self.set_filter(String::new()),
-            Action::Up => self.step(-1),
-            Action::Down => self.step(1),
-            Action::WheelUp => self.step(-WHEEL),
-            Action::WheelDown => self.step(WHEEL),
-            Action::PageUp => self.step(-page),
-            Action::PageDown => self.step(page),
-            Action::First => self.step(isize::MIN),
-            Action::Last => self.step(isize::MAX),
-            Action::Enter if self.screenful == Screenful::Columns => {
+            KeyAction::Back => self.set_filter(String::new()),
+            KeyAction::Up => self.step(-1),
+            KeyAction::Down => self.step(1),
+            KeyAction::WheelUp => self.step(-WHEEL),
+            KeyAction::WheelDown => self.step(WHEEL),
+            KeyAction::PageUp => self.step(-page),
+            KeyAction::PageDown => self.step(page),
+            KeyAction::First => self.step(isize::MIN),
+            KeyAction::Last => self.step(isize::MAX),
+            KeyAction::Enter if self.screenful == Screenful::Columns => {
                 self.sort_by(self.chosen_column());
                 self.show(Screenful::List);
             }
-            Action::Enter if self.screenful == Screenful::List && self.selected().is_some() => {
+            KeyAction::Enter if self.screenful == Screenful::List && self.selected().is_some() => {
                 self.select(self.cursor);
                 self.show(Screenful::Detail);
             }
-            Action::Enter => {}
-            Action::Toggle => {
+            KeyAction::Enter => {}
+            KeyAction::Toggle => {
                 let column = self.chosen_column();
                 if !self.hidden.remove(&column) {
                     self.hidden.insert(column);
                 }
             }
-            Action::Pause => self.pause(),
-            Action::Help => self.show(Screenful::Help),
-            Action::Columns => {
+            KeyAction::Pause => self.pause(),
+            KeyAction::Help => self.show(Screenful::Help),
+            KeyAction::Columns => {
                 self.chosen = self.sorted as usize;
                 self.show(Screenful::Columns);
             }
-            Action::Refused => self.show(Screenful::Refused),
-            Action::Reverse => {
+            KeyAction::Refused => self.show(Screenful::Refused),
+            KeyAction::Reverse => {
                 self.is_descending = !self.is_descending;
                 self.arrange();
             }
-            Action::SortBy(column) => self.sort_by(column),
-            Action::NextColumn(by) => self.sort_beside(by),
-            Action::Mouse => self.wants_mouse = !self.wants_mouse,
-            Action::Filter => self.is_typing = true,
-            Action::Type(text) => self.type_text(&text),
-            Action::Erase => {
+            KeyAction::SortBy(column) => self.sort_by(column),
+            KeyAction::NextColumn(by) => self.sort_beside(by),
+            KeyAction::Mouse => self.wants_mouse = !self.wants_mouse,
+            KeyAction::Filter => self.is_typing = true,
+            KeyAction::Type(text) => self.type_text(&text),
+            KeyAction::Erase => {
                 let mut filter = std::mem::take(&mut self.filter);
                 filter.pop();
                 self.set_filter(filter);
             }
-            Action::Keep => self.is_typing = false,
-            Action::Discard => {
+            KeyAction::Keep => self.is_typing = false,
+            KeyAction::Discard => {
                 self.is_typing = false;
                 self.set_filter(String::new());
             }
-            Action::Point { row } => self.select(self.first + row),
+            KeyAction::Point { row } => self.select(self.first + row),
         }
     }
 

@@ -82,8 +82,10 @@ impl Tmux {
         assert!(!screen.contains("hotspot-exporter top "), "{how} leaves\n{screen}");
         self.keys(&["-l", "clear; stty -a | grep -o -e '-\\?icanon' -e '-\\?echo ' | tr '\\n' ';'; echo mode-end"]);
         self.keys(&["Enter"]);
-        let screen = self.wait("the terminal's mode", &["\nicanon;echo ;mode-end"]);
-        assert!(!screen.contains("-icanon;"), "{how}: {screen}");
+        wait_for("the terminal's mode", || {
+            let screen = self.screen();
+            ensure(screen.lines().any(|line| line == "icanon;echo ;mode-end"), format!("{how}:\n{screen}"))
+        });
     }
 }
 
@@ -116,10 +118,11 @@ fn top_in_a_terminal() {
     tmux.wait("the list again", &["filter: 4711", "q quit"]);
     tmux.keys(&["Enter"]);
     tmux.wait("one JVM", &["pid 4711", "heap used", "the last", "Esc back"]);
-    tmux.call(&["resize-window", "-x", "80", "-y", "24"]);
+    tmux.call(&["resize-window", "-x", "80", "-y", "14"]);
     tmux.wait("one JVM, narrow", &["pid 4711", "heap used", "rows 1 to"]);
     tmux.keys(&["Escape"]);
     tmux.wait("the list, narrow", &["filter: 4711", "1 shown"]);
+    tmux.call(&["resize-window", "-x", "80", "-y", "24"]);
     tmux.keys(&["?"]);
     tmux.wait("the help", &["select a JVM", "Ctrl-C"]);
     tmux.keys(&["q"]);

@@ -13,6 +13,8 @@ use crate::top::format;
 /// Height below which a chart says nothing.
 pub(super) const HEIGHT_MINIMUM: u16 = 5;
 
+const MEBIBYTE: f64 = 1_048_576.0;
+
 /// The name of a measure.
 fn name(measure: Measure) -> &'static str {
     match measure {
@@ -40,20 +42,23 @@ fn value(measure: Measure, value: f64) -> String {
     }
 }
 
-/// The smallest of 1, 2 and 5 times a power of the unit's base that is no less.
+/// Where the axis of a measure ends: a power of two for bytes, else 1, 2 or 5 times a power of ten, and never so low that
+/// what is nothing looks like much.
 fn ceiling(measure: Measure, highest: f64) -> f64 {
-    let binary = !matches!(measure, Measure::Stopped | Measure::LongestPause | Measure::Cpu | Measure::Threads);
-    if binary {
-        let mut power = 1024.0;
-        while power < highest {
-            power *= 2.0;
+    let least = match measure {
+        Measure::Stopped => 0.01,
+        Measure::LongestPause => 0.001,
+        Measure::Cpu => 0.1,
+        Measure::Threads => 10.0,
+        _ => {
+            let power = highest.max(MEBIBYTE).log2().ceil();
+            return power.exp2();
         }
-        return power;
-    }
-    let power = 10_f64.powf(highest.max(1e-6).log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].into_iter().find(|step| step * power >= highest * 0.999_999);
-    let least = if measure == Measure::Threads { 10.0 } else { 0.0 };
-    (step.unwrap_or(10.0) * power).max(least)
+    };
+    let highest = highest.max(least);
+    let power = 10_f64.powf(highest.log10().floor());
+    let step = [1.0, 2.0, 5.0].into_iter().find(|step| step * power >= highest * 0.999_999);
+    step.unwrap_or(10.0) * power
 }
 
 /// Draws the points, which are `step` seconds apart and end now, with the last value in the title.
@@ -94,8 +99,11 @@ mod tests {
     #[test]
     fn axes_end_at_round_values() {
         for (measure, highest, expected) in [
-            (Measure::HeapUsed, 0.0, 1024.0),
-            (Measure::HeapUsed, 1025.0, 2048.0),
+            (Measure::HeapUsed, 0.0, MEBIBYTE),
+            (Measure::HeapUsed, MEBIBYTE * 65.0, MEBIBYTE * 128.0),
+            (Measure::Rss, MEBIBYTE * 64.0, MEBIBYTE * 64.0),
+            (Measure::Stopped, 0.0, 0.01),
+            (Measure::LongestPause, 0.0005, 0.001),
             (Measure::Cpu, 1.3, 2.0),
             (Measure::Cpu, 5.0, 5.0),
             (Measure::Threads, 3.0, 10.0),

@@ -20,7 +20,7 @@ const HEAP_SHARE: u16 = 5;
 
 /// A row of the area: where it begins, and how wide it is.
 #[derive(Clone, Copy)]
-struct Place {
+struct CellPlace {
     x: u16,
     y: u16,
     width: u16,
@@ -39,7 +39,7 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, model: &mut TopModel, theme:
     let now = model.overview().now;
     let visible = model.rows().enumerate().skip(model.first).take(page);
     for (y, (index, jvm)) in (area.y + 1..).zip(visible) {
-        row(buffer, Place { x: area.x, y, width: area.width }, jvm, &columns, theme, now);
+        row(buffer, CellPlace { x: area.x, y, width: area.width }, jvm, &columns, theme, now);
         if index == model.cursor {
             buffer.set_style(Rect { y, height: 1, ..area }, theme.selected());
         }
@@ -83,12 +83,12 @@ fn header(
     }
 }
 
-fn row(buffer: &mut Buffer, place: Place, jvm: &JvmOverview, columns: &[(Column, u16)], theme: Theme, now: f64) {
+fn row(buffer: &mut Buffer, place: CellPlace, jvm: &JvmOverview, columns: &[(Column, u16)], theme: Theme, now: f64) {
     let severity = trouble::severity(jvm).map(|severity| theme.severity(severity));
     let base = if jvm.end.is_some() { theme.faint() } else { Style::new() };
     let mut x = place.x;
     for (column, width) in columns {
-        let cell = Place { x, width: *width, ..place };
+        let cell = CellPlace { x, width: *width, ..place };
         let style = match column {
             Column::Trouble | Column::Remark => severity.unwrap_or(base),
             Column::App if jvm.end.is_none() => theme.title(),
@@ -108,7 +108,7 @@ fn row(buffer: &mut Buffer, place: Place, jvm: &JvmOverview, columns: &[(Column,
 }
 
 /// Writes a text into a cell; `…` stands for what does not fit.
-fn put(buffer: &mut Buffer, cell: Place, text: &str, align: Align, style: Style) {
+fn put(buffer: &mut Buffer, cell: CellPlace, text: &str, align: Align, style: Style) {
     let (width, length) = (usize::from(cell.width), Span::raw(text).width());
     if length <= width {
         let start = match align {
@@ -123,7 +123,7 @@ fn put(buffer: &mut Buffer, cell: Place, text: &str, align: Align, style: Style)
 }
 
 /// Live set, use and room of the heap as a bar, and the share in use.
-fn heap(buffer: &mut Buffer, cell: Place, jvm: &JvmOverview, theme: Theme, base: Style) {
+fn heap(buffer: &mut Buffer, cell: CellPlace, jvm: &JvmOverview, theme: Theme, base: Style) {
     if let Some(end) = jvm.end {
         put(buffer, cell, trouble::ending(end.how), Align::Left, base);
         return;
@@ -154,13 +154,13 @@ fn heap(buffer: &mut Buffer, cell: Place, jvm: &JvmOverview, theme: Theme, base:
         })
         .collect();
     buffer.set_stringn(cell.x, cell.y, bar, usize::from(room), theme.bar());
-    let number = Place { x: cell.x + room, width: HEAP_SHARE, ..cell };
+    let number = CellPlace { x: cell.x + room, width: HEAP_SHARE, ..cell };
     put(buffer, number, &format!("{:.0}%", used * 100.0), Align::Right, base);
 }
 
 /// The points of the heap in as many steps as there is room for, each as high as the highest point in it: its share of
 /// the limit, or else of the highest of all.
-fn trend(buffer: &mut Buffer, cell: Place, jvm: &JvmOverview, theme: Theme) {
+fn trend(buffer: &mut Buffer, cell: CellPlace, jvm: &JvmOverview, theme: Theme) {
     let Some(points) = jvm.history.get(&Measure::HeapUsed) else { return };
     let room = usize::from(cell.width).max(1);
     let highest_of = |points: &[Option<f32>]| points.iter().flatten().copied().reduce(f32::max);
