@@ -56,7 +56,7 @@ fn shipped_profiles_load() {
 type Show = fn(&Config) -> String;
 
 /// Every key with a value that is not its default, and the field that has it.
-const KEYS: [(&str, &str, Show, &str); 42] = [
+const KEYS: [(&str, &str, Show, &str); 43] = [
     ("discovery.interval", "1m30s", |c| format!("{:?}", c.discovery.interval), "90s"),
     ("discovery.roots", "['/a/{b}', {path: /c}]", roots, "/a/{b} /c"),
     ("discovery.procfs.enabled", "off", |c| format!("{:?}", c.discovery.procfs.enabled), "Off"),

@@ -90,11 +90,11 @@ impl Registry {
     /// Interns the families of a plan, which are interned.
     pub(crate) fn plan(&mut self, families: Vec<PlannedFamily>) -> Arc<[PlannedFamily]> {
         let is_same = |known: &Arc<[PlannedFamily]>| {
-            let pairs = known.iter().zip(&families);
+            let mut pairs = known.iter().zip(&families);
             let is_one = |(one, other): (&PlannedFamily, &PlannedFamily)| {
                 Arc::ptr_eq(&one.family, &other.family) && Arc::ptr_eq(&one.series, &other.series)
             };
-            known.len() == families.len() && pairs.map(is_one).all(|same| same)
+            known.len() == families.len() && pairs.all(is_one)
         };
         self.plans.retain(|known| known.strong_count() > 0);
         if let Some(same) = self.plans.iter().filter_map(Weak::upgrade).find(is_same) {

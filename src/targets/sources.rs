@@ -163,7 +163,7 @@ mod tests {
         let nonzero = |word| Formula::FirstNonZero([word].into(), Scale::One);
         let region = vec![pool("Metaspace", nonzero(8)), pool("Compressed Class Space", nonzero(16))];
         let live = provider(ProviderId::Introspection, &[("pool.used", &["CodeCache", "non_heap"])]);
-        let merged = merge(region, &[live.clone()]);
+        let merged = merge(region, std::slice::from_ref(&live));
         let Formula::Total(parts) = &merged.last().unwrap().formula else { unreachable!() };
         assert_eq!(**parts, [nonzero(8), Formula::Word(16, Scale::One), live.facts[0].formula.clone()]);
     }

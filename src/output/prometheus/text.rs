@@ -19,7 +19,7 @@ pub(super) fn write<'v, V: Values + 'v>(
     values: impl Fn(u32) -> &'v V,
     out: &mut PageBuffer<'_>,
 ) -> usize {
-    let created = open_metrics.then(|| CreatedTimes::of(page, &values, float)).unwrap_or_default();
+    let created = if open_metrics { CreatedTimes::of(page, &values, float) } else { CreatedTimes::default() };
     let mut bounds = BoundTexts::default();
     let mut samples = 0;
     for block in &page.blocks {

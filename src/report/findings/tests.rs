@@ -98,7 +98,8 @@ fn levels_and_shares_are_found_above_their_thresholds_only() {
     fn past(jvm: &mut JvmOverview, set: impl Fn(&mut Recent)) {
         jvm.recent.iter_mut().for_each(set);
     }
-    let rows: [(&str, f64, &dyn Fn(&mut JvmOverview, f64)); 10] = [
+    type Set<'a> = &'a dyn Fn(&mut JvmOverview, f64);
+    let rows: [(&str, f64, Set<'_>); 10] = [
         ("HeapAfterGcHigh", 0.9, &|jvm, value| jvm.values.old_usage_after_gc = Some(value)),
         ("GcTimeShareHigh", 0.1, &|jvm, value| past(jvm, |recent| recent.gc_share = Some(value))),
         ("SafepointTimeHigh", 0.05, &|jvm, value| {
