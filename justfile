@@ -24,6 +24,10 @@ fast:
 full:
     ./test.sh
 
+# Tests charts and manifests on a real Kubernetes node, as root.
+cluster:
+    ./test.sh --cluster
+
 # Accepts changed outputs and writes docs/metrics.md; look at the difference before you commit it.
 golden:
     UPDATE_GOLDEN=1 cargo test --locked

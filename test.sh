@@ -4,6 +4,7 @@
 #     ./test.sh           installs what the tests need (scripts/test-tools) and runs all of them
 #     ./test.sh --fast    takes three minutes, installs and downloads nothing: format, lints, and the quick tests, of
 #                         which those that miss a tool are skipped with the reason
+#     ./test.sh --cluster runs what needs a Kubernetes node, as root: a minute once its programs are built
 #
 # With CI=true, JDK 17 and 25 must be there, and each fuzzer runs for half a minute.
 set -euo pipefail
@@ -22,8 +23,10 @@ slow=(
     faults::
     image::
     memory::
+    node::
     sampler::
     schemas::
+    systemd::
 )
 
 # Tests wait more than they compute; those that need the processors for themselves take turns.
@@ -94,11 +97,12 @@ whole() {
     grep -a 'will be skipped' target/test-tools.log || true
     idle compile_rest &
     check "Tests with JVMs" tests --test jvm
-    check "Tests of what is deployed" tests --test deploy -- --skip api_server::
+    check "Tests of what is deployed" tests --test deploy -- --skip api_server:: --skip node::
     say "Waiting for the API server"
     wait || true
     grep -a 'will be skipped' target/cluster.log || true
     check "Tests with an API server" tests --test deploy api_server::
+    check "Tests on a Kubernetes node" tests --test deploy node::
     check "Bench, a few rounds" bench_smoke
     check "Fuzzing" fuzz
 }
@@ -109,6 +113,12 @@ fast() {
     check "Dependencies" scripts/deny
     check "Workflows" scripts/check-workflows
     check "Quick tests" tests -- "${slow[@]/#/--skip=}"
+}
+
+cluster() {
+    scripts/test-tools quick
+    scripts/test-tools cluster
+    check "Tests on a Kubernetes node" tests --test deploy node::
 }
 
 # The number before a word, added up over the result lines of all test binaries.
@@ -143,8 +153,9 @@ mkdir -p target
 case "${1:-}" in
 "") whole ;;
 --fast) fast ;;
+--cluster) cluster ;;
 *)
-    sed -n '2,7s/^# \?//p' "$0" >&2
+    sed -n '2,8s/^# \?//p' "$0" >&2
     exit 64
     ;;
 esac

@@ -11,7 +11,7 @@ use hotspot_exporter::config::{self, Config, Overrides};
 use hotspot_exporter::fact::{PublishedId, Values};
 use hotspot_exporter::hotspot::Model;
 use hotspot_exporter::metric::{Labels, Value};
-use hotspot_exporter::output::prometheus::{ExpositionFormat, Page, PageSeries, write_page};
+use hotspot_exporter::output::prometheus::{ExpositionFormat, Page, PageBuffer, PageSeries, write_page};
 use hotspot_exporter::perfdata::{FileMode, Image, Region, RegionIdentity};
 use hotspot_exporter::rules::{PlannedFamily, WordIndex};
 
@@ -78,13 +78,15 @@ fn bench(c: &mut Criterion) {
             .map(|(target, PlannedFamily { family, series })| PageSeries { family, target, series });
         let page = Page::new(identities.collect(), series);
         group.throughput(Throughput::Elements(page.len() as u64));
-        let mut out = Vec::new();
-        group.bench_function(format!("{jvms} JVMs"), |b| {
-            b.iter(|| {
-                out.clear();
-                write_page(&page, ExpositionFormat::Text, |_| &row, &mut out)
+        let mut out = PageBuffer::default();
+        for format in [ExpositionFormat::Text, ExpositionFormat::OpenMetrics, ExpositionFormat::Protobuf] {
+            group.bench_function(format!("{format:?}, {jvms} JVMs"), |b| {
+                b.iter(|| {
+                    out.bytes.clear();
+                    write_page(&page, format, |_| &row, &mut out)
+                });
             });
-        });
+        }
     }
     group.finish();
 }

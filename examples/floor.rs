@@ -3,7 +3,9 @@
 //! `floor FILE ROUNDS` rewrites a saved text exposition: it copies everything except the values from prebuilt bytes and
 //! formats the values. It prints the median time in nanoseconds and the number of series. `floor wake ROUNDS [PID...]`
 //! wakes up every 10 ms to copy one word of the memory of each process, and prints the CPU time per wake-up in
-//! nanoseconds. `floor read ROUNDS PID` copies one word of the memory of a process again and again, and `floor open ROUNDS
+//! nanoseconds. `floor pieces ROUNDS FILE SERIES` copies a file in that many pieces with eight bytes between, as protobuf
+//! has them, and `floor gzip ROUNDS FILE LEVEL` compresses it at once; both print the median CPU time in nanoseconds, and
+//! the length of the result. `floor read ROUNDS PID` copies one word of the memory of a process again and again, and `floor open ROUNDS
 //! FILE` opens, reads and closes a file; both print the CPU time of each in nanoseconds.
 
 use std::error::Error;
@@ -12,6 +14,7 @@ use std::hint::black_box;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
+use flate2::{Compress, Compression, FlushCompress, Status};
 use rustix::time::{ClockId, clock_gettime};
 
 /// A series: all bytes up to its value, including preceding comments, and the value.
@@ -29,10 +32,16 @@ enum Number {
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [file, rounds, processes @ ..] = arguments.as_slice() else {
-        return Err("usage: floor FILE ROUNDS, or floor wake ROUNDS [PID...]".into());
+        return Err("usage: floor FILE ROUNDS, or floor wake|pieces|gzip|read|open ROUNDS …".into());
     };
     if file == "wake" {
         println!("{}", wake(rounds.parse()?, processes)?);
+        return Ok(());
+    }
+    if let ("pieces" | "gzip", [page, number]) = (file.as_str(), processes) {
+        let (page, rounds, number) = (fs::read(page)?, rounds.parse()?, number.parse()?);
+        let (time, length) = if file == "gzip" { gzip(&page, rounds, number)? } else { pieces(&page, rounds, number)? };
+        println!("{time} {length}");
         return Ok(());
     }
     if let ("read" | "open", [subject, ..]) = (file.as_str(), processes) {
@@ -55,6 +64,48 @@ fn main() -> Result<(), Box<dyn Error>> {
     times.sort_unstable();
     println!("{} {}", times.get(times.len() / 2).ok_or("no rounds")?, lines.len());
     Ok(())
+}
+
+/// The median CPU time of filling a buffer, in nanoseconds, and the length of what is in it at the end.
+fn fill(
+    rounds: u32,
+    mut fill: impl FnMut(&mut Vec<u8>) -> Result<(), Box<dyn Error>>,
+) -> Result<(u128, usize), Box<dyn Error>> {
+    let used = || Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default();
+    let (mut out, mut times) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        out.clear();
+        let begin = used();
+        fill(black_box(&mut out))?;
+        times.push((used() - begin).as_nanos());
+    }
+    times.sort_unstable();
+    Ok((*times.get(times.len() / 2).ok_or("no rounds")?, out.len()))
+}
+
+fn pieces(page: &[u8], rounds: u32, series: u32) -> Result<(u128, usize), Box<dyn Error>> {
+    let length = (page.len() / series.max(1) as usize).max(9);
+    let pieces: Vec<Vec<u8>> =
+        page.chunks(length).map(|piece| piece[..piece.len().saturating_sub(8)].to_vec()).collect();
+    fill(rounds, |out| {
+        for (number, piece) in black_box(&pieces).iter().enumerate() {
+            out.extend_from_slice(piece);
+            out.extend_from_slice(&(number as f64).to_le_bytes());
+        }
+        Ok(())
+    })
+}
+
+fn gzip(page: &[u8], rounds: u32, level: u32) -> Result<(u128, usize), Box<dyn Error>> {
+    let mut state = Compress::new_gzip(Compression::new(level), 15);
+    fill(rounds, |out| {
+        state.reset();
+        out.reserve(page.len() + 1024);
+        match state.compress_vec(page, out, FlushCompress::Finish)? {
+            Status::StreamEnd => Ok(()),
+            status => Err(format!("the page does not fit: {status:?}").into()),
+        }
+    })
 }
 
 /// CPU time in nanoseconds of copying a word of a process, or of opening, reading and closing a file.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use hyper_util::client::proxy::matcher::Matcher;
@@ -10,6 +11,7 @@ use crate::config::{AttachMode, DownwardApi, Overrides};
 use crate::server::{ListenAddress, TelemetryPath, healthcheck};
 use crate::service;
 use crate::telemetry::log;
+use crate::yaml::codec::DurationBounds;
 
 /// Exports Prometheus metrics of every HotSpot JVM on this machine, read from shared memory without touching the JVM.
 #[derive(Debug, Parser)]
@@ -122,12 +124,68 @@ pub enum Command {
         #[arg(value_name = "PID|FILE")]
         subject: String,
     },
+    /// Show all JVMs in the terminal, the worst first: heap, allocation, pauses, CPU and memory, and their last minutes.
+    /// Asks a running exporter of this machine, and looks itself where none answers, or with flags that say where to
+    /// look. Prints one table where standard output is no terminal.
+    Top {
+        /// URL of a running exporter, such as http://127.0.0.1:9850 with `kubectl port-forward`. A user may stand in it;
+        /// the password may too, or in HOTSPOT_EXPORTER_PASSWORD.
+        #[arg(long, value_name = "URL", conflicts_with = "local")]
+        url: Option<String>,
+        /// Look by the rights and flags of this call, and ask no running exporter.
+        #[arg(long)]
+        local: bool,
+        /// Time between two looks, from 500ms to 1m.
+        #[arg(long, value_name = "TIME", default_value = "2s", value_parser = top_interval)]
+        interval: Duration,
+    },
+    /// Say what is wrong with the JVMs, each time with the number, its source and the next step, and what could not be
+    /// checked. Exits with 1 if anything is at least a warning. Asks a running exporter of this machine, and looks itself
+    /// where none answers, or with flags that say where to look.
+    Doctor {
+        /// Process id of a JVM, as `list` shows it; all JVMs without one.
+        #[arg(value_name = "PID")]
+        pid: Option<u32>,
+        /// URL of a running exporter, such as http://127.0.0.1:9850 with `kubectl port-forward`. A user may stand in it;
+        /// the password may too, or in HOTSPOT_EXPORTER_PASSWORD.
+        #[arg(long, value_name = "URL", conflicts_with = "local")]
+        url: Option<String>,
+        /// Look by the rights and flags of this call, and ask no running exporter.
+        #[arg(long)]
+        local: bool,
+        /// How long to look where no exporter is asked, from 2s to 15m.
+        #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = doctor_time)]
+        time: Duration,
+        /// Name every JVM and file, where a line would count them.
+        #[arg(long, short)]
+        verbose: bool,
+        /// Output format.
+        #[arg(long, default_value = "table")]
+        format: OutputFormat,
+    },
     /// Check whether a running exporter is healthy, and exit with 0 or 1.
     Healthcheck {
         /// URL to request.
         #[arg(value_name = "URL", default_value = healthcheck::DEFAULT_URL)]
         url: String,
     },
+}
+
+/// What `--interval` of `top` may be.
+const TOP_INTERVAL: DurationBounds =
+    DurationBounds { zero: false, minimum: Duration::from_millis(500), maximum: Duration::from_secs(60) };
+
+fn top_interval(text: &str) -> Result<Duration, String> {
+    let duration = TOP_INTERVAL.read(text);
+    duration.ok_or_else(|| format!("expected {TOP_INTERVAL}, such as 500ms, 2s or 1m"))
+}
+
+/// What `--for` of `doctor` may be.
+const DOCTOR_TIME: DurationBounds =
+    DurationBounds { zero: false, minimum: Duration::from_secs(2), maximum: Duration::from_secs(900) };
+
+fn doctor_time(text: &str) -> Result<Duration, String> {
+    DOCTOR_TIME.read(text).ok_or_else(|| format!("expected {DOCTOR_TIME}, such as 10s or 5m"))
 }
 
 /// `--format`

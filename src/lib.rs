@@ -44,4 +44,5 @@ pub mod targets;
 pub mod telemetry;
 mod text;
 pub mod tls;
+pub mod top;
 pub mod yaml;

@@ -1,5 +1,6 @@
 //! Order of start and shutdown, and exit codes: 0 success, 1 failure, 64 invalid usage or configuration.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,17 +10,30 @@ use clap::Parser;
 use hotspot_exporter::app::{App, ConfigSource};
 use hotspot_exporter::cli::{Cli, Command, Flags, OutputFormat};
 use hotspot_exporter::config::Config;
-use hotspot_exporter::output::prometheus::{self, ExpositionFormat, Pages};
+use hotspot_exporter::output::prometheus::{self, ExpositionFormat, PageBuffer, Pages};
+use hotspot_exporter::report::doctor::Diagnosis;
 use hotspot_exporter::report::list::Listing;
+use hotspot_exporter::report::overview::Overview;
+use hotspot_exporter::server::running::RunningExporter;
 use hotspot_exporter::server::{self, Backend, Bound, Options, Web, healthcheck};
-use hotspot_exporter::telemetry::{HttpMetrics, log};
+use hotspot_exporter::telemetry::HttpMetrics;
+use hotspot_exporter::telemetry::log::{self, LogLevel};
+use hotspot_exporter::top::{self, TopOptions, TopSource};
 use hotspot_exporter::{discovery, privilege, report, service};
 use serde::Serialize;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 /// Time that each group of threads gets to end.
 const END: Duration = Duration::from_secs(2);
+
+/// Points of the history that `top` keeps in its own process, one each interval: as many as a history can have.
+const TOP_POINTS: u32 = 180;
+
+/// What a look of `doctor` keeps at least, and the time between two points of it, unless it keeps more.
+const LOOK_HISTORY: Duration = Duration::from_secs(180);
+const LOOK_STEP: Duration = Duration::from_secs(1);
 
 /// `EX_USAGE` of sysexits.h.
 const USAGE: u8 = 64;
@@ -33,9 +47,16 @@ fn main() -> ExitCode {
         }
     };
     let flags = &cli.flags;
-    let _ = log::init(flags.log_level, flags.log_format);
+    let is_top = matches!(cli.command, Some(Command::Top { .. }));
+    let takes_terminal = is_top && std::io::stdout().is_terminal();
+    // Lines of a log would stand in the middle of the screen.
+    if !(takes_terminal && std::io::stderr().is_terminal()) {
+        // What it finds, `top` shows.
+        let is_usual = is_top && flags.log_level == LogLevel::Info;
+        let _ = log::init(if is_usual { LogLevel::Warn } else { flags.log_level }, flags.log_format);
+    }
     let signals = match &cli.command {
-        Some(command) => matches!(command, Command::Nmt { .. }),
+        Some(command) => matches!(command, Command::Nmt { .. } | Command::Top { .. }),
         None => !flags.once && !flags.config_check,
     };
     let source = ConfigSource { file: flags.config_file.clone(), overrides: flags.overrides(signals) };
@@ -56,14 +77,18 @@ fn main() -> ExitCode {
         }
         _ if flags.config_check => {
             println!("the configuration is valid: {} profiles", config.profiles.len());
-            Ok(())
+            Ok(ExitCode::SUCCESS)
         }
-        Some(command) => run(command, flags, source, config),
-        None if flags.once => once(source, config),
-        None => serve(flags, source, config, web),
+        Some(Command::Doctor { pid, url, local, time, verbose, format }) => {
+            overview(url.as_deref(), *local, *time, flags, source, config)
+                .and_then(|overview| diagnose(&overview, *pid, *verbose, *format))
+        }
+        Some(command) => run(command, flags, source, config).map(|()| ExitCode::SUCCESS),
+        None if flags.once => once(source, config).map(|()| ExitCode::SUCCESS),
+        None => serve(flags, source, config, web).map(|()| ExitCode::SUCCESS),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("hotspot-exporter: {error:#}");
             ExitCode::FAILURE
@@ -90,6 +115,16 @@ fn run(command: &Command, flags: &Flags, source: ConfigSource, config: Config) -
             show(*format, || hotspot_exporter::providers::attach::native_memory::table(&summary), &summary)
         }
         Command::Explain { subject } => print(&report::explain(subject, &config)?),
+        Command::Top { url, local, interval } => {
+            let runtime = runtime()?;
+            let source = top_source(url.as_deref(), *local, *interval, flags, source, config, &runtime)?;
+            let outcome = show_top(&TopOptions { source, interval: *interval, has_colour: has_colour() }, &runtime);
+            // A thread may be in the middle of a request, which does not outlive the process either.
+            std::mem::forget(runtime);
+            outcome
+        }
+        // Its exit code says more than success.
+        Command::Doctor { .. } => Ok(()),
         Command::Healthcheck { url } => Ok(runtime()?.block_on(healthcheck::healthcheck(url, healthcheck::DEADLINE))?),
     }
 }
@@ -108,11 +143,105 @@ fn ask_running(flags: &Flags) -> anyhow::Result<Option<Listing>> {
     }
 }
 
+/// Where `top` gets its JVMs: the exporter of a URL, one that runs on this machine, or this process.
+fn top_source(
+    url: Option<&str>,
+    local: bool,
+    interval: Duration,
+    flags: &Flags,
+    source: ConfigSource,
+    mut config: Config,
+    runtime: &Runtime,
+) -> anyhow::Result<TopSource> {
+    if let Some(url) = url {
+        let password = std::env::var("HOTSPOT_EXPORTER_PASSWORD").ok();
+        return Ok(TopSource::Remote(RunningExporter::at(url, password.as_deref()), runtime.handle().clone()));
+    }
+    if !local && !flags.choose_jvms() {
+        let found = runtime.block_on(RunningExporter::find::<Overview>(&flags.listen, "/overview"));
+        if let Ok((exporter, _)) = found {
+            return Ok(TopSource::Remote(exporter, runtime.handle().clone()));
+        }
+    }
+    discovery::raise_descriptor_limit();
+    // Slots are kept by the exporter that serves.
+    config.state_directory = None;
+    config.history = Some(interval * TOP_POINTS);
+    let (app, watcher) = App::new(source, config, Arc::default()).context("cannot watch for JVMs")?;
+    app.start_scanning(watcher).context("cannot start the scanning thread")?;
+    app.start_history(Some(interval)).context("cannot start the thread of the history")?;
+    Ok(TopSource::Local(app))
+}
+
+fn show_top(options: &TopOptions, runtime: &Runtime) -> anyhow::Result<()> {
+    if std::io::stdout().is_terminal() {
+        return top::run(options, runtime).context("cannot use the terminal");
+    }
+    print(&top::table(options).map_err(anyhow::Error::msg)?)
+}
+
+/// Whether colours are allowed: <https://no-color.org>.
+fn has_colour() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// The JVMs of the exporter of a URL, of one that runs on this machine, or what this process sees within that time.
+fn overview(
+    url: Option<&str>,
+    local: bool,
+    time: Duration,
+    flags: &Flags,
+    source: ConfigSource,
+    config: Config,
+) -> anyhow::Result<Overview> {
+    const PATH: &str = "/overview";
+    if let Some(url) = url {
+        let password = std::env::var("HOTSPOT_EXPORTER_PASSWORD").ok();
+        let exporter = RunningExporter::at(url, password.as_deref());
+        return runtime()?.block_on(exporter.get(PATH)).map_err(anyhow::Error::msg);
+    }
+    if !local && !flags.choose_jvms() {
+        match runtime()?.block_on(RunningExporter::find(&flags.listen, PATH)) {
+            Ok((exporter, overview)) => {
+                eprintln!("hotspot-exporter: from the exporter at {}; --local looks anew", exporter.url());
+                return Ok(overview);
+            }
+            Err(reason) => {
+                eprintln!("hotspot-exporter: no exporter answers, so this is a look of its own ({reason})");
+            }
+        }
+    }
+    eprintln!("hotspot-exporter: looking for {} s", time.as_secs());
+    look(time, source, config)
+}
+
+/// What this process sees of the JVMs within that time.
+fn look(time: Duration, source: ConfigSource, mut config: Config) -> anyhow::Result<Overview> {
+    discovery::raise_descriptor_limit();
+    // Slots are kept by the exporter that serves.
+    config.state_directory = None;
+    config.history = Some(time.max(LOOK_HISTORY));
+    let (app, watcher) = App::new(source, config, Arc::default()).context("cannot watch for JVMs")?;
+    app.start_scanning(watcher).context("cannot start the scanning thread")?;
+    app.start_history(Some(LOOK_STEP)).context("cannot start the thread of the history")?;
+    std::thread::sleep(time);
+    let overview = app.overview();
+    app.stop();
+    Ok(overview)
+}
+
+/// Prints what is wrong; the exit code says whether anything is.
+fn diagnose(overview: &Overview, pid: Option<u32>, verbose: bool, format: OutputFormat) -> anyhow::Result<ExitCode> {
+    let diagnosis = Diagnosis::of(overview, pid)?;
+    show(format, || diagnosis.text(verbose), &diagnosis)?;
+    Ok(if diagnosis.is_healthy() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 fn once(source: ConfigSource, config: Config) -> anyhow::Result<()> {
     let profile = config.profiles.first().map(|profile| profile.name.clone()).unwrap_or_default();
     let (app, _) = App::new(source, config, Arc::default())?;
     let snapshot = app.scan_once();
-    let mut text = Vec::new();
+    let mut text = PageBuffer::default();
     let pages = Pages::of(&snapshot.target_set, &Pages::default());
     let page = pages.get(&profile).map(|page| &**page);
     prometheus::write(
@@ -122,7 +251,7 @@ fn once(source: ConfigSource, config: Config) -> anyhow::Result<()> {
         Some(&app.page_families(&snapshot.target_set)),
         &mut text,
     );
-    print(&String::from_utf8_lossy(&text))
+    print(&String::from_utf8_lossy(&text.bytes))
 }
 
 fn show(format: OutputFormat, table: impl FnOnce() -> String, json: &impl Serialize) -> anyhow::Result<()> {
@@ -142,7 +271,7 @@ fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+fn runtime() -> anyhow::Result<Runtime> {
     check_threads()?;
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

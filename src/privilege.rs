@@ -44,7 +44,8 @@ fn needed(config: &Config, held: CapabilitySet) -> CapabilitySet {
 pub fn reduce(config: &Config) -> io::Result<()> {
     let held = capabilities(None)?.permitted;
     let kept = needed(config, held);
-    if rustix::process::geteuid().is_root() {
+    // A container's capabilities take effect for root only, so root with no more than these is as it should be.
+    if rustix::process::geteuid().is_root() && kept != held {
         tracing::warn!(kept = %names(kept), "running as root; CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE are enough");
     }
     set_no_new_privs(true)?;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use hotspot_exporter::report::list::{JvmRow, Listing};
 use hotspot_exporter::report::overview::{JvmDetail, JvmKey, JvmOverview, Overview};
-use hotspot_exporter::server::{Backend, Bound, ExpositionFormat, Options, Readiness, bind, serve};
+use hotspot_exporter::server::{Backend, Bound, ExpositionFormat, Options, PageBuffer, Readiness, bind, serve};
 use hotspot_exporter::telemetry::HttpMetrics;
 use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -25,9 +25,13 @@ impl Backend for Small {
         vec!["otel".to_owned(), "raw".to_owned()]
     }
 
-    fn exposition(&self, _: &str, _: ExpositionFormat, _: Instant, out: &mut Vec<u8>) -> bool {
-        out.extend(b"jvm_up 1\n");
+    fn exposition(&self, _: &str, _: ExpositionFormat, _: Instant, out: &mut PageBuffer<'_>) -> bool {
+        out.bytes.extend(b"jvm_up 1\n");
         true
+    }
+
+    fn gzip_level(&self) -> Option<u32> {
+        Some(1)
     }
 
     fn targets(&self) -> Listing {

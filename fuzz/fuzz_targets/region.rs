@@ -12,7 +12,7 @@ use hotspot_exporter::config::{self, Config, Overrides};
 use hotspot_exporter::fact::{PublishedId, Values};
 use hotspot_exporter::hotspot::Model;
 use hotspot_exporter::metric::{Labels, Value};
-use hotspot_exporter::output::prometheus::{ExpositionFormat, Page, PageSeries, write_page};
+use hotspot_exporter::output::prometheus::{ExpositionFormat, Page, PageBuffer, PageSeries, write_page};
 use hotspot_exporter::perfdata::{self, Image};
 use hotspot_exporter::rules::{PlannedFamily, WordIndex};
 use libfuzzer_sys::{Corpus, fuzz_target};
@@ -71,10 +71,10 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     let row = Row { image: &image, words: words.offsets().to_vec() };
     let series = plan.families.iter().map(|PlannedFamily { family, series }| PageSeries { family, target: 0, series });
     let page = Page::new(vec![Labels::new([("app", app), ("slot", "0".to_owned())])], series);
-    let mut out = Vec::new();
+    let mut out = PageBuffer::default();
     let samples = write_page(&page, format, |_| &row, &mut out);
     if format != ExpositionFormat::Protobuf {
-        check(&out, samples);
+        check(&out.bytes, samples);
     }
     Corpus::Keep
 });

@@ -26,7 +26,7 @@ use crate::config::Config;
 use crate::discovery::DirectoryWatcher;
 use crate::discovery::watch::{Waker, WatchList};
 use crate::history::{self, History};
-use crate::output::prometheus::{self, ExpositionFormat, Pages};
+use crate::output::prometheus::{self, ExpositionFormat, PageBuffer, Pages};
 use crate::providers::{Providers, attach::Poller, sampler::Sampler};
 use crate::report;
 use crate::report::list::{JvmRow, Listing};
@@ -184,7 +184,7 @@ impl Backend for App {
         self.config.load().profiles.iter().map(|profile| profile.name.to_string()).collect()
     }
 
-    fn exposition(&self, profile: &str, format: ExpositionFormat, deadline: Instant, out: &mut Vec<u8>) -> bool {
+    fn exposition(&self, profile: &str, format: ExpositionFormat, deadline: Instant, out: &mut PageBuffer<'_>) -> bool {
         let config = self.config.load();
         let Some(index) = config.profiles.iter().position(|known| *known.name == *profile) else { return false };
         let served = self.served.load_full();
@@ -194,6 +194,10 @@ impl Backend for App {
         let samples = prometheus::write(&snapshot, page, format, own.as_deref(), out);
         self.http.set_samples(profile, samples as u64);
         true
+    }
+
+    fn gzip_level(&self) -> Option<u32> {
+        self.config.load().web.gzip_level()
     }
 
     fn targets(&self) -> Listing {

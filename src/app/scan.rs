@@ -158,7 +158,8 @@ impl ScanLoop {
         }
     }
 
-    /// Calls `wait` until then, and notifies the watchdog whenever that is due. Whether `wait` ended before its time.
+    /// Calls `wait` until then, and notifies the watchdog at least when that is due, at the end too: many short waits may
+    /// follow each other. Whether `wait` ended before its time.
     fn wait_until(&self, deadline: Instant, wait: impl Fn(Duration) -> bool) -> bool {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -166,10 +167,10 @@ impl ScanLoop {
             if wait(time) {
                 return true;
             }
+            self.app.service.keep_alive();
             if time == left {
                 return false;
             }
-            self.app.service.keep_alive();
         }
     }
 

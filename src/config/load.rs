@@ -76,7 +76,7 @@ pub fn load(
     if !problems.is_empty() {
         return Err(problems.sorted());
     }
-    let ConfigKeys { discovery, identity, sampling, threads, introspection, history, state, limits, .. } = keys;
+    let ConfigKeys { discovery, identity, sampling, threads, introspection, history, web, state, limits, .. } = keys;
     Ok(Config {
         discovery,
         identity,
@@ -88,6 +88,7 @@ pub fn load(
         history,
         profiles,
         otlp,
+        web,
         state_directory: state.directory.or_else(|| overrides.state_default.clone()),
         limits,
         files: loader.files.list,

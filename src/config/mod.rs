@@ -31,7 +31,8 @@ pub use otlp::{Compression, HistogramForm, Otlp, OtlpProtocol, OtlpProxy, Tempor
 pub(crate) use root::RootComponent;
 pub use root::RootPattern;
 pub use schema::{
-    Discovery, Identity, Introspection, IntrospectionMode, KUBERNETES_LABELS, Limits, Procfs, Sampling, Threads, Toggle,
+    Discovery, HttpResponses, Identity, Introspection, IntrospectionMode, KUBERNETES_LABELS, Limits, Procfs, Sampling,
+    Threads, Toggle,
 };
 
 use crate::rules::Profile;
@@ -60,6 +61,8 @@ pub struct Config {
     pub profiles: Vec<Arc<Profile>>,
     /// Pushing over OTLP.
     pub otlp: Otlp,
+    /// Responses over HTTP.
+    pub web: HttpResponses,
     /// Where slots are kept for the next run.
     pub state_directory: Option<PathBuf>,
     /// Bounds on what one exporter may hold and serve.

@@ -79,7 +79,7 @@ pub enum OtlpProtocol {
     HttpProtobuf,
 }
 
-/// `otlp.compression`
+/// `otlp.compression` and `web.compression`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
     /// As it is.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use super::attach::{AttachKeys, DiagnosticsKeys, NmtKeys, check_nmt};
-use super::otlp::OtlpKeys;
+use super::otlp::{COMPRESSIONS, Compression, OtlpKeys};
 use super::root::RootPattern;
 use crate::perfdata::FileMode;
 use crate::rules::SeriesLimits;
@@ -99,6 +99,8 @@ section! {
         /// (OTEL_EXPORTER_OTLP_METRICS_…) override those for all signals (OTEL_EXPORTER_OTLP_…). OTEL_SDK_DISABLED=true
         /// disables pushing.
         pub(super) otlp: OtlpKeys = OtlpKeys::default() => Nested::new(),
+        /// Responses over HTTP. What protects them is in the file of --web.config.file.
+        pub(super) web: HttpResponses = HttpResponses::default() => Nested::new(),
         /// What outlives the exporter.
         pub(super) state: StateKeys = StateKeys::default() => Nested::new(),
         /// Bounds of one exporter. What exceeds a limit is omitted and counted.
@@ -237,6 +239,25 @@ section! {
             },
             default: None,
         }),
+    }
+}
+
+section! {
+    /// `web:`
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct HttpResponses {
+        /// gzip: compress responses for clients that accept it, as Prometheus does. none: send them as they are, which
+        /// costs a network more and both ends less CPU.
+        pub compression: Compression = Compression::Gzip => COMPRESSIONS,
+        /// From 1, the fastest, to 9, the smallest.
+        pub compression_level: usize = 1 => Integer { minimum: 1, maximum: 9 },
+    }
+}
+
+impl HttpResponses {
+    /// `None` if responses are not to be compressed.
+    pub(crate) fn gzip_level(&self) -> Option<u32> {
+        (self.compression == Compression::Gzip).then(|| u32::try_from(self.compression_level).unwrap_or(1))
     }
 }
 

@@ -56,7 +56,7 @@ fn shipped_profiles_load() {
 type Show = fn(&Config) -> String;
 
 /// Every key with a value that is not its default, and the field that has it.
-const KEYS: [(&str, &str, Show, &str); 41] = [
+const KEYS: [(&str, &str, Show, &str); 43] = [
     ("discovery.interval", "1m30s", |c| format!("{:?}", c.discovery.interval), "90s"),
     ("discovery.roots", "['/a/{b}', {path: /c}]", roots, "/a/{b} /c"),
     ("discovery.procfs.enabled", "off", |c| format!("{:?}", c.discovery.procfs.enabled), "Off"),
@@ -94,6 +94,8 @@ const KEYS: [(&str, &str, Show, &str); 41] = [
     ("otlp.temporality", "delta", |c| format!("{:?}", c.otlp.temporality), "Delta"),
     ("otlp.histograms", "base2_exponential_bucket_histogram", |c| format!("{:?}", c.otlp.histograms), "Exponential"),
     ("otlp.resource_attributes", "{a: 1}", |c| format!("{:?}", c.otlp.resource_attributes), r#"[("a", "1")]"#),
+    ("web.compression", "none", |c| format!("{:?}", c.web.compression), "None"),
+    ("web.compression_level", "9", |c| c.web.compression_level.to_string(), "9"),
     ("state.directory", "/a", |c| format!("{:?}", c.state_directory), "Some(\"/a\")"),
     ("limits.max_jvms", "5", |c| c.limits.max_jvms.to_string(), "5"),
     ("limits.max_series_per_jvm", "10", |c| c.limits.series().max_series_per_jvm.to_string(), "10"),

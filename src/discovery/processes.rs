@@ -6,11 +6,13 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
+use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{CWD, readlinkat};
+use rustix::fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat, readlinkat_raw};
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
@@ -31,6 +33,15 @@ const THREADS: usize = 1 << 12;
 const LONGEST_DELAY: u64 = 600;
 /// Seconds in which a process may still become a JVM, as a script that ends in `exec java` does.
 const YOUNG: u64 = 10;
+/// A process that was no JVM may execute another program at any time. Whether it has is asked again when its age has grown
+/// by this part, or after so many seconds: what has been something else for an hour is seldom a JVM within the next minute,
+/// and a region file with its number has it examined at once.
+const PROGRAM_SHARE: u64 = 64;
+const PROGRAM_DELAY: u64 = 60;
+/// Longest path of a program that is compared.
+const PROGRAM_MAXIMUM: usize = 4096;
+/// Bytes of the list of processes that one call takes.
+const LISTING: usize = 64 << 10;
 /// `PF_KTHREAD` of include/linux/sched.h.
 const KERNEL_THREAD: u64 = 0x0020_0000;
 
@@ -72,10 +83,25 @@ pub(super) struct ProcessScanner {
     quiet: Option<Vec<u8>>,
 }
 
+/// A process as the list of the proc file system has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ListedProcess {
+    pid: i32,
+    /// Of its directory. The kernel makes a directory for one process, and numbers all of them one after the other, so the
+    /// same number means the same process; a directory that it had forgotten gets another number.
+    inode: u64,
+}
+
 /// What earlier scans found out about one process.
 #[derive(Debug)]
 struct ProcessRecord {
     start_ticks: u64,
+    /// See [`ListedProcess::inode`].
+    inode: u64,
+    /// The path of its program, which changes with exec; `None` for one without, and for one that may not be seen.
+    program: Option<Box<[u8]>>,
+    /// When its program is looked at again, in clock ticks since boot.
+    program_due: u64,
     /// Changes with exec.
     name: Box<[u8]>,
     /// When it is examined again, in clock ticks since boot.
@@ -93,11 +119,18 @@ impl ProcessRecord {
         self.start_ticks == stat.start_ticks && (stat.is_dead() || !replaced())
     }
 
-    /// Whether its result still holds at the time `now`: a region that was found is not searched for again, and
-    /// everything else has a date.
-    fn is_current(&self, stat: &Stat, now: u64, named: bool) -> bool {
+    /// Whether its result still holds at the time `now` for the same program: a region that was found is not searched for
+    /// again, and everything else has a date.
+    fn is_current(&self, now: u64, named: bool) -> bool {
         let has_region = matches!(&self.jvm_process, Some(JvmProcess { evidence: Evidence::Jvm(Some(_)), .. }));
-        self.name == stat.name && (has_region || (now < self.due && !(named && self.jvm_process.is_none())))
+        has_region || (now < self.due && !(named && self.jvm_process.is_none()))
+    }
+
+    /// Notes that the program was looked at, and when it is next.
+    fn looked_at(&mut self, now: u64) {
+        let age = now.saturating_sub(self.start_ticks);
+        let delay = age.wrapping_div(PROGRAM_SHARE).min(PROGRAM_DELAY.saturating_mul(USER_HZ));
+        self.program_due = now.saturating_add(if self.jvm_process.is_none() { delay } else { 0 });
     }
 }
 
@@ -145,9 +178,8 @@ impl ProcessScanner {
         self.scan = self.scan.wrapping_add(1);
         let now = ticks_since_boot();
         let mut jvm_processes = Vec::new();
-        for name in names(&self.root, PROCESSES, |name| vpid_of(name).is_some())?.0 {
-            let Some(pid) = vpid_of(&name).filter(|pid| Some(*pid) != self.own_pid) else { continue };
-            jvm_processes.extend(self.scan_process(pid, named.contains(&pid), now));
+        for listed in self.list()? {
+            jvm_processes.extend(self.scan_process(listed, named.contains(&listed.pid), now));
         }
         let scan = self.scan;
         self.records.retain(|_, record| record.scan == scan);
@@ -178,23 +210,41 @@ impl ProcessScanner {
         if last.is_some() && last == self.quiet {
             return false;
         }
-        let Ok((listed, _)) = names(&self.root, PROCESSES, |name| vpid_of(name).is_some()) else { return false };
+        let Ok(listing) = self.list() else { return false };
         let now = ticks_since_boot();
         let is_young = |record: &ProcessRecord| now.saturating_sub(record.start_ticks) < YOUNG.saturating_mul(USER_HZ);
         let (mut found, mut quiet) = (false, true);
-        for pid in listed.iter().filter_map(|name| vpid_of(name)) {
-            if Some(pid) != self.own_pid
-                && self.records.get(&pid).is_none_or(|record| record.jvm_process.is_none() && is_young(record))
-            {
-                found |= self.scan_process(pid, false, now).is_some();
-                quiet &= self.records.get(&pid).is_none_or(|record| !is_young(record));
+        for listed in listing {
+            let record = self.records.get(&listed.pid);
+            if record.is_none_or(|record| record.jvm_process.is_none() && is_young(record)) {
+                found |= self.scan_process(listed, false, now).is_some();
+                quiet &= self.records.get(&listed.pid).is_none_or(|record| !is_young(record));
             }
         }
         self.quiet = last.filter(|_| quiet);
         found
     }
 
-    fn scan_process(&mut self, pid: i32, named: bool, now: u64) -> Option<JvmProcess> {
+    /// The processes but the exporter itself.
+    fn list(&self) -> Result<Vec<ListedProcess>, Errno> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut buffer = vec![MaybeUninit::uninit(); LISTING];
+        let mut entries = RawDir::new(openat(&self.root, ".", flags, Mode::empty())?, &mut buffer);
+        let mut listing = Vec::with_capacity(self.records.len());
+        while let Some(entry) = entries.next().filter(|_| listing.len() < PROCESSES) {
+            let entry = entry?;
+            let pid = vpid_of(OsStr::from_bytes(entry.file_name().to_bytes())).filter(|pid| Some(*pid) != self.own_pid);
+            listing.extend(pid.map(|pid| ListedProcess { pid, inode: entry.ino() }));
+        }
+        Ok(listing)
+    }
+
+    fn scan_process(&mut self, listed: ListedProcess, named: bool, now: u64) -> Option<JvmProcess> {
+        if let Some(record) = self.recall(listed, named, now) {
+            return record.jvm_process.clone();
+        }
+        let pid = listed.pid;
+        let program = self.program(pid);
         let directory = directory(&self.root, pid.to_string()).ok()?;
         let stat = Stat::read(&directory).ok()?;
         if !self.enter(pid, stat.start_ticks) {
@@ -209,23 +259,60 @@ impl ProcessScanner {
             record.scan = scan;
             return Some(jvm_process);
         }
-        if let Some(record) = known.filter(|record| record.is_current(&stat, now, named)) {
-            record.scan = scan;
+        let is_same = |record: &&mut ProcessRecord| record.name == stat.name && record.program == program;
+        if let Some(record) = known.filter(is_same).filter(|record| record.is_current(now, named)) {
+            (record.scan, record.inode) = (scan, listed.inode);
+            record.looked_at(now);
             return record.jvm_process.clone();
         }
         let jvm_process = self.examine(pid, directory, &stat, named);
         let age = now.saturating_sub(stat.start_ticks);
         // What a starting JVM is changes within milliseconds.
         let is_starting = jvm_process.is_some() && age < STARTING.saturating_mul(USER_HZ);
-        let record = ProcessRecord {
+        let mut record = ProcessRecord {
             start_ticks: stat.start_ticks,
+            inode: listed.inode,
+            program,
+            program_due: 0,
             name: stat.name,
             due: now.saturating_add(if is_starting { 0 } else { age.min(LONGEST_DELAY.saturating_mul(USER_HZ)) }),
             jvm_process: jvm_process.clone(),
             scan,
         };
+        record.looked_at(now);
         self.records.insert(pid, record);
         jvm_process
+    }
+
+    /// What an earlier scan found, if that holds by what the list says, and by the program where that is due: with one
+    /// system call at most.
+    fn recall(&mut self, listed: ListedProcess, named: bool, now: u64) -> Option<&ProcessRecord> {
+        let record = self.records.get(&listed.pid)?;
+        if record.inode != listed.inode || !record.is_current(now, named) {
+            return None;
+        }
+        let is_due = now >= record.program_due;
+        if is_due && (record.program.is_none() || self.program(listed.pid) != record.program) {
+            return None;
+        }
+        let start_ticks = record.start_ticks;
+        if !self.enter(listed.pid, start_ticks) {
+            return None;
+        }
+        let record = self.records.get_mut(&listed.pid)?;
+        record.scan = self.scan;
+        if is_due {
+            record.looked_at(now);
+        }
+        Some(record)
+    }
+
+    /// The path of a process's program, without a look at the file; `None` for a process that has none or has ended, and
+    /// for one that may not be examined.
+    fn program(&self, pid: i32) -> Option<Box<[u8]>> {
+        let mut buffer = [MaybeUninit::uninit(); PROGRAM_MAXIMUM];
+        let (path, rest) = readlinkat_raw(&self.root, format!("{pid}/exe"), &mut buffer).ok()?;
+        (!rest.is_empty()).then(|| (&*path).into())
     }
 
     /// Reads a process's map again; it may run another program by now, under the same number and name. `None` if it has
@@ -284,4 +371,99 @@ fn has_thread(process: &OwnedFd, name: &[u8]) -> bool {
             .is_ok_and(|comm| comm.strip_suffix(b"\n") == Some(name))
     };
     more || threads.iter().any(|thread| has_name(thread))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
+
+    use std::fs;
+    use std::io::Write;
+    use std::process::{Child, Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// A shell that executes another program when its input says so.
+    struct Shell(Child);
+
+    impl Shell {
+        fn start() -> Self {
+            let mut command = Command::new("sh");
+            Self(command.args(["-c", "read line; exec sleep 600"]).stdin(Stdio::piped()).spawn().unwrap())
+        }
+
+        fn pid(&self) -> i32 {
+            i32::try_from(self.0.id()).unwrap()
+        }
+
+        fn program(&self) -> PathBuf {
+            fs::read_link(format!("/proc/{}/exe", self.pid())).unwrap()
+        }
+
+        fn wait_for(&self, is_it: impl Fn(&Path) -> bool) {
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while !is_it(&self.program()) {
+                assert!(Instant::now() < deadline, "the program is {}", self.program().display());
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+
+    impl Drop for Shell {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    #[test]
+    fn a_process_is_recalled_until_it_executes_another_program() {
+        let own = fs::read_link("/proc/self/exe").unwrap();
+        let mut shell = Shell::start();
+        shell.wait_for(|program| program != own);
+        let first = shell.program();
+        let pid = shell.pid();
+        let mut scanner = ProcessScanner::new(Path::new("/proc"), Arc::default()).unwrap();
+        let listing = scanner.list().unwrap();
+        assert!(listing.iter().all(|listed| Some(listed.pid) != scanner.own_pid));
+        let listed = *listing.iter().find(|listed| listed.pid == pid).unwrap();
+        let now = ticks_since_boot();
+        assert!(scanner.recall(listed, false, now).is_none(), "nothing is known of it");
+        assert!(scanner.scan_process(listed, false, now).is_none(), "it is no JVM");
+        let record = scanner.records.get_mut(&pid).unwrap();
+        (record.due, record.program_due) = (u64::MAX, u64::MAX);
+        assert!(scanner.recall(listed, false, now).is_some());
+        assert!(scanner.recall(listed, true, now).is_none(), "a region file has its number");
+        let other = ListedProcess { inode: listed.inode.wrapping_add(1), ..listed };
+        assert!(scanner.recall(other, false, now).is_none(), "another process of that number");
+
+        shell.0.stdin.take().unwrap().write_all(b"\n").unwrap();
+        shell.wait_for(|program| program != first);
+        assert!(scanner.recall(listed, false, now).is_some(), "its program is not looked at yet");
+        scanner.records.get_mut(&pid).unwrap().program_due = now;
+        assert!(scanner.recall(listed, false, now).is_none());
+        assert!(scanner.scan_process(listed, false, now).is_none());
+        let record = scanner.records.get(&pid).unwrap();
+        let program = shell.program();
+        assert_eq!(record.program.as_deref(), Some(program.as_os_str().as_bytes()));
+    }
+
+    #[test]
+    fn an_old_process_is_asked_for_its_program_once_a_minute() {
+        let mut record = ProcessRecord {
+            start_ticks: 0,
+            inode: 7,
+            program: None,
+            program_due: 0,
+            name: Box::default(),
+            due: 0,
+            jvm_process: None,
+            scan: 0,
+        };
+        for (age, delay) in [(0, 0), (64, 1), (640, 10), (64 * 60, 60), (1_000_000, 60)] {
+            record.looked_at(age * USER_HZ);
+            assert_eq!(record.program_due, (age + delay) * USER_HZ, "{age} s old");
+        }
+    }
 }

@@ -5,6 +5,7 @@
 
 pub mod catalogue;
 mod formula;
+mod interner;
 mod provider;
 mod table;
 
@@ -14,6 +15,7 @@ pub use catalogue::FactInfo;
 #[cfg(test)]
 pub(crate) use catalogue::find;
 pub use formula::{Formula, ProviderId, PublishedId, Scale, Since, Term, Values};
+pub(crate) use interner::Interner;
 pub(crate) use provider::{AttachedProvider, intern};
 pub use provider::{CompletedPause, PauseBatch, Provider, Reading};
 pub(crate) use table::ValueTable;

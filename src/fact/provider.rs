@@ -1,10 +1,10 @@
 //! Providers of facts that are not in a JVM's region: the sampler, Native Memory Tracking, the kernel.
 
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::Arc;
 
-use super::{Fact, ProviderId};
-use crate::{metric::Value, sync::lock};
+use super::{Fact, Interner, ProviderId};
+use crate::metric::Value;
 
 /// What a provider publishes: its facts, and one value for each, in the same order. Every formula is
 /// [`Formula::Published`](super::Formula::Published) with the provider's id and the fact's index.
@@ -15,6 +15,11 @@ pub trait Provider: Debug + Send + Sync {
     /// The facts and their current values. Must not block on the JVM, a file or a socket. Unchanged facts are returned
     /// as the same `Arc`: a new one causes a new plan for the JVM.
     fn read(&self) -> Reading;
+
+    /// The facts alone, for whoever looks for new ones in every JVM.
+    fn facts(&self) -> Arc<[Fact]> {
+        self.read().0
+    }
 
     /// The pauses of collectors that ended since the last call; `None` from a provider that measures none.
     fn take_pauses(&self) -> Option<PauseBatch> {
@@ -57,13 +62,6 @@ pub(crate) struct AttachedProvider {
 
 /// The one copy of these facts, shared by all JVMs with equal facts: a thousand JVMs of one kind hold them once.
 pub(crate) fn intern(facts: Vec<Fact>) -> Arc<[Fact]> {
-    static INTERNED: Mutex<Vec<Weak<[Fact]>>> = Mutex::new(Vec::new());
-    let mut interned = lock(&INTERNED);
-    interned.retain(|other| other.strong_count() > 0);
-    if let Some(same) = interned.iter().filter_map(Weak::upgrade).find(|other| **other == *facts) {
-        return same;
-    }
-    let facts: Arc<[Fact]> = facts.into();
-    interned.push(Arc::downgrade(&facts));
-    facts
+    static FACTS: Interner<Fact> = Interner::new();
+    FACTS.intern(facts)
 }

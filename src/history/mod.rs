@@ -1,7 +1,8 @@
 //! The last minutes of every JVM: a point of each [`Measure`] every step, in memory only.
 //!
 //! # Promise
-//! A JVM takes at most 8 KiB, whatever the span: a longer one has longer steps. JVMs that ended stay for the span, at
+//! A JVM takes at most 8 KiB, whatever the span: a longer one has longer steps; and 1.5 KiB for what the checks of `doctor`
+//! compare, a quarter of an hour whatever the span. JVMs that ended stay for the span, at
 //! most [`ENDED_MAXIMUM`] of them.
 
 mod end;
@@ -10,6 +11,7 @@ mod measure;
 mod rate;
 #[cfg(test)]
 mod tests;
+mod trail;
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -17,12 +19,14 @@ use std::time::{Duration, Instant};
 
 pub use end::{End, EndSigns, HowEnded};
 pub use measure::Measure;
+pub use trail::Recent;
 
 use crate::fact::PauseBatch;
 use crate::snapshot::Snapshot;
 use crate::sync::lock;
 use crate::targets::{Incarnation, Target};
 use jvm::{JvmHistory, Moment, POINTS_MAXIMUM};
+use trail::{Totals, Trail};
 
 /// Time between two points, unless the span needs longer steps.
 pub const STEP: Duration = Duration::from_secs(5);
@@ -59,6 +63,7 @@ struct Ended<D> {
 #[derive(Debug)]
 struct Kept<D> {
     record: JvmHistory,
+    trail: Trail,
     ended: Option<Box<Ended<D>>>,
 }
 
@@ -75,6 +80,8 @@ pub struct Past {
     pub throttled: Option<f32>,
     /// Bytes by which native memory outside of the heap grew over the history.
     pub native_growth: Option<f32>,
+    /// What it did over the last minutes, the shortest span first.
+    pub recent: Vec<Recent>,
     /// The longest pauses, oldest first: how many seconds ago each ended, and its seconds.
     pub pauses: Vec<(f64, f32)>,
 }
@@ -152,13 +159,16 @@ impl<D: Clone> History<D> {
             if values.is_gone() {
                 continue;
             }
-            let kept = timeline
-                .jvms
-                .entry(target.incarnation)
-                .or_insert_with(|| Kept { record: JvmHistory::new(at.step), ended: None });
+            let kept = timeline.jvms.entry(target.incarnation).or_insert_with(|| Kept {
+                record: JvmHistory::new(at.step),
+                trail: Trail::default(),
+                ended: None,
+            });
             kept.ended = None;
             kept.record.add(at, &target.vitals, &values, target.state, pauses);
             kept.record.forget_pauses(at);
+            let since = now.saturating_duration_since(timeline.begin).as_secs_f64();
+            kept.trail.note(since, Totals::of(&target.vitals, &values));
         }
         timeline.forget(at);
     }
@@ -169,10 +179,11 @@ impl<D: Clone> History<D> {
         let Some(timeline) = timeline.as_mut() else { return };
         let now = Instant::now();
         let step = timeline.moment(now).step;
-        let kept = timeline
-            .jvms
-            .entry(target.incarnation)
-            .or_insert_with(|| Kept { record: JvmHistory::new(step), ended: None });
+        let kept = timeline.jvms.entry(target.incarnation).or_insert_with(|| Kept {
+            record: JvmHistory::new(step),
+            trail: Trail::default(),
+            ended: None,
+        });
         let how = signs.how(kept.record.unlinked > 1);
         kept.ended = Some(Box::new(Ended { end: End { at, how }, seen: now, description }));
         timeline.forget_most();
@@ -182,7 +193,8 @@ impl<D: Clone> History<D> {
     pub fn past(&self, incarnation: Incarnation, extent: Extent<'_>) -> Past {
         let timeline = lock(&self.timeline);
         let Some(timeline) = timeline.as_ref() else { return Past::default() };
-        timeline.jvms.get(&incarnation).map(|kept| timeline.past(&kept.record, extent)).unwrap_or_default()
+        let past = |kept: &Kept<D>| Past { recent: kept.trail.recent(), ..timeline.past(&kept.record, extent) };
+        timeline.jvms.get(&incarnation).map(past).unwrap_or_default()
     }
 
     /// The JVMs that have ended, the last one first.
@@ -267,6 +279,7 @@ impl<D> Timeline<D> {
         };
         let millis = self.moment(Instant::now()).millis;
         Past {
+            recent: Vec::new(),
             points: measures.iter().map(|measure| (*measure, points(*measure))).filter_map(known).collect(),
             last: all.iter().filter_map(|measure| Some((*measure, record.last(*measure, self.capacity)?))).collect(),
             gc_share: record.gc_share(),

@@ -158,7 +158,7 @@ fn ten_thousand_jvms_that_end_leave_a_bounded_history() {
         add(&mut record, step, &[1, 2, 3], Some(pause(0, 0.1)));
         let end = End { at: f64::from(number), how: HowEnded::Exited };
         let ended = Some(Box::new(Ended { end, seen: at(step).now, description: number }));
-        timeline.jvms.insert(incarnation(number.into()), Kept { record, ended });
+        timeline.jvms.insert(incarnation(number.into()), Kept { record, trail: Trail::default(), ended });
         timeline.forget(at(step));
         largest = largest.max(timeline.jvms.len());
     }
@@ -175,7 +175,7 @@ fn a_jvm_that_is_lost_from_sight_is_forgotten() {
     let mut timeline = timeline();
     let mut record = JvmHistory::new(0);
     add(&mut record, 0, &[1, 2, 3], None);
-    timeline.jvms.insert(incarnation(1), Kept { record, ended: None });
+    timeline.jvms.insert(incarnation(1), Kept { record, trail: Trail::default(), ended: None });
     timeline.forget(at(180));
     assert_eq!(timeline.jvms.len(), 1);
     timeline.forget(at(181));

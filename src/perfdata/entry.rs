@@ -10,6 +10,9 @@ const ENTRY_HEADER_LENGTH: usize = 20;
 /// Smallest legal entry: header, a name of one byte with its NUL, padded to 8.
 const ENTRY_MINIMUM: usize = 24;
 
+/// Entries for which there is room before any is found; a JVM has 250 to 400.
+const RESERVED: usize = 512;
+
 /// Bit 0 of the flags: the name starts with `java.` or `com.sun.` (`PerfData::F_Supported`).
 const FLAG_SUPPORTED: u8 = 1;
 
@@ -71,6 +74,7 @@ pub(super) fn walk(prologue: &Prologue, bytes: &[u8]) -> Entries {
     let Some(mut at) = first else {
         return Entries { stopped: Some(DecodeErrorKind::EntryOffset { found }.at(24)), ..entries };
     };
+    entries.list.reserve(published.min(RESERVED));
     while entries.list.len() < published {
         match decode(prologue, bytes.get(..used).unwrap_or_default(), at) {
             Ok((entry, next)) => {

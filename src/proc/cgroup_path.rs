@@ -19,7 +19,12 @@ pub(crate) struct CgroupPath<'a> {
     pub(crate) path: &'a str,
 }
 
-impl CgroupPath<'_> {
+impl<'a> CgroupPath<'a> {
+    /// Another group of the same hierarchy.
+    pub(crate) fn at(self, path: &'a str) -> Self {
+        Self { path, ..self }
+    }
+
     /// Whether this is the unified hierarchy, version 2.
     pub(crate) fn is_unified(&self) -> bool {
         self.controllers.is_empty()

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 
 use super::cgroup::Hierarchies;
-use super::cgroup_path::{CgroupPath, CgroupPaths};
+use super::cgroup_path::CgroupPaths;
 
 /// What the groups of a process had counted: its own, and in Kubernetes its pod's, which outlives the container's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,5 +38,5 @@ fn count(hierarchies: &Hierarchies, paths: &CgroupPaths, level: usize) -> Option
         path = path.rsplit_once('/')?.0;
     }
     // The root of all groups counts the whole machine.
-    (path.len() > 1).then(|| hierarchies.oom_kills(CgroupPath { path, ..own }))?
+    (path.len() > 1).then(|| hierarchies.oom_kills(own.at(path)))?
 }

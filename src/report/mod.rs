@@ -1,6 +1,7 @@
-//! The output of the subcommands `list`, `dump`, `explain` and `nmt`.
+//! The output of the subcommands `list`, `dump`, `explain`, `nmt` and `doctor`.
 
 pub mod details;
+pub mod doctor;
 mod dump;
 mod explain;
 pub mod findings;

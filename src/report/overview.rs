@@ -12,7 +12,7 @@ use super::findings::findings;
 use super::list::{JvmRow, Listing, RefusedRow};
 use crate::config::Config;
 use crate::fact::Formula;
-pub use crate::history::{End, HowEnded, Measure};
+pub use crate::history::{End, HowEnded, Measure, Recent};
 use crate::history::{Extent, History, Past};
 use crate::hotspot::Model;
 use crate::metric::Labels;
@@ -46,6 +46,9 @@ pub struct JvmOverview {
     pub end: Option<End>,
     /// Its values.
     pub values: Measurements,
+    /// What it did over spans of time that end now, the shortest first; what the checks of `doctor` compare.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub recent: Vec<Recent>,
     /// The last points of each measure, oldest first, `null` where a value is unknown. An overview of all JVMs has
     /// [`SPARK_POINTS`] points of [`SPARKS`]; that of one JVM has all points of all measures.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -119,6 +122,15 @@ pub struct Measurements {
     /// Share of the fullest code heap in use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code_usage: Option<f64>,
+    /// Committed share of what the JVM has reserved for code, by Native Memory Tracking.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub native_code_usage: Option<f64>,
+    /// Share of the limit of metaspace in use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metaspace_usage: Option<f64>,
+    /// Share of the limit of the compressed class space in use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class_space_usage: Option<f64>,
     /// Whether the compiler works.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jit_enabled: Option<bool>,
@@ -222,14 +234,15 @@ impl JvmDetail {
 impl JvmOverview {
     fn of(row: JvmRow, target: &Target, values: &TargetValues<'_>, past: Past) -> Self {
         let values = Measurements::of(target, values, &past);
-        Self { row, end: None, values, history: past.points.into_iter().collect(), findings: Vec::new() }.judged()
+        let history = past.points.into_iter().collect();
+        Self { row, values, history, recent: past.recent, ..Self::default() }.judged()
     }
 
     fn ended(row: JvmRow, end: End, past: Past) -> Self {
         let last = past.last.iter().map(|(measure, value)| (*measure, f64::from(*value))).collect();
         let values = Measurements { last, native_growth: past.native_growth.map(f64::from), ..Measurements::default() };
         let history = past.points.into_iter().collect();
-        Self { row, end: Some(end), values, history, findings: Vec::new() }
+        Self { row, end: Some(end), values, history, ..Self::default() }.judged()
     }
 
     fn judged(mut self) -> Self {
@@ -269,6 +282,9 @@ impl Measurements {
             cgroup_used: number(&vitals.cgroup_used),
             cgroup_limit: number(&vitals.cgroup_limit),
             code_usage: code.reduce(f64::max),
+            native_code_usage: number(&vitals.native_code_usage),
+            metaspace_usage: number(&vitals.metaspace_usage),
+            class_space_usage: number(&vitals.class_space_usage),
             jit_enabled: is_set(&vitals.jit_enabled),
             nmt_enabled: is_set(&vitals.nmt_enabled),
             native_growth: past.native_growth.map(f64::from),

@@ -117,7 +117,7 @@ fn is_process(candidate: &Candidate, pid: i32) -> bool {
     candidate.process.as_ref().map_or(candidate.vpid, |process| process.pid) == pid
 }
 
-fn not_found(pid: i32, refusals: &[Refusal]) -> ReportError {
+pub(super) fn not_found(pid: i32, refusals: &[Refusal]) -> ReportError {
     let describe = |refusal: &Refusal| format!("{}: {}. {}", refusal.reason, refusal.detail, refusal.remedy);
     let nothing = || "no JVM with that pid was found; `hotspot-exporter list` shows all JVMs".to_owned();
     let refusal = refusals.iter().find(|refusal| refusal.pid == Some(pid));

@@ -73,8 +73,8 @@ impl WordIndex {
 /// The series of one JVM in one profile.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    /// In the order of the families' Prometheus names.
-    pub families: Box<[PlannedFamily]>,
+    /// In the order of the families' Prometheus names. The same `Arc` for all JVMs with equal series.
+    pub families: Arc<[PlannedFamily]>,
     /// Series that rules ask for and that the plan omits.
     pub(crate) dropped: Dropped,
 }

@@ -92,7 +92,7 @@ impl PlanCache {
         let name = |series: &[(FamilyId, _)]| series.first().and_then(|(family, _)| self.registry.prometheus(*family));
         by_family.sort_by(|a, b| name(a).cmp(&name(b)));
         let families = by_family.into_iter().filter_map(|series| self.registry.series(series)).collect();
-        Plan { families, dropped }
+        Plan { families: self.registry.plan(families), dropped }
     }
 }
 

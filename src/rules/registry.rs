@@ -1,8 +1,8 @@
-//! Interns families, label sets and lists of series: all plans share one copy of each.
+//! Interns families, label sets, lists of series and of families: all plans share one copy of each.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::{PlannedFamily, PlannedSeries, explanation::SkipReason, name::is_of_process, name::is_of_prometheus};
 use crate::metric::{Family, Kind, Labels};
@@ -23,6 +23,8 @@ pub(crate) struct Registry {
     labels: HashSet<Arc<Labels>>,
     /// Lists of series by the hash of their content.
     series: HashMap<u64, Vec<Arc<[PlannedSeries]>>>,
+    /// The families of plans.
+    plans: Vec<Weak<[PlannedFamily]>>,
     seed: RandomState,
     /// Metrics of the exporter's own process are on another page: these names are free.
     has_processes: bool,
@@ -83,6 +85,24 @@ impl Registry {
             new
         });
         Some(PlannedFamily { family, series: interned })
+    }
+
+    /// Interns the families of a plan, which are interned.
+    pub(crate) fn plan(&mut self, families: Vec<PlannedFamily>) -> Arc<[PlannedFamily]> {
+        let is_same = |known: &Arc<[PlannedFamily]>| {
+            let mut pairs = known.iter().zip(&families);
+            let is_one = |(one, other): (&PlannedFamily, &PlannedFamily)| {
+                Arc::ptr_eq(&one.family, &other.family) && Arc::ptr_eq(&one.series, &other.series)
+            };
+            known.len() == families.len() && pairs.all(is_one)
+        };
+        self.plans.retain(|known| known.strong_count() > 0);
+        if let Some(same) = self.plans.iter().filter_map(Weak::upgrade).find(is_same) {
+            return same;
+        }
+        let families: Arc<[PlannedFamily]> = families.into();
+        self.plans.push(Arc::downgrade(&families));
+        families
     }
 
     pub(crate) fn labels(&mut self, labels: Labels) -> Arc<Labels> {

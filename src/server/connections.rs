@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 
 use super::pool::{ConnectionPool, Slot};
@@ -27,6 +27,9 @@ const HEADERS_MAXIMUM: usize = 8192;
 const HEADER_COUNT_MAXIMUM: usize = 64;
 /// Pause after a failed accept. The usual cause, exhausted descriptors, lasts until a connection ends.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+/// Time that a new connection has for its first request at a shutdown: whoever connects asks at once, and with a socket of
+/// systemd nobody notices a restart.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
 /// Shortest time between two log lines that say that accepting fails.
 const OUTAGE_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -51,36 +54,41 @@ pub async fn serve(
     let (accepted, mut connections) = mpsc::channel(1);
     let mut acceptors = tokio::task::JoinSet::new();
     for listener in bound.listeners {
-        acceptors.spawn(accept(listener, accepted.clone()));
+        acceptors.spawn(accept(listener, accepted.clone(), server.draining.clone()));
     }
     drop(accepted);
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
-        let stream = tokio::select! {
+        tokio::select! {
             () = &mut shutdown => break,
-            Some((stream, _)) = connections.recv() => stream,
-        };
-        let entered = pool.enter();
-        if !matches!(entered, Some((_, false))) {
-            telemetry.request_refused(HttpRefusal::MaxConnections);
-        }
-        if let Some((slot, _)) = entered {
-            tokio::spawn(server.clone().serve_connection(stream, slot));
+            Some((stream, _)) = connections.recv() => server.enter(&pool, stream),
         }
     }
-    acceptors.shutdown().await;
-    drop((connections, server));
     drain.send_replace(());
+    // The channel closes when the last acceptor has handed over what it accepted.
+    while let Some((stream, _)) = connections.recv().await {
+        server.enter(&pool, stream);
+    }
+    drop(server);
     // The channel closes when the last connection drops its receiver.
     if tokio::time::timeout(limits.drain, drain.closed()).await.is_err() {
         tracing::warn!(seconds = limits.drain.as_secs_f64(), "requests in flight did not finish in time");
     }
 }
 
-async fn accept(listener: TcpListener, accepted: mpsc::Sender<(TcpStream, SocketAddr)>) {
+/// Hands over every connection that it accepts, until the shutdown.
+async fn accept(
+    listener: TcpListener,
+    accepted: mpsc::Sender<(TcpStream, SocketAddr)>,
+    mut draining: watch::Receiver<()>,
+) {
     let mut outage = AcceptOutage::default();
     loop {
-        match listener.accept().await {
+        let connection = tokio::select! {
+            _ = draining.changed() => return,
+            connection = listener.accept() => connection,
+        };
+        match connection {
             Ok(connection) => {
                 if let Some(failures) = outage.succeeded() {
                     tracing::info!(failures, "accepting connections again");
@@ -158,6 +166,17 @@ struct Server {
 }
 
 impl Server {
+    /// Serves the connection in a task of its own, if the pool has a place.
+    fn enter(&self, pool: &Arc<ConnectionPool>, stream: TcpStream) {
+        let entered = pool.enter();
+        if !matches!(entered, Some((_, false))) {
+            self.telemetry.request_refused(HttpRefusal::MaxConnections);
+        }
+        if let Some((slot, _)) = entered {
+            tokio::spawn(self.clone().serve_connection(stream, slot));
+        }
+    }
+
     /// Serves one connection until it ends or its slot is evicted.
     async fn serve_connection(self, stream: TcpStream, slot: Arc<Slot>) {
         let unacknowledged = u32::try_from(self.limits.unacknowledged.as_millis()).unwrap_or(u32::MAX);
@@ -187,8 +206,10 @@ impl Server {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let Self { limits, routes, mut draining, .. } = self;
+        let asked = Notify::new();
         let service = service_fn(|request: Request<Incoming>| {
             let routes = routes.clone();
+            asked.notify_one();
             async move {
                 let _active = slot.activate();
                 Ok::<_, Infallible>(routes.answer(request).await.map(|body| Full::new(slot.track(body))))
@@ -203,8 +224,15 @@ impl Server {
         let mut connection = std::pin::pin!(connection);
         tokio::select! {
             ended = connection.as_mut() => return Ok(ended?),
-            _ = draining.changed() => connection.as_mut().graceful_shutdown(),
+            _ = draining.changed() => {}
         }
+        // Holds at once if there was a request before.
+        tokio::select! {
+            ended = connection.as_mut() => return Ok(ended?),
+            () = asked.notified() => {}
+            () = tokio::time::sleep(FIRST_REQUEST) => {}
+        }
+        connection.as_mut().graceful_shutdown();
         Ok(connection.await?)
     }
 }

@@ -3,15 +3,20 @@
 //! Over `https://` only loopback addresses are allowed, and the certificate, which names the service, is not verified. An
 //! exporter that answers 401 serves, which is all that `/-/healthy` claims.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
+use hyper::header::HeaderValue;
 use hyper::{Request, StatusCode, Uri, header};
 use hyper_util::rt::TokioIo;
+use percent_encoding::percent_decode_str;
 use rustls::ClientConfig;
 use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, ring};
@@ -34,21 +39,64 @@ pub struct HealthcheckError(String);
 
 /// Requests `url`, and succeeds if the response within `deadline` is 200 or 401.
 pub async fn healthcheck(url: &str, deadline: Duration) -> Result<(), HealthcheckError> {
-    let late = |_| Err(format!("{url}: no response within {} s", deadline.as_secs_f64()));
-    tokio::time::timeout(deadline, check(url)).await.unwrap_or_else(late).map_err(HealthcheckError)
+    let address = Address::new(url, None);
+    let late = |_| Err(format!("{}: no response within {} s", address.url, deadline.as_secs_f64()));
+    tokio::time::timeout(deadline, check(&address)).await.unwrap_or_else(late).map_err(HealthcheckError)
 }
 
 type RequestError = Box<dyn std::error::Error + Send + Sync>;
 
-async fn check(url: &str) -> Result<(), String> {
-    match fetch(url, None).await?.0 {
+async fn check(address: &Address) -> Result<(), String> {
+    match fetch(address, None).await?.0 {
         StatusCode::OK | StatusCode::UNAUTHORIZED => Ok(()),
-        status => Err(format!("{url}: expected 200 OK, found {status}")),
+        status => Err(format!("{}: expected 200 OK, found {status}", address.url)),
     }
 }
 
-/// The status of the response to a request for `url`, and its body of at most so many bytes if it is wanted.
-pub(super) async fn fetch(url: &str, limit: Option<usize>) -> Result<(StatusCode, Bytes), String> {
+/// A URL of the exporter, and who asks.
+#[derive(Clone)]
+pub(super) struct Address {
+    /// The URL without user and password.
+    pub(super) url: String,
+    /// The value of `Authorization`, if the URL has a user.
+    authorization: Option<HeaderValue>,
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url)
+    }
+}
+
+impl Address {
+    /// Parts user and password, which may be percent-encoded, from the rest of a URL.
+    pub(super) fn new(url: &str, password: Option<&str>) -> Self {
+        let authority = url.find("://").map_or(0, |scheme| scheme + 3);
+        let end = url[authority..].find('/').map_or(url.len(), |slash| authority + slash);
+        let Some(at) = url[authority..end].rfind('@') else {
+            return Self { url: url.to_owned(), authorization: None };
+        };
+        let given = &url[authority..authority + at];
+        let (user, given) = given.split_once(':').map_or((given, None), |(user, password)| (user, Some(password)));
+        let decoded = |text: &str| percent_decode_str(text).collect::<Vec<u8>>();
+        let password = given.map(decoded).or_else(|| Some(password?.into())).unwrap_or_default();
+        let credentials = [&*decoded(user), b":", &password].concat();
+        let mut authorization = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(credentials))).ok();
+        if let Some(value) = &mut authorization {
+            value.set_sensitive(true);
+        }
+        Self { url: format!("{}{}", &url[..authority], &url[authority + at + 1..]), authorization }
+    }
+
+    /// That of another path of the same server.
+    pub(super) fn join(&self, path: &str) -> Self {
+        Self { url: format!("{}{path}", self.url.trim_end_matches('/')), ..self.clone() }
+    }
+}
+
+/// The status of the response to a request, and its body of at most so many bytes if it is wanted.
+pub(super) async fn fetch(address: &Address, limit: Option<usize>) -> Result<(StatusCode, Bytes), String> {
+    let url = &address.url;
     let bad_url =
         || format!("URL {url:?}: expected http://HOST[:PORT]/PATH or https://HOST[:PORT]/PATH, such as {DEFAULT_URL}");
     let uri: Uri = url.parse().map_err(|_| bad_url())?;
@@ -59,8 +107,11 @@ pub(super) async fn fetch(url: &str, limit: Option<usize>) -> Result<(StatusCode
     };
     let authority = uri.authority().ok_or_else(bad_url)?;
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let request = Request::get(path).header(header::HOST, authority.as_str()).body(Empty::<Bytes>::new());
-    let request = request.map_err(|_| bad_url())?;
+    let mut request = Request::get(path).header(header::HOST, authority.as_str());
+    if let Some(authorization) = &address.authorization {
+        request = request.header(header::AUTHORIZATION, authorization);
+    }
+    let request = request.body(Empty::<Bytes>::new()).map_err(|_| bad_url())?;
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
     let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(port))).await.map_err(|error| {
         format!("cannot connect to {authority}: {error}; is the exporter running with this --web.listen-address?")

@@ -12,6 +12,7 @@
 mod address;
 mod auth;
 mod connections;
+mod gzip;
 pub mod healthcheck;
 mod jvm_path;
 mod page;
@@ -29,7 +30,7 @@ pub use address::{BindError, Bound, ListenAddress, ListenAddressError, bind};
 pub use connections::serve;
 pub use web::Web;
 
-pub use crate::output::prometheus::negotiate::ExpositionFormat;
+pub use crate::output::prometheus::{ExpositionFormat, PageBuffer};
 use crate::report::list::Listing;
 use crate::report::overview::{JvmDetail, JvmKey, Overview};
 
@@ -40,7 +41,10 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Reads every JVM's memory, without a scan, and appends one exposition; `false` if no profile has that name. Runs
     /// on a blocking thread. JVMs that are not read by `deadline` are omitted, since the scraper gives up soon after.
-    fn exposition(&self, profile: &str, format: ExpositionFormat, deadline: Instant, out: &mut Vec<u8>) -> bool;
+    fn exposition(&self, profile: &str, format: ExpositionFormat, deadline: Instant, out: &mut PageBuffer<'_>) -> bool;
+
+    /// The level of gzip, 1 to 9; `None` if responses are not to be compressed.
+    fn gzip_level(&self) -> Option<u32>;
 
     /// What `list --format=json` prints. Runs on a blocking thread.
     fn targets(&self) -> Listing;

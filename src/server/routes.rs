@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::auth::AuthResult;
 use super::jvm_path;
 use super::page::{self, Site};
-use super::scrape::{Encoded, ScrapeDeadline, ScrapeFailure, ScrapeKey, Scrapes, encode, outcome};
+use super::scrape::{Encoded, ScrapeDeadline, ScrapeFailure, ScrapeKey, Scrapes, outcome};
 use super::web::WebSettings;
 use super::{Backend, Options, Readiness};
 use crate::output::prometheus::negotiate::{self, Encoding};
@@ -164,7 +164,7 @@ impl Routes {
                 response
             }
             Err(ScrapeFailure::NoSuchProfile) => text(StatusCode::NOT_FOUND, "A reload has removed the profile.\n"),
-            Err(ScrapeFailure::Panicked) => internal_error(),
+            Err(ScrapeFailure::Panicked | ScrapeFailure::Compression) => internal_error(),
             Err(ScrapeFailure::Timeout) => {
                 self.busy(HttpRefusal::Deadline, "The exposition was not ready within the scrape timeout.\n")
             }
@@ -249,12 +249,12 @@ impl Routes {
     ) -> BytesResponse {
         let counted = self.telemetry.request();
         let Some(permit) = self.admit(scrape_deadline(headers)).await else { return self.too_many() };
-        let (backend, encoding) = (self.backend.clone(), accepted_encoding(headers));
+        let (backend, scrapes, encoding) = (self.backend.clone(), self.scrapes.clone(), accepted_encoding(headers));
         let body = tokio::task::spawn_blocking(move || {
             let _until_done = (permit, counted);
-            make(&*backend).map(|body| encode(body.into(), encoding))
+            make(&*backend).map(|body| scrapes.encode(body, encoding)).transpose()
         });
-        let Ok(body) = body.await else { return internal_error() };
+        let Ok(Ok(body)) = body.await else { return internal_error() };
         let Some(body) = body else {
             return text(StatusCode::NOT_FOUND, "No such JVM; / lists those that are known.\n");
         };

@@ -1,7 +1,7 @@
-//! What a running exporter of this machine answers, for `list`.
+//! What a running exporter answers, for commands.
 //!
 //! It knows its own arguments and rights; a command started beside it, as in a container, does not. Its address is that of
-//! the flag, or that of a process of this program and user, or the default.
+//! a URL or a flag, or that of a process of this program and user, or the default.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -9,9 +9,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use hyper::StatusCode;
+use serde::de::DeserializeOwned;
 
 use super::ListenAddress;
-use super::healthcheck::fetch;
+use super::healthcheck::{Address, fetch};
 use crate::proc::stat::{directory, read};
 use crate::report::list::Listing;
 use crate::sync::ExpendableThread;
@@ -37,46 +38,91 @@ const NAME: &[u8] = b"hotspot-exporte\n";
 
 const FLAG: &str = "--web.listen-address";
 
+/// Path of the listing.
+const LISTING: &str = "/targets";
+
+/// An exporter that runs, on this machine or elsewhere.
+#[derive(Clone, Debug)]
+pub struct RunningExporter {
+    address: Address,
+}
+
+impl RunningExporter {
+    /// That of a URL, which may have a user and a password. `password` is that of a user without one.
+    pub fn at(url: &str, password: Option<&str>) -> Self {
+        Self { address: Address::new(url, password) }
+    }
+
+    /// The first exporter of this machine that answers at this path, with its answer.
+    ///
+    /// # Errors
+    /// Why none answers.
+    pub async fn find<T: DeserializeOwned>(given: &[ListenAddress], path: &str) -> Result<(Self, T), String> {
+        let mut addresses = given.to_vec();
+        if addresses.is_empty() {
+            let found = ExpendableThread::new("exporters").call(|| running(Path::new("/proc")), PATIENCE, || true);
+            addresses = found.unwrap_or_default();
+        }
+        if addresses.is_empty() {
+            addresses = vec![ListenAddress::default()];
+        }
+        let mut failure = None;
+        for host in addresses.iter().flat_map(ListenAddress::reachable) {
+            // TLS is not mentioned in the address.
+            for scheme in ["http", "https"] {
+                let exporter = Self::at(&format!("{scheme}://{host}"), None);
+                // The first failure names the cause; what follows is a guess.
+                match exporter.ask(path).await {
+                    Ok(Ok(answer)) => return Ok((exporter, answer)),
+                    Ok(Err(error)) => {
+                        failure.get_or_insert(error);
+                        break;
+                    }
+                    Err(error) => _ = failure.get_or_insert(error),
+                }
+            }
+        }
+        Err(failure.unwrap_or_default())
+    }
+
+    /// Its URL, without user and password.
+    pub fn url(&self) -> &str {
+        &self.address.url
+    }
+
+    /// What it answers at this path, as JSON.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, String> {
+        self.ask(path).await?
+    }
+
+    /// The same; what is no response of HTTP is told apart from one that is not expected.
+    async fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<Result<T, String>, String> {
+        let address = self.address.join(path);
+        let url = &address.url;
+        let late = |_| Err(format!("{url}: no response within {} s", DEADLINE.as_secs()));
+        let response = tokio::time::timeout(DEADLINE, fetch(&address, Some(ANSWER))).await.unwrap_or_else(late)?;
+        Ok(match response {
+            (StatusCode::OK, body) => {
+                serde_json::from_slice(&body).map_err(|error| format!("not an exporter: {error}"))
+            }
+            (StatusCode::UNAUTHORIZED, _) => {
+                Err(format!("{url}: expected 200 OK, found 401: it wants a user and a password"))
+            }
+            (status, _) => Err(format!("{url}: expected 200 OK, found {status}")),
+        })
+    }
+}
+
 /// The listing of the first exporter that answers, with its URL.
 ///
 /// # Errors
 /// Why none answers.
 pub async fn listing(given: &[ListenAddress]) -> Result<(Listing, String), String> {
-    let mut addresses = given.to_vec();
-    if addresses.is_empty() {
-        let found = ExpendableThread::new("exporters").call(|| running(Path::new("/proc")), PATIENCE, || true);
-        addresses = found.unwrap_or_default();
-    }
-    if addresses.is_empty() {
-        addresses = vec![ListenAddress::default()];
-    }
-    let mut failures = Vec::new();
-    for host in addresses.iter().flat_map(ListenAddress::reachable) {
-        match ask(&host).await {
-            Ok(answered) => return Ok(answered),
-            Err(failure) => failures.push(failure),
-        }
-    }
-    Err(failures.into_iter().next().unwrap_or_default())
-}
-
-async fn ask(host: &str) -> Result<(Listing, String), String> {
-    let mut failure = None;
-    // TLS is not mentioned in the address.
-    for scheme in ["http", "https"] {
-        let url = format!("{scheme}://{host}/targets");
-        let late = |_| Err(format!("{url}: no response within {} s", DEADLINE.as_secs()));
-        match tokio::time::timeout(DEADLINE, fetch(&url, Some(ANSWER))).await.unwrap_or_else(late) {
-            Ok((StatusCode::OK, body)) => {
-                let listing = serde_json::from_slice(&body);
-                return listing.map(|listing| (listing, url)).map_err(|error| format!("not an exporter: {error}"));
-            }
-            Ok((status, _)) => return Err(format!("{url}: expected 200 OK, found {status}")),
-            // The first failure names the cause; what follows is a guess.
-            Err(error) => _ = failure.get_or_insert(error),
-        }
-    }
-    Err(failure.unwrap_or_default())
+    let (exporter, listing) = RunningExporter::find(given, LISTING).await?;
+    Ok((listing, exporter.address.join(LISTING).url))
 }
 
 /// The addresses of this program's processes of the same user.

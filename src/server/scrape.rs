@@ -1,24 +1,19 @@
 //! Scrapes: equal ones that are in flight share one run on a blocking thread.
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use flate2::{Compression, write::GzEncoder};
 use tokio::sync::watch;
 
 use super::Backend;
+use super::gzip::{Compressed, Compressors};
+use crate::output::prometheus::PageBuffer;
 use crate::output::prometheus::negotiate::{Encoding, ExpositionFormat};
 use crate::sync::lock;
 use crate::telemetry::HttpMetrics;
 
-/// Bodies of at most this many bytes are not compressed: they fit into one or two packets.
-const GZIP_MINIMUM: usize = 1024;
-/// For 1.5 MB of exposition (measured, zlib-rs on one slow core), level 1 takes 11 ms for 8.6x, level 4 9 ms for 13.4x,
-/// level 6 17 ms for 14.1x, level 9 55 ms for 13.9x.
-const GZIP_LEVEL: u32 = 4;
 /// The timeout of a scraper that states none: Prometheus' default.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longer timeouts count as this one.
@@ -70,6 +65,8 @@ pub(super) enum ScrapeFailure {
     Timeout,
     /// The run panicked; the panic hook has logged where.
     Panicked,
+    /// The compressor failed; the log says how.
+    Compression,
 }
 
 type ScrapeOutcome = Result<Encoded, ScrapeFailure>;
@@ -92,13 +89,20 @@ pub(super) struct Scrapes {
     backend: Arc<dyn Backend>,
     telemetry: Arc<HttpMetrics>,
     running: Mutex<HashMap<ScrapeKey, ScrapeRun>>,
-    /// The last exposition, whose memory the next run reuses: an allocator maps its megabytes again page by page.
+    /// The last body, whose memory the next run reuses: an allocator maps its megabytes again page by page.
     last: Mutex<Bytes>,
+    compressors: Compressors,
 }
 
 impl Scrapes {
     pub(super) fn new(backend: Arc<dyn Backend>, telemetry: Arc<HttpMetrics>) -> Arc<Self> {
-        Arc::new(Self { backend, telemetry, running: Mutex::default(), last: Mutex::default() })
+        Arc::new(Self {
+            backend,
+            telemetry,
+            running: Mutex::default(),
+            last: Mutex::default(),
+            compressors: Compressors::default(),
+        })
     }
 
     /// The equal run that is in flight.
@@ -127,8 +131,9 @@ impl Scrapes {
     async fn run(self: Arc<Self>, key: ScrapeKey, deadline: Instant) -> ScrapeOutcome {
         let work = move || {
             let start = Instant::now();
-            let mut body = self.reclaim();
-            if !self.backend.exposition(&key.profile, key.format, deadline, &mut body) {
+            let write = |page: &mut PageBuffer<'_>| self.backend.exposition(&key.profile, key.format, deadline, page);
+            let (found, mut body, encoding) = self.write(key.encoding, write)?;
+            if !found {
                 return Err(ScrapeFailure::NoSuchProfile);
             }
             self.telemetry.exposed(&key.profile, start.elapsed());
@@ -136,11 +141,58 @@ impl Scrapes {
             if body.len() < body.capacity() / 4 {
                 body.shrink_to_fit();
             }
-            let body = Bytes::from(body);
-            *lock(&self.last) = body.clone();
-            Ok(encode(body, key.encoding))
+            let bytes = Bytes::from(body);
+            *lock(&self.last) = bytes.clone();
+            Ok(Encoded { bytes, encoding })
         };
         tokio::task::spawn_blocking(work).await.unwrap_or(Err(ScrapeFailure::Panicked))
+    }
+
+    /// What `write` returns, and the body that it writes.
+    fn write<T>(
+        &self,
+        encoding: Encoding,
+        write: impl FnOnce(&mut PageBuffer<'_>) -> T,
+    ) -> Result<(T, Vec<u8>, Encoding), ScrapeFailure> {
+        let memory = self.reclaim();
+        match (encoding, self.backend.gzip_level()) {
+            (Encoding::Gzip, Some(level)) => self.gzip(level, Vec::new(), memory, write),
+            _ => {
+                let mut page = PageBuffer::whole(memory);
+                let result = write(&mut page);
+                Ok((result, page.bytes, Encoding::Identity))
+            }
+        }
+    }
+
+    fn gzip<T>(
+        &self,
+        level: u32,
+        begin: Vec<u8>,
+        memory: Vec<u8>,
+        write: impl FnOnce(&mut PageBuffer<'_>) -> T,
+    ) -> Result<(T, Vec<u8>, Encoding), ScrapeFailure> {
+        match self.compressors.compress(level, begin, memory, write) {
+            Ok((result, Compressed::Gzip(body))) => Ok((result, body, Encoding::Gzip)),
+            Ok((result, Compressed::Short(body))) => Ok((result, body, Encoding::Identity)),
+            Err(error) => {
+                tracing::error!(%error, "a body cannot be compressed");
+                Err(ScrapeFailure::Compression)
+            }
+        }
+    }
+
+    /// Compresses a text if the client accepts it and it is long enough. Blocks.
+    pub(super) fn encode(&self, text: String, encoding: Encoding) -> Result<Encoded, ScrapeFailure> {
+        let text = text.into_bytes();
+        let (body, encoding) = match (encoding, self.backend.gzip_level()) {
+            (Encoding::Gzip, Some(level)) => {
+                let ((), body, encoding) = self.gzip(level, text, Vec::new(), |_| ())?;
+                (body, encoding)
+            }
+            _ => (text, Encoding::Identity),
+        };
+        Ok(Encoded { bytes: body.into(), encoding })
     }
 
     /// An empty buffer: that of the last run, unless it is still being sent.
@@ -150,17 +202,6 @@ impl Scrapes {
         last.clear();
         last.into()
     }
-}
-
-/// Compresses the body if the client accepts it and it is large enough. Blocks.
-pub(super) fn encode(body: Bytes, encoding: Encoding) -> Encoded {
-    if encoding == Encoding::Gzip && body.len() > GZIP_MINIMUM {
-        let mut gzip = GzEncoder::new(Vec::with_capacity(body.len() / 8), Compression::new(GZIP_LEVEL));
-        if let Ok(bytes) = gzip.write_all(&body).and_then(|()| gzip.finish()) {
-            return Encoded { bytes: bytes.into(), encoding };
-        }
-    }
-    Encoded { bytes: body, encoding: Encoding::Identity }
 }
 
 #[cfg(test)]
@@ -187,13 +228,5 @@ mod tests {
         ] {
             assert_eq!(ScrapeDeadline::from_header(header.map(str::as_bytes)), expected, "{header:?}");
         }
-    }
-
-    #[test]
-    fn small_bodies_are_not_compressed() {
-        assert_eq!(encode(vec![b'a'; 1024].into(), Encoding::Gzip).encoding, Encoding::Identity);
-        assert_eq!(encode(vec![b'a'; 1025].into(), Encoding::Identity).encoding, Encoding::Identity);
-        let encoded = encode(vec![b'a'; 1025].into(), Encoding::Gzip);
-        assert!(encoded.encoding == Encoding::Gzip && encoded.bytes.len() < 100);
     }
 }

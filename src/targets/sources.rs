@@ -4,28 +4,31 @@
 //! region's counters may be older still, or wrong. A provider publishes only what it knows better than the region, and
 //! leaves a fact to others when it has had no value for a minute (`ValueTable::release_absent`), so the order is fixed.
 
-use std::collections::HashMap;
+#![allow(clippy::disallowed_types, reason = "keys are static texts")]
+
+use rustc_hash::FxHashMap;
 
 use crate::fact::{AttachedProvider, Fact, Formula, ProviderId};
 
 /// The facts of a JVM, each from one source: those of its region, then those of its providers.
 pub(crate) fn merge(region: Vec<Fact>, providers: &[AttachedProvider]) -> Vec<Fact> {
-    let mut facts: Vec<(u8, Fact)> = region.into_iter().map(|fact| (0, fact)).collect();
-    for attached in providers {
-        facts.extend(attached.facts.iter().map(|fact| (preference(attached.id), fact.clone())));
-    }
-    if facts.iter().any(|(preference, _)| *preference > 0) {
-        let mut best: HashMap<_, u8> = HashMap::with_capacity(facts.len());
-        for (preference, fact) in &facts {
-            let best = best.entry(key(fact)).or_default();
-            *best = (*best).max(*preference);
+    // Few facts have several sources, and their names tell.
+    let mut preferred: FxHashMap<&'static str, Vec<(u8, &Fact)>> = FxHashMap::default();
+    for attached in providers.iter().filter(|attached| preference(attached.id) > 0) {
+        for fact in &*attached.facts {
+            preferred.entry(fact.name).or_default().push((preference(attached.id), fact));
         }
-        let is_best: Vec<bool> =
-            facts.iter().map(|(preference, fact)| best.get(&key(fact)) == Some(preference)).collect();
-        let mut is_best = is_best.into_iter();
-        facts.retain(|_| is_best.next().unwrap_or(false));
     }
-    let mut facts: Vec<Fact> = facts.into_iter().map(|(_, fact)| fact).collect();
+    let is_best = |own: u8, fact: &Fact| {
+        let rivals = preferred.get(fact.name).map(Vec::as_slice).unwrap_or_default();
+        !rivals.iter().any(|(other, rival)| *other > own && shared_labels(rival).eq(shared_labels(fact)))
+    };
+    let mut facts = region;
+    facts.retain(|fact| is_best(0, fact));
+    for attached in providers {
+        let own = preference(attached.id);
+        facts.extend(attached.facts.iter().filter(|fact| is_best(own, fact)).cloned());
+    }
     let areas = ["used", "committed"].map(|amount| non_heap(&facts, amount));
     facts.extend(areas.into_iter().flatten());
     facts.extend(old_usage(&facts));
@@ -42,10 +45,10 @@ fn preference(provider: ProviderId) -> u8 {
     }
 }
 
-/// What two sources may say differently: `mode` says how a source knows, and the region has no states of threads.
-fn key(fact: &Fact) -> (&'static str, Vec<(&'static str, Box<str>)>) {
-    let is_shared = |label: &str| label != "mode" && !(fact.name == "thread.count" && label == "state");
-    (fact.name, fact.labels.iter().filter(|(label, _)| is_shared(label)).cloned().collect())
+/// The labels by which two sources mean one fact: `mode` says how a source knows, and the region has no states of threads.
+fn shared_labels(fact: &Fact) -> impl Iterator<Item = &(&'static str, Box<str>)> {
+    let has_states = fact.name == "thread.count";
+    fact.labels.iter().filter(move |(label, _)| *label != "mode" && !(has_states && *label == "state"))
 }
 
 /// The area outside the heap as MemoryMXBean adds it: every pool's memory, which counts Compressed Class Space twice,
@@ -160,7 +163,7 @@ mod tests {
         let nonzero = |word| Formula::FirstNonZero([word].into(), Scale::One);
         let region = vec![pool("Metaspace", nonzero(8)), pool("Compressed Class Space", nonzero(16))];
         let live = provider(ProviderId::Introspection, &[("pool.used", &["CodeCache", "non_heap"])]);
-        let merged = merge(region, &[live.clone()]);
+        let merged = merge(region, std::slice::from_ref(&live));
         let Formula::Total(parts) = &merged.last().unwrap().formula else { unreachable!() };
         assert_eq!(**parts, [nonzero(8), Formula::Word(16, Scale::One), live.facts[0].formula.clone()]);
     }

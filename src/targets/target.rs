@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use super::{Vitals, sources};
 use crate::config::Config;
 use crate::discovery::RegionId;
-use crate::fact::{AttachedProvider, Fact, Formula};
+use crate::fact::{AttachedProvider, Fact, Formula, Interner};
 use crate::hotspot::{Jvm, Model};
 use crate::kubernetes::Place;
 use crate::metric::{Labels, Value};
@@ -96,7 +96,7 @@ impl Target {
 
     /// Whether the plans are made from all facts that its providers have now.
     pub(super) fn has_planned_all_facts(&self) -> bool {
-        self.providers.iter().all(|attached| Arc::ptr_eq(&attached.provider.read().0, &attached.facts))
+        self.providers.iter().all(|attached| Arc::ptr_eq(&attached.provider.facts(), &attached.facts))
     }
 
     /// Makes the plans of every profile from a copy of the region and its model.
@@ -109,7 +109,8 @@ impl Target {
             .map(|profile| Arc::new(profile.plan(image, &facts, &config.limits.series(), &mut words)))
             .collect();
         self.vitals = Vitals::of(model, &facts, &mut words);
-        self.words = words.offsets().into();
+        static WORDS: Interner<u32> = Interner::new();
+        self.words = WORDS.intern(words.offsets().to_vec());
     }
 
     /// The facts of all sources, each of the freshest.

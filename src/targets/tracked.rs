@@ -225,11 +225,7 @@ impl TrackedRegion {
         target.providers = self
             .providers
             .iter()
-            .map(|(id, provider)| AttachedProvider {
-                id: *id,
-                provider: Arc::clone(provider),
-                facts: provider.read().0,
-            })
+            .map(|(id, provider)| AttachedProvider { id: *id, provider: Arc::clone(provider), facts: provider.facts() })
             .collect();
         target.plan(&image, &model, config);
         target

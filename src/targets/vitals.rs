@@ -34,6 +34,8 @@ pub(crate) struct Vitals {
     pub(crate) stopped_time: Option<Formula>,
     /// Seconds of collections.
     pub(crate) gc_time: Option<Formula>,
+    /// Collections of the whole heap.
+    pub(crate) full_collections: Option<Formula>,
     /// Seconds since the pause that runs began.
     pub(crate) pause_age: Option<Formula>,
     /// Live platform threads.
@@ -58,8 +60,16 @@ pub(crate) struct Vitals {
     pub(crate) cgroup_used: Option<Formula>,
     /// Lowest memory limit of the cgroup and those above it.
     pub(crate) cgroup_limit: Option<Formula>,
+    /// Processes of the cgroup killed for lack of memory.
+    pub(crate) oom_kills: Option<Formula>,
     /// Share of each code heap in use.
     pub(crate) code_usage: Vec<Formula>,
+    /// Committed share of what is reserved for code.
+    pub(crate) native_code_usage: Option<Formula>,
+    /// Share of the limit of metaspace in use.
+    pub(crate) metaspace_usage: Option<Formula>,
+    /// Share of the limit of the compressed class space in use.
+    pub(crate) class_space_usage: Option<Formula>,
     /// Whether the JVM compiles.
     pub(crate) jit_enabled: Option<Formula>,
     /// Whether the JVM tracks its native memory.
@@ -91,6 +101,7 @@ impl Vitals {
             native_committed: fact("nmt.total_committed"),
             cgroup_used: fact("cgroup.memory_current"),
             cgroup_limit: fact("cgroup.memory_limit"),
+            oom_kills: fact("cgroup.oom_kills"),
             jit_enabled: fact("jit.enabled"),
             nmt_enabled: fact("nmt.enabled"),
             ..Self::default()
@@ -105,8 +116,12 @@ impl Vitals {
             heap_limit: vitals.heap_limit.or_else(|| index(model.heap.limit.clone())),
             old_used: index(old_used(facts)),
             allocation_is_exact: find("alloc.bytes").is_some_and(is_exact),
-            gc_time: index(total(facts, "gc.time")),
+            gc_time: index(total(facts, "gc.time", &|_| true)),
+            full_collections: index(total(facts, "gc.count", &|fact| label(fact, "action") == "end of major GC")),
             native_heap: index(heap.map(|fact| fact.formula.clone())),
+            native_code_usage: index(share(facts, "nmt.committed", "nmt.reserved", ("category", "Code"))),
+            metaspace_usage: index(share(facts, "pool.used", "pool.limit", ("pool", "Metaspace"))),
+            class_space_usage: index(share(facts, "pool.used", "pool.limit", ("pool", "Compressed Class Space"))),
             code_usage: code_usage(facts).into_iter().filter_map(|usage| index(Some(usage))).collect(),
             ..vitals
         };
@@ -131,10 +146,10 @@ fn label<'a>(fact: &'a Fact, name: &str) -> &'a str {
     fact.labels.iter().find(|(label, _)| *label == name).map_or("", |(_, value)| value)
 }
 
-/// The sum of all facts of a name.
-fn total(facts: &[Fact], name: &str) -> Option<Formula> {
-    let parts: Box<[Formula]> =
-        facts.iter().filter(|fact| fact.name == name).map(|fact| fact.formula.clone()).collect();
+/// The sum of the facts of a name that are wanted.
+fn total(facts: &[Fact], name: &str, is_wanted: &dyn Fn(&Fact) -> bool) -> Option<Formula> {
+    let facts = facts.iter().filter(|fact| fact.name == name && is_wanted(fact));
+    let parts: Box<[Formula]> = facts.map(|fact| fact.formula.clone()).collect();
     (!parts.is_empty()).then_some(Formula::Total(parts))
 }
 
@@ -146,12 +161,15 @@ fn old_used(facts: &[Fact]) -> Option<Formula> {
     old.map(|fact| fact.formula.clone())
 }
 
-/// The share of each code heap in use.
+/// What share of one fact another is, of two that have this label.
+fn share(facts: &[Fact], part: &str, whole: &str, (name, value): (&str, &str)) -> Option<Formula> {
+    let find = |wanted: &str| facts.iter().find(|fact| fact.name == wanted && label(fact, name) == value);
+    Some(Formula::Ratio(Box::new((find(part)?.formula.clone(), find(whole)?.formula.clone()))))
+}
+
+/// The share of each code heap in use. Code that was compiled ahead of time always fills its heap.
 fn code_usage(facts: &[Fact]) -> Vec<Formula> {
-    let code = |name| facts.iter().filter(move |fact| fact.name == name && label(fact, "pool").starts_with("Code"));
-    let of = |used: &Fact| {
-        let limit = code("pool.limit").find(|limit| label(limit, "pool") == label(used, "pool"))?;
-        Some(Formula::Ratio(Box::new((used.formula.clone(), limit.formula.clone()))))
-    };
-    code("pool.used").filter_map(of).collect()
+    let is_code = |fact: &&Fact| label(fact, "pool").starts_with("Code") && label(fact, "pool") != "CodeHeap 'AOT'";
+    let used = facts.iter().filter(|fact| fact.name == "pool.used").filter(is_code);
+    used.filter_map(|used| share(facts, "pool.used", "pool.limit", ("pool", label(used, "pool")))).collect()
 }

@@ -38,6 +38,16 @@ pub(crate) struct DurationBounds {
     pub(crate) maximum: Duration,
 }
 
+impl DurationBounds {
+    /// The duration that a text says, if it is within the bounds.
+    pub(crate) fn read(&self, text: &str) -> Option<Duration> {
+        let is_within = |duration: &Duration| {
+            (self.minimum..=self.maximum).contains(duration) || self.zero && *duration == Duration::ZERO
+        };
+        parse_duration(text).filter(is_within)
+    }
+}
+
 impl fmt::Display for DurationBounds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let zero = if self.zero { "0 or " } else { "" };

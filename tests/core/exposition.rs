@@ -9,7 +9,9 @@ use crate::support::regions::Root;
 use hotspot_exporter::app;
 use hotspot_exporter::fact::{Formula, PublishedId, Scale, Since, Values};
 use hotspot_exporter::metric::{Family, Histogram, Kind, Labels, Value};
-use hotspot_exporter::output::prometheus::{ExpositionFormat, Page, PageSeries, finish, write_families, write_page};
+use hotspot_exporter::output::prometheus::{
+    ExpositionFormat, Page, PageBuffer, PageSeries, finish, write_families, write_page,
+};
 use hotspot_exporter::rules::PlannedSeries;
 use yaml_serde::Value as Yaml;
 
@@ -39,10 +41,10 @@ impl Values for Words {
 }
 
 fn print(page: &Page, format: ExpositionFormat, jvms: &[Words]) -> String {
-    let mut out = Vec::new();
+    let mut out = PageBuffer::default();
     write_page(page, format, |target| &jvms[target as usize], &mut out);
-    finish(format, &mut out);
-    String::from_utf8(out).unwrap()
+    finish(format, &mut out.bytes);
+    String::from_utf8(out.bytes).unwrap()
 }
 
 #[test]
@@ -114,6 +116,61 @@ fn openmetrics_has_created_lines_for_cumulative_series() {
     assert!(open.ends_with(expected), "{open}");
     assert_eq!(open.matches("_created").count(), 1, "{open}");
     assert!(!print(&page, ExpositionFormat::Text, &[Words(vec![7], true)]).contains("_created"));
+}
+
+#[test]
+fn a_page_in_chunks_is_the_page() {
+    let families = [Kind::Counter, Kind::Gauge].map(|kind| family(&format!("jvm.{}", kind.as_str()), "", kind));
+    let labels = Arc::new(Labels::default());
+    let list: Arc<[PlannedSeries]> = [PlannedSeries { labels, formula: Formula::Word(0, Scale::One) }].into();
+    let series = families.iter().flat_map(|family| (0..50).map(move |target| (family, target)));
+    let series = series.map(|(family, target)| PageSeries { family, target, series: &list });
+    let identities = (0..50).map(|number| Labels::new([("app", number.to_string())])).collect();
+    let (page, jvms) = (Page::new(identities, series), [Words(vec![7], true)]);
+    for format in [ExpositionFormat::Text, ExpositionFormat::OpenMetrics, ExpositionFormat::Protobuf] {
+        let mut whole = PageBuffer::default();
+        write_page(&page, format, |_| &jvms[0], &mut whole);
+        for minimum in [1, 100, 2000, 1 << 20] {
+            let mut chunks: Vec<Vec<u8>> = Vec::new();
+            let mut take = |chunk: &mut Vec<u8>| chunks.push(std::mem::take(chunk));
+            let mut buffer = PageBuffer::chunked(Vec::new(), minimum, &mut take);
+            write_page(&page, format, |_| &jvms[0], &mut buffer);
+            let rest = buffer.bytes;
+            assert!(chunks.iter().all(|chunk| chunk.len() >= minimum), "{format:?} in chunks of {minimum}");
+            assert_eq!(chunks.is_empty(), minimum == 1 << 20);
+            chunks.push(rest);
+            assert!(chunks.concat() == whole.bytes, "{format:?} in chunks of {minimum}");
+        }
+    }
+}
+
+#[test]
+fn histograms_of_one_family_may_have_different_bounds() {
+    let histogram = |bounds: &[f64]| {
+        let counts = vec![1; bounds.len() + 1];
+        Value::Histogram(Arc::new(Histogram { bounds: bounds.into(), counts, ..Histogram::default() }))
+    };
+    let series = [&[0.5][..], &[0.5, 2.0], &[], &[0.5, 2.0]];
+    let series =
+        series.iter().zip(["a", "b", "c", "d"]).map(|(bounds, app)| (Labels::new([("app", app)]), histogram(bounds)));
+    let families = [((*family("x", "", Kind::Histogram)).clone(), series.collect())];
+    let mut out = Vec::new();
+    write_families(&families, ExpositionFormat::Text, &mut out);
+    let text = String::from_utf8(out).unwrap();
+    let bounds: Vec<_> = text.lines().filter_map(|line| line.split_once("x_bucket{app=")?.1.split_once('}')).collect();
+    let bounds: Vec<_> = bounds.iter().map(|(labels, _)| labels.replace("\",le=", " ")).collect();
+    let expected = [
+        r#""a "0.5""#,
+        r#""a "+Inf""#,
+        r#""b "0.5""#,
+        r#""b "2.0""#,
+        r#""b "+Inf""#,
+        r#""c "+Inf""#,
+        r#""d "0.5""#,
+        r#""d "2.0""#,
+        r#""d "+Inf""#,
+    ];
+    assert_eq!(bounds, expected);
 }
 
 #[test]

@@ -12,7 +12,7 @@ fn overview(exporter: &Exporter) -> Value {
 }
 
 /// The JVM whose region is in that file.
-fn jvm<'a>(overview: &'a Value, pid: u32) -> Option<&'a Value> {
+fn jvm(overview: &Value, pid: u32) -> Option<&Value> {
     overview["jvms"].as_array().unwrap().iter().find(|jvm| jvm["pid"] == pid)
 }
 

@@ -105,6 +105,9 @@ async fn gzip_unpacks_to_the_same() {
     assert_eq!(body, whole.body);
     let small = server.request("GET", "/-/healthy", &["Accept-Encoding: gzip"]).await;
     assert_eq!(small.header("content-encoding"), "");
+    server.fake.uncompressed.store(true, SeqCst);
+    let as_configured = server.request("GET", "/metrics", &["Accept-Encoding: gzip"]).await;
+    assert_eq!((as_configured.header("content-encoding"), &as_configured.body), ("", &whole.body));
 }
 
 #[tokio::test]

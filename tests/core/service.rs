@@ -1,7 +1,9 @@
 //! The exporter as a systemd unit: its notifications, and the sockets that systemd passes.
 
 use std::fs;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -78,15 +80,18 @@ fn the_first_scan_makes_the_unit_ready() {
 
 #[test]
 fn the_scanning_thread_keeps_the_watchdog_alive_between_scans() {
-    let manager = Manager::new();
-    // Many keep-alive notifications fit between two scans an hour apart.
-    let exporter = manager.start("400000");
-    assert!(manager.receive().contains("READY=1"));
-    for _ in 0..5 {
-        assert_eq!(manager.receive(), "WATCHDOG=1\n");
+    // Many keep-alive notifications fit between two scans an hour apart, whether they are due more often or less often than
+    // a look for new processes.
+    for watchdog in ["400000", "6000000"] {
+        let manager = Manager::new();
+        let exporter = manager.start(watchdog);
+        assert!(manager.receive().contains("READY=1"));
+        for _ in 0..3 {
+            assert_eq!(manager.receive(), "WATCHDOG=1\n");
+        }
+        let scans = exporter.scrape().value("hotspot_exporter_scans_total", &[]);
+        assert_eq!(scans, Some(1.0), "a keep-alive notification costs no scan");
     }
-    let scans = exporter.scrape().value("hotspot_exporter_scans_total", &[]);
-    assert_eq!(scans, Some(1.0), "a keep-alive notification costs no scan");
 }
 
 #[test]
@@ -120,22 +125,46 @@ fn begin_and_end_of_a_reload_are_notified() {
     assert!(status.contains("the last reload failed"), "{status}");
 }
 
-#[test]
-fn sockets_of_systemd_are_served() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let root = tempfile::tempdir().unwrap();
+/// An exporter that has its socket from systemd.
+fn start_on(listener: &TcpListener) -> Exporter {
     // systemd passes sockets from descriptor 3 on, and names the process that they are for.
     let mut command = Command::new("sh");
     command.args(["-c", r#"exec 3<&0 </dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec "$0" "$@""#]);
     command.arg(env!("CARGO_BIN_EXE_hotspot-exporter")).args(["--web.systemd-socket", "--path.procfs=off"]);
-    command.arg(format!("--discovery.root={}", root.path().display()));
-    let exporter = Exporter::spawn_with_input(&mut command, Stdio::from(std::os::fd::OwnedFd::from(listener)));
-    assert_eq!(exporter.address(), address);
+    command.arg("--discovery.root=/none");
+    Exporter::spawn_with_input(&mut command, Stdio::from(OwnedFd::from(listener.try_clone().unwrap())))
+}
+
+#[test]
+fn sockets_of_systemd_are_served() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let exporter = start_on(&listener);
+    assert_eq!(exporter.address(), listener.local_addr().unwrap());
     wait_for("a scrape through the socket", || match exporter.get("/metrics").status {
         200 => Ok(()),
         status => Err(status),
     });
+}
+
+/// What the old process has accepted it answers, and the rest waits for the new one.
+#[test]
+fn a_restart_on_a_socket_of_systemd_loses_no_request() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut first = start_on(&listener);
+    let ask = |_| {
+        let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: exporter\r\nConnection: close\r\n\r\n").unwrap();
+        stream
+    };
+    let streams: Vec<TcpStream> = (0..100).map(ask).collect();
+    first.terminate();
+    let _second = start_on(&listener);
+    for mut stream in streams {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer:?}");
+    }
 }
 
 #[test]

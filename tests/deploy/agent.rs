@@ -44,6 +44,8 @@ fn the_rendered_node_agent_sees_every_jvm_of_the_node() {
         wait_for("both JVMs", || {
             ensure_up(&agent.scrape(), &apps).map_err(|error| error + agent.get("/targets").text())
         });
+        // It is root because it must be, with no more than it needs.
+        assert!(!agent.log().contains("running as root"), "{}", agent.log());
         let categories = |page: &Exposition| page.all("jvm_nmt_committed_bytes", &[("app", &apps[0])]).count();
         wait_for("the slots in the volume", || {
             let slots = std::fs::read_to_string(pod.volume("state").join("slots.json")).unwrap_or_default();

@@ -220,6 +220,10 @@ fn the_policy_follows_users_names_and_labels() {
     let security = &exporter(&spec)["securityContext"];
     assert_eq!((&security["runAsUser"], &security["runAsGroup"]), (&json!(7), &json!(8)));
 
+    // Where the containers see each other's processes, the exporter looks at them too.
+    let spec = admit(&with("/spec/shareProcessNamespace", json!(true)));
+    assert_eq!(texts(&exporter(&spec)["args"]), ["--discovery.root=/hsperf/{container}", "--web.listen-address=:9850"]);
+
     // Several JVMs, by name: each its own directory.
     let mut two = with("/metadata/annotations", json!({"hotspot-exporter/containers": "app, helper"}));
     two["spec"]["containers"][1]["env"] = json!([{"name": "JDK_JAVA_OPTIONS", "value": ""}]);

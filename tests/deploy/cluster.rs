@@ -2,63 +2,117 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::PathBuf;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::node::Namespaces;
 use crate::support::{ensure, free_port, target, wait_for};
 use crate::{run, text_of, tool};
 
-/// Ends with its test.
-pub struct Cluster {
+/// An API server on an etcd, and a client; ends with its test.
+pub struct ControlPlane {
     kubectl: PathBuf,
-    directory: TempDir,
+    directory: PathBuf,
+    /// Where its programs and its client run, if that is not the test's own place.
+    namespaces: Option<Arc<Namespaces>>,
     children: Vec<Child>,
+}
+
+/// A control plane of one test, and nothing else.
+pub struct Cluster {
+    control_plane: ControlPlane,
+    #[expect(dead_code, reason = "held until the cluster ends")]
+    directory: TempDir,
     #[expect(dead_code, reason = "held until the cluster ends")]
     running: MutexGuard<'static, ()>,
+}
+
+/// The programs of a control plane.
+pub struct Programs {
+    kubectl: PathBuf,
+    server: PathBuf,
+    etcd: PathBuf,
+    openssl: PathBuf,
 }
 
 /// One cluster at a time: starting, each keeps two processors busy.
 static RUNNING: Mutex<()> = Mutex::new(());
 
+impl Programs {
+    /// `None`, said as a skip, if one of them is not there.
+    pub fn find(test: &str) -> Option<Self> {
+        let [kubectl, server, etcd] = ["kubectl", "kube-apiserver", "etcd"].map(|name| tool(name, test));
+        let (kubectl, server, etcd) = (kubectl?, server?, etcd?);
+        Some(Self { kubectl, server, etcd, openssl: tool("openssl", test)? })
+    }
+}
+
 impl Cluster {
     /// `None`, said as a skip, without the programs.
     pub fn start(test: &str) -> Option<Self> {
-        let [kubectl, server, etcd] = ["kubectl", "kube-apiserver", "etcd"].map(|name| tool(name, test));
-        let (kubectl, server, etcd) = (kubectl?, server?, etcd?);
-        let openssl = tool("openssl", test)?;
+        let programs = Programs::find(test)?;
         let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut cluster = Self { kubectl, directory: tempfile::tempdir().unwrap(), children: Vec::new(), running };
+        let directory = tempfile::tempdir().unwrap();
+        let control_plane = ControlPlane::start(&programs, directory.path(), None);
+        Some(Self { control_plane, directory, running })
+    }
+}
+
+impl Deref for Cluster {
+    type Target = ControlPlane;
+
+    fn deref(&self) -> &ControlPlane {
+        &self.control_plane
+    }
+}
+
+impl ControlPlane {
+    /// Starts one, with its files in that directory.
+    pub fn start(programs: &Programs, directory: &Path, namespaces: Option<Arc<Namespaces>>) -> Self {
+        let Programs { kubectl, server, etcd, openssl } = programs;
+        let (kubectl, directory) = (kubectl.clone(), directory.to_owned());
+        let mut control_plane = Self { kubectl, directory, namespaces, children: Vec::new() };
         let [clients, peers, api] = [free_port(), free_port(), free_port()];
         let storage = format!("http://127.0.0.1:{clients}");
-        cluster.spawn(
-            Command::new(etcd)
-                .arg(format!("--data-dir={}", cluster.path("etcd").display()))
-                .arg(format!("--listen-client-urls={storage}"))
-                .arg(format!("--advertise-client-urls={storage}"))
-                .arg(format!("--listen-peer-urls=http://127.0.0.1:{peers}"))
-                .arg("--unsafe-no-fsync"),
+        control_plane.spawn(
+            etcd,
+            &[
+                format!("--data-dir={}", control_plane.path("etcd").display()),
+                format!("--listen-client-urls={storage}"),
+                format!("--advertise-client-urls={storage}"),
+                format!("--listen-peer-urls=http://127.0.0.1:{peers}"),
+                "--unsafe-no-fsync".to_owned(),
+            ],
         );
-        let key = cluster.path("key.pem");
+        let key = control_plane.path("key.pem");
         run(Command::new(openssl).args(["genrsa", "-out"]).arg(&key).arg("2048").stderr(Stdio::null()));
-        let tokens = cluster.path("tokens.csv");
+        let tokens = control_plane.path("tokens.csv");
         fs::write(&tokens, "test,test,test,system:masters\n").unwrap();
-        cluster.spawn(
-            Command::new(server)
-                .arg(format!("--etcd-servers={storage}"))
-                .args(["--bind-address=127.0.0.1", &format!("--secure-port={api}")])
-                .arg(format!("--cert-dir={}", cluster.path("certificates").display()))
-                .args(["--authorization-mode=AlwaysAllow", "--service-cluster-ip-range=10.0.0.0/24"])
-                .arg(format!("--token-auth-file={}", tokens.display()))
-                .arg("--service-account-issuer=https://localhost")
-                .arg(format!("--service-account-key-file={}", key.display()))
-                .arg(format!("--service-account-signing-key-file={}", key.display()))
+        control_plane.spawn(
+            server,
+            &[
+                format!("--etcd-servers={storage}"),
+                "--bind-address=127.0.0.1".to_owned(),
+                format!("--secure-port={api}"),
+                format!("--cert-dir={}", control_plane.path("certificates").display()),
+                "--authorization-mode=AlwaysAllow".to_owned(),
+                "--allow-privileged".to_owned(),
+                "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
+                "--kubelet-preferred-address-types=InternalIP".to_owned(),
+                format!("--token-auth-file={}", tokens.display()),
+                "--service-account-issuer=https://localhost".to_owned(),
+                format!("--service-account-key-file={}", key.display()),
+                format!("--service-account-signing-key-file={}", key.display()),
                 // Nobody makes the accounts that it would ask for, and nobody needs its own endpoint.
-                .args(["--disable-admission-plugins=ServiceAccount", "--endpoint-reconciler-type=none"]),
+                "--disable-admission-plugins=ServiceAccount".to_owned(),
+                "--endpoint-reconciler-type=none".to_owned(),
+            ],
         );
         let config = format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: test\n\
@@ -66,14 +120,24 @@ impl Cluster {
              users: [{{name: test, user: {{token: test}}}}]\n\
              clusters: [{{name: test, cluster: {{server: \"https://127.0.0.1:{api}\", insecure-skip-tls-verify: true}}}}]\n"
         );
-        fs::write(cluster.config(), config).unwrap();
+        fs::write(control_plane.config(), config).unwrap();
         wait_for("the API server", || {
             // Every question is a process, which takes the processor from what it waits for.
             std::thread::sleep(Duration::from_millis(200));
-            let output = cluster.kubectl(&["get", "--raw", "/readyz"]);
-            ensure(output.status.success(), format!("{}{}", text_of(&output), cluster.log()))
+            let output = control_plane.kubectl(&["get", "--raw", "/readyz"]);
+            ensure(output.status.success(), format!("{}{}", text_of(&output), control_plane.log()))
         });
-        Some(cluster)
+        control_plane
+    }
+
+    fn command(&self, program: &Path) -> Command {
+        self.namespaces.as_ref().map_or_else(|| Command::new(program), |place| place.command(program))
+    }
+
+    fn client(&self) -> Command {
+        let mut command = self.command(&self.kubectl);
+        command.env("KUBECONFIG", self.config());
+        command
     }
 
     /// Gives it the definitions of the Prometheus operator; whether there are any.
@@ -96,13 +160,13 @@ impl Cluster {
 
     /// A call of kubectl.
     pub fn kubectl(&self, arguments: &[&str]) -> Output {
-        Command::new(&self.kubectl).env("KUBECONFIG", self.config()).args(arguments).output().unwrap()
+        self.client().args(arguments).output().unwrap()
     }
 
     /// A call that reads objects.
     pub fn give(&self, arguments: &[&str], objects: &str) -> Output {
-        let mut command = Command::new(&self.kubectl);
-        command.env("KUBECONFIG", self.config()).args(arguments).args(["-f", "-"]);
+        let mut command = self.client();
+        command.args(arguments).args(["-f", "-"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         child.stdin.take().unwrap().write_all(objects.as_bytes()).unwrap();
@@ -132,12 +196,14 @@ impl Cluster {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
+        self.directory.join(name)
     }
 
-    fn spawn(&mut self, command: &mut Command) {
+    fn spawn(&mut self, program: &Path, arguments: &[String]) {
         let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
-        self.children.push(command.stdout(Stdio::null()).stderr(log).spawn().unwrap());
+        let mut command = self.command(program);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        self.children.push(command.spawn().unwrap());
     }
 
     fn log(&self) -> String {
@@ -145,7 +211,7 @@ impl Cluster {
     }
 }
 
-impl Drop for Cluster {
+impl Drop for ControlPlane {
     fn drop(&mut self) {
         // The server before what it stores in. Both fail only for a child that has ended already.
         for child in self.children.iter_mut().rev() {

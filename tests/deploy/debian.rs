@@ -10,7 +10,7 @@ use crate::support::{is_root, package, program, skip, target};
 use tempfile::TempDir;
 
 /// The package, with the binary of the tests in the place of the release's: what is packed and where is the same.
-struct Deb {
+pub(crate) struct Deb {
     directory: TempDir,
     file: PathBuf,
     dpkg: PathBuf,
@@ -19,17 +19,28 @@ struct Deb {
 impl Deb {
     /// `None`, said as a skip, without the programs.
     fn build(test: &str) -> Option<Self> {
-        let builder = target().join("tools/bin/cargo-deb");
-        let (true, Some(dpkg)) = (builder.is_file(), program("dpkg-deb")) else {
+        let deb = Self::of_version(concat!(env!("CARGO_PKG_VERSION"), "-1"));
+        if deb.is_none() {
             skip(test, "no target/tools/bin/cargo-deb, which ./test.sh installs, or no dpkg-deb");
-            return None;
-        };
+        }
+        deb
+    }
+
+    /// The package as that version; `None` without the programs.
+    pub(crate) fn of_version(version: &str) -> Option<Self> {
+        let builder = target().join("tools/bin/cargo-deb");
+        let dpkg = program("dpkg-deb").filter(|_| builder.is_file())?;
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("hotspot-exporter.deb");
         let mut command = Command::new(builder);
-        command.args(["deb", "--no-build", "--no-strip", "--fast", "--profile=dev", "--output"]).arg(&file);
-        run(command.current_dir(package()));
+        command.args(["deb", "--no-build", "--no-strip", "--fast", "--profile=dev", "--deb-version", version]);
+        run(command.arg("--output").arg(&file).current_dir(package()));
         Some(Self { directory, file, dpkg })
+    }
+
+    /// The file, which ends with this value.
+    pub(crate) fn file(&self) -> &Path {
+        &self.file
     }
 
     /// A file of its control part.

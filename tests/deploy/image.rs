@@ -23,13 +23,14 @@ fn hadolint_finds_nothing() {
 }
 
 /// buildah with a store of its own.
-struct Buildah {
+pub struct Buildah {
     program: PathBuf,
     directory: TempDir,
 }
 
 impl Buildah {
-    fn new(test: &str) -> Option<Self> {
+    /// `None`, said as a skip, where it cannot work.
+    pub fn new(test: &str) -> Option<Self> {
         let program = tool("buildah", test)?;
         if !is_root() {
             skip(test, "buildah mounts and needs root");
@@ -38,7 +39,8 @@ impl Buildah {
         Some(Self { program, directory: tempfile::tempdir().unwrap() })
     }
 
-    fn command(&self, name: &str) -> Command {
+    /// One of its commands.
+    pub fn command(&self, name: &str) -> Command {
         let mut command = Command::new(&self.program);
         command.args(["--storage-driver=vfs", "--root"]).arg(self.directory.path().join("root"));
         command.arg("--runroot").arg(self.directory.path().join("run")).arg(name);
@@ -46,7 +48,7 @@ impl Buildah {
     }
 
     /// Builds the target `prebuilt` without any network, from a context with nothing but the binary, and gives its digest.
-    fn build(&self, context: &Path, tag: &str) -> String {
+    pub fn build(&self, context: &Path, tag: &str) -> String {
         let mut build = Command::new("unshare");
         let buildah = self.command("bud");
         build.arg("--net").arg(buildah.get_program()).args(buildah.get_args());
@@ -87,17 +89,27 @@ fn static_binary() -> PathBuf {
     target().join("static").join(triple).join("debug/hotspot-exporter")
 }
 
+/// What [`Buildah::build`] makes the image of.
+pub fn prebuilt_context() -> TempDir {
+    let context = tempfile::tempdir().unwrap();
+    let binary = binary_of(context.path());
+    fs::create_dir_all(binary.parent().unwrap()).unwrap();
+    fs::copy(static_binary(), binary).unwrap();
+    context
+}
+
+fn binary_of(context: &Path) -> PathBuf {
+    context.join("dist").join(ARCHITECTURE).join("hotspot-exporter")
+}
+
 #[test]
 fn the_image_is_the_same_twice_and_runs() {
     let Some(buildah) = Buildah::new("the_image_is_the_same_twice_and_runs") else { return };
-    let context = tempfile::tempdir().unwrap();
-    let dist = context.path().join("dist").join(ARCHITECTURE);
-    fs::create_dir_all(&dist).unwrap();
-    fs::copy(static_binary(), dist.join("hotspot-exporter")).unwrap();
-
+    let context = prebuilt_context();
     let digests = ["first", "second"].map(|tag| {
         // Built anew, from a file of another time.
-        fs::File::open(dist.join("hotspot-exporter")).unwrap().set_modified(std::time::SystemTime::now()).unwrap();
+        let binary = fs::File::open(binary_of(context.path())).unwrap();
+        binary.set_modified(std::time::SystemTime::now()).unwrap();
         buildah.build(context.path(), tag)
     });
     assert_eq!(digests[0], digests[1]);

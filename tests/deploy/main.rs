@@ -19,12 +19,14 @@ mod debian;
 mod helm;
 mod image;
 mod manifest;
+mod node;
 mod pod;
 mod project;
 mod schemas;
 mod shipped;
 mod sidecar;
 mod supply;
+mod systemd;
 mod units;
 
 use std::path::PathBuf;
@@ -37,13 +39,17 @@ const REQUIRED: [&str; 4] = ["helm", "kubectl", "kubernetes-validate", "hadolint
 
 /// A tool that `test.sh` fetched, or one in `PATH`; without it the test is skipped, unless this is CI and it is required.
 fn tool(name: &str, test: &str) -> Option<PathBuf> {
-    let fetched = [target().join("tools").join(name), target().join("venv/bin").join(name)];
-    let found = fetched.into_iter().find(|file| file.is_file()).or_else(|| program(name));
+    let found = fetched_or_installed(name);
     if found.is_none() {
         assert!(!(is_ci() && REQUIRED.contains(&name)), "CI must have {name}; run ./test.sh");
         skip(test, format!("no {name}; run ./test.sh"));
     }
     found
+}
+
+fn fetched_or_installed(name: &str) -> Option<PathBuf> {
+    let fetched = [target().join("tools").join(name), target().join("venv/bin").join(name)];
+    fetched.into_iter().find(|file| file.is_file()).or_else(|| program(name))
 }
 
 /// Both streams of a finished command.

@@ -100,7 +100,10 @@ fn the_units_let_through_what_the_exporter_needs() {
         // A bad configuration neither starts nor reloads.
         let check = "/usr/bin/hotspot-exporter --config.check --config.file=/etc/hotspot-exporter/config.yaml";
         assert!(has(&format!("ExecStartPre={check}")) && has(&format!("ExecReload={check}")), "{unit}");
-        assert!(text.find(&format!("ExecReload={check}")) < text.find("ExecReload=/bin/kill -HUP $MAINPID"), "{unit}");
+        assert!(
+            text.find(&format!("ExecReload={check}")) < text.find("ExecReload=/bin/sh -c 'kill -HUP ${MAINPID}'"),
+            "{unit}"
+        );
     }
 }
 

@@ -85,6 +85,7 @@ impl BoardStage {
         let mut text = query
             .replace("$instance\"", &format!("{}\", app=\"{}\"", self.exporter.address(), self.app))
             .replace("$application", &self.app)
+            .replace("$job", "jvm")
             .replace("$__rate_interval", "1m");
         for area in ["nonheap", "heap"] {
             let variable = format!("$jvm_memory_pool_{area}");
@@ -108,7 +109,7 @@ impl BoardStage {
         for query in queries.iter().filter(|query| query.expectation == Expectation::Data) {
             wait_for(&query.panel, || self.answers(query));
         }
-        let states = format!("{{__name__=~\"jvm_threads_state.*\", app=\"{}\"}}", self.app);
+        let states = format!("{{__name__=~\"jvm_(threads|hotspot_thread)_state.*\", app=\"{}\"}}", self.app);
         wait_for("the JVM's memory is read", || {
             ensure(!self.prometheus.query(&states)?.is_empty(), "no states of threads".to_owned())
         });
@@ -150,4 +151,17 @@ fn the_board_for_the_java_client_shows_a_jvm() {
     println!("{found} of {}", queries.len());
     assert!(found >= 31, "{found}");
     assert_eq!(stage.prometheus.query("count(hotspot_exporter_build_info)").unwrap(), [1.0]);
+}
+
+/// On the first page, the exporter's own process would answer the process row of one of them.
+#[test]
+fn the_boards_for_opentelemetry_show_a_jvm() {
+    let Some(stage) = BoardStage::set(Collector::G1, "client_java, otel", "/metrics/otel") else { return };
+    for (board, size, least) in [("otel-18812.txt", 8, 5), ("otel-jvm-observ-lib.txt", 38, 26)] {
+        let queries = queries(board);
+        assert_eq!(queries.len(), size);
+        let found = stage.ask(&queries);
+        println!("{board}: {found} of {size}");
+        assert!(found >= least, "{board}: {found}");
+    }
 }

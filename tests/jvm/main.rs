@@ -8,6 +8,7 @@ mod support;
 mod attach;
 mod boards;
 mod discovery;
+mod doctor;
 mod facts;
 mod forks;
 mod live;

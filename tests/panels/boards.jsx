@@ -1,6 +1,5 @@
 // Draws a dashboard with Grafana's own components and data of a real Prometheus: `?prometheus=URL&board=FILE&app=A&slot=0`,
 // and `&skip=PIXELS` to begin further down.
-// Heat maps are no part of @grafana/ui; their place stays empty.
 import * as React from 'react';
 import { createRoot } from 'react-dom/client';
 import {
@@ -9,6 +8,7 @@ import {
 } from '@grafana/data';
 import { BigValue, BigValueColorMode, BigValueGraphMode, BigValueTextMode, GlobalStyles, TimeSeries } from '@grafana/ui';
 import { TableNG } from '@grafana/ui/unstable';
+import { Heatmap } from './heatmap.jsx';
 
 const asked = new URLSearchParams(location.search);
 const theme = createTheme({ colors: { mode: 'light' } });
@@ -89,7 +89,6 @@ async function frames(panel) {
 
 function Drawn({ panel, data, width, height }) {
   const absent = <div className="absent">{panel.fieldConfig.defaults.noValue ?? 'No data'}</div>;
-  if (panel.type === 'heatmap') return <div className="absent">(a heat map)</div>;
   if (panel.type === 'stat') {
     const values = getFieldDisplayValues({
       fieldConfig: panel.fieldConfig, reduceOptions: panel.options.reduceOptions, replaceVariables: filled, theme, data, sparkline: true, timeZone: 'utc',
@@ -100,6 +99,7 @@ function Drawn({ panel, data, width, height }) {
     ));
   }
   if (!data.length || data.every((frame) => frame.length === 0)) return absent;
+  if (panel.type === 'heatmap') return <Heatmap frames={data} options={panel.options} width={width} height={height} timeRange={timeRange} />;
   if (panel.type === 'table') {
     const sortBy = panel.options.sortBy.map(({ displayName, desc }) => ({ displayName, desc }));
     return <TableNG data={data[0]} width={width} height={height} initialSortBy={sortBy} timeRange={timeRange} />;

@@ -190,7 +190,7 @@ pub fn class_path() -> &'static Path {
             .args(["-Xlint:-options", "-encoding", "UTF-8", "-d"])
             .arg(&classes)
             .args(
-                ["Workload.java", "Churn.java", "Facts.java", "FactsBeans.java", "FactsThreads.java"]
+                ["Workload.java", "Churn.java", "Facts.java", "FactsBeans.java", "FactsThreads.java", "Ailing.java"]
                     .map(|program| package().join("tests/java").join(program)),
             )
             .status();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use hotspot_exporter::report::list::{JvmRow, Listing, RefusedRow};
 use hotspot_exporter::report::overview::{JvmDetail, JvmKey, JvmOverview, Overview};
-use hotspot_exporter::server::{Backend, Bound, ExpositionFormat, Options, Readiness, bind, serve};
+use hotspot_exporter::server::{Backend, Bound, ExpositionFormat, Options, PageBuffer, Readiness, bind, serve};
 use hotspot_exporter::telemetry::{HttpMetrics, MetricGroup};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -24,6 +24,7 @@ pub struct FakeBackend {
     pub runs: AtomicUsize,
     pub not_ready: AtomicBool,
     pub broken: AtomicBool,
+    pub uncompressed: AtomicBool,
     pub reload_error: Mutex<Option<String>>,
     pub budget: Mutex<Option<Duration>>,
     shut: Mutex<bool>,
@@ -46,14 +47,18 @@ impl Backend for FakeBackend {
         vec!["otel".to_owned(), "raw".to_owned()]
     }
 
-    fn exposition(&self, profile: &str, format: ExpositionFormat, deadline: Instant, out: &mut Vec<u8>) -> bool {
+    fn exposition(&self, profile: &str, format: ExpositionFormat, deadline: Instant, out: &mut PageBuffer<'_>) -> bool {
         *self.budget.lock().unwrap() = Some(deadline.saturating_duration_since(Instant::now()));
         self.runs.fetch_add(1, SeqCst);
         assert!(!self.broken.load(SeqCst), "a panic that the test asks for");
         let shut = self.shut.lock().unwrap();
         drop(self.opened.wait_timeout_while(shut, DEADLINE, |shut| *shut).unwrap());
-        out.extend(format!("profile {profile} as {format:?}\n{}", "jvm_up 1\n".repeat(500)).into_bytes());
+        out.bytes.extend(format!("profile {profile} as {format:?}\n{}", "jvm_up 1\n".repeat(500)).into_bytes());
         true
+    }
+
+    fn gzip_level(&self) -> Option<u32> {
+        (!self.uncompressed.load(SeqCst)).then_some(1)
     }
 
     fn targets(&self) -> Listing {

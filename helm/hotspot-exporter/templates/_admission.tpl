@@ -21,6 +21,8 @@ exporter's own volume do not count.
 - name: gids
   expression: >-
     variables.jvms.map(c, c.?securityContext.?runAsGroup.orValue(variables.pod.spec.?securityContext.?runAsGroup.orValue(-1)))
+- name: sharing
+  expression: variables.pod.spec.?shareProcessNamespace.orValue(false)
 - name: problem
   expression: >-
     size(variables.jvms) != size(variables.names)
@@ -77,13 +79,13 @@ The sidecar, as a CEL object.
 */}}
 {{- define "hotspot-exporter.admission.container" -}}
 {{- $policy := .Values.admissionPolicy -}}
-{{- $args := concat (list "--discovery.root=/hsperf/{container}" "--path.procfs=off" (printf "--web.listen-address=:%d" (int64 $policy.port))) $policy.extraArgs -}}
+{{- $args := concat (list (printf "--web.listen-address=:%d" (int64 $policy.port))) $policy.extraArgs -}}
 Object.spec.initContainers{
   name: 'hotspot-exporter',
   image: {{ include "hotspot-exporter.image" . | toJson }},
   imagePullPolicy: {{ .Values.image.pullPolicy | toJson }},
   restartPolicy: 'Always',
-  args: {{ $args | toJson }},
+  args: ["--discovery.root=/hsperf/{container}"] + (variables.sharing ? [] : ["--path.procfs=off"]) + {{ $args | toJson }},
   {{- range $key := list "env" "envFrom" }}
   {{- with get $policy $key }}
   {{ $key }}: {{ include "hotspot-exporter.cel" (dict "type" (printf "Object.spec.initContainers.%s" $key) "value" .) }},

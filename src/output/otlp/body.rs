@@ -5,19 +5,14 @@ use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, ExponentialHistogramDataPoint, HistogramDataPoint, SummaryDataPoint,
 };
 use prost::Message;
-use prost::encoding::WireType;
 
 use super::delta::Point;
-use super::message::{self, EncodedLabels, Form, field, framed_length};
+use super::message::{self, EncodedLabels, Form, field};
 use crate::metric::{Exponential, Histogram, Value};
+use crate::output::wire::{begin, fixed_key, framed_length};
 
 /// Bytes of a 64-bit field with its key.
 const FIXED: usize = 9;
-
-/// The key of a 64-bit field: one byte for field numbers below 16.
-const fn key(field: u32) -> u8 {
-    (field << 3) as u8 | WireType::SixtyFourBit as u8
-}
 
 /// The complete metrics of one resource, and the points of the current metric.
 #[derive(Debug, Default)]
@@ -51,8 +46,10 @@ impl Body {
         }
         self.count += 1;
         match &point.value {
-            Value::Int(value) => self.number(point.start, time, labels, key(field::INT), value.to_le_bytes()),
-            Value::Float(value) => self.number(point.start, time, labels, key(field::DOUBLE), value.to_le_bytes()),
+            Value::Int(value) => self.number(point.start, time, labels, fixed_key(field::INT), value.to_le_bytes()),
+            Value::Float(value) => {
+                self.number(point.start, time, labels, fixed_key(field::DOUBLE), value.to_le_bytes())
+            }
             Value::Summary { count, sum } => {
                 let summary = SummaryDataPoint {
                     start_time_unix_nano: point.start,
@@ -82,11 +79,11 @@ impl Body {
         let mut fields = [0; 3 * FIXED];
         let (starts, rest) = fields.split_at_mut(FIXED);
         let (times, values) = rest.split_at_mut(FIXED);
-        set(starts, key(field::START), start.to_le_bytes());
-        set(times, key(field::TIME), time.to_le_bytes());
+        set(starts, fixed_key(field::START), start.to_le_bytes());
+        set(times, fixed_key(field::TIME), time.to_le_bytes());
         set(values, value_key, value);
         let fields = if start == 0 { fields.get(FIXED..).unwrap_or_default() } else { &fields };
-        message::begin(field::DATA_POINTS, fields.len() + labels.encoded.len(), &mut self.points);
+        begin(field::DATA_POINTS, fields.len() + labels.encoded.len(), &mut self.points);
         self.points.extend_from_slice(fields);
         self.points.extend_from_slice(&labels.encoded);
     }
@@ -102,9 +99,9 @@ impl Body {
         let trailer = self.trailers.get(at).map(|(_, trailer)| trailer.as_slice()).unwrap_or_default();
         let data = self.points.len() + trailer.len();
         let form = shape.form as u32;
-        message::begin(field::METRICS, head.len() + framed_length(form, data), &mut self.metrics);
+        begin(field::METRICS, head.len() + framed_length(form, data), &mut self.metrics);
         self.metrics.extend_from_slice(head);
-        message::begin(form, data, &mut self.metrics);
+        begin(form, data, &mut self.metrics);
         self.metrics.extend_from_slice(&self.points);
         self.points.clear();
         self.metrics.extend_from_slice(trailer);
@@ -121,9 +118,9 @@ impl Body {
         let whole = resource.len() + framed_length(field::SCOPE_METRICS, scoped);
         let fits = out.is_empty() || out.len() + framed_length(field::RESOURCE_METRICS, whole) <= maximum;
         if fits {
-            message::begin(field::RESOURCE_METRICS, whole, out);
+            begin(field::RESOURCE_METRICS, whole, out);
             out.extend_from_slice(resource);
-            message::begin(field::SCOPE_METRICS, scoped, out);
+            begin(field::SCOPE_METRICS, scoped, out);
             out.extend_from_slice(scope);
             out.extend_from_slice(&self.metrics);
         }

@@ -9,7 +9,6 @@ use opentelemetry_proto::tonic::metrics::v1::{
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
 use crate::metric::{Family, Kind, Labels};
 use crate::rules::{PlannedFamily, PlannedSeries};
@@ -95,17 +94,6 @@ pub(super) fn scope() -> Vec<u8> {
         ..InstrumentationScope::default()
     };
     ScopeMetrics { scope: Some(scope), ..ScopeMetrics::default() }.encode_to_vec()
-}
-
-/// Appends the key and length of a message field. The caller appends its `length` bytes.
-pub(super) fn begin(field: u32, length: usize, out: &mut Vec<u8>) {
-    encode_key(field, WireType::LengthDelimited, out);
-    encode_varint(length as u64, out);
-}
-
-/// Bytes of a message field with `length` bytes of content.
-pub(super) fn framed_length(field: u32, length: usize) -> usize {
-    key_len(field) + encoded_len_varint(length as u64) + length
 }
 
 /// The encoded parts of a planned family, which JVMs of one kind share.

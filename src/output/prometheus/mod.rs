@@ -1,15 +1,18 @@
 //! Writes snapshots in the Prometheus formats.
 //!
 //! A [`Page`] is the layout of all series of a profile. It is made once, when the set of JVMs or their counters change,
-//! and contains the text before each value in output order. A scrape copies that text and formats the numbers, at
-//! nearly the cost of copying its bytes.
+//! and contains the text or the encoded fields before each value in output order. A scrape copies them and formats the
+//! numbers, at nearly the cost of copying its bytes.
 
+mod buffer;
+mod created;
 pub mod negotiate;
 mod page;
 mod pages;
 pub(crate) mod protobuf;
 mod text;
 
+pub use buffer::PageBuffer;
 pub use negotiate::ExpositionFormat;
 pub use page::{Page, PageSeries};
 pub use pages::Pages;
@@ -24,7 +27,7 @@ pub fn write_page<'v, V: Values + 'v>(
     page: &Page,
     format: ExpositionFormat,
     values: impl Fn(u32) -> &'v V,
-    out: &mut Vec<u8>,
+    out: &mut PageBuffer<'_>,
 ) -> usize {
     match format {
         ExpositionFormat::Text => text::write(page, false, values, out),
@@ -38,13 +41,7 @@ pub fn write_families(families: &[FamilySamples], format: ExpositionFormat, out:
     let write = |(family, values): &FamilySamples| match format {
         ExpositionFormat::Text => text::write_family(family, values, false, out),
         ExpositionFormat::OpenMetrics => text::write_family(family, values, true, out),
-        ExpositionFormat::Protobuf => {
-            let samples = values.iter().map(|(labels, value)| {
-                let (labels, value) = (labels.iter(), value.clone());
-                protobuf::SeriesSample { labels, value, created: None }
-            });
-            protobuf::write_family(family, samples, out)
-        }
+        ExpositionFormat::Protobuf => protobuf::write_family(family, values, out),
     };
     families.iter().map(write).sum()
 }
@@ -63,14 +60,14 @@ pub fn write(
     page: Option<&Page>,
     format: ExpositionFormat,
     own: Option<&[FamilySamples]>,
-    out: &mut Vec<u8>,
+    out: &mut PageBuffer<'_>,
 ) -> usize {
     let targets = 0..snapshot.target_set.targets.len() as u32;
     let values: Vec<TargetValues<'_>> = targets.map(|index| snapshot.values(index)).collect();
     let samples = page.map_or(0, |page| write_page(page, format, |target| &values[target as usize], out));
     if let Some(own) = own {
-        write_families(own, format, out);
+        write_families(own, format, &mut out.bytes);
     }
-    finish(format, out);
+    finish(format, &mut out.bytes);
     samples
 }

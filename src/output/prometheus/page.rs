@@ -7,19 +7,20 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::fact::Formula;
+use super::protobuf;
+use crate::fact::{Formula, Since};
 use crate::metric::{Family, Kind, Labels, label_name};
 use crate::rules::PlannedSeries;
 
 /// The series of every JVM, grouped by family in the order of the families' Prometheus names.
 ///
-/// A line consists of three texts before its value: of the family, of the JVM, and of the series' own labels. JVMs with
-/// the same list of series share its rows, so that a page of a thousand JVMs stays small, and the rows stay in the
-/// processor's cache.
+/// A series consists of three pieces before its value: of the family, of the JVM, and of the series' own labels, each as
+/// text and as protobuf. JVMs with the same list of series share its rows, so that a page of a thousand JVMs stays small,
+/// and the rows stay in the processor's cache.
 #[derive(Debug, Default)]
 pub struct Page {
     pub(super) blocks: Vec<Block>,
-    pub(super) identities: Vec<LabelText>,
+    pub(super) identities: Vec<LabelPieces>,
     /// What each JVM has of each block.
     target_rows: Vec<TargetRows>,
     /// The distinct lists of series.
@@ -31,12 +32,22 @@ pub struct Page {
 #[derive(Debug)]
 pub(super) struct Block {
     pub(super) family: Arc<Family>,
+    pub(super) text: FamilyText,
+    /// The fields before the series of a `MetricFamily`.
+    pub(super) encoded: Box<[u8]>,
+    /// Indexes in [`Page::target_rows`].
+    targets: Range<usize>,
+}
+
+/// The names with which lines of a family begin.
+#[derive(Debug)]
+pub(super) struct FamilyText {
     /// [`Family::prometheus`], rendered once.
     pub(super) name: Box<str>,
     /// `name{`, with `_total` if it is a counter.
     pub(super) open: Box<str>,
-    /// Indexes in [`Page::target_rows`].
-    targets: Range<usize>,
+    /// `name_created{`
+    pub(super) created: Box<str>,
 }
 
 /// The rows of one JVM in a block.
@@ -47,19 +58,22 @@ struct TargetRows {
     list: u32,
 }
 
-/// Labels, and their text in a line.
+/// Labels in every form.
 #[derive(Debug)]
-pub(super) struct LabelText {
-    pub(super) labels: Arc<Labels>,
+pub(super) struct LabelPieces {
     /// For a JVM: `a="b",c="d"`. For a series: the text between that and the value, `,e="f"} `.
     pub(super) text: Box<str>,
+    /// `LabelPair` fields of a `Metric`.
+    pub(super) encoded: Box<[u8]>,
 }
 
 #[derive(Debug)]
 pub(super) struct Row {
-    pub(super) labels: LabelText,
+    pub(super) labels: LabelPieces,
     /// The value, over the words that are read for a JVM.
     pub(super) formula: Formula,
+    /// When a cumulative value was zero.
+    pub(super) since: Since,
 }
 
 /// The series of one family of one JVM: the input of a page.
@@ -87,11 +101,7 @@ impl Page {
                 blocks.len() - 1
             });
             let list = *lists.entry(Arc::as_ptr(series)).or_insert_with(|| {
-                let row = |planned: &PlannedSeries| {
-                    let (text, labels) = (closing(&planned.labels, first), Arc::clone(&planned.labels));
-                    Row { labels: LabelText { labels, text }, formula: planned.formula.clone() }
-                };
-                page.row_lists.push(series.iter().map(row).collect());
+                page.row_lists.push(series.iter().map(|planned| Row::of(planned, first)).collect());
                 u32::try_from(page.row_lists.len() - 1).unwrap_or(u32::MAX)
             });
             blocks[block].2.push(TargetRows { target, list });
@@ -102,12 +112,15 @@ impl Page {
         for (family, name, targets) in blocks {
             let start = page.target_rows.len();
             page.target_rows.extend(targets);
-            page.blocks.push(Block::new(family, name, start..page.target_rows.len()));
+            page.blocks.push(Block {
+                family: Arc::clone(family),
+                encoded: protobuf::head(family, &name).into(),
+                text: FamilyText::of(family, name),
+                targets: start..page.target_rows.len(),
+            });
         }
-        page.identities = identities
-            .into_iter()
-            .map(|labels| LabelText { text: pairs(&labels).into(), labels: Arc::new(labels) })
-            .collect();
+        let pieces = |labels: &Labels| LabelPieces { text: pairs(labels).into(), encoded: protobuf::labels(labels) };
+        page.identities = identities.iter().map(pieces).collect();
         page
     }
 
@@ -122,22 +135,26 @@ impl Page {
     }
 
     /// The JVMs that have series in the block, by index, with these series.
-    pub(super) fn rows(&self, block: &Block) -> impl Iterator<Item = (u32, &[Row])> {
+    pub(super) fn rows(&self, block: &Block) -> impl ExactSizeIterator<Item = (u32, &[Row])> {
         let targets = self.target_rows.get(block.targets.clone()).unwrap_or_default();
         targets.iter().map(|rows| (rows.target, self.row_lists.get(rows.list as usize).map_or(&[][..], |list| list)))
     }
 }
 
-impl Block {
-    fn new(family: &Arc<Family>, name: Box<str>, targets: Range<usize>) -> Self {
-        let total = if family.kind == Kind::Counter { "_total" } else { "" };
-        let open = format!("{name}{total}{{").into();
-        Self { family: Arc::clone(family), name, open, targets }
+impl Row {
+    /// `first` if no JVM has labels.
+    fn of(planned: &PlannedSeries, first: bool) -> Self {
+        let labels = LabelPieces { text: closing(&planned.labels, first), encoded: protobuf::labels(&planned.labels) };
+        Self { labels, formula: planned.formula.clone(), since: planned.formula.since() }
     }
+}
 
-    /// A block of the exporter's own series, which is on no page.
-    pub(super) fn of_exporter(family: &Family) -> Self {
-        Self::new(&Arc::new(family.clone()), family.prometheus().into(), 0..0)
+impl FamilyText {
+    /// `name` is the family's name in Prometheus.
+    pub(super) fn of(family: &Family, name: Box<str>) -> Self {
+        let total = if family.kind == Kind::Counter { "_total" } else { "" };
+        let (open, created) = (format!("{name}{total}{{").into(), format!("{name}_created{{").into());
+        Self { name, open, created }
     }
 }
 

@@ -1,347 +1,311 @@
 //! Prometheus' protobuf exposition: length-delimited `io.prometheus.client.MetricFamily` messages.
 //!
-//! The messages follow metrics.proto of prometheus/client_model, without the fields that are never written, which are the
-//! same to a reader as empty ones.
+//! A message is put together like a line of text: what does not change between scrapes (names, HELP, labels) is encoded
+//! once, and a scrape writes lengths and numbers between. Tests hold that the bytes are those of the official encoder for
+//! metrics.proto of prometheus/client_model; a field that has nothing to say is not written.
 
-use prost::Message;
+use prost::encoding::{double, encode_varint, encoded_len_varint, int32, sint32, sint64, uint32, uint64};
+use prost::{Message, bytes::BufMut};
 use prost_types::Timestamp;
 
+use super::buffer::PageBuffer;
+use super::created::{CreatedTimes, is_known};
 use super::page::Page;
 use crate::fact::Values;
-use crate::metric::{self, Exponential, Family, Kind, Labels, Value, label_name};
+use crate::metric::{Exponential, Family, Histogram, Kind, Labels, Value, label_name};
+use crate::output::wire::{begin, fixed_key, framed_length, message_key};
 
 pub(crate) const CONTENT_TYPE: &str =
     "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
 
-#[derive(Clone, Debug)]
-pub(crate) struct SeriesSample<L> {
-    /// Label names and values; names are translated to Prometheus'.
-    pub(crate) labels: L,
-    /// The value; the sample is omitted if it does not fit the family's kind.
-    pub(crate) value: Value,
-    /// When a counter or summary was zero, in seconds since the epoch. A histogram's value contains it.
-    pub(crate) created: Option<f64>,
+/// Field numbers of metrics.proto.
+mod field {
+    /// `MetricFamily.name`
+    pub(super) const NAME: u32 = 1;
+    /// `MetricFamily.help`
+    pub(super) const HELP: u32 = 2;
+    /// `MetricFamily.type`
+    pub(super) const TYPE: u32 = 3;
+    /// `MetricFamily.metric`
+    pub(super) const METRIC: u32 = 4;
+    /// `Metric.label`, and the fields of a `LabelPair`
+    pub(super) const LABEL: u32 = 1;
+    pub(super) const LABEL_NAME: u32 = 1;
+    pub(super) const LABEL_VALUE: u32 = 2;
+    /// `Metric.gauge`
+    pub(super) const GAUGE: u32 = 2;
+    /// `Metric.counter`
+    pub(super) const COUNTER: u32 = 3;
+    /// `Metric.summary`
+    pub(super) const SUMMARY: u32 = 4;
+    /// `Metric.histogram`
+    pub(super) const HISTOGRAM: u32 = 7;
+    /// `Counter.value` and `Gauge.value`
+    pub(super) const VALUE: u32 = 1;
+    /// `sample_count` and `sample_sum` of summaries and histograms
+    pub(super) const COUNT: u32 = 1;
+    pub(super) const SUM: u32 = 2;
+    /// `Counter.created_timestamp`, and those of summaries and histograms
+    pub(super) const COUNTER_CREATED: u32 = 3;
+    pub(super) const SUMMARY_CREATED: u32 = 4;
+    pub(super) const HISTOGRAM_CREATED: u32 = 15;
+    /// `Histogram.bucket`, and its fields
+    pub(super) const BUCKET: u32 = 3;
+    pub(super) const CUMULATIVE_COUNT: u32 = 1;
+    pub(super) const UPPER_BOUND: u32 = 2;
+    /// Of native histograms.
+    pub(super) const SCHEMA: u32 = 5;
+    pub(super) const ZERO_THRESHOLD: u32 = 6;
+    pub(super) const ZERO_COUNT: u32 = 7;
+    pub(super) const POSITIVE_SPAN: u32 = 12;
+    pub(super) const POSITIVE_DELTA: u32 = 13;
+    /// `BucketSpan.offset` and `.length`
+    pub(super) const OFFSET: u32 = 1;
+    pub(super) const LENGTH: u32 = 2;
 }
+
+/// Values of `MetricType`.
+const fn metric_type(kind: Kind) -> i32 {
+    match kind {
+        Kind::Counter => 0,
+        Kind::Gauge | Kind::UpDownCounter | Kind::Info => 1,
+        Kind::Summary => 2,
+        Kind::Histogram => 4,
+    }
+}
+
+/// Bytes of an average series, from which the length of a family's length is guessed.
+const SERIES_LENGTH: usize = 128;
 
 /// See [`super::write_page`]; a series is one sample.
-pub(crate) fn write_page<'v, V: Values + 'v>(page: &Page, values: impl Fn(u32) -> &'v V, out: &mut Vec<u8>) -> usize {
-    let none = Labels::default();
-    let mut written = 0;
-    for block in &page.blocks {
-        let samples = page.rows(block).flat_map(|(target, rows)| {
-            let (values, identity) = (values(target), page.identities.get(target as usize));
-            let identity = identity.map_or(&none, |identity| &*identity.labels);
-            rows.iter().filter_map(move |row| {
-                let labels = identity.iter().chain(row.labels.labels.iter());
-                let value = row.formula.evaluate(values)?;
-                Some(SeriesSample { labels, value, created: values.created(row.formula.since()) })
-            })
-        });
-        written += write_family(&block.family, samples, out);
-    }
-    written
-}
-
-/// Appends one family with its series, and returns their number. A family without series is not written.
-pub(crate) fn write_family<'a, L: Iterator<Item = (&'a str, &'a str)>>(
-    family: &Family,
-    samples: impl Iterator<Item = SeriesSample<L>>,
-    out: &mut Vec<u8>,
+pub(super) fn write_page<'v, V: Values + 'v>(
+    page: &Page,
+    values: impl Fn(u32) -> &'v V,
+    out: &mut PageBuffer<'_>,
 ) -> usize {
-    let metric: Vec<Metric> = samples.filter_map(|sample| metric_of(family.kind, sample)).collect();
-    if metric.is_empty() {
-        return 0;
+    let created = CreatedTimes::of(page, &values, delimited_timestamp);
+    let (mut scratch, mut written) = (Vec::new(), 0);
+    for block in &page.blocks {
+        let targets = page.rows(block);
+        let guess = targets.len() * SERIES_LENGTH;
+        let mut family = FamilyMessage::begin(block.family.kind, &block.encoded, guess, &mut out.bytes, &mut scratch);
+        for (target, rows) in targets {
+            let values = values(target);
+            let identity = page.identities.get(target as usize).map_or(&[][..], |identity| &identity.encoded);
+            for row in rows {
+                if let Some(value) = row.formula.evaluate(values) {
+                    family.add([identity, &row.labels.encoded], &value, created.get(target, row.since));
+                }
+            }
+        }
+        written += family.end();
+        out.complete();
     }
-    let mut name = family.prometheus();
-    if family.kind == Kind::Counter {
-        name.push_str("_total");
-    }
-    let kind = match family.kind {
-        Kind::Counter => MetricType::Counter,
-        Kind::Gauge | Kind::UpDownCounter | Kind::Info => MetricType::Gauge,
-        Kind::Summary => MetricType::Summary,
-        Kind::Histogram => MetricType::Histogram,
-    };
-    let written = metric.len();
-    let message = MetricFamily { name, help: family.help.to_string(), kind: kind.into(), metric };
-    out.extend_from_slice(&message.encode_length_delimited_to_vec());
     written
 }
 
-fn metric_of<'a>(kind: Kind, sample: SeriesSample<impl Iterator<Item = (&'a str, &'a str)>>) -> Option<Metric> {
-    let created = sample.created.map(timestamp);
-    let label = sample.labels.map(|(name, value)| LabelPair { name: label_name(name), value: value.to_owned() });
-    let mut metric = Metric { label: label.collect(), ..Metric::default() };
-    match (kind, sample.value) {
-        (Kind::Counter, value @ (Value::Int(_) | Value::Float(_))) => {
-            metric.counter = Some(Counter { value: Some(value.as_f64()), created });
-        }
-        (Kind::Gauge | Kind::UpDownCounter | Kind::Info, value @ (Value::Int(_) | Value::Float(_))) => {
-            metric.gauge = Some(Gauge { value: Some(value.as_f64()) });
-        }
-        (Kind::Summary, Value::Summary { count, sum }) => {
-            metric.summary = Some(Summary { sample_count: Some(count), sample_sum: Some(sum), created });
-        }
-        (Kind::Histogram, Value::Histogram(histogram)) => metric.histogram = Some(Histogram::of(&histogram)),
-        _ => return None,
+/// Appends a family that is not on a page. Returns the number of series; a family without any is not written.
+pub(super) fn write_family(family: &Family, values: &[(Labels, Value)], out: &mut Vec<u8>) -> usize {
+    let head = head(family, &family.prometheus());
+    let mut scratch = Vec::new();
+    let mut message = FamilyMessage::begin(family.kind, &head, values.len() * SERIES_LENGTH, out, &mut scratch);
+    for (labels, value) in values {
+        message.add([&self::labels(labels), &[]], value, &[]);
     }
-    Some(metric)
+    message.end()
 }
 
-impl Histogram {
-    fn of(histogram: &metric::Histogram) -> Self {
-        let mut below = 0;
-        let bounds = histogram.bounds.iter().copied().chain([f64::INFINITY]);
-        let bucket = bounds.zip(&histogram.counts).map(|(bound, count)| {
-            below += count;
-            Bucket { cumulative_count: Some(below), upper_bound: Some(bound) }
-        });
-        let mut message = Self {
-            bucket: bucket.collect(),
-            sample_count: Some(histogram.count()),
-            sample_sum: Some(histogram.sum),
-            created: Some(timestamp(histogram.created)),
-            ..Self::default()
-        };
-        if let Some(exponential) = &histogram.exponential {
-            message.add(exponential);
-        }
-        message
-    }
+/// The fields of a `MetricFamily` before its series; `name` is the family's name in Prometheus.
+pub(super) fn head(family: &Family, name: &str) -> Vec<u8> {
+    let total = if family.kind == Kind::Counter { "_total" } else { "" };
+    let mut out = Vec::new();
+    text(field::NAME, &format!("{name}{total}"), &mut out);
+    text(field::HELP, &family.help, &mut out);
+    int32::encode(field::TYPE, &metric_type(family.kind), &mut out);
+    out
+}
 
-    /// Adds the native histogram. Readers recognize it by its spans, so an empty one gets a span of length 0, as in
-    /// Prometheus' Go client.
-    fn add(&mut self, exponential: &Exponential) {
-        self.schema = Some(exponential.schema);
-        self.zero_threshold = Some(exponential.zero_threshold);
-        self.zero_count = Some(exponential.zero_count);
-        let mut before = 0_i64;
-        // Index after the last span.
-        let mut end = 0;
-        for (index, count) in (exponential.offset..).zip(&exponential.counts) {
-            if *count == 0 {
-                continue;
-            }
-            match self.positive_span.last_mut() {
-                Some(span) if index == end => span.length = Some(span.length.unwrap_or(0) + 1),
-                _ => self.positive_span.push(BucketSpan { offset: Some(index - end), length: Some(1) }),
-            }
-            end = index + 1;
-            let count = i64::try_from(*count).unwrap_or(i64::MAX);
-            self.positive_delta.push(count - before);
-            before = count;
-        }
-        if self.positive_span.is_empty() {
-            self.positive_span.push(BucketSpan { offset: Some(0), length: Some(0) });
-        }
+/// Labels as fields of a `Metric`.
+pub(super) fn labels(labels: &Labels) -> Box<[u8]> {
+    let (mut out, mut pair) = (Vec::new(), Vec::new());
+    for (name, value) in labels.iter() {
+        text(field::LABEL_NAME, &label_name(name), &mut pair);
+        text(field::LABEL_VALUE, value, &mut pair);
+        message(field::LABEL, &pair, &mut out);
+        pair.clear();
+    }
+    out.into()
+}
+
+/// Appends a text, unless it is empty.
+fn text(field: u32, text: &str, out: &mut Vec<u8>) {
+    if !text.is_empty() {
+        begin(field, text.len(), out);
+        out.extend_from_slice(text.as_bytes());
     }
 }
 
-fn timestamp(seconds: f64) -> Timestamp {
+fn message(field: u32, content: &[u8], out: &mut Vec<u8>) {
+    begin(field, content.len(), out);
+    out.extend_from_slice(content);
+}
+
+/// Appends a `Timestamp` behind its length.
+fn delimited_timestamp(seconds: f64, out: &mut Vec<u8>) {
     let whole = seconds.floor();
-    Timestamp { seconds: whole as i64, nanos: ((seconds - whole) * 1e9) as i32 }
+    let timestamp = Timestamp { seconds: whole as i64, nanos: ((seconds - whole) * 1e9) as i32 };
+    // A vector has room for everything.
+    _ = timestamp.encode_length_delimited(out);
 }
 
-#[derive(Clone, PartialEq, Message)]
-struct MetricFamily {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(string, tag = "2")]
-    help: String,
-    #[prost(enumeration = "MetricType", required, tag = "3")]
-    kind: i32,
-    #[prost(message, repeated, tag = "4")]
-    metric: Vec<Metric>,
+/// A `MetricFamily` while it is written.
+struct FamilyMessage<'a> {
+    kind: Kind,
+    out: &'a mut Vec<u8>,
+    /// Where the message's length is, and for how many bytes there is room.
+    start: usize,
+    room: usize,
+    written: usize,
+    /// A message whose length has to be known before it is appended.
+    scratch: &'a mut Vec<u8>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, prost::Enumeration)]
-#[repr(i32)]
-enum MetricType {
-    Counter = 0,
-    Gauge = 1,
-    Summary = 2,
-    Histogram = 4,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Metric {
-    #[prost(message, repeated, tag = "1")]
-    label: Vec<LabelPair>,
-    #[prost(message, optional, tag = "2")]
-    gauge: Option<Gauge>,
-    #[prost(message, optional, tag = "3")]
-    counter: Option<Counter>,
-    #[prost(message, optional, tag = "4")]
-    summary: Option<Summary>,
-    #[prost(message, optional, tag = "7")]
-    histogram: Option<Histogram>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct LabelPair {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(string, tag = "2")]
-    value: String,
-}
-
-#[derive(Clone, Copy, PartialEq, Message)]
-struct Gauge {
-    #[prost(double, optional, tag = "1")]
-    value: Option<f64>,
-}
-
-#[derive(Clone, Copy, PartialEq, Message)]
-struct Counter {
-    #[prost(double, optional, tag = "1")]
-    value: Option<f64>,
-    #[prost(message, optional, tag = "3")]
-    created: Option<Timestamp>,
-}
-
-#[derive(Clone, Copy, PartialEq, Message)]
-struct Summary {
-    #[prost(uint64, optional, tag = "1")]
-    sample_count: Option<u64>,
-    #[prost(double, optional, tag = "2")]
-    sample_sum: Option<f64>,
-    #[prost(message, optional, tag = "4")]
-    created: Option<Timestamp>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Histogram {
-    #[prost(uint64, optional, tag = "1")]
-    sample_count: Option<u64>,
-    #[prost(double, optional, tag = "2")]
-    sample_sum: Option<f64>,
-    #[prost(message, repeated, tag = "3")]
-    bucket: Vec<Bucket>,
-    #[prost(sint32, optional, tag = "5")]
-    schema: Option<i32>,
-    #[prost(double, optional, tag = "6")]
-    zero_threshold: Option<f64>,
-    #[prost(uint64, optional, tag = "7")]
-    zero_count: Option<u64>,
-    #[prost(message, repeated, tag = "12")]
-    positive_span: Vec<BucketSpan>,
-    /// Differences between the counts of successive buckets; not packed, since the schema is proto2.
-    #[prost(sint64, repeated, packed = "false", tag = "13")]
-    positive_delta: Vec<i64>,
-    #[prost(message, optional, tag = "15")]
-    created: Option<Timestamp>,
-}
-
-#[derive(Clone, Copy, PartialEq, Message)]
-struct Bucket {
-    #[prost(uint64, optional, tag = "1")]
-    cumulative_count: Option<u64>,
-    #[prost(double, optional, tag = "2")]
-    upper_bound: Option<f64>,
-}
-
-/// Consecutive buckets; `offset` counts from the end of the previous span, or from bucket 0.
-#[derive(Clone, Copy, PartialEq, Message)]
-struct BucketSpan {
-    #[prost(sint32, optional, tag = "1")]
-    offset: Option<i32>,
-    #[prost(uint32, optional, tag = "2")]
-    length: Option<u32>,
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-    use super::*;
-
-    fn family(name: &str, unit: &str, kind: Kind) -> Family {
-        Family { name: name.into(), unit: unit.into(), kind, help: "Help.".into() }
+impl<'a> FamilyMessage<'a> {
+    /// `guess` is about how long the message will be: nothing has to be moved at the end if its length is as
+    /// long as that of the message.
+    fn begin(kind: Kind, head: &[u8], guess: usize, out: &'a mut Vec<u8>, scratch: &'a mut Vec<u8>) -> Self {
+        let (start, room) = (out.len(), encoded_len_varint(guess as u64));
+        out.put_bytes(0, room);
+        out.extend_from_slice(head);
+        Self { kind, out, start, room, written: 0, scratch }
     }
 
-    fn write(family: &Family, samples: Vec<(Labels, Value, Option<f64>)>) -> Option<MetricFamily> {
-        let mut out = Vec::new();
-        let samples = samples.iter().map(|(labels, value, created)| SeriesSample {
-            labels: labels.iter(),
-            value: value.clone(),
-            created: *created,
-        });
-        let written = write_family(family, samples, &mut out);
-        let mut rest = out.as_slice();
-        let message = (!rest.is_empty()).then(|| MetricFamily::decode_length_delimited(&mut rest).unwrap());
-        assert!(rest.is_empty(), "one message and no more");
-        assert_eq!(message.as_ref().map_or(0, |message| message.metric.len()), written);
-        message
-    }
-
-    #[test]
-    fn numbers_and_summaries() {
-        let labels = Labels::new([("jvm.memory.type", "heap"), ("app", "a\"b")]);
-        for (kind, value, name, created) in [
-            (Kind::Counter, Value::Int(7), "jvm_x_total", Some(1.5)),
-            (Kind::Gauge, Value::Float(7.0), "jvm_x", None),
-            (Kind::UpDownCounter, Value::Int(7), "jvm_x", None),
-            (Kind::Info, Value::Int(7), "jvm_x_info", None),
-        ] {
-            let message = write(&family("jvm.x", "", kind), vec![(labels.clone(), value, created)]).unwrap();
-            assert_eq!((message.name.as_str(), message.help.as_str()), (name, "Help."));
-            let metric = &message.metric[0];
-            let pairs: Vec<_> = metric.label.iter().map(|pair| (pair.name.as_str(), pair.value.as_str())).collect();
-            assert_eq!(pairs, [("app", "a\"b"), ("jvm_memory_type", "heap")]);
-            match kind {
-                Kind::Counter => {
-                    let created = Some(Timestamp { seconds: 1, nanos: 500_000_000 });
-                    assert_eq!(metric.counter, Some(Counter { value: Some(7.0), created }));
-                }
-                _ => assert_eq!(metric.gauge, Some(Gauge { value: Some(7.0) })),
+    /// Appends a series, unless its value does not fit the family's kind. `created` is when it was zero, as a delimited
+    /// message, or empty if that is not known.
+    fn add(&mut self, labels: [&[u8]; 2], value: &Value, created: &[u8]) {
+        match (self.kind, value) {
+            (Kind::Counter, Value::Int(_) | Value::Float(_)) => {
+                self.number(field::COUNTER, labels, value.as_f64(), created);
             }
+            (Kind::Gauge | Kind::UpDownCounter | Kind::Info, Value::Int(_) | Value::Float(_)) => {
+                self.number(field::GAUGE, labels, value.as_f64(), &[]);
+            }
+            (Kind::Summary, Value::Summary { count, sum }) => {
+                self.scratch.clear();
+                uint64::encode(field::COUNT, count, self.scratch);
+                double::encode(field::SUM, sum, self.scratch);
+                if !created.is_empty() {
+                    self.scratch.push(message_key(field::SUMMARY_CREATED));
+                    self.scratch.extend_from_slice(created);
+                }
+                self.distribution(field::SUMMARY, labels);
+            }
+            (Kind::Histogram, Value::Histogram(histogram)) => {
+                self.scratch.clear();
+                encode_histogram(histogram, self.scratch);
+                self.distribution(field::HISTOGRAM, labels);
+            }
+            _ => {}
         }
-        let value = Value::Summary { count: 3, sum: 0.25 };
-        let message = write(&family("gc", "s", Kind::Summary), vec![(Labels::default(), value, None)]).unwrap();
-        let summary = Summary { sample_count: Some(3), sample_sum: Some(0.25), created: None };
-        assert_eq!((message.name.as_str(), message.metric[0].summary), ("gc_seconds", Some(summary)));
     }
 
-    #[test]
-    fn values_that_do_not_fit_the_kind_are_omitted() {
-        let samples = vec![(Labels::default(), Value::Int(1), None)];
-        assert_eq!(write(&family("gc", "s", Kind::Histogram), samples), None);
-        assert_eq!(write(&family("gc", "s", Kind::Gauge), Vec::new()), None);
+    /// Appends a series with a `Counter` or `Gauge`.
+    fn number(&mut self, field: u32, labels: [&[u8]; 2], value: f64, created: &[u8]) {
+        // Two keys and a length, the value, and the key of the time.
+        let mut fields = [0; 12];
+        let used = if created.is_empty() { 11 } else { 12 };
+        let content = used - 2 + created.len();
+        let (keys, rest) = fields.split_at_mut(3);
+        keys.copy_from_slice(&[message_key(field), content as u8, fixed_key(field::VALUE)]);
+        let (number, key) = rest.split_at_mut(8);
+        number.copy_from_slice(&value.to_le_bytes());
+        key.copy_from_slice(&[message_key(field::COUNTER_CREATED)]);
+        self.series(labels, content + 2);
+        self.out.extend_from_slice(fields.get(..used).unwrap_or_default());
+        self.out.extend_from_slice(created);
     }
 
-    #[test]
-    fn histograms_with_both_kinds_of_buckets() {
-        let exponential =
-            Exponential { schema: 5, zero_count: 1, zero_threshold: 1e-9, offset: -3, counts: vec![2, 5, 0, 0, 1, 0] };
-        let histogram = metric::Histogram {
-            bounds: [0.01, 0.1].into(),
-            counts: vec![4, 3, 2],
-            sum: 1.25,
-            created: 1_795_339_828.5,
-            exponential: Some(exponential),
+    /// Appends a series with the message in `scratch`.
+    fn distribution(&mut self, field: u32, labels: [&[u8]; 2]) {
+        self.series(labels, framed_length(field, self.scratch.len()));
+        message(field, self.scratch, self.out);
+    }
+
+    /// Appends a `Metric` up to its value, which has that length.
+    fn series(&mut self, labels: [&[u8]; 2], value: usize) {
+        begin(field::METRIC, labels.iter().map(|labels| labels.len()).sum::<usize>() + value, self.out);
+        labels.iter().for_each(|labels| self.out.extend_from_slice(labels));
+        self.written += 1;
+    }
+
+    /// Completes the message, and returns the number of its series. Without any there is no message.
+    fn end(self) -> usize {
+        let Self { out, start, room, written, .. } = self;
+        if written == 0 {
+            out.truncate(start);
+            return 0;
+        }
+        let mut length = Vec::with_capacity(room);
+        encode_varint((out.len() - start - room) as u64, &mut length);
+        out.splice(start..start + room, length);
+        written
+    }
+}
+
+/// Appends the fields of a `Histogram`.
+fn encode_histogram(histogram: &Histogram, out: &mut Vec<u8>) {
+    uint64::encode(field::COUNT, &histogram.count(), out);
+    double::encode(field::SUM, &histogram.sum, out);
+    let mut below = 0;
+    for (bound, count) in histogram.bounds.iter().chain([&f64::INFINITY]).zip(&histogram.counts) {
+        below += count;
+        let content =
+            uint64::encoded_len(field::CUMULATIVE_COUNT, &below) + double::encoded_len(field::UPPER_BOUND, bound);
+        begin(field::BUCKET, content, out);
+        uint64::encode(field::CUMULATIVE_COUNT, &below, out);
+        double::encode(field::UPPER_BOUND, bound, out);
+    }
+    if let Some(exponential) = &histogram.exponential {
+        encode_native(exponential, out);
+    }
+    if is_known(&histogram.created) {
+        out.push(message_key(field::HISTOGRAM_CREATED));
+        delimited_timestamp(histogram.created, out);
+    }
+}
+
+/// Appends the fields of a native histogram. Readers recognize it by its spans, so an empty one gets a span of length 0,
+/// as in Prometheus' Go client.
+fn encode_native(exponential: &Exponential, out: &mut Vec<u8>) {
+    sint32::encode(field::SCHEMA, &exponential.schema, out);
+    double::encode(field::ZERO_THRESHOLD, &exponential.zero_threshold, out);
+    uint64::encode(field::ZERO_COUNT, &exponential.zero_count, out);
+    let filled = || (exponential.offset..).zip(&exponential.counts).filter(|(_, count)| **count != 0);
+    let (mut span, mut end) = (None, 0);
+    for (index, _) in filled() {
+        span = match span {
+            Some((offset, length)) if index == end => Some((offset, length + 1)),
+            other => {
+                other.inspect(|span| encode_span(*span, out));
+                Some((index - end, 1))
+            }
         };
-        let value = Value::Histogram(histogram.into());
-        let message = write(&family("jvm.gc.duration", "s", Kind::Histogram), vec![(Labels::default(), value, None)]);
-        let message = message.unwrap();
-        assert_eq!((message.name.as_str(), message.kind()), ("jvm_gc_duration_seconds", MetricType::Histogram));
-        let histogram = message.metric[0].histogram.clone().unwrap();
-        let buckets: Vec<_> =
-            histogram.bucket.iter().map(|bucket| (bucket.upper_bound(), bucket.cumulative_count())).collect();
-        assert_eq!(buckets, [(0.01, 4), (0.1, 7), (f64::INFINITY, 9)]);
-        assert_eq!((histogram.sample_count(), histogram.sample_sum()), (9, 1.25));
-        assert_eq!(histogram.created, Some(Timestamp { seconds: 1_795_339_828, nanos: 500_000_000 }));
-        assert_eq!((histogram.schema(), histogram.zero_count(), histogram.zero_threshold()), (5, 1, 1e-9));
-        // Buckets -3 and -2, then bucket 1 after a gap of two.
-        let spans: Vec<_> = histogram.positive_span.iter().map(|span| (span.offset(), span.length())).collect();
-        assert_eq!(spans, [(-3, 2), (2, 1)]);
-        assert_eq!(histogram.positive_delta, [2, 3, -4]);
+        end = index + 1;
     }
+    encode_span(span.unwrap_or_default(), out);
+    // Not packed, since the schema is proto2.
+    let mut before = 0;
+    for (_, count) in filled() {
+        let count = i64::try_from(*count).unwrap_or(i64::MAX);
+        sint64::encode(field::POSITIVE_DELTA, &(count - before), out);
+        before = count;
+    }
+}
 
-    #[test]
-    fn an_empty_native_histogram_is_recognizable() {
-        let histogram = metric::Histogram { exponential: Some(Exponential::default()), ..metric::Histogram::default() };
-        let value = Value::Histogram(histogram.into());
-        let message = write(&family("gc", "s", Kind::Histogram), vec![(Labels::default(), value, None)]).unwrap();
-        let span = message.metric[0].histogram.as_ref().unwrap().positive_span[0];
-        assert_eq!((span.offset(), span.length()), (0, 0));
-    }
+/// Appends consecutive buckets: how far the first is from the end of the span before or from bucket 0, and their number.
+fn encode_span((offset, length): (i32, u32), out: &mut Vec<u8>) {
+    let content = sint32::encoded_len(field::OFFSET, &offset) + uint32::encoded_len(field::LENGTH, &length);
+    begin(field::POSITIVE_SPAN, content, out);
+    sint32::encode(field::OFFSET, &offset, out);
+    uint32::encode(field::LENGTH, &length, out);
 }

@@ -4,7 +4,11 @@
 //! OpenMetrics' form (`1.0`) in both, so that a server that changes the format keeps its series. OpenMetrics also has
 //! `_created` lines for cumulative series.
 
-use super::page::{Block, Page, closing};
+use std::sync::Arc;
+
+use super::buffer::PageBuffer;
+use super::created::{CreatedTimes, is_known};
+use super::page::{FamilyText, Page, closing};
 use crate::fact::Values;
 use crate::metric::{Family, Histogram, Kind, Labels, Value};
 
@@ -13,24 +17,32 @@ pub(super) fn write<'v, V: Values + 'v>(
     page: &Page,
     open_metrics: bool,
     values: impl Fn(u32) -> &'v V,
-    out: &mut Vec<u8>,
+    out: &mut PageBuffer<'_>,
 ) -> usize {
-    let mut writer = TextWriter { open_metrics, out, samples: 0, headed: false };
+    let created = if open_metrics { CreatedTimes::of(page, &values, float) } else { CreatedTimes::default() };
+    let mut bounds = BoundTexts::default();
+    let mut samples = 0;
     for block in &page.blocks {
-        writer.headed = false;
+        let mut headed = false;
         for (target, rows) in page.rows(block) {
             let values = values(target);
             let identity = page.identities.get(target as usize).map_or("", |identity| &identity.text);
+            let family = FamilyLines { family: &block.family, text: &block.text, open_metrics };
+            let mut writer = TextWriter { family, bounds: &mut bounds, out: &mut out.bytes, samples: 0, headed };
             for row in rows {
                 if let Some(value) = row.formula.evaluate(values) {
-                    writer.add(LineText { block, identity, closing: &row.labels.text }, &value, || {
-                        values.created(row.formula.since())
-                    });
+                    writer.add(
+                        LabelText { identity, closing: &row.labels.text },
+                        &value,
+                        created.get(target, row.since),
+                    );
                 }
             }
+            (headed, samples) = (writer.headed, samples + writer.samples);
+            out.complete();
         }
     }
-    writer.samples
+    samples
 }
 
 /// Appends a family that is not on a page. Returns the number of samples.
@@ -40,21 +52,50 @@ pub(super) fn write_family(
     open_metrics: bool,
     out: &mut Vec<u8>,
 ) -> usize {
-    let block = Block::of_exporter(family);
-    let mut writer = TextWriter { open_metrics, out, samples: 0, headed: false };
+    let text = FamilyText::of(family, family.prometheus().into());
+    let family = FamilyLines { family, text: &text, open_metrics };
+    let mut writer = TextWriter { family, bounds: &mut BoundTexts::default(), out, samples: 0, headed: false };
     for (labels, value) in values {
-        writer.add(LineText { block: &block, identity: "", closing: &closing(labels, true) }, value, || None);
+        writer.add(LabelText { identity: "", closing: &closing(labels, true) }, value, &[]);
     }
     writer.samples
 }
 
+/// What the lines of a family have in common.
 #[derive(Clone, Copy)]
-struct LineText<'a> {
-    block: &'a Block,
+struct FamilyLines<'a> {
+    family: &'a Family,
+    text: &'a FamilyText,
+    open_metrics: bool,
+}
+
+#[derive(Clone, Copy)]
+struct LabelText<'a> {
     /// `a="b",c="d"` of the JVM.
     identity: &'a str,
     /// `,e="f"} ` of the series.
     closing: &'a str,
+}
+
+/// The bounds of the last histogram, with their text: nearly all histograms of a page have the same.
+#[derive(Debug, Default)]
+struct BoundTexts {
+    bounds: Arc<[f64]>,
+    texts: Vec<Box<str>>,
+}
+
+impl BoundTexts {
+    /// The bounds as values of `le`, with the last one, which is infinite.
+    fn of(&mut self, bounds: &Arc<[f64]>) -> &[Box<str>] {
+        if self.texts.is_empty() || !(Arc::ptr_eq(bounds, &self.bounds) || *bounds == self.bounds) {
+            let text = |bound: &f64| {
+                if bound.is_finite() { zmij::Buffer::new().format_finite(*bound).into() } else { "+Inf".into() }
+            };
+            self.texts = bounds.iter().chain([&f64::INFINITY]).map(text).collect();
+            self.bounds = Arc::clone(bounds);
+        }
+        &self.texts
+    }
 }
 
 fn fits(kind: Kind, value: &Value) -> bool {
@@ -65,38 +106,70 @@ fn fits(kind: Kind, value: &Value) -> bool {
     }
 }
 
+/// Appends the shortest decimal that reads back as the same double.
+fn float(value: f64, out: &mut Vec<u8>) {
+    let mut buffer = zmij::Buffer::new();
+    let text = match value {
+        value if value.is_finite() => buffer.format_finite(value),
+        value if value.is_nan() => "NaN",
+        value if value > 0.0 => "+Inf",
+        _ => "-Inf",
+    };
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn integer(value: impl itoa::Integer, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// Writes the series of one family.
 struct TextWriter<'a> {
-    open_metrics: bool,
+    family: FamilyLines<'a>,
+    bounds: &'a mut BoundTexts,
     out: &'a mut Vec<u8>,
     samples: usize,
-    /// The current family's metadata is written: this happens with its first present series.
+    /// The family's metadata is written: this happens with its first present series.
     headed: bool,
 }
 
 impl TextWriter<'_> {
-    /// Writes one series, unless its value does not fit its family's kind. `created` returns when the series was zero.
-    fn add(&mut self, line: LineText<'_>, value: &Value, created: impl Fn() -> Option<f64>) {
-        let family = &line.block.family;
+    /// Writes one series, unless its value does not fit its family's kind. `created` is when the series was zero, empty
+    /// if that is not known.
+    fn add(&mut self, labels: LabelText<'_>, value: &Value, created: &[u8]) {
+        let FamilyLines { family, text, open_metrics } = self.family;
         if !fits(family.kind, value) {
             return;
         }
         if !self.headed {
-            self.header(family, &line.block.name);
+            self.header();
             self.headed = true;
         }
-        self.series(line, value);
-        if self.open_metrics {
-            self.created(line, value, created());
+        self.series(labels, value);
+        if !open_metrics {
+            return;
+        }
+        match (family.kind, value) {
+            (_, Value::Histogram(histogram)) if is_known(&histogram.created) => {
+                self.prefix(&text.created, labels);
+                float(histogram.created, self.out);
+                self.out.push(b'\n');
+            }
+            (Kind::Summary | Kind::Counter, _) if !created.is_empty() => {
+                self.prefix(&text.created, labels);
+                self.out.extend_from_slice(created);
+                self.out.push(b'\n');
+            }
+            _ => {}
         }
     }
 
     /// HELP and TYPE, and UNIT where OpenMetrics allows it.
-    fn header(&mut self, family: &Family, name: &str) {
-        let open = self.open_metrics;
+    fn header(&mut self) {
+        let FamilyLines { family, text: FamilyText { name, .. }, open_metrics: open } = self.family;
         let shown = match family.kind {
             Kind::Counter if !open => format!("{name}_total"),
             Kind::Info if open => name.trim_end_matches("_info").to_owned(),
-            _ => name.to_owned(),
+            _ => name.to_string(),
         };
         let kind = match family.kind {
             Kind::UpDownCounter => "gauge",
@@ -104,116 +177,83 @@ impl TextWriter<'_> {
             kind => kind.as_str(),
         };
         self.texts(&["# HELP ", &shown, " "]);
-        self.help(&family.help);
+        self.help();
         self.texts(&["\n# TYPE ", &shown, " ", kind, "\n"]);
         if let Some(unit) = open.then(|| family.unit_suffix()).flatten() {
             self.texts(&["# UNIT ", &shown, " ", &unit, "\n"]);
         }
     }
 
-    fn help(&mut self, help: &str) {
-        for byte in help.bytes() {
+    fn help(&mut self) {
+        for byte in self.family.family.help.bytes() {
             match byte {
                 b'\\' => self.out.extend_from_slice(b"\\\\"),
                 b'\n' => self.out.extend_from_slice(b"\\n"),
-                b'"' if self.open_metrics => self.out.extend_from_slice(b"\\\""),
+                b'"' if self.family.open_metrics => self.out.extend_from_slice(b"\\\""),
                 byte => self.out.push(byte),
             }
         }
     }
 
-    fn series(&mut self, line: LineText<'_>, value: &Value) {
+    fn series(&mut self, labels: LabelText<'_>, value: &Value) {
         match value {
             Value::Int(value) => {
-                self.prefix(line);
-                self.text(itoa::Buffer::new().format(*value));
+                self.prefix(&self.family.text.open, labels);
+                integer(*value, self.out);
                 self.end();
             }
             Value::Float(value) => {
-                self.prefix(line);
-                self.float(*value);
+                self.prefix(&self.family.text.open, labels);
+                float(*value, self.out);
                 self.end();
             }
             Value::Summary { count, sum } => {
-                self.sample(line, "_count", None, |w| w.text(itoa::Buffer::new().format(*count)));
-                self.sample(line, "_sum", None, |w| w.float(*sum));
+                self.part("_count", labels);
+                integer(*count, self.out);
+                self.end();
+                self.part("_sum", labels);
+                float(*sum, self.out);
+                self.end();
             }
-            Value::Histogram(histogram) => self.histogram(line, histogram),
+            Value::Histogram(histogram) => self.histogram(labels, histogram),
         }
     }
 
-    /// `name{labels} `
-    fn prefix(&mut self, line: LineText<'_>) {
-        let bare = line.closing == " ";
-        self.text(if bare { line.block.open.trim_end_matches('{') } else { &line.block.open });
-        self.text(line.identity);
-        self.text(line.closing);
-    }
-
-    fn histogram(&mut self, line: LineText<'_>, histogram: &Histogram) {
+    fn histogram(&mut self, labels: LabelText<'_>, histogram: &Histogram) {
+        let own = labels.closing.strip_suffix("} ").unwrap_or_default();
+        let le = if labels.identity.is_empty() && own.is_empty() { "le=\"" } else { ",le=\"" };
         let mut cumulative = 0;
-        let bounds = histogram.bounds.iter().copied().chain([f64::INFINITY]);
-        for (bound, count) in bounds.zip(&histogram.counts) {
+        for (bound, count) in self.bounds.of(&histogram.bounds).iter().zip(&histogram.counts) {
             cumulative += count;
-            let mut buffer = zmij::Buffer::new();
-            let le = if bound.is_finite() { buffer.format_finite(bound) } else { "+Inf" };
-            self.sample(line, "_bucket", Some(le), |w| w.text(itoa::Buffer::new().format(cumulative)));
+            for text in [&*self.family.text.name, "_bucket{", labels.identity, own, le, bound, "\"} "] {
+                self.out.extend_from_slice(text.as_bytes());
+            }
+            integer(cumulative, self.out);
+            self.out.push(b'\n');
+            self.samples += 1;
         }
-        self.sample(line, "_count", None, |w| w.text(itoa::Buffer::new().format(cumulative)));
-        self.sample(line, "_sum", None, |w| w.float(histogram.sum));
-    }
-
-    /// Writes when a cumulative series was zero; a histogram's value contains the time.
-    fn created(&mut self, line: LineText<'_>, value: &Value, created: Option<f64>) {
-        let created = match (line.block.family.kind, value) {
-            (_, Value::Histogram(histogram)) => Some(histogram.created),
-            (Kind::Summary | Kind::Counter, _) => created,
-            _ => return,
-        };
-        if let Some(created) = created.filter(|created| *created > 0.0) {
-            self.sample(line, "_created", None, |w| w.float(created));
-            self.samples -= 1;
-        }
-    }
-
-    /// `name_suffix{labels,le="…"} value`
-    fn sample(&mut self, line: LineText<'_>, suffix: &str, le: Option<&str>, value: impl FnOnce(&mut Self)) {
-        let own = line.closing.strip_suffix("} ").unwrap_or_default();
-        let labelled = !(line.identity.is_empty() && own.is_empty());
-        self.text(&line.block.name);
-        self.text(suffix);
-        if labelled || le.is_some() {
-            self.text("{");
-            self.text(line.identity);
-            self.text(own);
-        }
-        if let Some(le) = le {
-            self.text(if labelled { ",le=\"" } else { "le=\"" });
-            self.text(le);
-            self.text("\"");
-        }
-        self.text(if labelled || le.is_some() { "} " } else { " " });
-        value(self);
+        self.part("_count", labels);
+        integer(cumulative, self.out);
+        self.end();
+        self.part("_sum", labels);
+        float(histogram.sum, self.out);
         self.end();
     }
 
+    /// `name{labels} `, of which `open` is `name{`.
+    fn prefix(&mut self, open: &str, labels: LabelText<'_>) {
+        let bare = labels.closing == " ";
+        self.texts(&[if bare { open.trim_end_matches('{') } else { open }, labels.identity, labels.closing]);
+    }
+
+    /// `name_suffix{labels} `
+    fn part(&mut self, suffix: &str, labels: LabelText<'_>) {
+        let open = if labels.closing == " " { "" } else { "{" };
+        self.texts(&[&self.family.text.name, suffix, open, labels.identity, labels.closing]);
+    }
+
     fn texts(&mut self, texts: &[&str]) {
-        texts.iter().for_each(|text| self.text(text));
-    }
-
-    fn text(&mut self, text: &str) {
-        self.out.extend_from_slice(text.as_bytes());
-    }
-
-    /// The shortest decimal that reads back as the same double.
-    fn float(&mut self, value: f64) {
-        if value.is_finite() {
-            self.text(zmij::Buffer::new().format_finite(value));
-        } else if value.is_nan() {
-            self.text("NaN");
-        } else {
-            self.text(if value > 0.0 { "+Inf" } else { "-Inf" });
-        }
+        texts.iter().for_each(|text| self.out.extend_from_slice(text.as_bytes()));
     }
 
     fn end(&mut self) {

@@ -1,8 +1,9 @@
 //! Which JVM is asked what and when: each topic at its own interval, by a bounded number of workers.
 
-use std::sync::{Arc, Condvar, Mutex, Weak};
+use std::collections::{BTreeSet, HashMap, hash_map::RandomState};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
-use std::{collections::HashMap, collections::hash_map::RandomState, hash::BuildHasher, thread};
+use std::{hash::BuildHasher, thread};
 
 use strum::VariantArray;
 
@@ -22,6 +23,9 @@ const UNRESPONSIVE_WORKERS_MAXIMUM: usize = 2;
 /// Longest time between two questions to a JVM that does not reply, unless the interval itself is longer.
 const BACKOFF_MAXIMUM: Duration = Duration::from_secs(600);
 
+/// A question may be late by this part of the shorter interval: JVMs that are due at nearly one time cost one wake-up.
+const SLACK: u32 = 32;
+
 /// A worker needs little stack: its buffers are on the heap.
 const STACK: usize = 256 << 10;
 
@@ -40,9 +44,18 @@ struct PollerState {
 #[derive(Debug, Default)]
 struct PollQueue {
     settings: AttachSettings,
+    /// JVMs about which a question can tell anything.
     jvms: HashMap<u64, PollEntry>,
+    /// Those that no worker asks now, by when they are asked next.
+    due: BTreeSet<(Instant, u64)>,
+    /// The same, of JVMs that did not reply last time.
+    unresponsive: BTreeSet<(Instant, u64)>,
     next_id: u64,
     workers: usize,
+    /// Workers that ask JVMs that did not reply last time.
+    held_workers: usize,
+    /// Until when one of the resting workers sleeps; the others sleep until they are called.
+    watched_until: Option<Instant>,
     /// Failed questions, in the order of [`AttachFailureReason::VARIANTS`].
     failures: [u64; AttachFailureReason::VARIANTS.len()],
     stopped: bool,
@@ -54,8 +67,6 @@ struct PollEntry {
     capabilities: Capabilities,
     /// In the order of [`AttachTopic::VARIANTS`].
     schedules: [PollSchedule; AttachTopic::VARIANTS.len()],
-    /// A worker asks the JVM.
-    active: bool,
     /// Questions in a row without a reply, whatever their topic.
     unanswered: u32,
 }
@@ -71,7 +82,7 @@ struct PollSchedule {
 /// What a worker does next.
 enum Step {
     Ask(u64, AttachTopic, Arc<PolledJvm>, Capabilities),
-    Wait(Option<Duration>),
+    Rest(Option<Instant>),
 }
 
 impl Poller {
@@ -98,10 +109,14 @@ impl Poller {
         let schedules = [AttachTopic::NativeMemory, AttachTopic::Diagnostics]
             .map(|topic| PollSchedule { due: after(now, topic.interval(&queue.settings).mul_f64(spread)), useless: 0 });
         let capabilities = Capabilities::default();
-        let entry = PollEntry { jvm: Arc::downgrade(&jvm), capabilities, schedules, active: false, unanswered: 0 };
+        let entry = PollEntry { jvm: Arc::downgrade(&jvm), capabilities, schedules, unanswered: 0 };
         queue.jvms.insert(id, entry);
-        self.start_worker(&mut queue);
-        self.shared.changed.notify_one();
+        if let Some(due) = queue.schedule(id) {
+            self.start_worker(&mut queue);
+            if queue.watched_until.is_none_or(|watched| due < watched) {
+                self.shared.changed.notify_one();
+            }
+        }
         jvm
     }
 
@@ -139,43 +154,76 @@ impl PollerState {
         while !queue.stopped {
             match queue.next(Instant::now()) {
                 Step::Ask(id, topic, jvm, mut capabilities) => {
+                    if queue.watched_until.is_none() {
+                        // Others may be due, too.
+                        self.changed.notify_one();
+                    }
                     let settings = queue.settings.clone();
                     drop(queue);
                     let failure = jvm.ask(topic, &settings, &mut capabilities);
+                    drop(jvm);
                     queue = lock(&self.queue);
                     queue.finish(id, topic, capabilities, failure);
-                    self.changed.notify_all();
                 }
-                Step::Wait(None) => queue = wait(&self.changed, queue),
-                Step::Wait(Some(time)) => queue = wait_timeout(&self.changed, queue, time),
+                Step::Rest(until) => queue = self.rest(queue, until),
             }
         }
+    }
+
+    /// Waits until then, if no other worker does, or until something changes.
+    fn rest<'a>(&self, mut queue: MutexGuard<'a, PollQueue>, until: Option<Instant>) -> MutexGuard<'a, PollQueue> {
+        let until = until.filter(|until| queue.watched_until.is_none_or(|watched| *until < watched));
+        let Some(until) = until else { return wait(&self.changed, queue) };
+        queue.watched_until = Some(until);
+        queue = wait_timeout(&self.changed, queue, until.saturating_duration_since(Instant::now()));
+        queue.watched_until.take_if(|watched| *watched == until);
+        queue
     }
 }
 
 impl PollQueue {
-    /// The question that is overdue longest, if one is due. Removes JVMs whose providers are dropped.
+    /// The question that is overdue longest, if one is due.
     fn next(&mut self, now: Instant) -> Step {
-        self.jvms.retain(|_, entry| entry.active || entry.jvm.strong_count() > 0);
-        if self.settings.mode == AttachMode::Off {
-            return Step::Wait(None);
-        }
-        let unresponsive = self.jvms.values().filter(|entry| entry.active && entry.is_unresponsive()).count();
-        let has_worker = unresponsive < UNRESPONSIVE_WORKERS_MAXIMUM;
-        let next = self
-            .jvms
-            .iter_mut()
-            .filter(|(_, entry)| !entry.active && (has_worker || !entry.is_unresponsive()))
-            .filter_map(|(id, entry)| entry.next().map(|(topic, due, jvm)| (due, *id, topic, jvm, entry)))
-            .min_by_key(|(due, ..)| *due);
-        match next {
-            Some((due, id, topic, jvm, entry)) if due <= now => {
-                entry.active = true;
-                Step::Ask(id, topic, jvm, entry.capabilities)
+        while self.settings.mode != AttachMode::Off {
+            let has_worker = self.held_workers < UNRESPONSIVE_WORKERS_MAXIMUM;
+            let unresponsive = self.unresponsive.first().filter(|_| has_worker);
+            let Some((due, id)) = self.due.first().into_iter().chain(unresponsive).min().copied() else { break };
+            if due > now {
+                let slack = self.settings.native_memory.min(self.settings.diagnostics).checked_div(SLACK);
+                return Step::Rest(Some(after(due, slack.unwrap_or_default())));
             }
-            Some((due, ..)) => Step::Wait(Some(due.saturating_duration_since(now))),
-            None => Step::Wait(None),
+            if let Some(step) = self.take(due, id) {
+                return step;
+            }
         }
+        Step::Rest(None)
+    }
+
+    /// Has a worker ask this JVM; `None` if its providers are dropped.
+    fn take(&mut self, due: Instant, id: u64) -> Option<Step> {
+        self.due.remove(&(due, id));
+        self.unresponsive.remove(&(due, id));
+        let entry = self.jvms.get(&id)?;
+        let Some((jvm, (topic, _))) = entry.jvm.upgrade().and_then(|jvm| Some((Arc::clone(&jvm), entry.next(&jvm)?)))
+        else {
+            self.jvms.remove(&id);
+            return None;
+        };
+        self.held_workers = self.held_workers.saturating_add(entry.is_unresponsive().into());
+        Some(Step::Ask(id, topic, jvm, entry.capabilities))
+    }
+
+    /// Notes when a JVM that no worker asks is due, or forgets it: its providers are dropped, or no further question can
+    /// tell anything.
+    fn schedule(&mut self, id: u64) -> Option<Instant> {
+        let entry = self.jvms.get(&id)?;
+        let Some((_, due)) = entry.jvm.upgrade().and_then(|jvm| entry.next(&jvm)) else {
+            self.jvms.remove(&id);
+            return None;
+        };
+        let times = if entry.is_unresponsive() { &mut self.unresponsive } else { &mut self.due };
+        times.insert((due, id));
+        Some(due)
     }
 
     /// Records the end of a question and sets the time of the next.
@@ -195,19 +243,18 @@ impl PollQueue {
             *count = count.saturating_add(1);
         }
         let Some(entry) = self.jvms.get_mut(&id) else { return };
-        entry.active = false;
+        self.held_workers = self.held_workers.saturating_sub(entry.is_unresponsive().into());
         entry.capabilities = capabilities;
         entry.finish(topic, failure, &self.settings);
+        self.schedule(id);
     }
 }
 
 impl PollEntry {
-    /// The topic that is due first, of those about which a question can tell anything.
-    fn next(&self) -> Option<(AttachTopic, Instant, Arc<PolledJvm>)> {
-        let jvm = self.jvm.upgrade()?;
+    /// The topic that is due first, of those about which a question can tell anything, and when.
+    fn next(&self, jvm: &PolledJvm) -> Option<(AttachTopic, Instant)> {
         let topics = AttachTopic::VARIANTS.iter().zip(&self.schedules).filter(|(topic, _)| !jvm.is_final(**topic));
-        let (topic, schedule) = topics.min_by_key(|(_, schedule)| schedule.due)?;
-        Some((*topic, schedule.due, jvm))
+        topics.map(|(topic, schedule)| (*topic, schedule.due)).min_by_key(|(_, due)| *due)
     }
 
     fn is_unresponsive(&self) -> bool {

@@ -201,8 +201,8 @@ impl PagesReader {
     fn read(&self, memory: &HotSpotMemory) -> Result<HeapReading, Implausible> {
         let mut total = SpaceSize::default();
         for (used, capacity) in &self.parts {
-            total.used = total.used.saturating_add(memory.word(*used)?);
-            let capacity = capacity.map(|capacity| memory.word(capacity)).transpose()?;
+            let (used, capacity) = used_and_capacity(memory, *used, *capacity)?;
+            total.used = total.used.saturating_add(used);
             let committed = capacity.map(|capacity| total.committed.unwrap_or_default().saturating_add(capacity));
             total.committed = committed.or(total.committed);
         }
@@ -213,6 +213,23 @@ impl PagesReader {
         let pools = if self.generational { Vec::new() } else { vec![total] };
         Ok(HeapReading { pools, total, limit: self.limit })
     }
+}
+
+/// The words at two addresses. They are fields of one object, so one read takes both.
+fn used_and_capacity(
+    memory: &HotSpotMemory,
+    used: u64,
+    capacity: Option<u64>,
+) -> Result<(u64, Option<u64>), Implausible> {
+    let Some(capacity) = capacity else { return Ok((memory.word(used)?, None)) };
+    let first = used.min(capacity);
+    let mut bytes = [0; 256];
+    let length = usize::try_from(used.abs_diff(capacity)).unwrap_or(usize::MAX).saturating_add(8);
+    let Some(bytes) = bytes.get_mut(..length) else { return Ok((memory.word(used)?, Some(memory.word(capacity)?))) };
+    memory.read(first, bytes)?;
+    let [low, high] = [bytes.first_chunk(), bytes.last_chunk()].map(|word| word.copied().map(u64::from_ne_bytes));
+    let (low, high) = (low.unwrap_or_default(), high.unwrap_or_default());
+    Ok(if used == first { (low, Some(high)) } else { (high, Some(low)) })
 }
 
 /// JDK 25 and later have one partition for each NUMA node.

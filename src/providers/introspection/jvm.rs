@@ -208,9 +208,12 @@ impl IntrospectedJvm {
         }
     }
 
-    /// Whether this thread may risk to be held.
+    /// Whether this thread may risk to be held, and no other thread reads it.
     fn begin(&self) -> bool {
         let mut published = lock(&self.published);
+        if published.reading_since.is_some() {
+            return false;
+        }
         if self.held.refuses(self.subject.process.uid, published.answered) {
             published.pause(IntrospectionState::Crowded);
             return false;

@@ -31,65 +31,42 @@ mod open_jvm;
 )]
 mod planted;
 mod publish;
+mod rota;
 mod threads;
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, Weak};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use crate::config::{Introspection, IntrospectionMode};
 use crate::discovery::HotSpotFinder;
-use crate::sync::{ExpendableThread, lock, wait, wait_timeout};
+use crate::sync::ExpendableThread;
 use crate::targets::guarded::PATIENCE;
-use held::HeldThreads;
 pub(crate) use jvm::{IntrospectedJvm, IntrospectionSubject};
-
-/// The others are not kept waiting longer for one JVM; what is read of it goes on for [`PATIENCE`].
-const COURTESY: Duration = Duration::from_millis(250);
+use rota::Rota;
 
 /// Reads JVMs in the background. Dropped, it stops.
 #[derive(Debug)]
 pub(crate) struct Introspector {
     settings: Introspection,
-    shared: Arc<IntrospectorState>,
-}
-
-#[derive(Debug, Default)]
-struct IntrospectorState {
-    queue: Mutex<IntrospectionQueue>,
-    changed: Condvar,
-    held: Arc<HeldThreads>,
-}
-
-#[derive(Debug, Default)]
-struct IntrospectionQueue {
-    jvms: Vec<Weak<IntrospectedJvm>>,
-    running: bool,
-    stopped: bool,
+    rota: Arc<Rota>,
 }
 
 impl Introspector {
-    /// One without JVMs, and so without threads; `None` where introspection is off.
+    /// One without JVMs, and so without threads; `None` where introspection is off, and where no descriptor is left, which
+    /// is logged.
     pub(crate) fn new(settings: &Introspection) -> Option<Self> {
-        let is_on = settings.mode != IntrospectionMode::Off;
-        is_on.then(|| Self { settings: settings.clone(), shared: Arc::default() })
+        if settings.mode == IntrospectionMode::Off {
+            return None;
+        }
+        let rota = Rota::new().inspect_err(|error| {
+            tracing::error!(%error, "cannot make a timer; what is read in JVMs' memory is absent");
+        });
+        Some(Self { settings: settings.clone(), rota: Arc::new(rota.ok()?) })
     }
 
     /// Reads a JVM for as long as the result is held.
     pub(crate) fn add(&self, subject: IntrospectionSubject) -> Arc<IntrospectedJvm> {
-        let jvm = Arc::new(IntrospectedJvm::new(subject, &self.settings, Arc::clone(&self.shared.held)));
-        let mut queue = lock(&self.shared.queue);
-        queue.jvms.push(Arc::downgrade(&jvm));
-        if !queue.running {
-            let shared = Arc::clone(&self.shared);
-            let thread = thread::Builder::new().name("introspection".to_owned()).stack_size(256 << 10);
-            match thread.spawn(move || shared.run()) {
-                Ok(_) => queue.running = true,
-                Err(error) => tracing::warn!(%error, "cannot start the thread that reads JVMs' memory"),
-            }
-        }
-        self.shared.changed.notify_all();
+        let jvm = Arc::new(IntrospectedJvm::new(subject, &self.settings, Arc::clone(&self.rota.held)));
+        self.rota.add(&jvm);
         jvm
     }
 }
@@ -109,71 +86,6 @@ pub(crate) fn read_once(subject: IntrospectionSubject, settings: &Introspection)
 
 impl Drop for Introspector {
     fn drop(&mut self) {
-        lock(&self.shared.queue).stopped = true;
-        self.shared.changed.notify_all();
-    }
-}
-
-/// JVMs that are read one after the other.
-struct IntrospectionRound {
-    jvms: Vec<Arc<IntrospectedJvm>>,
-    /// The number of the one that is read.
-    at: AtomicUsize,
-    /// Another thread has taken over; the one that is read is the last.
-    left: AtomicBool,
-}
-
-impl IntrospectionRound {
-    fn run(&self, finder: &HotSpotFinder) {
-        for (number, jvm) in self.jvms.iter().enumerate() {
-            self.at.store(number, Ordering::Release);
-            jvm.update(finder);
-            if self.left.load(Ordering::Acquire) {
-                return;
-            }
-        }
-    }
-}
-
-impl IntrospectorState {
-    /// Has JVMs read that are due. A JVM that keeps the others waiting keeps the thread that reads it, and the others get
-    /// another one.
-    fn run(&self) {
-        let mut reader = ExpendableThread::new("memory-reader");
-        let finder: Arc<HotSpotFinder> = Arc::default();
-        let mut queue = lock(&self.queue);
-        while !queue.stopped {
-            queue.jvms.retain(|jvm| jvm.strong_count() > 0);
-            let jvms: Vec<_> = queue.jvms.iter().filter_map(Weak::upgrade).collect();
-            let next = jvms.iter().filter_map(|jvm| jvm.due()).min();
-            let wait_for = next.map(|next| next.saturating_duration_since(Instant::now()));
-            if wait_for != Some(Duration::ZERO) {
-                drop(jvms);
-                queue = match wait_for {
-                    Some(time) => wait_timeout(&self.changed, queue, time),
-                    None => wait(&self.changed, queue),
-                };
-                continue;
-            }
-            drop(queue);
-            self.round(jvms, &finder, &mut reader);
-            queue = lock(&self.queue);
-        }
-    }
-
-    fn round(&self, jvms: Vec<Arc<IntrospectedJvm>>, finder: &Arc<HotSpotFinder>, reader: &mut ExpendableThread) {
-        let now = Instant::now();
-        jvms.iter().filter(|jvm| jvm.is_overdue(now)).for_each(|jvm| jvm.give_up());
-        let jvms = jvms.into_iter().filter(|jvm| jvm.is_ready(now)).collect();
-        let round = Arc::new(IntrospectionRound { jvms, at: AtomicUsize::new(0), left: AtomicBool::new(false) });
-        let (running, finder) = (Arc::clone(&round), Arc::clone(finder));
-        let mut seen = None;
-        let is_kept_waiting = || {
-            let at = round.at.load(Ordering::Acquire);
-            let waits = seen.replace(at) == Some(at);
-            round.left.store(waits, Ordering::Release);
-            waits
-        };
-        reader.call(move || running.run(&finder), COURTESY, is_kept_waiting);
+        self.rota.stop();
     }
 }

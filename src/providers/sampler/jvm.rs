@@ -13,7 +13,7 @@ use super::pause_log::PauseLog;
 use super::rate::{Rate, RateController};
 use super::settings::SamplerSettings;
 use super::words::{NO_GC, NO_GC_BYTES, PAUSE_WORDS, WordCursor, sum};
-use crate::fact::{Fact, PauseBatch, Reading, intern};
+use crate::fact::{Fact, Interner, PauseBatch, Reading, intern};
 use crate::hotspot::TextCounter;
 use crate::metric::Value;
 use crate::perfdata::{MemoryError, RegionError};
@@ -21,6 +21,8 @@ use crate::providers::peak::{Peak, WINDOW_COUNT, Windows};
 
 /// Samples in a row that may fail before the JVM is given up: ten seconds at the idle rate. Each may cost many copies.
 const FAILURES_MAXIMUM: u32 = 100;
+
+static VALUES: Interner<SampledValue> = Interner::new();
 
 /// The time of a sample, taken once for all JVMs.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +65,8 @@ pub(super) struct JvmSampler {
     old: OldGeneration,
     allocation: Option<Allocation>,
     rate: RateController,
-    values: Vec<SampledValue>,
+    /// One copy for all JVMs of a kind.
+    values: Arc<[SampledValue]>,
     facts: Arc<[Fact]>,
     /// Samples in a row that failed.
     failures: u32,
@@ -87,7 +90,7 @@ impl JvmSampler {
             allocation: None,
             // A cycle that begins and ends between two samples leaves no trace.
             rate: RateController::new(settings.period(Rate::Normal), plan.cycles.is_none(), monotonic),
-            values,
+            values: VALUES.intern(values),
             facts: intern(facts),
             failures: 0,
             lost: false,
@@ -225,15 +228,20 @@ impl JvmSampler {
         self.pauses.attribute(&activity.completed, last_cause);
         let causes = &self.pauses.causes;
         if causes.len() > known {
-            let mut list = SampledFacts { values: std::mem::take(&mut self.values), facts: self.facts.to_vec() };
+            let mut list = SampledFacts { values: self.values.to_vec(), facts: self.facts.to_vec() };
             for (at, pauses) in causes.iter().enumerate().skip(known) {
                 if let Some(source) = self.subject.plan.pauses.get(pauses.collector) {
                     list.add_cause(at, source, &pauses.cause);
                 }
             }
-            self.values = list.values;
+            self.values = VALUES.intern(list.values);
             self.facts = intern(list.facts);
         }
+    }
+
+    /// The facts that the provider publishes.
+    pub(super) fn facts(&self) -> Arc<[Fact]> {
+        Arc::clone(&self.facts)
     }
 
     /// What the provider publishes at `now`, seconds since the epoch.

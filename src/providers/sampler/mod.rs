@@ -41,7 +41,7 @@ use std::time::{Duration, Instant};
 pub(crate) use sample_plan::SamplePlan;
 
 use crate::config::Sampling;
-use crate::fact::{PauseBatch, Provider, Reading};
+use crate::fact::{Fact, PauseBatch, Provider, Reading};
 use crate::perfdata::{Region, RegionIdentity, Transport};
 use crate::sync::lock;
 use crate::targets::guarded::PATIENCE;
@@ -169,22 +169,11 @@ pub(crate) struct SampledJvm {
 impl Provider for SampledJvm {
     fn read(&self) -> Reading {
         let now = seconds(schedule::wall());
-        if self.region.transport() == Transport::File {
-            return lock(&self.jvm).read(now);
-        }
-        // The thread that samples it holds the lock while it reads the JVM's memory, which may never end.
-        let begin = Instant::now();
-        loop {
-            match self.jvm.try_lock() {
-                Ok(jvm) => return jvm.read(now),
-                Err(TryLockError::Poisoned(jvm)) => return jvm.into_inner().read(now),
-                Err(TryLockError::WouldBlock) if self.region.is_given_up() || begin.elapsed() > PATIENCE => {
-                    self.region.give_up();
-                    return (Arc::from([]), Vec::new());
-                }
-                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_micros(200)),
-            }
-        }
+        self.look(|jvm| jvm.read(now)).unwrap_or_else(|| (Arc::from([]), Vec::new()))
+    }
+
+    fn facts(&self) -> Arc<[Fact]> {
+        self.look(JvmSampler::facts).unwrap_or_else(|| Arc::from([]))
     }
 
     /// Those of a JVM that is being sampled in memory are left for the next call.
@@ -193,6 +182,28 @@ impl Provider for SampledJvm {
         match self.region.transport() {
             Transport::File => lock(&self.jvm).take_pauses(now),
             Transport::Memory => self.jvm.try_lock().ok()?.take_pauses(now),
+        }
+    }
+}
+
+impl SampledJvm {
+    /// What `take` finds in the sampler; `None` where a read of the JVM's memory does not end.
+    fn look<T>(&self, take: impl FnOnce(&JvmSampler) -> T) -> Option<T> {
+        if self.region.transport() == Transport::File {
+            return Some(take(&lock(&self.jvm)));
+        }
+        // The thread that samples it holds the lock while it reads the JVM's memory, which may never end.
+        let begin = Instant::now();
+        loop {
+            match self.jvm.try_lock() {
+                Ok(jvm) => return Some(take(&jvm)),
+                Err(TryLockError::Poisoned(jvm)) => return Some(take(&jvm.into_inner())),
+                Err(TryLockError::WouldBlock) if self.region.is_given_up() || begin.elapsed() > PATIENCE => {
+                    self.region.give_up();
+                    return None;
+                }
+                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_micros(200)),
+            }
         }
     }
 }

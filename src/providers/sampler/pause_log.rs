@@ -29,6 +29,7 @@ impl PauseLog {
     /// What was added since the last call, and how long before `now` that was.
     pub(super) fn take(&mut self, now: u64, frequency: f64) -> PauseBatch {
         let Self { longest, pauses } = std::mem::take(self);
+        #[allow(clippy::cast_possible_truncation, reason = "seven digits are enough to draw")]
         let seconds = |ticks: i64| (ticks as f64 / frequency) as f32;
         let pause = |(at, ticks): (u64, i64)| CompletedPause {
             millis_ago: u32::try_from(now.saturating_sub(at).wrapping_div(1_000_000)).unwrap_or(u32::MAX),

@@ -153,6 +153,32 @@ fn at_most_one_query_of_a_merged_table_keeps_its_name() {
     });
 }
 
+/// With two sources of one value, of which only one keeps its name, a JVM that changes from one to the other has two lines.
+#[test]
+fn a_value_of_two_sources_is_one_line() {
+    let named = Regex::new(r"^\w+\{[^}]*\} or ").unwrap();
+    each(|place, panel| {
+        for expression in expressions(panel) {
+            assert!(!named.is_match(expression), "{place}: {expression}");
+        }
+    });
+}
+
+/// The many short pauses leave the few long ones visible.
+#[test]
+fn heat_maps_show_what_is_rare() {
+    let mut maps = 0;
+    each(|place, panel| {
+        if panel["type"] == "heatmap" {
+            maps += 1;
+            let color = &panel["options"]["color"];
+            assert!(color["mode"] == "opacity" && color["scale"] == "exponential", "{place}: {color}");
+            assert!(color["exponent"].as_f64().unwrap() < 0.5, "{place}: {color}");
+        }
+    });
+    assert_eq!(maps, 1);
+}
+
 /// Without a pause a quantile is no number: a series without a line, and a legend that says nothing.
 #[test]
 fn quantiles_of_nothing_are_absent() {

@@ -12,14 +12,14 @@ use crate::support::{is_root, jdk, program, skip, wait_for};
 const MEMORY: u64 = 512 << 20;
 
 /// A control group of half a CPU and [`MEMORY`]; removed when dropped, when its processes must have ended.
-struct Group {
+pub(crate) struct Group {
     /// Its directory in each hierarchy, and how a container mounts that hierarchy.
     places: Vec<(PathBuf, String)>,
 }
 
 /// What a process sees of control groups.
 #[derive(Clone, Copy, Debug)]
-enum View {
+pub(crate) enum View {
     /// The mounts of the host, from a namespace of its own.
     Host,
     /// The mounts that a container runtime makes: each shows the group alone.
@@ -30,7 +30,7 @@ enum View {
 
 impl Group {
     /// `None`, said as a skip, where no such group can be made.
-    fn new(test: &str, name: &str) -> Option<Self> {
+    pub(crate) fn new(test: &str, name: &str) -> Option<Self> {
         let places = if is_root() && program("unshare").is_some() { hierarchies() } else { Vec::new() };
         let name = format!("hotspot-exporter-{name}-{}", std::process::id());
         let places = places.into_iter().map(|(point, mount)| (point.join(&name), mount)).collect();
@@ -60,7 +60,7 @@ impl Group {
     }
 
     /// Runs a command in the group and in a cgroup namespace of its own.
-    fn run(&self, view: View, inner: &Command) -> Command {
+    pub(crate) fn run(&self, view: View, inner: &Command) -> Command {
         let enter: Vec<_> =
             self.places.iter().map(|(place, _)| format!("echo $$ > {}/cgroup.procs", place.display())).collect();
         let tmpfs = "mount -t tmpfs none /sys/fs/cgroup";

@@ -1,6 +1,6 @@
 //! Native memory and process facts end to end: the real exporter, real JVMs, and the output of the JDK's own tool.
 
-mod cgroups;
+pub(crate) mod cgroups;
 mod command;
 mod containers;
 mod options;

@@ -1,0 +1,69 @@
+//! The node agent.
+
+use serde_json::json;
+
+use super::Node;
+use super::workloads::{Pod, deployment, ensure_measured};
+use crate::support::ensure;
+use crate::support::exposition::Exposition;
+
+const LIMIT: f64 = 192.0 * 1024.0 * 1024.0;
+
+/// A value that the agent has of the JVM in that pod.
+fn value(page: &Exposition, metric: &str, pod: &Pod) -> Result<f64, String> {
+    let labels = [("namespace", pod.namespace), ("pod", &*pod.name), ("container", "orders")];
+    page.value(metric, &labels).ok_or_else(|| format!("no {metric} of {pod:?}"))
+}
+
+/// The label that tells it from the other JVMs of its name.
+fn slot(page: &Exposition, pod: &Pod) -> Option<String> {
+    let labels = [("pod", &*pod.name)];
+    page.all("jvm_up", &labels).next().map(|sample| sample.labels["slot"].clone())
+}
+
+#[test]
+fn two_pods_of_a_deployment_show_themselves_through_the_agent() {
+    let Some(node) = Node::shared("two_pods_of_a_deployment_show_themselves_through_the_agent") else { return };
+    let limits = json!({"memory": "192Mi", "cpu": "200m"});
+    node.control_plane.apply(&deployment("orders", "shop", "orders", limits).to_string());
+    let pods = node.start_pods("shop", "deployment/orders", 2);
+    let agent = node.agent();
+    let page = node.wait("both pods", || {
+        let page = node.page(agent)?;
+        for pod in &pods {
+            ensure_measured(&page, &[("namespace", "shop"), ("pod", &pod.name), ("container", "orders")])?;
+            let (limit, quota) = (
+                value(&page, "jvm_hotspot_cgroup_memory_limit_bytes", pod)?,
+                value(&page, "jvm_hotspot_cgroup_cpu_quota", pod)?,
+            );
+            ensure((limit, quota) == (LIMIT, 0.2), format!("{limit} bytes and {quota} CPUs"))?;
+        }
+        Ok::<_, String>(page)
+    });
+    let slots = [slot(&page, &pods[0]), slot(&page, &pods[1])];
+    assert_ne!(slots[0], slots[1]);
+
+    // Both were throttled as they started; one has work to do from now on.
+    node.tell(&pods[0], "orders", "run 40000");
+    node.wait("the busy pod to be throttled more than the idle one", || {
+        let page = node.page(agent)?;
+        let [busy, idle] = [&pods[0], &pods[1]];
+        for metric in
+            ["jvm_hotspot_cgroup_cpu_throttled_seconds_total", "jvm_hotspot_cgroup_cpu_throttled_periods_total"]
+        {
+            let (busy, idle) = (value(&page, metric, busy)?, value(&page, metric, idle)?);
+            ensure(busy > 2.0 * idle + 1.0, format!("{metric}: {busy} and {idle}"))?;
+        }
+        Ok::<_, String>(())
+    });
+    node.tell(&pods[0], "orders", "rest");
+
+    // The agent's container starts again, and still tells the pods apart as it did.
+    node.kill(agent, "hotspot-exporter");
+    let page = node.wait("the agent's next life", || {
+        let page = node.page(agent)?;
+        pods.iter().try_for_each(|pod| value(&page, "jvm_up", pod).map(|_| ()))?;
+        Ok::<_, String>(page)
+    });
+    assert_eq!([slot(&page, &pods[0]), slot(&page, &pods[1])], slots);
+}

@@ -1,0 +1,63 @@
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * A JVM in trouble. Usage: Ailing leak MEGABYTES | collect MEGABYTES | spin THREADS | rest
+ *
+ * <p>leak keeps so much and collects once a second, as a program does whose heap is full; collect does nothing but collect a heap of
+ * so much in small objects; spin wants so many CPUs; rest wants nothing. Prints "ready", and lives until standard input ends.
+ */
+public final class Ailing {
+    static final List<Object> kept = new ArrayList<Object>();
+
+    public static void main(String[] args) throws Exception {
+        int amount = args.length > 1 ? Integer.parseInt(args[1]) : 0;
+        Thread trouble = null;
+        if (args[0].equals("leak")) {
+            for (int i = 0; i < amount; i++) {
+                kept.add(new byte[1 << 20]);
+            }
+            trouble = new Thread(() -> collect(1_000));
+        } else if (args[0].equals("collect")) {
+            // 16 bytes of header and 48 of data each: many objects make a collection long.
+            for (int i = 0; i < amount << 14; i++) {
+                kept.add(new byte[48]);
+            }
+            trouble = new Thread(() -> collect(0));
+        } else if (args[0].equals("spin")) {
+            for (int i = 0; i < amount; i++) {
+                start(new Thread(Ailing::spin));
+            }
+        }
+        if (trouble != null) {
+            start(trouble);
+        }
+        System.out.println("ready");
+        while (System.in.read() >= 0) {
+        }
+        System.exit(0);
+    }
+
+    private static void start(Thread thread) {
+        thread.setDaemon(true);
+        thread.start();
+    }
+
+    private static void collect(long rest) {
+        while (true) {
+            System.gc();
+            try {
+                Thread.sleep(rest);
+            } catch (InterruptedException e) {
+                return;
+            }
+        }
+    }
+
+    private static void spin() {
+        long sum = 0;
+        while (kept.isEmpty() || sum >= 0) {
+            sum = (sum + 1) & Long.MAX_VALUE;
+        }
+    }
+}
