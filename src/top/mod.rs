@@ -126,7 +126,7 @@ fn show(
         let Ok(first) = received.recv() else { return Ok(()) };
         for message in std::iter::once(first).chain(received.try_iter()) {
             if matches!(&message, Message::Terminal(event) if keys::redraws(event)) {
-                screen.terminal.clear()?;
+                screen.forget()?;
             }
             take(&mut model, message, &spots);
         }

@@ -59,7 +59,14 @@ impl FullScreen {
         take()?;
         let had_mouse = std::mem::take(&mut self.has_mouse);
         self.set_mouse(had_mouse)?;
-        self.terminal.clear()
+        self.forget()
+    }
+
+    /// Has the next drawing draw everything. `Terminal::clear` would ask the terminal where its cursor is, and the answer
+    /// would go to the thread that reads keys.
+    pub(super) fn forget(&mut self) -> io::Result<()> {
+        let size = self.terminal.size()?;
+        self.terminal.resize(size.into())
     }
 }
 

@@ -149,6 +149,8 @@ fn the_terminal_is_restored_however_top_ends() {
     tmux.keys(&["-l", "fg"]);
     tmux.keys(&["Enter"]);
     tmux.wait("the list after fg", &["1 JVM ", "q quit"]);
+    tmux.keys(&["C-l", "?"]);
+    tmux.wait("the help after Ctrl-L", &["1 JVM ", "select a JVM"]);
     tmux.keys(&["C-c"]);
     is_gone(pid);
 }
