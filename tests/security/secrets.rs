@@ -13,6 +13,7 @@ use crate::support::jvm::Jvm;
 use crate::support::otlp::Receiver;
 use crate::support::{ensure, wait_for};
 use prost::Message;
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -107,8 +108,17 @@ fn served(exporter: &Exporter) -> Outputs {
         "/-/healthy",
         "/none",
     ];
+    let overview: Value = serde_json::from_str(exporter.get("/overview").text()).unwrap();
+    let of_jvms = overview["jvms"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|jvm| jvm["app"] == "Workload")
+        .flat_map(|jvm| ["overview", "jvm", "explain"].map(|page| format!("/{page}/Workload/{}", jvm["slot"])));
+    let of_jvms: Vec<_> = of_jvms.collect();
+    assert!(!of_jvms.is_empty(), "{overview}");
     let mut outputs = Outputs::new();
-    for path in paths {
+    for path in paths.into_iter().chain(of_jvms.iter().map(String::as_str)) {
         for format in FORMATS {
             outputs.push((format!("{path} as {format}"), exporter.request("GET", path, &[format]).body));
         }
