@@ -75,7 +75,7 @@ pub(super) struct Totals {
 
 /// What happened in a step. NaN is unknown, which takes half the memory of an option.
 #[derive(Clone, Copy, Debug)]
-struct Step {
+struct Stretch {
     /// Its length, and that part of it in which the counters of the JVM were known.
     seconds: f32,
     known: f32,
@@ -92,7 +92,7 @@ const COUNTERS: usize = 6;
 #[derive(Debug, Default)]
 pub(super) struct Trail {
     last: Option<(f64, Totals)>,
-    steps: VecDeque<Step>,
+    steps: VecDeque<Stretch>,
 }
 
 impl Totals {
@@ -131,7 +131,7 @@ fn add(sum: f64, value: f64) -> f64 {
     if sum.is_nan() || value.is_nan() { sum.max(value) } else { sum + value }
 }
 
-impl Step {
+impl Stretch {
     fn begin(levels: &Totals) -> Self {
         Self {
             seconds: 0.0,
@@ -172,7 +172,7 @@ impl Trail {
             if self.steps.len() > STEPS {
                 self.steps.pop_front();
             }
-            self.steps.push_back(Step::begin(&before));
+            self.steps.push_back(Stretch::begin(&before));
         }
         if let Some(step) = self.steps.back_mut() {
             step.extend(now - then, &before, &totals);
@@ -310,6 +310,6 @@ mod tests {
     fn the_trail_is_bounded() {
         let trail = trail(100_000, |_| Totals::default());
         assert_eq!(trail.steps.len(), STEPS + 1);
-        assert!(size_of::<Step>() * (STEPS + 1) < 1500, "{}", size_of::<Step>());
+        assert!(size_of::<Stretch>() * (STEPS + 1) < 1500, "{}", size_of::<Stretch>());
     }
 }
