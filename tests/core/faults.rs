@@ -167,7 +167,8 @@ fn a_directory_that_is_moved_away_and_replaced_by_a_link_is_followed() {
     let root = Root::new();
     among_writers("a_directory_that_is_moved_away_and_replaced_by_a_link_is_followed", &root, &[], |exporter| {
         let user = root.path().join("hsperfdata_tester");
-        for round in 0..20 {
+        // Few enough that the writers outlast them on a busy machine: nobody makes the directory again afterwards.
+        for round in 0..5 {
             wait_for("the writers' directory", || fs::rename(&user, root.path().join(format!("hsperfdata_{round}"))));
             // A writer may have been faster, and then there is a directory again.
             if symlink("/etc", &user).is_ok() {
