@@ -6,7 +6,7 @@
 #                         which those that miss a tool are skipped with the reason
 #     ./test.sh --cluster runs what needs a Kubernetes node, as root: a minute once its programs are built
 #
-# With CI=true, JDK 17 and 25 must be there, and each fuzzer runs for half a minute.
+# With CI=true, JDK 17 and 25 must be there, and each fuzzer runs for 20 seconds.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -61,14 +61,14 @@ bench_smoke() {
     fi
 }
 
-# Every committed input once; under CI also half a minute of new ones for each target.
+# Every committed input once; under CI also 20 seconds of new ones for each target.
 fuzz() {
     if ! scripts/fuzz install; then
         echo "SKIP scripts/fuzz: cargo-fuzz cannot be installed"
         [ "${CI:-}" != true ]
         return
     fi
-    scripts/fuzz replay && { [ "${CI:-}" != true ] || scripts/fuzz seconds 30; }
+    scripts/fuzz replay && { [ "${CI:-}" != true ] || scripts/fuzz seconds 20; }
 }
 
 # Only what no test wants of the processors.
