@@ -110,13 +110,22 @@ fn findings(findings: &[Finding]) -> Markup {
                 @let (class, word) = severity(finding.severity);
                 li class=(class) {
                     p { strong { (word) } " " (Foreign(&finding.text)) }
-                    p.step { (Foreign(&finding.next_step)) }
+                    p.step { (prose(&finding.next_step)) }
                     p.source {
                         (Foreign(&finding.source))
                         @if let Some(runbook) = &finding.runbook { " · " code { (Foreign(runbook)) } }
                     }
                 }
             }
+        }
+    }
+}
+
+/// A text in which what stands between backticks is code.
+fn prose(text: &str) -> Markup {
+    html! {
+        @for (number, part) in text.split('`').enumerate() {
+            @if number % 2 == 1 { code { (Foreign(part)) } } @else { (Foreign(part)) }
         }
     }
 }

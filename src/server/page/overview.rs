@@ -72,7 +72,9 @@ fn table(jvms: &[&JvmOverview], overview: &Overview) -> Markup {
                 @let found = count(severity_wanted);
                 @if found > 0 {
                     @let (class, word) = severity(severity_wanted);
-                    " · " span class={ "mark " (class) } { (found) " " (word.to_lowercase()) }
+                    " · " span class={ "mark " (class) } {
+                        (found) " " (word.to_lowercase()) @if found > 1 && severity_wanted == Severity::Warning { "s" }
+                    }
                 }
             }
             @if let Some(minutes) = minutes { " · lines show the last " (minutes) " min" }
