@@ -221,6 +221,7 @@ fn look(time: Duration, source: ConfigSource, mut config: Config) -> anyhow::Res
     // Slots are kept by the exporter that serves.
     config.state_directory = None;
     config.history = Some(time.max(LOOK_HISTORY));
+    config.threads.interval = LOOK_STEP;
     let (app, watcher) = App::new(source, config, Arc::default()).context("cannot watch for JVMs")?;
     app.start_scanning(watcher).context("cannot start the scanning thread")?;
     app.start_history(Some(LOOK_STEP)).context("cannot start the thread of the history")?;

@@ -95,7 +95,7 @@ fn a_jvm_that_its_cgroup_throttles_is_told_from_one_that_is_not() {
     let spin = java(&["-XX:+UseSerialGC", "-Xmx64m"], &["spin", "4"]);
     let throttled = Jvm::spawn(&mut group.run(View::Host, &spin));
     let pid = throttled.pid().to_string();
-    let ask = || Said::new(&[&pid, "--local", "--for=5s"]);
+    let ask = || Said::new(&[&pid, "--local", "--for=10s"]);
     let said = wait_for_finding(&ask, &throttled, "CpuThrottled");
     assert!(!said.findings(throttled.pid()).contains(&"HeapAfterGcHigh"), "{}", said.jvm(throttled.pid()));
 }

@@ -27,8 +27,11 @@ use crate::targets::guarded::PATIENCE;
 use threads::ThreadSums;
 use usage::{PreviousUsage, ProcessUsage};
 
-/// Time between two readings of a process: about 50 us of work each, more with many threads.
+/// Longest time between two readings of a process: about 50 us of work each, more with many threads.
 const INTERVAL: Duration = Duration::from_secs(15);
+
+/// Whoever reads threads more often than by default also sees the rest of the process earlier.
+const INTERVAL_OF_THREADS: u32 = 3;
 
 /// Reads processes in the background. Dropped, it stops.
 #[derive(Debug)]
@@ -89,7 +92,7 @@ impl ProcessMonitor {
         Self { shared: Arc::new(shared), reader: Mutex::new(ExpendableThread::new("process")) }
     }
 
-    /// Reads the process at once, and then every [`INTERVAL`] for as long as the result is held.
+    /// Reads the process at once, and then again and again for as long as the result is held.
     pub(crate) fn add(&self, process: Arc<Process>, setting: CpuSetting) -> Arc<MonitoredProcess> {
         let table = Mutex::new(ValueTable::new(ProviderId::Process));
         let (previous, threads, ooms) = (Mutex::default(), Mutex::default(), Mutex::default());
@@ -129,7 +132,8 @@ impl MonitorState {
             while !queue.stopped && begin.elapsed() < interval {
                 queue = wait_timeout(&self.changed, queue, interval.saturating_sub(begin.elapsed()));
             }
-            let scope = if whole.elapsed() < INTERVAL { Scope::OwnThreads } else { Scope::Process };
+            let every = interval.saturating_mul(INTERVAL_OF_THREADS).min(INTERVAL);
+            let scope = if whole.elapsed() < every { Scope::OwnThreads } else { Scope::Process };
             if scope == Scope::Process {
                 whole = Instant::now();
             }
