@@ -121,11 +121,17 @@ fn a_healthy_jvm_alone_gives_success_and_what_was_not_checked() {
     const TEST: &str = "a_healthy_jvm_alone_gives_success_and_what_was_not_checked";
     let resting = troubled(&["-XX:+UseSerialGC", "-Xmx64m"], &["rest"]);
     let pid = resting.pid().to_string();
-    let said = Said::new(&[&pid, "--local", "--for=2s"]).unwrap();
-    if said.findings(resting.pid()) == ["CpuThrottled"] {
+    let throttled = ["CpuThrottled"];
+    // A machine that is busy may hold a JVM that starts for so long that it is told.
+    let said = wait_for("nothing to be found", || {
+        let said = Said::new(&[&pid, "--local", "--for=2s"])?;
+        let found = said.findings(resting.pid());
+        ensure(found.is_empty() || found == throttled, said.diagnosis.to_string()).map(|()| said)
+    });
+    if said.findings(resting.pid()) == throttled {
         return skip(TEST, "the CPU quota of this machine's own control group throttles every JVM here");
     }
-    assert_eq!((said.findings(resting.pid()), said.code), (vec![], Some(0)), "{}", said.diagnosis);
+    assert_eq!(said.code, Some(0), "{}", said.diagnosis);
     let lacks: Vec<_> = said.jvm(resting.pid())["not_checked"].as_array().unwrap().iter().collect();
     let of = |name: &str| lacks.iter().find(|lack| lack["name"] == name).map(|lack| lack["reason"].as_str().unwrap());
     assert_eq!(of("NmtGrowthOutsideHeap"), Some("Native Memory Tracking is off"), "{lacks:?}");
