@@ -51,12 +51,15 @@ fn main() -> ExitCode {
     let takes_terminal = is_top && std::io::stdout().is_terminal();
     // Lines of a log would stand in the middle of the screen.
     if !(takes_terminal && std::io::stderr().is_terminal()) {
-        // What it finds, `top` shows.
-        let is_usual = is_top && flags.log_level == LogLevel::Info;
+        // What they find, `top` and `doctor` show.
+        let shows = is_top || matches!(cli.command, Some(Command::Doctor { .. }));
+        let is_usual = shows && flags.log_level == LogLevel::Info;
         let _ = log::init(if is_usual { LogLevel::Warn } else { flags.log_level }, flags.log_format);
     }
     let signals = match &cli.command {
-        Some(command) => matches!(command, Command::Nmt { .. } | Command::Top { .. }),
+        Some(command) => {
+            matches!(command, Command::Nmt { .. } | Command::Top { .. } | Command::Doctor { .. })
+        }
         None => !flags.once && !flags.config_check,
     };
     let source = ConfigSource { file: flags.config_file.clone(), overrides: flags.overrides(signals) };
