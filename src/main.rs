@@ -21,6 +21,7 @@ use hotspot_exporter::telemetry::log::{self, LogLevel};
 use hotspot_exporter::top::{self, TopOptions, TopSource};
 use hotspot_exporter::{discovery, privilege, report, service};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -82,11 +83,7 @@ fn main() -> ExitCode {
             println!("the configuration is valid: {} profiles", config.profiles.len());
             Ok(ExitCode::SUCCESS)
         }
-        Some(Command::Doctor { pid, url, local, time, verbose, format }) => {
-            overview(url.as_deref(), *local, *time, flags, source, config)
-                .and_then(|overview| diagnose(&overview, *pid, *verbose, *format))
-        }
-        Some(command) => run(command, flags, source, config).map(|()| ExitCode::SUCCESS),
+        Some(command) => run(command, flags, source, config),
         None if flags.once => once(source, config).map(|()| ExitCode::SUCCESS),
         None => serve(flags, source, config, web).map(|()| ExitCode::SUCCESS),
     };
@@ -99,10 +96,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: &Command, flags: &Flags, source: ConfigSource, config: Config) -> anyhow::Result<()> {
+fn run(command: &Command, flags: &Flags, source: ConfigSource, config: Config) -> anyhow::Result<ExitCode> {
     match command {
         Command::List { local, format } => {
-            let listing = if *local || flags.choose_jvms() { None } else { ask_running(flags)? };
+            let listing = if *local || flags.choose_jvms() { None } else { ask_running(flags, "/targets")? };
             let listing = match listing {
                 Some(listing) => listing,
                 None => Listing::of(&App::new(source, config, Arc::default())?.0.scan_once()),
@@ -126,24 +123,43 @@ fn run(command: &Command, flags: &Flags, source: ConfigSource, config: Config) -
             std::mem::forget(runtime);
             outcome
         }
-        // Its exit code says more than success.
-        Command::Doctor { .. } => Ok(()),
+        Command::Doctor { pid, url, local, time, verbose, format } => {
+            let overview = overview(url.as_deref(), *local, *time, flags, source, config)?;
+            return diagnose(&overview, *pid, *verbose, *format);
+        }
         Command::Healthcheck { url } => Ok(runtime()?.block_on(healthcheck::healthcheck(url, healthcheck::DEADLINE))?),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
-/// The listing of a running exporter, if one answers; a note says which.
-fn ask_running(flags: &Flags) -> anyhow::Result<Option<Listing>> {
-    match runtime()?.block_on(server::running::listing(&flags.listen)) {
-        Ok((listing, url)) => {
-            eprintln!("hotspot-exporter: from the exporter at {url}; --local looks anew");
-            Ok(Some(listing))
+/// What a running exporter of this machine answers at this path, if one does; a note says which.
+fn ask_running<T: DeserializeOwned>(flags: &Flags, path: &str) -> anyhow::Result<Option<T>> {
+    match runtime()?.block_on(RunningExporter::find(&flags.listen, path)) {
+        Ok((exporter, answer)) => {
+            eprintln!("hotspot-exporter: from the exporter at {}{path}; --local looks anew", exporter.url());
+            Ok(Some(answer))
         }
         Err(reason) => {
             eprintln!("hotspot-exporter: no exporter answers, so this is a look of its own ({reason})");
             Ok(None)
         }
     }
+}
+
+/// The exporter of a URL, whose password may be in the environment.
+fn exporter_at(url: &str) -> RunningExporter {
+    RunningExporter::at(url, std::env::var("HOTSPOT_EXPORTER_PASSWORD").ok().as_deref())
+}
+
+/// Follows JVMs in this process without serving them, with a point of the history each step.
+fn follow(source: ConfigSource, mut config: Config, step: Duration) -> anyhow::Result<Arc<App>> {
+    discovery::raise_descriptor_limit();
+    // Slots are kept by the exporter that serves.
+    config.state_directory = None;
+    let (app, watcher) = App::new(source, config, Arc::default()).context("cannot watch for JVMs")?;
+    app.start_scanning(watcher).context("cannot start the scanning thread")?;
+    app.start_history(Some(step)).context("cannot start the thread of the history")?;
+    Ok(app)
 }
 
 /// Where `top` gets its JVMs: the exporter of a URL, one that runs on this machine, or this process.
@@ -157,8 +173,7 @@ fn top_source(
     runtime: &Runtime,
 ) -> anyhow::Result<TopSource> {
     if let Some(url) = url {
-        let password = std::env::var("HOTSPOT_EXPORTER_PASSWORD").ok();
-        return Ok(TopSource::Remote(RunningExporter::at(url, password.as_deref()), runtime.handle().clone()));
+        return Ok(TopSource::Remote(exporter_at(url), runtime.handle().clone()));
     }
     if !local && !flags.choose_jvms() {
         let found = runtime.block_on(RunningExporter::find::<Overview>(&flags.listen, "/overview"));
@@ -166,14 +181,8 @@ fn top_source(
             return Ok(TopSource::Remote(exporter, runtime.handle().clone()));
         }
     }
-    discovery::raise_descriptor_limit();
-    // Slots are kept by the exporter that serves.
-    config.state_directory = None;
     config.history = Some(interval * TOP_POINTS);
-    let (app, watcher) = App::new(source, config, Arc::default()).context("cannot watch for JVMs")?;
-    app.start_scanning(watcher).context("cannot start the scanning thread")?;
-    app.start_history(Some(interval)).context("cannot start the thread of the history")?;
-    Ok(TopSource::Local(app))
+    Ok(TopSource::Local(follow(source, config, interval)?))
 }
 
 fn show_top(options: &TopOptions, runtime: &Runtime) -> anyhow::Result<()> {
@@ -199,20 +208,13 @@ fn overview(
 ) -> anyhow::Result<Overview> {
     const PATH: &str = "/overview";
     if let Some(url) = url {
-        let password = std::env::var("HOTSPOT_EXPORTER_PASSWORD").ok();
-        let exporter = RunningExporter::at(url, password.as_deref());
-        return runtime()?.block_on(exporter.get(PATH)).map_err(anyhow::Error::msg);
+        return runtime()?.block_on(exporter_at(url).get(PATH)).map_err(anyhow::Error::msg);
     }
-    if !local && !flags.choose_jvms() {
-        match runtime()?.block_on(RunningExporter::find(&flags.listen, PATH)) {
-            Ok((exporter, overview)) => {
-                eprintln!("hotspot-exporter: from the exporter at {}; --local looks anew", exporter.url());
-                return Ok(overview);
-            }
-            Err(reason) => {
-                eprintln!("hotspot-exporter: no exporter answers, so this is a look of its own ({reason})");
-            }
-        }
+    if !local
+        && !flags.choose_jvms()
+        && let Some(overview) = ask_running(flags, PATH)?
+    {
+        return Ok(overview);
     }
     eprintln!("hotspot-exporter: looking for {} s", time.as_secs());
     look(time, source, config)
@@ -220,14 +222,9 @@ fn overview(
 
 /// What this process sees of the JVMs within that time.
 fn look(time: Duration, source: ConfigSource, mut config: Config) -> anyhow::Result<Overview> {
-    discovery::raise_descriptor_limit();
-    // Slots are kept by the exporter that serves.
-    config.state_directory = None;
     config.history = Some(time.max(LOOK_HISTORY));
     config.threads.interval = LOOK_STEP;
-    let (app, watcher) = App::new(source, config, Arc::default()).context("cannot watch for JVMs")?;
-    app.start_scanning(watcher).context("cannot start the scanning thread")?;
-    app.start_history(Some(LOOK_STEP)).context("cannot start the thread of the history")?;
+    let app = follow(source, config, LOOK_STEP)?;
     std::thread::sleep(time);
     let overview = app.overview();
     app.stop();

@@ -14,7 +14,6 @@ use serde::de::DeserializeOwned;
 use super::ListenAddress;
 use super::healthcheck::{Address, fetch};
 use crate::proc::stat::{directory, read};
-use crate::report::list::Listing;
 use crate::sync::ExpendableThread;
 
 /// Time for one answer; the exporter takes at most 5 s to read all JVMs.
@@ -37,9 +36,6 @@ const EXPORTERS: usize = 8;
 const NAME: &[u8] = b"hotspot-exporte\n";
 
 const FLAG: &str = "--web.listen-address";
-
-/// Path of the listing.
-const LISTING: &str = "/targets";
 
 /// An exporter that runs, on this machine or elsewhere.
 #[derive(Clone, Debug)]
@@ -114,15 +110,6 @@ impl RunningExporter {
             (status, _) => Err(format!("{url}: expected 200 OK, found {status}")),
         })
     }
-}
-
-/// The listing of the first exporter that answers, with its URL.
-///
-/// # Errors
-/// Why none answers.
-pub async fn listing(given: &[ListenAddress]) -> Result<(Listing, String), String> {
-    let (exporter, listing) = RunningExporter::find(given, LISTING).await?;
-    Ok((listing, exporter.address.join(LISTING).url))
 }
 
 /// The addresses of this program's processes of the same user.

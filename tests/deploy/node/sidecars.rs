@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::Node;
-use super::workloads::{ensure_measured, pod};
+use super::workloads::{Pod, ensure_measured, pod};
 use crate::run;
 use crate::shipped::example;
 use crate::support::ensure;
@@ -14,6 +14,13 @@ const RELOADED: &str = "hotspot_exporter_config_last_reload_successful";
 /// The samples that only a sidecar has that sees the JVM's process.
 fn of_cgroup(page: &Exposition) -> usize {
     page.samples.iter().filter(|sample| sample.name.starts_with("jvm_hotspot_cgroup_")).count()
+}
+
+/// The page of the sidecar of the example's pod, once both of its JVMs are measured.
+fn both_measured(node: &Node, pod: &Pod) -> Result<Exposition, String> {
+    let page = node.page(pod)?;
+    let mut names = ["orders", "billing"].into_iter();
+    names.try_for_each(|name| ensure_measured(&page, &[("container", name)])).map(|()| page)
 }
 
 #[test]
@@ -43,13 +50,7 @@ fn the_charts_sidecar_refuses_a_bad_config_map() {
     let Some(node) = Node::shared("the_charts_sidecar_refuses_a_bad_config_map") else { return };
     node.install_chart("shop", "examples/app", "charts", &["hotspot-sidecar.config.nmt.interval=1s"]);
     let pod = node.start_pods("charts", "deployment/shop", 1).remove(0);
-    let measured = || {
-        let page = node.page(&pod)?;
-        ["orders", "billing"]
-            .into_iter()
-            .try_for_each(|name| ensure_measured(&page, &[("container", name)]))
-            .map(|()| page)
-    };
+    let measured = || both_measured(node, &pod);
     let page = node.wait("both JVMs", measured);
     assert_eq!(page.value(RELOADED, &[]), Some(1.0));
     let configure = |text: &str| {
@@ -83,13 +84,7 @@ fn the_kustomized_sidecar_goes_on_with_a_restarted_jvm() {
     let kubectl = crate::fetched_or_installed("kubectl").unwrap();
     node.control_plane.apply(&run(std::process::Command::new(kubectl).arg("kustomize").arg(example())));
     let pod = node.start_pods("jvms", "deployment/shop", 1).remove(0);
-    let measured = || {
-        let page = node.page(&pod)?;
-        ["orders", "billing"]
-            .into_iter()
-            .try_for_each(|name| ensure_measured(&page, &[("container", name)]))
-            .map(|()| page)
-    };
+    let measured = || both_measured(node, &pod);
     let of = |page: &Exposition, container: &str| {
         let labels = [("container", container)];
         let slot = page.all("jvm_up", &labels).next().unwrap().labels["slot"].clone();
