@@ -116,8 +116,8 @@ fn run(command: &Command, flags: &Flags, source: ConfigSource, config: Config) -
         }
         Command::Explain { subject } => print(&report::explain(subject, &config)?),
         Command::Top { url, local, interval } => {
-            let runtime = runtime()?;
-            let source = top_source(url.as_deref(), *local, *interval, flags, source, config, &runtime)?;
+            let exporter = top_exporter(url.as_deref(), *local, flags)?;
+            let (source, runtime) = top_source(exporter, *interval, source, config)?;
             let outcome = show_top(&TopOptions { source, interval: *interval, has_colour: has_colour() }, &runtime);
             // A thread may be in the middle of a request, which does not outlive the process either.
             std::mem::forget(runtime);
@@ -151,38 +151,45 @@ fn exporter_at(url: &str) -> RunningExporter {
     RunningExporter::at(url, std::env::var("HOTSPOT_EXPORTER_PASSWORD").ok().as_deref())
 }
 
-/// Follows JVMs in this process without serving them, with a point of the history each step.
+/// Follows JVMs in this process without serving them, and keeps a history with a point each step, whose points are the
+/// overviews that are asked for. To be called before other threads start.
 fn follow(source: ConfigSource, mut config: Config, step: Duration) -> anyhow::Result<Arc<App>> {
     discovery::raise_descriptor_limit();
+    privilege::reduce(&config).context("cannot drop privileges")?;
     // Slots are kept by the exporter that serves.
     config.state_directory = None;
     let (app, watcher) = App::new(source, config, Arc::default()).context("cannot watch for JVMs")?;
     app.start_scanning(watcher).context("cannot start the scanning thread")?;
-    app.start_history(Some(step)).context("cannot start the thread of the history")?;
+    app.keep_history(Some(step));
     Ok(app)
 }
 
-/// Where `top` gets its JVMs: the exporter of a URL, one that runs on this machine, or this process.
+/// The exporter whose JVMs `top` shows: that of a URL, or one that runs on this machine; `None` if it is to look itself.
+fn top_exporter(url: Option<&str>, local: bool, flags: &Flags) -> anyhow::Result<Option<RunningExporter>> {
+    if let Some(url) = url {
+        return Ok(Some(exporter_at(url)));
+    }
+    if local || flags.choose_jvms() {
+        return Ok(None);
+    }
+    let found = runtime()?.block_on(RunningExporter::find::<Overview>(&flags.listen, "/overview"));
+    Ok(found.ok().map(|(exporter, _)| exporter))
+}
+
+/// Where `top` gets its JVMs, and what runs the rest of it.
 fn top_source(
-    url: Option<&str>,
-    local: bool,
+    exporter: Option<RunningExporter>,
     interval: Duration,
-    flags: &Flags,
     source: ConfigSource,
     mut config: Config,
-    runtime: &Runtime,
-) -> anyhow::Result<TopSource> {
-    if let Some(url) = url {
-        return Ok(TopSource::Remote(exporter_at(url), runtime.handle().clone()));
-    }
-    if !local && !flags.choose_jvms() {
-        let found = runtime.block_on(RunningExporter::find::<Overview>(&flags.listen, "/overview"));
-        if let Ok((exporter, _)) = found {
-            return Ok(TopSource::Remote(exporter, runtime.handle().clone()));
-        }
+) -> anyhow::Result<(TopSource, Runtime)> {
+    if let Some(exporter) = exporter {
+        let runtime = runtime()?;
+        return Ok((TopSource::Remote(exporter, runtime.handle().clone()), runtime));
     }
     config.history = Some(interval * TOP_POINTS);
-    Ok(TopSource::Local(follow(source, config, interval)?))
+    let app = follow(source, config, interval)?;
+    Ok((TopSource::Local(app), runtime()?))
 }
 
 fn show_top(options: &TopOptions, runtime: &Runtime) -> anyhow::Result<()> {
@@ -225,6 +232,7 @@ fn look(time: Duration, source: ConfigSource, mut config: Config) -> anyhow::Res
     config.history = Some(time.max(LOOK_HISTORY));
     config.threads.interval = LOOK_STEP;
     let app = follow(source, config, LOOK_STEP)?;
+    app.start_history().context("cannot start the thread of the history")?;
     std::thread::sleep(time);
     let overview = app.overview();
     app.stop();
@@ -302,6 +310,7 @@ fn check_threads() -> anyhow::Result<()> {
 fn serve(flags: &Flags, source: ConfigSource, config: Config, web: Web) -> anyhow::Result<()> {
     discovery::raise_descriptor_limit();
     let listeners = if flags.systemd_socket { service::sockets()? } else { server::bind(&flags.listen())? };
+    privilege::warn_of_root(&config);
     // Before any other thread starts: each thread has its own capabilities.
     privilege::reduce(&config).context("cannot drop privileges")?;
     let metrics = Arc::new(HttpMetrics::default());
@@ -324,7 +333,8 @@ fn serve(flags: &Flags, source: ConfigSource, config: Config, web: Web) -> anyho
         for address in bound.addresses() {
             tracing::info!(%address, tls, "listening");
         }
-        app.start_history(None).context("cannot start the thread of the history")?;
+        app.keep_history(None);
+        app.start_history().context("cannot start the thread of the history")?;
         app.follow_configuration().context("cannot start the thread that follows the configuration")?;
         app.start_pushing();
         tokio::spawn(reload_on_hangup(signal(SignalKind::hangup())?, Arc::clone(&app)));

@@ -36,6 +36,16 @@ fn needed(config: &Config, held: CapabilitySet) -> CapabilitySet {
     needed & held
 }
 
+/// Logs that an exporter that serves need not be root.
+pub fn warn_of_root(config: &Config) {
+    let held = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.permitted);
+    let kept = needed(config, held);
+    // A container's capabilities take effect for root only, so root with no more than these is as it should be.
+    if rustix::process::geteuid().is_root() && kept != held {
+        tracing::warn!(kept = %names(kept), "running as root; CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE are enough");
+    }
+}
+
 /// Drops the capabilities that the configuration does not need, and those that execve(2) could grant. To be called
 /// before other threads start, since each thread has its own.
 ///
@@ -44,10 +54,6 @@ fn needed(config: &Config, held: CapabilitySet) -> CapabilitySet {
 pub fn reduce(config: &Config) -> io::Result<()> {
     let held = capabilities(None)?.permitted;
     let kept = needed(config, held);
-    // A container's capabilities take effect for root only, so root with no more than these is as it should be.
-    if rustix::process::geteuid().is_root() && kept != held {
-        tracing::warn!(kept = %names(kept), "running as root; CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE are enough");
-    }
     set_no_new_privs(true)?;
     clear_ambient_capability_set()?;
     if held.contains(CapabilitySet::SETPCAP) {

@@ -35,7 +35,7 @@ metrics! {
         /// Failed reads of a JVM's counters, by reason.
         "hotspot_exporter_read_failures_total" => pub(super) read_failures: By<ReadFailure, Counter>,
         /// Series that rules make and that are not served, by reason.
-        "hotspot_exporter_series_dropped" => series_dropped: By<DropReason, Gauge>,
+        "hotspot_exporter_series_dropped" => pub(super) series_dropped: By<DropReason, Gauge>,
         /// Reloads of the configuration, by outcome.
         "hotspot_exporter_config_reloads_total" => config_reloads: By<Outcome, Counter>,
         /// Whether the last load of the configuration succeeded (1) or failed (0).
@@ -78,6 +78,11 @@ impl AppMetrics {
     pub(super) fn config_loaded(&self) {
         self.config_loaded.set_flag(true);
         self.config_load_time.set(Value::Float(unix_time()));
+    }
+
+    /// Whether an earlier configuration is in force than the last that was to be loaded.
+    pub(super) fn has_failed_to_reload(&self) -> bool {
+        self.config_loaded.samples().iter().any(|(_, value)| *value == Value::Int(0))
     }
 
     pub(super) fn config_reloaded(&self, succeeded: bool) {
@@ -187,7 +192,7 @@ closed_label!(AttachFailureReason, "reason");
 /// Why a series that a rule makes is not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]
-enum DropReason {
+pub(super) enum DropReason {
     Limit,
     Duplicate,
     Conflict,

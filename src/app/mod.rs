@@ -5,6 +5,7 @@
 //! those that serve, or in the way of the end.
 
 mod metrics;
+mod omissions;
 mod past;
 mod push;
 mod reload;
@@ -38,6 +39,7 @@ use crate::targets::{Reconciler, TargetSet};
 use crate::telemetry::{Counter, HttpMetrics};
 use metrics::AppMetrics;
 pub use metrics::declarations;
+use omissions::Omissions;
 use push::OtlpPush;
 use reload::Reloads;
 use scan::ScanLoop;
@@ -69,6 +71,7 @@ pub struct App {
     config: ArcSwap<Config>,
     served: ArcSwap<Served>,
     metrics: AppMetrics,
+    omissions: Omissions,
     http: Arc<HttpMetrics>,
     waker: Waker,
     sampler: ArcSwapOption<Sampler>,
@@ -98,6 +101,7 @@ impl App {
             config: ArcSwap::from_pointee(config),
             served: ArcSwap::default(),
             metrics: AppMetrics::default(),
+            omissions: Omissions::starting(),
             http,
             waker: watcher.waker(),
             sampler: ArcSwapOption::empty(),
@@ -162,6 +166,7 @@ impl App {
     /// Makes the targets of a scan that took so long the ones that are served.
     fn publish(&self, targets: Arc<TargetSet>, took: Duration) {
         self.metrics.scanned(&targets, took);
+        self.note_omissions();
         let pages = Pages::of(&targets, &self.served.load().pages);
         self.served.store(Arc::new(Served { targets, pages, scanned: Some(Instant::now()) }));
     }

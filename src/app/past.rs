@@ -22,13 +22,18 @@ const SUCCESSION: Duration = Duration::from_secs(15);
 const LOOK: Duration = Duration::from_millis(500);
 
 impl App {
-    /// Starts the thread that keeps the history, with a point every `step`, by default [`STEP`].
+    /// Keeps a history with a point every `step`, by default [`STEP`]. Its points are those of [`App::overview`], and those
+    /// of [`App::start_history`].
+    pub fn keep_history(&self, step: Option<Duration>) {
+        *lock(&self.history_step) = step.unwrap_or(STEP);
+        self.configure_history(self.config.load().history);
+    }
+
+    /// Starts the thread that adds a point to the history whenever one is due.
     ///
     /// # Errors
     /// No thread can be started.
-    pub fn start_history(self: &Arc<Self>, step: Option<Duration>) -> std::io::Result<()> {
-        *lock(&self.history_step) = step.unwrap_or(STEP);
-        self.configure_history(self.config.load().history);
+    pub fn start_history(self: &Arc<Self>) -> std::io::Result<()> {
         let app = Arc::downgrade(self);
         let run = move || {
             while let Some(app) = app.upgrade().filter(|app| !app.stopping.load(Ordering::Acquire)) {
@@ -72,9 +77,14 @@ impl App {
         }
     }
 
-    /// Every JVM with its last minutes.
+    /// Every JVM with its last minutes. Where a point of the history is due, what is read now is that point.
     pub fn overview(&self) -> Overview {
-        Overview::of(&self.listed(), &self.history)
+        let snapshot = self.listed();
+        let now = Instant::now();
+        if self.history.due().is_some_and(|due| due <= now) {
+            self.history.record(&snapshot, now);
+        }
+        Overview::of(&snapshot, &self.history, &self.state())
     }
 
     /// One JVM with all that is known of it; `None` if none has that key.

@@ -63,7 +63,7 @@ section! {
         /// Reading of what JVMs keep in fields of their own, in the memory of their processes, where the kernel allows it
         /// (the same user, or CAP_SYS_PTRACE).
         pub(super) introspection: Introspection = Introspection::default() => Nested::new(),
-        /// How far back the page and `top` show each JVM, in memory: under 10 KiB a JVM, so that points lie 5 s apart, and
+        /// How far back the page and `top` show each JVM, in memory: at most 8 KiB a JVM, so that points lie 5 s apart, and
         /// further apart above 15m. off: only the present.
         pub(super) history: Option<Duration> = Some(15 * MINUTE) => OrOff(between(MINUTE, HOUR)),
         /// The profiles: which metrics are served and under which names. The first profile is served at /metrics, each one

@@ -6,6 +6,7 @@ use strum::{EnumCount as _, VariantArray as _};
 
 use super::Measure;
 use super::rate::{CounterRate, GrowthShare};
+use super::ring::PointRing;
 use crate::fact::{CompletedPause, Formula, PauseBatch};
 use crate::snapshot::TargetValues;
 use crate::targets::{TargetState, Vitals};
@@ -13,11 +14,7 @@ use crate::targets::{TargetState, Vitals};
 /// Most points of one measure.
 pub(super) const POINTS_MAXIMUM: usize = 180;
 /// Most pauses that are kept singly: the longest.
-pub(super) const PAUSES_MAXIMUM: usize = 40;
-/// Points by which a column grows: a JVM that lives for seconds has no room for minutes.
-const GROWTH: usize = 20;
-/// Values of native memory outside of the heap, spread over the span.
-const NATIVE_POINTS: u32 = 15;
+pub(super) const PAUSES_MAXIMUM: usize = 32;
 /// CPU time is read every `threads.interval`, at most every 15 s.
 const CPU_HOLD: Duration = Duration::from_secs(16);
 /// An estimate of allocation changes at collections only; older than this, nothing is known of the present.
@@ -30,23 +27,21 @@ struct PausePoint {
     seconds: f32,
 }
 
-/// The points of one JVM: at most 8 KiB.
-#[derive(Debug, Default)]
+/// The points of one JVM.
+#[derive(Debug)]
 pub(super) struct JvmHistory {
     /// The step of the first point.
     born: u64,
     /// The step after the last point.
     next: u64,
-    /// A ring per measure, empty until a value is known.
-    columns: [Vec<f32>; Measure::COUNT],
+    /// One per measure, in their order.
+    rings: [PointRing; Measure::COUNT],
     pauses: Vec<PausePoint>,
     allocation: CounterRate,
     stopped: CounterRate,
     collecting: CounterRate,
     cpu: CounterRate,
     throttled: GrowthShare,
-    /// Native memory outside of the heap: how many steps after the first point, and the bytes then; oldest first.
-    native: Vec<(u32, f32)>,
     /// Steps in a row at which the file had lost its name.
     pub(super) unlinked: u8,
 }
@@ -65,7 +60,19 @@ pub(super) struct Moment {
 
 impl JvmHistory {
     pub(super) fn new(step: u64) -> Self {
-        Self { born: step, next: step, ..Self::default() }
+        let mut measures = Measure::VARIANTS.iter();
+        Self {
+            born: step,
+            next: step,
+            rings: std::array::from_fn(|_| PointRing::of(*measures.next().unwrap_or(&Measure::HeapUsed))),
+            pauses: Vec::new(),
+            allocation: CounterRate::default(),
+            stopped: CounterRate::default(),
+            collecting: CounterRate::default(),
+            cpu: CounterRate::default(),
+            throttled: GrowthShare::default(),
+            unlinked: 0,
+        }
     }
 
     /// The step after the last point.
@@ -94,8 +101,6 @@ impl JvmHistory {
         self.throttled.update(
             number(&vitals.throttled_periods).zip(number(&vitals.cpu_periods)).map(|(part, whole)| [part, whole]),
         );
-        let native = number(&vitals.native_committed);
-        self.add_native(at, native.zip(number(&vitals.native_heap)).map(|(all, heap)| (all - heap) as f32));
         // A pause that runs shows in no counter until it ends.
         let running = level(&vitals.pause_age);
         let longest = pauses.as_ref().map(|batch| batch.longest.max(running.unwrap_or(0.0)));
@@ -113,16 +118,16 @@ impl JvmHistory {
             Measure::Cpu => cpu,
             Measure::Threads => level(&vitals.threads),
             Measure::Rss => level(&vitals.rss),
-            Measure::NativeCommitted => native.map(|bytes| bytes as f32),
+            Measure::NativeCommitted => level(&vitals.native_committed),
         });
         let index = usize::try_from(at.step.saturating_sub(self.born)).unwrap_or(usize::MAX);
         // Steps that were left out have no values.
         let from = self.next.max(at.step.saturating_sub(at.capacity as u64)).saturating_sub(self.born);
-        for (column, value) in self.columns.iter_mut().zip(point) {
+        for (ring, value) in self.rings.iter_mut().zip(point) {
             for skipped in usize::try_from(from).unwrap_or(index)..index {
-                set(column, skipped, at.capacity, None);
+                ring.set(skipped, at.capacity, None);
             }
-            set(column, index, at.capacity, value);
+            ring.set(index, at.capacity, value);
         }
         self.next = at.step.saturating_add(1);
         self.unlinked = if state == TargetState::Unlinked { self.unlinked.saturating_add(1) } else { 0 };
@@ -144,37 +149,41 @@ impl JvmHistory {
         }
     }
 
-    fn add_native(&mut self, at: Moment, outside: Option<f32>) {
-        let Some(outside) = outside else { return };
-        let capacity = u32::try_from(at.capacity).unwrap_or(u32::MAX);
-        let distance = (capacity / NATIVE_POINTS).max(1);
-        let since = u32::try_from(at.step.saturating_sub(self.born)).unwrap_or(u32::MAX);
-        self.native.retain(|(before, _)| before.saturating_add(capacity) > since);
-        match self.native.last_mut() {
-            // The last value of its part of the span: the growth is to the present.
-            Some((before, value)) if before.saturating_add(distance) > since => *value = outside,
-            _ => self.native.push((since, outside)),
-        }
-    }
-
     /// Drops pauses that ended longer ago than the span.
     pub(super) fn forget_pauses(&mut self, at: Moment) {
         let span = u32::try_from(at.period.as_millis() * at.capacity as u128).unwrap_or(u32::MAX);
         self.pauses.retain(|pause| at.millis.wrapping_sub(pause.at) <= span);
     }
 
-    /// The value of a step.
-    pub(super) fn value(&self, measure: Measure, step: u64, capacity: usize) -> Option<f32> {
-        let is_kept = (self.born..self.next).contains(&step) && step.saturating_add(capacity as u64) >= self.next;
-        let index = usize::try_from(step.checked_sub(self.born)?).ok()?.checked_rem(capacity)?;
-        let value = self.columns.get(measure as usize)?.get(index).filter(|_| is_kept)?;
-        (!value.is_nan()).then_some(*value)
+    /// Whether a value of that measure was ever known.
+    pub(super) fn knows(&self, measure: Measure) -> bool {
+        self.rings.get(measure as usize).is_some_and(|ring| !ring.is_empty())
+    }
+
+    /// The values of a step and of those after it, without end.
+    pub(super) fn values(&self, measure: Measure, step: u64, capacity: usize) -> impl Iterator<Item = Option<f32>> {
+        let kept = self.first(capacity)..self.next;
+        // What is before the first step has no place in the ring.
+        let before = self.born.saturating_sub(step);
+        let index = usize::try_from(step.saturating_sub(self.born)).unwrap_or(usize::MAX);
+        let ring = self.rings.get(measure as usize).into_iter();
+        let known = ring.flat_map(move |ring| ring.values(index, capacity));
+        let unknown = std::iter::repeat_n(None, usize::try_from(before).unwrap_or(usize::MAX));
+        (step..).zip(unknown.chain(known)).map(move |(step, value)| value.filter(|_| kept.contains(&step)))
+    }
+
+    /// The first step that is kept.
+    fn first(&self, capacity: usize) -> u64 {
+        self.next.saturating_sub(capacity as u64).max(self.born)
     }
 
     /// The last known value.
     pub(super) fn last(&self, measure: Measure, capacity: usize) -> Option<f32> {
-        let first = self.next.saturating_sub(capacity as u64).max(self.born);
-        (first..self.next).rev().find_map(|step| self.value(measure, step, capacity))
+        if !self.knows(measure) {
+            return None;
+        }
+        let first = self.first(capacity);
+        (first..self.next).rev().find_map(|step| self.values(measure, step, capacity).next().flatten())
     }
 
     /// When pauses ended, in seconds before `millis`, and how long they were; oldest first.
@@ -195,36 +204,10 @@ impl JvmHistory {
         self.throttled.last()
     }
 
-    /// Bytes by which native memory outside of the heap grew over the history.
-    pub(super) fn native_growth(&self) -> Option<f32> {
-        let ((first, before), (last, now)) = (self.native.first()?, self.native.last()?);
-        (last > first).then_some(now - before)
-    }
-
-    /// Bytes that the record takes.
+    /// Bytes on the heap.
     #[cfg(test)]
-    pub(super) fn size(&self) -> usize {
-        let columns: usize = self.columns.iter().map(|column| column.capacity() * size_of::<f32>()).sum();
-        let pauses = self.pauses.capacity() * size_of::<PausePoint>();
-        size_of::<Self>() + columns + pauses + self.native.capacity() * size_of::<(u32, f32)>()
-    }
-}
-
-/// Writes the value at an index of a ring that has grown to it.
-fn set(column: &mut Vec<f32>, index: usize, capacity: usize, value: Option<f32>) {
-    if column.is_empty() && value.is_none() {
-        return;
-    }
-    let needed = index.saturating_add(1).min(capacity);
-    if column.len() < needed {
-        if column.capacity() < needed {
-            let room = needed.next_multiple_of(GROWTH).min(capacity);
-            column.reserve_exact(room.saturating_sub(column.len()));
-        }
-        column.resize(needed, f32::NAN);
-    }
-    let at = index.checked_rem(capacity).and_then(|at| column.get_mut(at));
-    if let Some(at) = at {
-        *at = value.unwrap_or(f32::NAN);
+    pub(super) fn heap_size(&self) -> usize {
+        let rings: usize = self.rings.iter().map(PointRing::size).sum();
+        rings + self.pauses.capacity() * size_of::<PausePoint>()
     }
 }

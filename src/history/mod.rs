@@ -1,14 +1,14 @@
 //! The last minutes of every JVM: a point of each [`Measure`] every step, in memory only.
 //!
 //! # Promise
-//! A JVM takes at most 8 KiB, whatever the span: a longer one has longer steps; and 1.5 KiB for what the checks of `doctor`
-//! compare, a quarter of an hour whatever the span. JVMs that ended stay for the span, at
-//! most [`ENDED_MAXIMUM`] of them.
+//! A JVM takes at most 8 KiB, whatever the span: a longer one has longer steps. JVMs that ended stay for the span, at most
+//! [`ENDED_MAXIMUM`] of them.
 
 mod end;
 mod jvm;
 mod measure;
 mod rate;
+mod ring;
 #[cfg(test)]
 mod tests;
 mod trail;
@@ -48,7 +48,7 @@ struct Timeline<D> {
     begin: Instant,
     /// The last step of which there are points.
     last: Option<u64>,
-    jvms: HashMap<Incarnation, Kept<D>>,
+    jvms: HashMap<Incarnation, Box<Kept<D>>>,
 }
 
 /// The end of a JVM.
@@ -78,8 +78,6 @@ pub struct Past {
     pub gc_share: Option<f32>,
     /// Share of the quota's periods in which the cgroup was throttled.
     pub throttled: Option<f32>,
-    /// Bytes by which native memory outside of the heap grew over the history.
-    pub native_growth: Option<f32>,
     /// What it did over the last minutes, the shortest span first.
     pub recent: Vec<Recent>,
     /// The longest pauses, oldest first: how many seconds ago each ended, and its seconds.
@@ -159,11 +157,7 @@ impl<D: Clone> History<D> {
             if values.is_gone() {
                 continue;
             }
-            let kept = timeline.jvms.entry(target.incarnation).or_insert_with(|| Kept {
-                record: JvmHistory::new(at.step),
-                trail: Trail::default(),
-                ended: None,
-            });
+            let kept = timeline.jvms.entry(target.incarnation).or_insert_with(|| Box::new(Kept::new(at.step)));
             kept.ended = None;
             kept.record.add(at, &target.vitals, &values, target.state, pauses);
             kept.record.forget_pauses(at);
@@ -179,11 +173,7 @@ impl<D: Clone> History<D> {
         let Some(timeline) = timeline.as_mut() else { return };
         let now = Instant::now();
         let step = timeline.moment(now).step;
-        let kept = timeline.jvms.entry(target.incarnation).or_insert_with(|| Kept {
-            record: JvmHistory::new(step),
-            trail: Trail::default(),
-            ended: None,
-        });
+        let kept = timeline.jvms.entry(target.incarnation).or_insert_with(|| Box::new(Kept::new(step)));
         let how = signs.how(kept.record.unlinked > 1);
         kept.ended = Some(Box::new(Ended { end: End { at, how }, seen: now, description }));
         timeline.forget_most();
@@ -193,8 +183,8 @@ impl<D: Clone> History<D> {
     pub fn past(&self, incarnation: Incarnation, extent: Extent<'_>) -> Past {
         let timeline = lock(&self.timeline);
         let Some(timeline) = timeline.as_ref() else { return Past::default() };
-        let past = |kept: &Kept<D>| Past { recent: kept.trail.recent(), ..timeline.past(&kept.record, extent) };
-        timeline.jvms.get(&incarnation).map(past).unwrap_or_default()
+        let Some(kept) = timeline.jvms.get(&incarnation) else { return Past::default() };
+        Past { recent: kept.trail.recent(), ..timeline.past(&kept.record, extent) }
     }
 
     /// The JVMs that have ended, the last one first.
@@ -209,6 +199,18 @@ impl<D: Clone> History<D> {
             .collect();
         ended.sort_by(|one, other| other.1.at.total_cmp(&one.1.at));
         ended
+    }
+}
+
+impl<D> Kept<D> {
+    fn new(step: u64) -> Self {
+        Self { record: JvmHistory::new(step), trail: Trail::default(), ended: None }
+    }
+
+    /// Bytes that it takes.
+    #[cfg(test)]
+    fn size(&self) -> usize {
+        size_of::<(Incarnation, Box<Self>)>() + size_of::<Self>() + self.record.heap_size() + self.trail.heap_size()
     }
 }
 
@@ -243,7 +245,7 @@ impl<D> Timeline<D> {
     /// Forgets the JVMs that ended first, above [`ENDED_MAXIMUM`].
     fn forget_most(&mut self) {
         let ended = |kept: &Kept<D>| kept.ended.as_ref().map(|ended| ended.seen);
-        let mut times: Vec<_> = self.jvms.values().filter_map(ended).collect();
+        let mut times: Vec<_> = self.jvms.values().filter_map(|kept| ended(kept)).collect();
         let Some(excess) = times.len().checked_sub(ENDED_MAXIMUM).filter(|excess| *excess > 0) else { return };
         times.sort();
         let mut left = excess;
@@ -263,16 +265,16 @@ impl<D> Timeline<D> {
             Extent::Whole => (self.capacity, all),
             Extent::Condensed(count, measures) => (count.clamp(1, self.capacity), measures),
         };
+        let each = self.capacity.checked_div(count).unwrap_or(1);
+        // Condensed points begin at fixed steps, so that they do not change from one step to the next.
+        let group = last.checked_div(each as u64).unwrap_or(last);
+        // Those before the first step of all are unknown.
+        let missing = count.saturating_sub(usize::try_from(group).unwrap_or(usize::MAX).saturating_add(1));
+        let first = (group.saturating_add(1)).saturating_sub((count - missing) as u64).saturating_mul(each as u64);
         let points = |measure: Measure| {
-            let each = self.capacity.checked_div(count).unwrap_or(1) as u64;
-            // Condensed points begin at fixed steps, so that they do not change from one step to the next.
-            let group = last.checked_div(each).unwrap_or(last);
-            let points = (0..count as u64).rev().map(|back| {
-                let group = group.checked_sub(back)?;
-                let steps = group.saturating_mul(each)..group.saturating_add(1).saturating_mul(each);
-                measure.condense(steps.map(|step| record.value(measure, step, self.capacity)))
-            });
-            points.collect::<Vec<_>>()
+            let mut values = record.values(measure, first, self.capacity);
+            let known = (missing..count).map(|_| measure.condense(values.by_ref().take(each)));
+            std::iter::repeat_n(None, missing).chain(known).collect::<Vec<_>>()
         };
         let known = |(measure, points): (Measure, Vec<Option<f32>>)| {
             points.iter().any(Option::is_some).then_some((measure, points))
@@ -280,11 +282,15 @@ impl<D> Timeline<D> {
         let millis = self.moment(Instant::now()).millis;
         Past {
             recent: Vec::new(),
-            points: measures.iter().map(|measure| (*measure, points(*measure))).filter_map(known).collect(),
+            points: measures
+                .iter()
+                .filter(|measure| record.knows(**measure))
+                .map(|measure| (*measure, points(*measure)))
+                .filter_map(known)
+                .collect(),
             last: all.iter().filter_map(|measure| Some((*measure, record.last(*measure, self.capacity)?))).collect(),
             gc_share: record.gc_share(),
             throttled: record.throttled(),
-            native_growth: record.native_growth(),
             pauses: if extent == Extent::Whole { record.pauses(millis) } else { Vec::new() },
         }
     }

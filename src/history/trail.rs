@@ -17,6 +17,9 @@ const SPANS: [f64; 3] = [60.0, 300.0, 900.0];
 /// Steps that are kept: those of the longest span.
 const STEPS: usize = 30;
 
+/// Steps by which the memory grows.
+const GROWTH: usize = 8;
+
 /// Periods of a quota of which a share says something: a second, as the kernel divides it by default.
 const PERIODS: f64 = 10.0;
 
@@ -171,6 +174,8 @@ impl Trail {
         if self.steps.back().is_none_or(|step| f64::from(step.seconds) >= STEP) {
             if self.steps.len() > STEPS {
                 self.steps.pop_front();
+            } else if self.steps.len() == self.steps.capacity() {
+                self.steps.reserve_exact((STEPS + 1 - self.steps.len()).min(GROWTH));
             }
             self.steps.push_back(Stretch::begin(&before));
         }
@@ -190,6 +195,12 @@ impl Trail {
             }
         }
         told
+    }
+
+    /// Bytes on the heap.
+    #[cfg(test)]
+    pub(super) fn heap_size(&self) -> usize {
+        self.steps.capacity() * size_of::<Stretch>()
     }
 
     /// What happened in the last steps that together are about so long.
@@ -310,6 +321,6 @@ mod tests {
     fn the_trail_is_bounded() {
         let trail = trail(100_000, |_| Totals::default());
         assert_eq!(trail.steps.len(), STEPS + 1);
-        assert!(size_of::<Stretch>() * (STEPS + 1) < 1500, "{}", size_of::<Stretch>());
+        assert_eq!(trail.heap_size(), size_of::<Stretch>() * (STEPS + 1));
     }
 }

@@ -20,13 +20,13 @@ pub(crate) mod sampler;
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::config::{Sampling, Threads};
 use crate::fact::{Provider, ProviderId};
 use crate::hotspot::Model;
 use crate::perfdata::ProcessMemory;
-use crate::sync::ExpendableThread;
+use crate::sync::{ExpendableThread, lock};
 use crate::targets::guarded::PATIENCE;
 use crate::targets::{AttachProviders, Target};
 use attach::{Attachable, Poller, diagnostics::DiagnosticPlan};
@@ -41,7 +41,8 @@ pub struct Providers {
     poller: Option<Arc<Poller>>,
     introspector: Option<Introspector>,
     monitor: ProcessMonitor,
-    reader: ExpendableThread,
+    /// Threads that look for attach sockets, and that nobody needs now.
+    readers: Mutex<Vec<ExpendableThread>>,
 }
 
 impl Providers {
@@ -53,8 +54,17 @@ impl Providers {
         introspector: Option<Introspector>,
         threads: &Threads,
     ) -> Self {
-        let (monitor, reader) = (ProcessMonitor::new(threads), ExpendableThread::new("attach"));
-        Self { sampler, poller, introspector, monitor, reader }
+        Self { sampler, poller, introspector, monitor: ProcessMonitor::new(threads), readers: Mutex::default() }
+    }
+
+    /// What the attach protocol needs of a JVM, whose /tmp may be on a file system that does not answer.
+    fn attachable(&self, target: &Target) -> io::Result<Attachable> {
+        let kept = lock(&self.readers).pop();
+        let mut reader = kept.unwrap_or_else(|| ExpendableThread::new("attach"));
+        let unanswered = || Err(io::ErrorKind::TimedOut.into());
+        let attachable = reader.call(attachable(target), PATIENCE, || true).unwrap_or_else(unanswered);
+        lock(&self.readers).push(reader);
+        attachable
     }
 }
 
@@ -66,7 +76,7 @@ impl Default for Providers {
 }
 
 impl AttachProviders for Providers {
-    fn attach(&mut self, target: &Target, model: &Model) -> Vec<(ProviderId, Arc<dyn Provider>)> {
+    fn attach(&self, target: &Target, model: &Model) -> Vec<(ProviderId, Arc<dyn Provider>)> {
         let mut providers: Vec<(ProviderId, Arc<dyn Provider>)> = Vec::new();
         if let Some((sampler, plan)) = self.sampler.as_ref().zip(SamplePlan::of(model)) {
             let subject =
@@ -81,9 +91,7 @@ impl AttachProviders for Providers {
             }
         }
         if let Some(poller) = &self.poller {
-            // The JVM's /tmp may be on a file system that does not answer.
-            let unanswered = || Err(io::ErrorKind::TimedOut.into());
-            match self.reader.call(attachable(target), PATIENCE, || true).unwrap_or_else(unanswered) {
+            match self.attachable(target) {
                 Ok(attachable) => {
                     let is_introspected = providers.iter().any(|(id, _)| *id == ProviderId::Introspection);
                     let plan = DiagnosticPlan::of(model, is_introspected && attachable.memory_readable);

@@ -28,6 +28,8 @@ pub struct Diagnosis {
     pub jvms: Vec<CheckedJvm>,
     /// Files and processes that are not served, those with a remedy first.
     pub refused: Vec<CheckedRefusal>,
+    /// What keeps the exporter from serving all that it should.
+    pub exporter: Vec<Finding>,
 }
 
 /// A JVM and what is wrong with it.
@@ -74,7 +76,8 @@ impl Diagnosis {
         }
         jvms.sort_by_key(|jvm| (Reverse(jvm.worst()), Reverse(jvm.findings.len())));
         refused.sort_by_key(|refused| Reverse(refused.finding.severity));
-        Ok(Self { jvms, refused })
+        let exporter = if pid.is_none() { overview.exporter.clone() } else { Vec::new() };
+        Ok(Self { jvms, refused, exporter })
     }
 
     /// How many findings are so urgent.
@@ -88,7 +91,8 @@ impl Diagnosis {
     }
 
     fn all(&self) -> impl Iterator<Item = &Finding> {
-        self.jvms.iter().flat_map(|jvm| &jvm.findings).chain(self.refused.iter().map(|refused| &refused.finding))
+        let refused = self.refused.iter().map(|refused| &refused.finding);
+        self.jvms.iter().flat_map(|jvm| &jvm.findings).chain(refused).chain(&self.exporter)
     }
 
     /// The diagnosis as text. `verbose` names everything that a line would only count.
@@ -98,6 +102,10 @@ impl Diagnosis {
         let (ill, quiet): (Vec<_>, Vec<_>) =
             self.jvms.iter().partition(|jvm| jvm.worst().is_some_and(|worst| worst >= Severity::Warning));
         ill.iter().for_each(|jvm| jvm.write(&mut out));
+        if !self.exporter.is_empty() {
+            out.push_str("\nThe exporter\n");
+            self.exporter.iter().for_each(|finding| write_finding(finding, &mut out));
+        }
         write_quiet(&mut out, &quiet, verbose);
         self.write_refused(&mut out, verbose);
         self.write_better_known(&mut out, verbose);
@@ -194,7 +202,7 @@ impl Diagnosis {
 
 impl CheckedJvm {
     fn of(jvm: &JvmOverview) -> Self {
-        let Checkup { findings, not_checked } = Checkup::of(jvm);
+        let Checkup { findings, not_checked, .. } = Checkup::of(jvm);
         Self { row: jvm.row.clone(), end: jvm.end, findings, not_checked }
     }
 
@@ -230,13 +238,17 @@ impl CheckedJvm {
     fn write(&self, out: &mut String) {
         let _ = writeln!(out, "\n{}", self.title());
         for finding in self.findings.iter().filter(|finding| finding.severity > Severity::Info) {
-            let _ = writeln!(out, "  {} {}: {}", word(finding.severity), finding.name, printable(&finding.text));
-            let _ = writeln!(out, "    Next: {}", printable(&finding.next_step));
-            let _ = writeln!(out, "    From: {}", finding.source);
-            if let Some(runbook) = &finding.runbook {
-                let _ = writeln!(out, "    More: {PAGES}{runbook}");
-            }
+            write_finding(finding, out);
         }
+    }
+}
+
+fn write_finding(finding: &Finding, out: &mut String) {
+    let _ = writeln!(out, "  {} {}: {}", word(finding.severity), finding.name, printable(&finding.text));
+    let _ = writeln!(out, "    Next: {}", printable(&finding.next_step));
+    let _ = writeln!(out, "    From: {}", finding.source);
+    if let Some(runbook) = &finding.runbook {
+        let _ = writeln!(out, "    More: {PAGES}{runbook}");
     }
 }
 
@@ -287,6 +299,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::report::exporter::ExporterState;
+    use crate::report::findings;
     use crate::report::overview::{Measurements, Recent};
 
     fn jvm(app: &str, pid: u32, change: impl FnOnce(&mut JvmOverview)) -> JvmOverview {
@@ -417,6 +431,26 @@ mod tests {
           NmtNearContainerLimit, NmtGrowthOutsideHeap: Native Memory Tracking is off (shop/0)
           OldGenFillingUp: the growth of what collections leave is not known (shop/0)
         ");
+    }
+
+    #[test]
+    fn an_exporter_that_leaves_something_out_is_trouble() {
+        let state = ExporterState { reload_failed: true, ..ExporterState::default() };
+        let calm = Overview {
+            jvms: vec![jvm("shop", 12, |_| {})],
+            exporter: findings::exporter(&state),
+            ..Overview::default()
+        };
+        let diagnosis = Diagnosis::of(&calm, None).unwrap();
+        assert!(!diagnosis.is_healthy());
+        let text = diagnosis.text(false);
+        let (summary, rest) = text.split_once("\n\nThe exporter\n").unwrap();
+        assert_eq!(summary, "1 JVM: 1 warning.");
+        assert!(
+            rest.starts_with("  WARNING ExporterReloadFailed: The last reload of the configuration failed"),
+            "{rest}"
+        );
+        assert!(Diagnosis::of(&calm, Some(12)).unwrap().is_healthy(), "one process was asked for");
     }
 
     #[test]

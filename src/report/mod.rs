@@ -4,6 +4,7 @@ pub mod details;
 pub mod doctor;
 mod dump;
 mod explain;
+pub mod exporter;
 pub mod findings;
 pub mod list;
 mod nmt;

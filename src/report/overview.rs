@@ -8,7 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use super::details::JvmFacts;
-use super::findings::findings;
+use super::exporter::ExporterState;
+use super::findings::{self, findings};
 use super::list::{JvmRow, Listing, RefusedRow};
 use crate::config::Config;
 use crate::fact::Formula;
@@ -32,6 +33,9 @@ pub struct Overview {
     pub jvms: Vec<JvmOverview>,
     /// Files and processes that are not served.
     pub refused: Vec<RefusedRow>,
+    /// What keeps the exporter from serving all that it should.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exporter: Vec<Finding>,
 }
 
 /// One JVM.
@@ -137,7 +141,7 @@ pub struct Measurements {
     /// Whether Native Memory Tracking is on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nmt_enabled: Option<bool>,
-    /// Bytes by which native memory outside the heap grew over the history.
+    /// Bytes by which native memory outside the heap grew over the longest span of [`JvmOverview::recent`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub native_growth: Option<f64>,
 }
@@ -190,8 +194,8 @@ impl JvmKey {
 }
 
 impl Overview {
-    /// Every JVM of a snapshot, and those that have ended.
-    pub(crate) fn of(snapshot: &Snapshot, history: &History<JvmRow>) -> Self {
+    /// Every JVM of a snapshot, and those that have ended, as an exporter in that state knows them.
+    pub(crate) fn of(snapshot: &Snapshot, history: &History<JvmRow>, exporter: &ExporterState) -> Self {
         let listing = Listing::of(snapshot);
         let extent = Extent::Condensed(SPARK_POINTS, &SPARKS);
         let mut rows = listing.jvms.into_iter();
@@ -206,7 +210,8 @@ impl Overview {
         for (incarnation, end, row) in history.ended() {
             jvms.push(JvmOverview::ended(row, end, history.past(incarnation, extent)));
         }
-        Self { now: now(), step: history.condensed_step(SPARK_POINTS), jvms, refused: listing.refused }
+        let step = history.condensed_step(SPARK_POINTS);
+        Self { now: now(), step, jvms, refused: listing.refused, exporter: findings::exporter(exporter) }
     }
 }
 
@@ -240,7 +245,11 @@ impl JvmOverview {
 
     fn ended(row: JvmRow, end: End, past: Past) -> Self {
         let last = past.last.iter().map(|(measure, value)| (*measure, f64::from(*value))).collect();
-        let values = Measurements { last, native_growth: past.native_growth.map(f64::from), ..Measurements::default() };
+        let values = Measurements {
+            last,
+            native_growth: past.recent.last().and_then(|recent| recent.native_growth),
+            ..Measurements::default()
+        };
         let history = past.points.into_iter().collect();
         Self { row, end: Some(end), values, history, ..Self::default() }.judged()
     }
@@ -287,7 +296,7 @@ impl Measurements {
             class_space_usage: number(&vitals.class_space_usage),
             jit_enabled: is_set(&vitals.jit_enabled),
             nmt_enabled: is_set(&vitals.nmt_enabled),
-            native_growth: past.native_growth.map(f64::from),
+            native_growth: past.recent.last().and_then(|recent| recent.native_growth),
         }
     }
 }

@@ -89,8 +89,7 @@ impl PlanCache {
         let PlanBuilder { mut series, dropped, .. } = builder;
         series.sort_by_key(|(family, _)| *family);
         let mut by_family: Vec<_> = series.chunk_by(|(a, _), (b, _)| a == b).collect();
-        let name = |series: &[(FamilyId, _)]| series.first().and_then(|(family, _)| self.registry.prometheus(*family));
-        by_family.sort_by(|a, b| name(a).cmp(&name(b)));
+        self.registry.sort_by_name(&mut by_family);
         let families = by_family.into_iter().filter_map(|series| self.registry.series(series)).collect();
         Plan { families: self.registry.plan(families), dropped }
     }

@@ -23,8 +23,10 @@ pub(crate) struct Registry {
     labels: HashSet<Arc<Labels>>,
     /// Lists of series by the hash of their content.
     series: HashMap<u64, Vec<Arc<[PlannedSeries]>>>,
-    /// The families of plans.
-    plans: Vec<Weak<[PlannedFamily]>>,
+    /// The families of plans, by a hash of their addresses.
+    plans: HashMap<u64, Vec<Weak<[PlannedFamily]>>>,
+    /// The place of each family among all by its Prometheus name; empty where a family has been added since.
+    places: Vec<u32>,
     seed: RandomState,
     /// Metrics of the exporter's own process are on another page: these names are free.
     has_processes: bool,
@@ -96,12 +98,14 @@ impl Registry {
             };
             known.len() == families.len() && pairs.all(is_one)
         };
-        self.plans.retain(|known| known.strong_count() > 0);
-        if let Some(same) = self.plans.iter().filter_map(Weak::upgrade).find(is_same) {
+        let mut hasher = self.seed.build_hasher();
+        families.iter().for_each(|planned| planned.series.as_ptr().hash(&mut hasher));
+        let same_hash = self.plans.entry(hasher.finish()).or_default();
+        if let Some(same) = same_hash.iter().filter_map(Weak::upgrade).find(is_same) {
             return same;
         }
         let families: Arc<[PlannedFamily]> = families.into();
-        self.plans.push(Arc::downgrade(&families));
+        same_hash.push(Arc::downgrade(&families));
         families
     }
 
@@ -114,8 +118,19 @@ impl Registry {
         labels
     }
 
-    pub(crate) fn prometheus(&self, id: FamilyId) -> Option<&str> {
-        self.families.get(id as usize).map(|known| &*known.prometheus)
+    /// Sorts lists of series by the Prometheus names of their families.
+    pub(crate) fn sort_by_name<T>(&mut self, lists: &mut [&[(FamilyId, T)]]) {
+        if self.places.len() != self.families.len() {
+            let mut ids: Vec<FamilyId> = (0..).zip(&self.families).map(|(id, _)| id).collect();
+            ids.sort_by_key(|id| self.families.get(*id as usize).map(|known| &*known.prometheus));
+            self.places = vec![0; ids.len()];
+            for (place, id) in (0..).zip(ids) {
+                if let Some(own) = self.places.get_mut(id as usize) {
+                    *own = place;
+                }
+            }
+        }
+        lists.sort_unstable_by_key(|list| list.first().and_then(|(id, _)| self.places.get(*id as usize)));
     }
 
     /// Drops what is not used elsewhere. Invalidates all indexes.
@@ -125,6 +140,12 @@ impl Registry {
             !same_hash.is_empty()
         });
         self.series.shrink_to_fit();
+        self.plans.retain(|_, same_hash| {
+            same_hash.retain(|plan| plan.strong_count() > 0);
+            !same_hash.is_empty()
+        });
+        self.plans.shrink_to_fit();
+        self.places.clear();
         self.labels.retain(|labels| Arc::strong_count(labels) > 1);
         self.labels.shrink_to_fit();
         self.families.retain(|known| Arc::strong_count(&known.family) > 1);
@@ -180,7 +201,13 @@ mod tests {
         let mut registry = Registry::default();
         let gone = registry.family(family("b", Kind::Gauge, "")).unwrap();
         let kept = registry.family(family("a", Kind::Gauge, "")).unwrap();
-        assert_eq!((registry.prometheus(gone), registry.prometheus(kept)), (Some("b"), Some("a")));
+        assert_eq!(
+            (
+                registry.families[gone as usize].prometheus.to_string(),
+                registry.families[kept as usize].prometheus.to_string()
+            ),
+            ("b".to_owned(), "a".to_owned())
+        );
         let held = Arc::clone(registry.get(kept).unwrap());
         let labels = registry.labels(Labels::new([("x", "1")]));
         registry.labels(Labels::new([("x", "2")]));

@@ -5,6 +5,7 @@
 
 pub(crate) mod changes;
 mod duplicates;
+mod examiner;
 pub(crate) mod guarded;
 mod reconciler;
 mod slot_record;

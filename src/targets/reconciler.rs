@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::duplicates::{self, second_views};
+use super::examiner::Examiner;
 use super::slot_record::{SlotRecord, SlotRecords};
 use super::slots::Slots;
 use super::target::Target;
@@ -21,10 +22,10 @@ use crate::rules::{self, Dropped, SeriesLimits};
 use crate::sync::ExpendableThread;
 
 /// Makes the providers of a JVM that has become readable.
-pub trait AttachProviders: Debug + Send {
-    /// Called once per incarnation if it returns a provider, else at every new plan. A provider is dropped with the
-    /// JVM.
-    fn attach(&mut self, target: &Target, model: &Model) -> Vec<(ProviderId, Arc<dyn Provider>)>;
+pub trait AttachProviders: Debug + Send + Sync {
+    /// Called once per incarnation if it returns a provider, else at every new plan, on any thread. A provider is dropped
+    /// with the JVM.
+    fn attach(&self, target: &Target, model: &Model) -> Vec<(ProviderId, Arc<dyn Provider>)>;
 }
 
 /// The JVMs as of the last scan.
@@ -191,37 +192,24 @@ impl Reconciler {
             changed |= self.tracked.get(&id).is_some_and(|view| view.target.is_some());
             self.remove(id);
         }
-        // Only live JVMs count towards the limit, and a JVM that is served stays served: files of ended JVMs must not
-        // displace live ones.
-        let max_jvms = self.config.limits.max_jvms;
         let served = self.tracked.values().filter(|tracked| tracked.target.is_some()).count();
-        let mut free = max_jvms.saturating_sub(served);
-        for (id, tracked) in &mut self.tracked {
-            let is_new = tracked.target.is_none();
-            let mut examination = tracked.examine(&self.config, &mut self.reader);
-            if is_new && matches!(examination, Examination::Starting | Examination::Readable(_)) {
-                match free.checked_sub(1) {
-                    Some(left) => free = left,
-                    None => {
-                        let detail = format!("limits.max_jvms is {max_jvms}, and as many JVMs are served");
-                        examination = Examination::Refused(RefusalReason::TooMany, detail);
-                    }
-                }
-            }
+        let examiner = Examiner::new(&self.config, &*self.providers, served);
+        for (id, examination) in examiner.examine_all(&mut self.tracked, &mut self.reader) {
+            let Some(tracked) = self.tracked.get_mut(&id) else { continue };
             match examination {
                 Examination::Unchanged => {}
                 Examination::Starting => starting.push(tracked.starting()),
                 Examination::Ended => {
-                    removed.push(*id);
+                    removed.push(id);
                     self.ended.extend(tracked.target.clone());
                     self.unsettled |= tracked.linked && tracked.target.is_some();
                     refusals.extend(tracked.stale());
                 }
                 Examination::Refused(reason, detail) => {
                     if reason == RefusalReason::Unresponsive {
-                        self.given_up.push(*id);
+                        self.given_up.push(id);
                     }
-                    removed.push(*id);
+                    removed.push(id);
                     refusals.push(refuse(&tracked.candidate, reason, detail));
                 }
                 Examination::State(state) => {
@@ -229,10 +217,7 @@ impl Reconciler {
                     tracked.target =
                         tracked.target.take().map(|target| Arc::new(Target { state, ..(*target).clone() }));
                 }
-                // Planned at once, which drops the image: those of a thousand JVMs take tens of megabytes.
-                Examination::Readable(readable) => {
-                    planned.push((*id, tracked.plan(*readable, &mut *self.providers, &self.config)));
-                }
+                Examination::Readable(target) => planned.push((id, *target)),
             }
         }
         changed |= !(removed.is_empty() && planned.is_empty());

@@ -17,8 +17,11 @@ impl Slots {
     /// Allocates the lowest free ordinal.
     pub(super) fn allocate(&mut self, app: &str, labels: &Labels) -> u32 {
         let used = self.used.entry((app.into(), labels.clone())).or_default();
-        let free = used.iter().zip(0..).find(|(slot, ordinal)| **slot != *ordinal).map(|(_, ordinal)| ordinal);
-        let slot = free.unwrap_or_else(|| u32::try_from(used.len()).unwrap_or(u32::MAX));
+        let next = u32::try_from(used.len()).unwrap_or(u32::MAX);
+        // Mostly there is no gap: then the last one says so.
+        let has_gap = used.last().is_some_and(|last| *last >= next);
+        let gap = || used.iter().zip(0..).find(|(slot, ordinal)| **slot != *ordinal).map(|(_, ordinal)| ordinal);
+        let slot = if has_gap { gap().unwrap_or(next) } else { next };
         used.insert(slot);
         slot
     }

@@ -50,7 +50,7 @@ struct Heartbeat {
 }
 
 /// The result of examining a region.
-pub(super) enum Examination {
+pub(super) enum Examination<T> {
     /// No change.
     Unchanged,
     /// The region is not initialized yet.
@@ -61,8 +61,8 @@ pub(super) enum Examination {
     Refused(RefusalReason, String),
     /// Only the target's state has changed.
     State(TargetState),
-    /// The region needs plans, for the first time or again.
-    Readable(Box<Readable>),
+    /// The region needs plans, for the first time or again; or its target with them.
+    Readable(Box<T>),
 }
 
 /// A region that can be served: a copy, its model, and its target without plans.
@@ -97,7 +97,7 @@ impl TrackedRegion {
     }
 
     /// Checks whether the JVM runs and what has changed in its region.
-    pub(super) fn examine(&mut self, config: &Config, reader: &mut ExpendableThread) -> Examination {
+    pub(super) fn examine(&mut self, config: &Config, reader: &mut ExpendableThread) -> Examination<Readable> {
         if self.region.is_given_up() {
             return unresponsive();
         }
@@ -141,7 +141,7 @@ impl TrackedRegion {
     }
 
     /// Examines a region that has no target yet.
-    fn examine_new(&mut self, config: &Config, reader: &mut ExpendableThread) -> Examination {
+    fn examine_new(&mut self, config: &Config, reader: &mut ExpendableThread) -> Examination<Readable> {
         match self.liveness() {
             Liveness::Dead => Examination::Ended,
             Liveness::Alive | Liveness::Unknown => self.read(config, TargetState::Mapped, reader),
@@ -149,7 +149,7 @@ impl TrackedRegion {
     }
 
     /// Decodes the region and makes its JVM's target.
-    fn read(&mut self, config: &Config, state: TargetState, reader: &mut ExpendableThread) -> Examination {
+    fn read(&mut self, config: &Config, state: TargetState, reader: &mut ExpendableThread) -> Examination<Readable> {
         let image = match guarded::read(&self.region, reader, Image::read) {
             Ok(image) => image,
             Err(RegionError::Decode(error)) if error.is_blank() => return Examination::Starting,
@@ -214,7 +214,7 @@ impl TrackedRegion {
     }
 
     /// Attaches providers to a readable JVM and makes its plans. The caller assigns slot and identity.
-    pub(super) fn plan(&mut self, readable: Readable, providers: &mut dyn AttachProviders, config: &Config) -> Target {
+    pub(super) fn plan(&mut self, readable: Readable, providers: &dyn AttachProviders, config: &Config) -> Target {
         let Readable { image, model, mut target } = readable;
         if self.providers.is_empty() {
             self.providers = providers.attach(&target, &model);
@@ -307,6 +307,6 @@ pub(super) fn reason(error: &RegionError) -> RefusalReason {
     }
 }
 
-fn unresponsive() -> Examination {
+fn unresponsive() -> Examination<Readable> {
     Examination::Refused(RefusalReason::Unresponsive, RegionError::Unresponsive.to_string())
 }

@@ -14,7 +14,7 @@ metrics! {
         /// HTTP requests in progress that read JVMs.
         "hotspot_exporter_requests_in_flight" => in_flight: UpDownCounter,
         /// HTTP requests and connections refused, by reason.
-        "hotspot_exporter_requests_refused_total" => refused: By<HttpRefusal, Counter>,
+        "hotspot_exporter_requests_refused_total" => pub(crate) refused: By<HttpRefusal, Counter>,
         /// Scrapes answered, by profile and HTTP status code.
         "hotspot_exporter_scrapes_total" => scrapes: By<ScrapeLabels, Counter>,
         /// Time to produce an exposition, by profile.

@@ -17,6 +17,8 @@ pub(super) enum Column {
     App,
     Slot,
     Pid,
+    /// Of pods and roots; shown where there are any.
+    Labels,
     Collector,
     Heap,
     HeapSize,
@@ -48,6 +50,9 @@ struct ColumnLayout {
 /// Characters between two columns.
 pub(super) const GAP: u16 = 1;
 
+/// Labels that come first, in this order.
+const FIRST_LABELS: [&str; 3] = ["namespace", "pod", "container"];
+
 /// Most that the name of an application takes of a wide terminal.
 const APP_MAXIMUM: u16 = 24;
 
@@ -59,6 +64,7 @@ impl Column {
             Self::App => ("APP", "name of the application", 14, Left, 1),
             Self::Slot => ("SLOT", "number among the JVMs of one application", 4, Right, 8),
             Self::Pid => ("PID", "process id", 7, Right, 10),
+            Self::Labels => ("LABELS", "namespace, pod, container, and labels of roots", 26, Left, 10),
             Self::Collector => ("GC", "collector", 10, Left, 12),
             Self::Heap => ("HEAP", "live set, use and limit of the heap", 15, Left, 2),
             Self::HeapSize => ("USED/LIMIT", "bytes of the heap in use, and its limit", 13, Right, 15),
@@ -95,7 +101,8 @@ impl Column {
 
     /// Whether the largest values come first where it is sorted by.
     pub(super) fn is_descending(self) -> bool {
-        !matches!(self, Self::App | Self::Slot | Self::Pid | Self::Collector | Self::Java | Self::Remark)
+        use Column::{App, Collector, Java, Labels, Pid, Remark, Slot};
+        !matches!(self, App | Slot | Pid | Labels | Collector | Java | Remark)
     }
 
     /// The measure that it shows.
@@ -133,6 +140,7 @@ impl Column {
         match self {
             Self::Trouble => return Some(trouble::mark(jvm).into()),
             Self::App => return foreign(&row.app).or_else(|| foreign(&row.main_class)),
+            Self::Labels => return labels(jvm).map(|labels| printable(&labels).into_owned().into()),
             Self::Collector => return foreign(&row.gc),
             Self::Java => return foreign(&row.java_version),
             Self::Remark => return Some(printable(&trouble::remark(jvm, now)).into_owned().into()),
@@ -163,12 +171,22 @@ impl Column {
         let ended = a.end.is_some().cmp(&b.end.is_some());
         ended.then_with(|| match self {
             Self::App => known_first(&a.row.app, &b.row.app, |a, b| directed(a.cmp(b))),
+            Self::Labels => known_first(&labels(a), &labels(b), |a, b| directed(a.cmp(b))),
             Self::Collector => known_first(&a.row.gc, &b.row.gc, |a, b| directed(a.cmp(b))),
             Self::Java => known_first(&a.row.java_version, &b.row.java_version, |a, b| directed(a.cmp(b))),
             Self::Remark => directed(trouble::remark(a, 0.0).cmp(&trouble::remark(b, 0.0))),
             _ => known_first(&self.value(a), &self.value(b), |a, b| directed(a.total_cmp(b))),
         })
     }
+}
+
+/// The values of its labels: `shop/orders-5d8f/main`.
+fn labels(jvm: &JvmOverview) -> Option<String> {
+    let labels = &jvm.row.labels;
+    let first = FIRST_LABELS.iter().filter_map(|name| labels.get(*name));
+    let others = labels.iter().filter(|(name, _)| !FIRST_LABELS.contains(&name.as_str())).map(|(_, value)| value);
+    let values: Vec<&str> = first.chain(others).map(String::as_str).collect();
+    (!values.is_empty()).then(|| values.join("/"))
 }
 
 fn known_first<T>(a: &Option<T>, b: &Option<T>, compare: impl Fn(&T, &T) -> Ordering) -> Ordering {

@@ -60,7 +60,7 @@ pub(super) const HELP: [(&str, &str); 17] = [
     ("g  t  l  u  m", "sort by GC, time stopped, longest pause, CPU, memory"),
     ("r", "reverse the order"),
     ("p  Space", "pause, and go on"),
-    ("x", "files and processes that are not served, with the reason"),
+    ("x", "what is not served, and what is wrong with the exporter"),
     ("M", "use the mouse, or leave it to the terminal"),
     ("Ctrl-L", "draw anew"),
     ("Ctrl-Z", "suspend; fg goes on"),

@@ -184,7 +184,8 @@ impl TopModel {
 
     /// Whether a column is shown where it fits.
     pub(super) fn shows(&self, column: Column) -> bool {
-        !self.hidden.contains(&column)
+        let has_labels = || self.overview.jvms.iter().any(|jvm| !jvm.row.labels.is_empty());
+        !self.hidden.contains(&column) && (column != Column::Labels || has_labels())
     }
 
     /// Measures with a history, in their order.

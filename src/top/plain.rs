@@ -11,11 +11,12 @@ use crate::report::overview::Overview;
 use crate::text::{Align, printable, table as aligned};
 
 /// Columns of the table, which is as wide as it has to be.
-const COLUMNS: [Column; 17] = [
+const COLUMNS: [Column; 18] = [
     Column::Trouble,
     Column::App,
     Column::Slot,
     Column::Pid,
+    Column::Labels,
     Column::Collector,
     Column::Heap,
     Column::HeapSize,
@@ -52,6 +53,9 @@ pub(super) fn table(overview: &Overview) -> String {
         let rows: Vec<_> = std::iter::once(header).chain(rows).collect();
         let align = COLUMNS.map(|column| if column == Column::Heap { Align::Right } else { column.align() });
         out.push_str(&aligned(&rows, align));
+    }
+    for finding in &overview.exporter {
+        let _ = writeln!(out, "\nexporter: {}: {}", printable(&finding.name), printable(&finding.text));
     }
     if !overview.refused.is_empty() {
         let _ = writeln!(out, "\nNot served ({}):", overview.refused.len());

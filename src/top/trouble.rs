@@ -51,7 +51,7 @@ pub(super) fn remark(jvm: &JvmOverview, now: f64) -> String {
     if let Some(end) = jvm.end {
         let _ = write!(text, "{} {} ago", ending(end.how), duration(now - end.at));
     }
-    if let Some(finding) = jvm.findings.iter().max_by_key(|finding| finding.severity) {
+    if let Some(finding) = jvm.findings.first() {
         let gap = if text.is_empty() { "" } else { ": " };
         let _ = write!(text, "{gap}{}", finding.text);
     }

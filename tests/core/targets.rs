@@ -25,7 +25,7 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 struct NoBoards;
 
 impl AttachProviders for NoBoards {
-    fn attach(&mut self, _: &Target, _: &Model) -> Vec<(ProviderId, Arc<dyn Provider>)> {
+    fn attach(&self, _: &Target, _: &Model) -> Vec<(ProviderId, Arc<dyn Provider>)> {
         Vec::new()
     }
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::support::exporter::{Exporter, command};
 use crate::support::regions::Root;
-use crate::support::{PATIENCE, ensure, program, skip_this, wait_for};
+use crate::support::{PATIENCE, ensure, is_root, program, skip_this, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -191,6 +191,60 @@ fn top_asks_a_running_exporter() {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success() && text.contains("4711"), "{arguments:?} {text}");
     }
+}
+
+#[test]
+fn top_and_doctor_give_the_password_that_an_exporter_wants() {
+    let root = Root::new();
+    let _jvm = root.put("jdk21-G1", 4711);
+    let web = root.path().join("web.yml");
+    let hash = bcrypt::hash("pass word", 4).unwrap();
+    fs::write(&web, format!("basic_auth_users: {{ann: {hash}}}\n")).unwrap();
+    let exporter = Exporter::start(root.flags().into_iter().chain([format!("--web.config.file={}", web.display())]));
+    let run = |subcommand: &str, user: &str, password: Option<&str>| {
+        let mut ask = command([subcommand, &format!("--url=http://{user}{}", exporter.address())]);
+        ask.env_remove("HOTSPOT_EXPORTER_PASSWORD")
+            .envs(password.map(|password| ("HOTSPOT_EXPORTER_PASSWORD", password)));
+        let output = assert_cmd::Command::from_std(ask).timeout(PATIENCE).output().unwrap();
+        let [said, log] = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        assert!(!log.contains("pass") || log.contains("a user and a password"), "{log}");
+        (said, log)
+    };
+    for (subcommand, sign) in [("top", "4711"), ("doctor", "1 JVM: ")] {
+        for (user, password) in [("ann@", Some("pass word")), ("ann:pass%20word@", None)] {
+            wait_for(subcommand, || {
+                let (said, log) = run(subcommand, user, password);
+                ensure(said.contains(sign), said + &log)
+            });
+        }
+        for (user, password) in [("", None), ("ann@", Some("wrong")), ("bob@", Some("pass word"))] {
+            let (said, log) = run(subcommand, user, password);
+            assert!(said.is_empty() && log.contains("401: it wants a user and a password"), "{subcommand} {said}{log}");
+        }
+    }
+}
+
+/// As root, a look of its own needs no more rights than serving.
+#[test]
+fn top_drops_privileges_before_it_looks() {
+    if !is_root() {
+        return skip_this("privileges to drop need root");
+    }
+    let Some(tmux) = Tmux::start(100, 24) else { return };
+    let root = Root::new();
+    let _jvm = root.put("jdk21-G1", 4711);
+    let pid = tmux.start_top(&root, "");
+    tmux.wait("the list", &["1 JVM ", "q quit"]);
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    for thread in threads {
+        let status = fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+        let held = status.lines().find_map(|line| line.strip_prefix("CapEff:\t")).unwrap();
+        // CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_KILL.
+        let unneeded = 1 << 21 | 1 << 12 | 1 << 5;
+        assert_eq!(u64::from_str_radix(held, 16).unwrap() & unneeded, 0, "{status}");
+    }
+    tmux.keys(&["q"]);
+    is_gone(pid);
 }
 
 #[test]

@@ -134,7 +134,8 @@ impl ControlPlane {
         self.namespaces.as_ref().map_or_else(|| Command::new(program), |place| place.command(program))
     }
 
-    fn client(&self) -> Command {
+    /// kubectl, to be given arguments.
+    pub fn client(&self) -> Command {
         let mut command = self.command(&self.kubectl);
         command.env("KUBECONFIG", self.config());
         command

@@ -1,13 +1,16 @@
+import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
 
 /**
- * A JVM in trouble. Usage: Ailing leak MEGABYTES | collect MEGABYTES | spin THREADS | rest
+ * A JVM in trouble. Usage: Ailing leak MEGABYTES | collect MEGABYTES | allocate | spin THREADS | fill | rest
  *
  * <p>leak keeps so much and collects once a second, as a program does whose heap is full; collect does nothing but collect a heap of
- * so much in small objects; spin wants so many CPUs; rest wants nothing. Prints "ready", and lives until standard input ends.
+ * so much in small objects; allocate makes garbage as fast as it can; spin wants so many CPUs; fill takes all memory that it can
+ * have, outside of the heap, when it is given a line; rest wants nothing. Prints "ready", and lives until standard input ends.
  */
 public final class Ailing {
+    static volatile Object sink;
     static final List<Object> kept = new ArrayList<Object>();
 
     public static void main(String[] args) throws Exception {
@@ -24,6 +27,8 @@ public final class Ailing {
                 kept.add(new byte[48]);
             }
             trouble = new Thread(() -> collect(0));
+        } else if (args[0].equals("allocate")) {
+            trouble = new Thread(Ailing::allocate);
         } else if (args[0].equals("spin")) {
             for (int i = 0; i < amount; i++) {
                 start(new Thread(Ailing::spin));
@@ -34,6 +39,9 @@ public final class Ailing {
         }
         System.out.println("ready");
         while (System.in.read() >= 0) {
+            if (args[0].equals("fill")) {
+                fill();
+            }
         }
         System.exit(0);
     }
@@ -51,6 +59,22 @@ public final class Ailing {
             } catch (InterruptedException e) {
                 return;
             }
+        }
+    }
+
+    private static void allocate() {
+        while (true) {
+            sink = new byte[1024];
+        }
+    }
+
+    private static void fill() {
+        while (true) {
+            ByteBuffer block = ByteBuffer.allocateDirect(4 << 20);
+            while (block.hasRemaining()) {
+                block.putLong(1);
+            }
+            kept.add(block);
         }
     }
 

@@ -49,7 +49,12 @@ fn troubled(options: &[&str], trouble: &[&str]) -> Jvm {
 
 /// 90 % of its old generation of 40 MiB and more is never free.
 fn leaking() -> Jvm {
-    troubled(&["-XX:+UseSerialGC", "-Xms48m", "-Xmx48m", "-Xmn8m"], &["leak", "38"])
+    leaking_as("leak")
+}
+
+fn leaking_as(name: &str) -> Jvm {
+    let name = format!("-Dotel.service.name={name}");
+    troubled(&["-XX:+UseSerialGC", "-Xms48m", "-Xmx48m", "-Xmn8m", &name], &["leak", "38"])
 }
 
 /// Waits until a JVM has this finding, with a number, a next step and a page.
@@ -98,6 +103,48 @@ fn a_jvm_that_its_cgroup_throttles_is_told_from_one_that_is_not() {
     let ask = || Said::new(&[&pid, "--local", "--for=10s"]);
     let said = wait_for_finding(&ask, &throttled, "CpuThrottled");
     assert!(!said.findings(throttled.pid()).contains(&"HeapAfterGcHigh"), "{}", said.jvm(throttled.pid()));
+}
+
+/// What an operator has to see at once.
+#[test]
+fn the_page_top_and_doctor_tell_which_jvm_leaks_which_allocates_and_which_is_throttled() {
+    const TEST: &str = "the_page_top_and_doctor_tell_which_jvm_leaks_which_allocates_and_which_is_throttled";
+    let Some(group) = Group::new(TEST, "night") else { return };
+    let exporter = Exporter::start(["--discovery.root=/tmp"]);
+    let serial = "-XX:+UseSerialGC";
+    let spin = java(&[serial, "-Xmx64m", "-Dotel.service.name=squeezed"], &["spin", "4"]);
+    let night = [
+        (leaking_as("leaky"), "leaky", "HeapAfterGcHigh"),
+        (
+            troubled(&[serial, "-Xmx64m", "-Xmn1m", "-Dotel.service.name=wasteful"], &["allocate"]),
+            "wasteful",
+            "GcTimeShareHigh",
+        ),
+        (Jvm::spawn(&mut group.run(View::Host, &spin)), "squeezed", "CpuThrottled"),
+    ];
+    let url = format!("http://{}", exporter.address());
+    let ask = || Said::new(&["--url", &url]);
+    for (jvm, _, trouble) in &night {
+        let said = wait_for_finding(&ask, jvm, trouble);
+        for (other, ..) in night.iter().filter(|(.., theirs)| theirs != trouble) {
+            // Under a quota everything takes longer, collections too.
+            let found = said.findings(other.pid());
+            assert!(!found.contains(trouble) || *trouble == "GcTimeShareHigh", "{found:?}");
+        }
+    }
+    let (page, top) = (exporter.get("/"), command(["top", "--url", &url]).output().unwrap());
+    let (page, top) = (page.text(), String::from_utf8(top.stdout).unwrap());
+    for (_, name, trouble) in &night {
+        let row = page.split("<tr").find(|row| row.contains(&format!(">{name}<"))).unwrap_or_else(|| panic!("{page}"));
+        let sign = match *trouble {
+            "HeapAfterGcHigh" => "of the old generation",
+            "GcTimeShareHigh" => "Collections stopped it for",
+            _ => "Its CPU quota",
+        };
+        assert!(row.contains(sign), "{trouble} is not in {row}");
+        let line = top.lines().find(|line| line.contains(name)).unwrap_or_else(|| panic!("{top}"));
+        assert!(line.starts_with('!') && line.contains(sign), "{trouble} is not in {line}");
+    }
 }
 
 #[test]

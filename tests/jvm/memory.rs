@@ -130,7 +130,7 @@ fn is_root() -> bool {
 struct NoProviders;
 
 impl AttachProviders for NoProviders {
-    fn attach(&mut self, _: &Target, _: &Model) -> Vec<(ProviderId, Arc<dyn Provider>)> {
+    fn attach(&self, _: &Target, _: &Model) -> Vec<(ProviderId, Arc<dyn Provider>)> {
         Vec::new()
     }
 }

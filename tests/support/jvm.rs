@@ -163,9 +163,19 @@ impl Jvm {
         self.child.wait().unwrap();
     }
 
+    /// Gives a command that has no answer.
+    pub fn tell(&mut self, command: &str) {
+        writeln!(self.input.as_mut().unwrap(), "{command}").unwrap();
+    }
+
+    /// Waits until something has ended it.
+    pub fn await_death(mut self) {
+        self.child.wait().unwrap();
+    }
+
     /// Gives a command and waits for the answer.
     pub fn ask(&mut self, command: &str) -> String {
-        writeln!(self.input.as_mut().unwrap(), "{command}").unwrap();
+        self.tell(command);
         self.answer()
     }
 

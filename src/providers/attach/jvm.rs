@@ -106,6 +106,12 @@ impl PolledJvm {
         })
     }
 
+    /// Forgets what the JVM has answered.
+    pub(super) fn forget(&self) {
+        lock(&self.native_memory).forget();
+        lock(&self.diagnostics).forget();
+    }
+
     /// Whether no further question can change anything.
     pub(super) fn is_final(&self, topic: AttachTopic) -> bool {
         match topic {

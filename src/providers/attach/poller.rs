@@ -92,9 +92,14 @@ impl Poller {
         Self { shared: Arc::new(PollerState { queue, changed: Condvar::new() }) }
     }
 
-    /// Uses other settings from the next question on; values and states of the JVMs stay.
-    pub(crate) fn configure(&self, settings: AttachSettings) {
-        lock(&self.shared.queue).settings = settings;
+    /// Uses other settings from the next question on. Where no JVM is asked any more, what they answered is forgotten.
+    pub fn configure(&self, settings: AttachSettings) {
+        let mut queue = lock(&self.shared.queue);
+        queue.settings = settings;
+        if queue.settings.mode == AttachMode::Off {
+            queue.jvms.values().filter_map(|entry| entry.jvm.upgrade()).for_each(|jvm| jvm.forget());
+        }
+        drop(queue);
         self.shared.changed.notify_all();
     }
 
@@ -161,8 +166,12 @@ impl PollerState {
                     let settings = queue.settings.clone();
                     drop(queue);
                     let failure = jvm.ask(topic, &settings, &mut capabilities);
-                    drop(jvm);
                     queue = lock(&self.queue);
+                    if queue.settings.mode == AttachMode::Off {
+                        // It was turned off meanwhile.
+                        jvm.forget();
+                    }
+                    drop(jvm);
                     queue.finish(id, topic, capabilities, failure);
                 }
                 Step::Rest(until) => queue = self.rest(queue, until),

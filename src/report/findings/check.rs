@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::report::overview::{Finding, Severity};
 
-/// One thing that is checked of a JVM, or of the exporter's sight of it.
+/// One thing that is checked of a JVM, of the exporter's sight of it, or of the exporter.
 ///
 /// A check that has an alert has its name, threshold, time, severity and runbook; a test compares them with
 /// `deploy/prometheus/alerts.yml`.
@@ -263,8 +263,32 @@ pub(super) const PERF_DATA_UNREADABLE: Check = Check {
     runbook: Some("docs/runbooks/PerfDataUnreadable.md"),
 };
 
+/// An earlier configuration is in force.
+pub(super) const EXPORTER_RELOAD_FAILED: Check = Check {
+    name: "ExporterReloadFailed",
+    has_alert: true,
+    severity: Severity::Warning,
+    threshold: Threshold::State,
+    over: None,
+    what: "a configuration that the exporter could not reload",
+    source: "hotspot_exporter_config_last_reload_successful",
+    runbook: Some("docs/runbooks/ExporterReloadFailed.md"),
+};
+
+/// Something is missing from what the exporter serves.
+pub(super) const EXPORTER_ERRORS: Check = Check {
+    name: "ExporterErrors",
+    has_alert: true,
+    severity: Severity::Warning,
+    threshold: Threshold::Nonzero,
+    over: Some(300.0),
+    what: "reads that failed, requests that the exporter refused, and series that it does not serve",
+    source: "hotspot_exporter_read_failures_total, hotspot_exporter_requests_refused_total, hotspot_exporter_series_dropped",
+    runbook: Some("docs/runbooks/ExporterErrors.md"),
+};
+
 /// Every check, the most urgent first.
-pub const CHECKS: [Check; 16] = [
+pub const CHECKS: [Check; 18] = [
     OUT_OF_MEMORY_KILL,
     JVM_TARGET_STALLED,
     JVM_KILLED,
@@ -281,4 +305,6 @@ pub const CHECKS: [Check; 16] = [
     REGION_OVERFLOW,
     NMT_OFF,
     PERF_DATA_UNREADABLE,
+    EXPORTER_RELOAD_FAILED,
+    EXPORTER_ERRORS,
 ];

@@ -29,7 +29,7 @@ fn unknown(jvm: &JvmOverview) -> String {
 /// `HeapAfterGcHigh`: the old generation is nearly full after collections.
 pub(super) fn after_collections(jvm: &JvmOverview, checkup: &mut Checkup) {
     const CHECK: &super::Check = &HEAP_AFTER_GC_HIGH;
-    let Some(usage) = jvm.values.old_usage_after_gc else { return checkup.cannot(CHECK, unknown(jvm)) };
+    let Some(usage) = jvm.values.old_usage_after_gc else { return checkup.cannot(CHECK, || unknown(jvm)) };
     let threshold = percent(CHECK.share());
     let next = format!(
         "Is it a leak, or is the heap too small for the load? `jcmd {pid} GC.class_histogram` names the classes that fill it \
@@ -61,15 +61,14 @@ pub(super) fn after_collections(jvm: &JvmOverview, checkup: &mut Checkup) {
         Some((_, Some(_))) => {}
         _ if usage <= CHECK.share() => {}
         _ => {
-            let past = longest(jvm).map_or_else(String::new, |recent| format!(" in {}", span(recent.seconds)));
-            checkup.cannot(
-                CHECK,
+            checkup.cannot(CHECK, || {
+                let past = longest(jvm).map_or_else(String::new, |recent| format!(" in {}", span(recent.seconds)));
                 format!(
                     "the old generation is {} full, which may be garbage under {}: no full collection was seen{past}",
                     percent(usage),
                     collector(jvm)
-                ),
-            );
+                )
+            });
         }
     }
 }
@@ -78,16 +77,16 @@ pub(super) fn after_collections(jvm: &JvmOverview, checkup: &mut Checkup) {
 pub(super) fn filling_up(jvm: &JvmOverview, checkup: &mut Checkup) {
     const CHECK: &super::Check = &OLD_GEN_FILLING_UP;
     if FILLS_WITH_GARBAGE.contains(&collector(jvm)) {
-        return checkup.cannot(CHECK, format!("under {} garbage fills the old generation as well", collector(jvm)));
+        return checkup.cannot(CHECK, || format!("under {} garbage fills the old generation as well", collector(jvm)));
     }
-    let Some(usage) = jvm.values.old_usage_after_gc else { return checkup.cannot(CHECK, unknown(jvm)) };
+    let Some(usage) = jvm.values.old_usage_after_gc else { return checkup.cannot(CHECK, || unknown(jvm)) };
     let Some(recent) = spans(jvm, CHECK).find(|recent| recent.old_growth.is_some()) else {
-        return checkup.cannot(CHECK, "the growth of what collections leave is not known");
+        return checkup.cannot(CHECK, || "the growth of what collections leave is not known");
     };
     let growth = recent.old_growth.unwrap_or_default();
     if recent.seconds < TREND {
         let known = span(recent.seconds);
-        return checkup.cannot(CHECK, format!("{known} of history are known, and a trend needs {}", span(TREND)));
+        return checkup.cannot(CHECK, || format!("{known} of history are known, and a trend needs {}", span(TREND)));
     }
     let full_in = (1.0 - usage) / growth * recent.seconds;
     if usage > CHECK.share() && growth > 0.0 && full_in < FULL_WITHIN {

@@ -4,6 +4,7 @@
 //! it is in [`Checkup::not_checked`] with the reason.
 
 mod check;
+mod exporter;
 mod heap;
 mod native;
 mod sight;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::overview::{Finding, JvmOverview, Recent};
 pub use check::{CHECKS, Check, FULL_WITHIN, Threshold, WARMED_UP};
+pub use exporter::exporter;
 pub use sight::{NO_TROUBLE, TROUBLE_ALONE, refusal};
 
 /// Seconds of the past from which a growth is told: less says nothing of hours.
@@ -27,6 +29,8 @@ pub struct Checkup {
     pub findings: Vec<Finding>,
     /// What could not be checked.
     pub not_checked: Vec<NotChecked>,
+    /// Only the findings are wanted: reasons are texts, which a thousand JVMs need not have made every second.
+    is_brief: bool,
 }
 
 /// A check that was not possible.
@@ -40,40 +44,48 @@ pub struct NotChecked {
 
 /// What is wrong with a JVM, the worst first.
 pub fn findings(jvm: &JvmOverview) -> Vec<Finding> {
-    Checkup::of(jvm).findings
+    let mut checkup = Checkup { is_brief: true, ..Checkup::default() };
+    checkup.make(jvm);
+    checkup.findings
 }
 
 impl Checkup {
     /// Makes every check that the JVM's values allow.
     pub fn of(jvm: &JvmOverview) -> Self {
         let mut checkup = Self::default();
-        if sight::ended(jvm, &mut checkup) || sight::silent(jvm, &mut checkup) {
-            return checkup;
-        }
-        sight::overflow(jvm, &mut checkup);
-        heap::after_collections(jvm, &mut checkup);
-        heap::filling_up(jvm, &mut checkup);
-        time::collections(jvm, &mut checkup);
-        time::safepoints(jvm, &mut checkup);
-        time::throttling(jvm, &mut checkup);
-        native::out_of_memory(jvm, &mut checkup);
-        native::container_limit(jvm, &mut checkup);
-        native::growth(jvm, &mut checkup);
-        native::tracking(jvm, &mut checkup);
-        native::metaspace(jvm, &mut checkup);
-        native::code(jvm, &mut checkup);
-        native::compiler(jvm, &mut checkup);
-        let order = |name: &str| CHECKS.iter().position(|check| check.name == name);
-        checkup.findings.sort_by_key(|found| (std::cmp::Reverse(found.severity), order(&found.name)));
+        checkup.make(jvm);
         checkup
+    }
+
+    fn make(&mut self, jvm: &JvmOverview) {
+        if sight::ended(jvm, self) || sight::silent(jvm, self) {
+            return;
+        }
+        sight::overflow(jvm, self);
+        heap::after_collections(jvm, self);
+        heap::filling_up(jvm, self);
+        time::collections(jvm, self);
+        time::safepoints(jvm, self);
+        time::throttling(jvm, self);
+        native::out_of_memory(jvm, self);
+        native::container_limit(jvm, self);
+        native::growth(jvm, self);
+        native::tracking(jvm, self);
+        native::metaspace(jvm, self);
+        native::code(jvm, self);
+        native::compiler(jvm, self);
+        let order = |name: &str| CHECKS.iter().position(|check| check.name == name);
+        self.findings.sort_by_key(|found| (std::cmp::Reverse(found.severity), order(&found.name)));
     }
 
     fn found(&mut self, finding: Finding) {
         self.findings.push(finding);
     }
 
-    fn cannot(&mut self, check: &Check, reason: impl Into<String>) {
-        self.not_checked.push(NotChecked { name: check.name.to_owned(), reason: reason.into() });
+    fn cannot<T: Into<String>>(&mut self, check: &Check, reason: impl FnOnce() -> T) {
+        if !self.is_brief {
+            self.not_checked.push(NotChecked { name: check.name.to_owned(), reason: reason().into() });
+        }
     }
 }
 

@@ -20,7 +20,7 @@ fn untracked(jvm: &JvmOverview) -> String {
 pub(super) fn out_of_memory(jvm: &JvmOverview, checkup: &mut Checkup) {
     const CHECK: &Check = &OUT_OF_MEMORY_KILL;
     let Some(recent) = spans(jvm, CHECK).find(|recent| recent.oom_kills.is_some()) else {
-        return checkup.cannot(CHECK, "its cgroup is not visible");
+        return checkup.cannot(CHECK, || "its cgroup is not visible");
     };
     let kills = recent.oom_kills.unwrap_or_default();
     if kills > 0.0 {
@@ -39,10 +39,10 @@ pub(super) fn out_of_memory(jvm: &JvmOverview, checkup: &mut Checkup) {
 pub(super) fn container_limit(jvm: &JvmOverview, checkup: &mut Checkup) {
     const CHECK: &Check = &NMT_NEAR_CONTAINER_LIMIT;
     let Some(committed) = jvm.values.last.get(&Measure::NativeCommitted) else {
-        return checkup.cannot(CHECK, untracked(jvm));
+        return checkup.cannot(CHECK, || untracked(jvm));
     };
     let Some(limit) = jvm.values.cgroup_limit.filter(|limit| *limit > 0.0) else {
-        return checkup.cannot(CHECK, "its cgroup has no memory limit, or is not visible");
+        return checkup.cannot(CHECK, || "its cgroup has no memory limit, or is not visible");
     };
     let share = committed / limit;
     if share > CHECK.share() {
@@ -71,20 +71,19 @@ pub(super) fn growth(jvm: &JvmOverview, checkup: &mut Checkup) {
     const CHECK: &Check = &NMT_GROWTH_OUTSIDE_HEAP;
     let (Threshold::Bytes(threshold), Some(needed)) = (CHECK.threshold, CHECK.over) else { return };
     let Some(recent) = spans(jvm, CHECK).find(|recent| recent.native_growth.is_some()) else {
-        let reason = match jvm.values.last.get(&Measure::NativeCommitted) {
+        return checkup.cannot(CHECK, || match jvm.values.last.get(&Measure::NativeCommitted) {
             Some(_) => "native memory was told only once so far".to_owned(),
             None => untracked(jvm),
-        };
-        return checkup.cannot(CHECK, reason);
+        });
     };
     let (grown, known) = (recent.native_growth.unwrap_or_default(), recent.seconds);
-    let text = format!("native memory outside the heap grew by {} over the last {}", size(grown), span(known));
+    let text = || format!("native memory outside the heap grew by {} over the last {}", size(grown), span(known));
     if known < TREND {
-        return checkup.cannot(CHECK, format!("{text}, and a trend needs {}", span(TREND)));
+        return checkup.cannot(CHECK, || format!("{}, and a trend needs {}", text(), span(TREND)));
     }
     let is_warm = jvm.row.uptime_seconds.is_some_and(|uptime| uptime - known > WARMED_UP);
     if !is_warm {
-        return checkup.cannot(CHECK, format!("{text}, of which it did not run for {} before", span(WARMED_UP)));
+        return checkup.cannot(CHECK, || format!("{}, of which it did not run for {} before", text(), span(WARMED_UP)));
     }
     // At the rate of a short time, it would be as much over the alert's.
     if grown * (needed / known).max(1.0) <= threshold {
@@ -118,7 +117,7 @@ pub(super) fn tracking(jvm: &JvmOverview, checkup: &mut Checkup) {
             "Native Memory Tracking is off (jvm_nmt_enabled is 0): memory outside the heap is not checked.".to_owned(),
             "Start it with -XX:NativeMemoryTracking=summary -XX:+StartAttachListener; docs/native-memory.md has the cost.",
         )),
-        None => checkup.cannot(&NMT_OFF, ask_explain(jvm, "whether it tracks its native memory is not known")),
+        None => checkup.cannot(&NMT_OFF, || ask_explain(jvm, "whether it tracks its native memory is not known")),
     }
 }
 
@@ -130,7 +129,7 @@ pub(super) fn metaspace(jvm: &JvmOverview, checkup: &mut Checkup) {
         ("The compressed class space", "-XX:CompressedClassSpaceSize", jvm.values.class_space_usage),
     ];
     if spaces.iter().all(|(.., usage)| usage.is_none()) {
-        return checkup.cannot(CHECK, "neither Metaspace nor the class space has a limit that is known");
+        return checkup.cannot(CHECK, || "neither Metaspace nor the class space has a limit that is known");
     }
     for (space, option, usage) in spaces {
         let Some(usage) = usage.filter(|usage| *usage > CHECK.share()) else { continue };
@@ -151,7 +150,7 @@ pub(super) fn code(jvm: &JvmOverview, checkup: &mut Checkup) {
     let (what, usage) = match (jvm.values.code_usage, jvm.values.native_code_usage) {
         (Some(usage), _) => ("The fullest code heap is", usage),
         (None, Some(usage)) => ("The code cache has committed", usage),
-        (None, None) => return checkup.cannot(CHECK, ask_explain(jvm, "code heaps are not known")),
+        (None, None) => return checkup.cannot(CHECK, || ask_explain(jvm, "code heaps are not known")),
     };
     if usage > CHECK.share() {
         let (share, threshold) = (percent(usage), percent(CHECK.share()));
@@ -174,6 +173,6 @@ pub(super) fn compiler(jvm: &JvmOverview, checkup: &mut Checkup) {
                 pid(jvm)
             ),
         )),
-        None => checkup.cannot(&COMPILER_OFF, ask_explain(jvm, "whether the compiler works is not known")),
+        None => checkup.cannot(&COMPILER_OFF, || ask_explain(jvm, "whether the compiler works is not known")),
     }
 }

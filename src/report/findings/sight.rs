@@ -1,6 +1,9 @@
 //! Checks of the exporter's sight: JVMs that ended or stand still, counters that are missing, files that are not served.
 
-use super::check::{CHECKS, JVM_KILLED, JVM_TARGET_STALLED, OUT_OF_MEMORY_KILL, PERF_DATA_UNREADABLE, REGION_OVERFLOW};
+use super::check::{
+    CHECKS, EXPORTER_ERRORS, EXPORTER_RELOAD_FAILED, JVM_KILLED, JVM_TARGET_STALLED, OUT_OF_MEMORY_KILL,
+    PERF_DATA_UNREADABLE, REGION_OVERFLOW,
+};
 use super::{Checkup, pid, size};
 use crate::report::list::RefusedRow;
 use crate::report::overview::{End, Finding, HowEnded, JvmOverview, Severity};
@@ -56,8 +59,8 @@ pub(super) fn silent(jvm: &JvmOverview, checkup: &mut Checkup) -> bool {
             ),
         ));
     }
-    let done = [JVM_TARGET_STALLED.name, JVM_KILLED.name, PERF_DATA_UNREADABLE.name];
-    CHECKS.iter().filter(|check| !done.contains(&check.name)).for_each(|check| checkup.cannot(check, reason));
+    let seen = [JVM_TARGET_STALLED, JVM_KILLED, PERF_DATA_UNREADABLE, EXPORTER_RELOAD_FAILED, EXPORTER_ERRORS];
+    CHECKS.iter().filter(|check| !seen.contains(check)).for_each(|check| checkup.cannot(check, || reason));
     true
 }
 

@@ -49,9 +49,9 @@ pub(super) fn collections(jvm: &JvmOverview, checkup: &mut Checkup) {
         }
         Share::Within => {}
         Share::Unknown if jvm.row.gc.as_deref() == Some("Shenandoah") => {
-            checkup.cannot(CHECK, "Shenandoah does not publish the time of its collections");
+            checkup.cannot(CHECK, || "Shenandoah does not publish the time of its collections");
         }
-        Share::Unknown => checkup.cannot(CHECK, unknown(jvm, "the time in collections is not known")),
+        Share::Unknown => checkup.cannot(CHECK, || unknown(jvm, "the time in collections is not known")),
     }
 }
 
@@ -71,7 +71,7 @@ pub(super) fn safepoints(jvm: &JvmOverview, checkup: &mut Checkup) {
             ));
         }
         Share::Within => {}
-        Share::Unknown => checkup.cannot(CHECK, unknown(jvm, "the time at safepoints is not known")),
+        Share::Unknown => checkup.cannot(CHECK, || unknown(jvm, "the time at safepoints is not known")),
     }
 }
 
@@ -93,8 +93,8 @@ pub(super) fn throttling(jvm: &JvmOverview, checkup: &mut Checkup) {
         }
         Share::Within => {}
         Share::Unknown if jvm.values.last.contains_key(&crate::report::overview::Measure::Rss) => {
-            checkup.cannot(CHECK, "its cgroup has no CPU quota, did not run, or is not visible");
+            checkup.cannot(CHECK, || "its cgroup has no CPU quota, did not run, or is not visible");
         }
-        Share::Unknown => checkup.cannot(CHECK, "its process is not visible in /proc"),
+        Share::Unknown => checkup.cannot(CHECK, || "its process is not visible in /proc"),
     }
 }

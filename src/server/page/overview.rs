@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::chart::spark;
 use super::units::Quantity;
-use super::{Foreign, Site, breakable, ended, heap, refused, severity};
+use super::{Foreign, Site, breakable, ended, findings, heap, refused, severity};
 use crate::report::list::duration;
 use crate::report::overview::{JvmOverview, Measure, Overview, Severity};
 
@@ -26,6 +26,7 @@ pub(crate) fn overview_page(site: &Site<'_>, ready: bool, overview: &Overview) -
             h2 { "Looking for JVMs" }
             p { "The first scan has not finished; reload this page in a moment." }
         }
+        @if !overview.exporter.is_empty() { h2 { "The exporter" } (findings(&overview.exporter)) }
         (ended::list(&ended, overview.now))
         (refused::not_served(&overview.refused))
     };

@@ -15,7 +15,7 @@ use super::column::Column;
 use super::keys::HELP;
 use super::model::{Screenful, TopModel};
 use crate::report::list::NOTHING_FOUND;
-use crate::report::overview::Severity;
+use crate::report::overview::{Overview, Severity};
 use crate::text::printable;
 pub(super) use theme::Theme;
 
@@ -106,6 +106,9 @@ fn title(buffer: &mut Buffer, area: Rect, model: &TopModel, theme: Theme, captio
     }
     if !overview.refused.is_empty() {
         add(format!("{} not served", overview.refused.len()), theme.faint());
+    }
+    if let Some(worst) = overview.exporter.iter().map(|finding| finding.severity).max() {
+        add("exporter: press x".to_owned(), theme.severity(worst));
     }
     if model.is_paused {
         add("PAUSED".to_owned(), theme.selected());
@@ -200,11 +203,19 @@ fn help<'a>(theme: Theme) -> Vec<Line<'a>> {
 }
 
 fn refused<'a>(model: &TopModel, theme: Theme, width: u16) -> Vec<Line<'a>> {
-    let rows = &model.overview().refused;
-    if rows.is_empty() {
+    let Overview { refused: rows, exporter, .. } = model.overview();
+    if rows.is_empty() && exporter.is_empty() {
         return vec![Line::default(), Line::from("  Every JVM that was found is served.")];
     }
     let mut lines = Vec::new();
+    for finding in exporter {
+        let name = printable(&finding.name).into_owned();
+        lines.push(Line::from(Span::styled(format!("exporter: {name}"), theme.severity(finding.severity))));
+        for part in [&finding.text, &finding.next_step] {
+            let wrapped = wrap(&printable(part), width.saturating_sub(2));
+            lines.extend(wrapped.into_iter().map(|text| Line::from(format!("  {text}"))));
+        }
+    }
     for row in rows {
         let subject = format!("{}: {}", printable(&row.subject()), printable(&row.reason));
         lines.push(Line::from(Span::styled(subject, theme.title())));

@@ -1,11 +1,16 @@
 //! The node agent.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use serde_json::json;
 
 use super::Node;
 use super::workloads::{Pod, deployment, ensure_measured};
 use crate::support::ensure;
+use crate::support::exporter::command;
 use crate::support::exposition::Exposition;
+use crate::text_of;
 
 const LIMIT: f64 = 192.0 * 1024.0 * 1024.0;
 
@@ -19,6 +24,24 @@ fn value(page: &Exposition, metric: &str, pod: &Pod) -> Result<f64, String> {
 fn slot(page: &Exposition, pod: &Pod) -> Option<String> {
     let labels = [("pod", &*pod.name)];
     page.all("jvm_up", &labels).next().map(|sample| sample.labels["slot"].clone())
+}
+
+/// What `top` prints that asks the agent as somebody does who has no more than a kubeconfig.
+fn top_through_port_forward(node: &Node, agent: &Pod) -> String {
+    let mut forward = node.control_plane.client();
+    forward.args(["port-forward", "--namespace", agent.namespace, &agent.name, ":9850"]);
+    let mut forward = forward.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut line = String::new();
+    // `Forwarding from 127.0.0.1:40123 -> 9850`
+    BufReader::new(forward.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let address = line.split_whitespace().find(|word| word.starts_with("127.0.0.1:"));
+    let address = address.unwrap_or_else(|| panic!("kubectl port-forward says {line:?}"));
+    let mut top = command(["top", &format!("--url=http://{address}")]);
+    let output = node.namespaces.online(|| top.output().unwrap());
+    // nsenter has become kubectl.
+    forward.kill().unwrap();
+    forward.wait().unwrap();
+    text_of(&output)
 }
 
 #[test]
@@ -57,6 +80,15 @@ fn two_pods_of_a_deployment_show_themselves_through_the_agent() {
         Ok::<_, String>(())
     });
     node.tell(&pods[0], "orders", "rest");
+
+    let shown = node.wait("top through a port-forward", || {
+        let shown = top_through_port_forward(node, agent);
+        ensure(pods.iter().all(|pod| shown.lines().any(|line| line.contains(&pod.name))), &shown).map(|()| shown)
+    });
+    assert_eq!(shown.lines().filter(|line| line.contains("orders")).count(), 2, "{shown}");
+    let args = ["exec", "--namespace", agent.namespace, &agent.name, "--", "/hotspot-exporter", "doctor"];
+    let said = text_of(&node.control_plane.kubectl(&args));
+    assert!(said.contains("CpuThrottled") && said.contains(&pods[0].name), "{said}");
 
     // The agent's container starts again, and still tells the pods apart as it did.
     node.kill(agent, "hotspot-exporter");

@@ -171,6 +171,31 @@ fn mode_off_asks_nothing() {
     assert!(none.lock().unwrap().is_empty());
 }
 
+/// As a reload does with `attach.mode: off`.
+#[test]
+fn what_was_answered_is_gone_when_nothing_is_asked_any_more() {
+    let (fake, requests) = answering();
+    let on = settings(Duration::from_millis(100));
+    let poller = Poller::new(on.clone());
+    let jvm = poller.add(fake.attachable(), plan("jdk25-Serial"));
+    let answers = || jvm.diagnostic_state() == DiagnosticState::Answering && jvm.state() == NmtState::Answering;
+    let known = |topic| {
+        let (facts, values) = jvm.read(topic);
+        let known = facts.iter().zip(values).filter_map(|(fact, value)| value.map(|_| fact.name));
+        known.collect::<BTreeSet<_>>()
+    };
+    wait_for("answers", answers);
+    poller.configure(AttachSettings { mode: AttachMode::Off, ..on.clone() });
+    // A question that was under way is no exception.
+    wait_for("silence", || known(AttachTopic::Diagnostics).is_empty() && known(AttachTopic::NativeMemory).len() <= 1);
+    assert!(known(AttachTopic::NativeMemory).is_subset(&["nmt.enabled"].into()), "which does not change");
+    let asked = requests.lock().unwrap().len();
+    poller.configure(on);
+    wait_for("answers again", answers);
+    assert!(known(AttachTopic::NativeMemory).contains("nmt.committed") && requests.lock().unwrap().len() > asked);
+    assert!(known(AttachTopic::Diagnostics).contains("heap.used"));
+}
+
 #[test]
 fn a_jvm_has_one_question_at_a_time() {
     let (open, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));

@@ -164,6 +164,34 @@ fn a_container_with_its_own_cgroup_namespace_and_a_quota_of_half_a_cpu_shows_tha
 }
 
 #[test]
+fn a_jvm_that_the_kernel_kills_for_lack_of_memory_is_told_from_one_that_a_signal_kills() {
+    const TEST: &str = "a_jvm_that_the_kernel_kills_for_lack_of_memory_is_told_from_one_that_a_signal_kills";
+    let Some((group, other)) = Group::new(TEST, "full").zip(Group::new(TEST, "killed")) else { return };
+    let exporter = Exporter::start(["--discovery.root=/tmp"]);
+    let mut fill = Command::new(jdk::any().java());
+    fill.args(Jvm::arguments()).args(["-XX:+UseSerialGC", "-XX:MaxDirectMemorySize=8g", "Ailing", "fill"]);
+    let (mut full, killed) = (Jvm::spawn(&mut group.run(View::Host, &fill)), other.jvm(View::Host, &[]));
+    let pids = [full.pid(), killed.pid()];
+    for jvm in [&full, &killed] {
+        let page = page_of(&exporter, jvm);
+        assert_eq!(page.value("jvm_hotspot_cgroup_oom_kills_total", &[]), Some(0.0));
+    }
+    full.tell("now");
+    full.await_death();
+    killed.kill();
+    let how = |pid: u32| {
+        let overview: serde_json::Value = serde_json::from_slice(&exporter.get("/overview").body).unwrap();
+        let jvm = overview["jvms"].as_array().unwrap().iter().find(|jvm| jvm["pid"] == pid).cloned();
+        jvm.unwrap_or_default()["end"]["how"].as_str().map(str::to_owned)
+    };
+    let ends = wait_for("both ends", || {
+        let ends = pids.map(how);
+        if ends.iter().all(Option::is_some) { Ok(ends) } else { Err(format!("{ends:?}")) }
+    });
+    assert_eq!(ends, ["out_of_memory", "killed"].map(|how| Some(how.to_owned())));
+}
+
+#[test]
 fn a_cgroup_that_cannot_be_seen_gives_no_number_of_cpus_and_explain_says_why() {
     const TEST: &str = "a_cgroup_that_cannot_be_seen_gives_no_number_of_cpus_and_explain_says_why";
     let Some((container, other)) = Group::new(TEST, "blind-jvm").zip(Group::new(TEST, "blind-exporter")) else {

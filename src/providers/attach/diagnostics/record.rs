@@ -144,6 +144,19 @@ impl DiagnosticRecord {
         self.table.read()
     }
 
+    /// Has no values any more; the JVM is to be asked anew, unless its state is final.
+    pub(in super::super) fn forget(&mut self) {
+        if self.state == DiagnosticState::NotAttachable {
+            return;
+        }
+        (self.heap, self.metaspace, self.code_cache, self.flags) = (None, None, None, None);
+        (self.last_success, self.duration) = (None, None);
+        if self.state != DiagnosticState::NothingToAsk {
+            self.state = DiagnosticState::Waiting;
+        }
+        self.table.clear();
+    }
+
     fn keep(&mut self, reply: DiagnosticReply, at: Instant) {
         match reply {
             DiagnosticReply::Heap(reply) => self.heap = Some(Answer { reply, at }),

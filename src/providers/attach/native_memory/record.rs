@@ -114,6 +114,16 @@ impl NmtRecord {
         self.table.read()
     }
 
+    /// Has no values any more but whether the JVM tracks its memory, which does not change. To be asked anew, unless its
+    /// state is final.
+    pub(in super::super) fn forget(&mut self) {
+        if self.state.is_final() {
+            return;
+        }
+        (self.state, self.last_success) = (NmtState::Waiting, None);
+        self.table.clear_where(|name| name != "nmt.enabled");
+    }
+
     fn disable(&mut self, state: NmtState) {
         self.state = state;
         self.last_success = None;

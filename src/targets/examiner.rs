@@ -1,0 +1,106 @@
+//! Examines the regions of a scan, on several threads where many need plans.
+
+use std::collections::BTreeMap;
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use super::reconciler::AttachProviders;
+use super::target::Target;
+use super::tracked::{Examination, Readable, TrackedRegion};
+use crate::config::Config;
+use crate::discovery::{RefusalReason, RegionId};
+use crate::sync::ExpendableThread;
+
+/// Regions that need plans, at a start or after a reload, for which a further thread is worth its start.
+const PART_MINIMUM: usize = 64;
+
+/// Most threads: allocation and the caches of plans are shared.
+const THREADS_MAXIMUM: usize = 4;
+
+/// What all regions of a scan are examined with.
+pub(super) struct Examiner<'a> {
+    config: &'a Config,
+    providers: &'a dyn AttachProviders,
+    /// JVMs that may still be served.
+    free: AtomicUsize,
+}
+
+impl<'a> Examiner<'a> {
+    /// Only live JVMs count towards the limit, and a JVM that is served stays served: files of ended JVMs must not
+    /// displace live ones.
+    pub(super) fn new(config: &'a Config, providers: &'a dyn AttachProviders, served: usize) -> Self {
+        Self { config, providers, free: AtomicUsize::new(config.limits.max_jvms.saturating_sub(served)) }
+    }
+
+    /// Examines every region, and makes the plans of those that need them. In the order of the regions; which of too many
+    /// new JVMs are refused is not determined.
+    pub(super) fn examine_all(
+        &self,
+        tracked: &mut BTreeMap<RegionId, TrackedRegion>,
+        reader: &mut ExpendableThread,
+    ) -> Vec<(RegionId, Examination<Target>)> {
+        let unplanned = tracked.values().filter(|tracked| tracked.target.is_none() || tracked.outdated).count();
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAXIMUM);
+        let threads = threads.min(unplanned / PART_MINIMUM).max(1);
+        let mut regions: Vec<_> = tracked.iter_mut().map(|(id, tracked)| (*id, tracked)).collect();
+        let part = regions.len().div_ceil(threads).max(1);
+        let mut parts = regions.chunks_mut(part);
+        let own = parts.next().unwrap_or_default();
+        thread::scope(|scope| {
+            let others: Vec<_> = parts
+                .map(|part| {
+                    let examine = || self.examine_part(part, &mut ExpendableThread::new("memory"));
+                    thread::Builder::new().name("examine".to_owned()).spawn_scoped(scope, examine)
+                })
+                .collect();
+            let mut examined = self.examine_part(own, reader);
+            for other in others {
+                match other {
+                    Ok(thread) => examined.extend(thread.join().unwrap_or_else(|panic| resume_unwind(panic))),
+                    // Its regions are examined in the next scan.
+                    Err(error) => tracing::warn!(%error, "cannot start a thread to examine JVMs"),
+                }
+            }
+            examined
+        })
+    }
+
+    fn examine_part(
+        &self,
+        regions: &mut [(RegionId, &mut TrackedRegion)],
+        reader: &mut ExpendableThread,
+    ) -> Vec<(RegionId, Examination<Target>)> {
+        regions.iter_mut().map(|(id, tracked)| (*id, self.examine(tracked, reader))).collect()
+    }
+
+    fn examine(&self, tracked: &mut TrackedRegion, reader: &mut ExpendableThread) -> Examination<Target> {
+        let is_new = tracked.target.is_none();
+        let examination = tracked.examine(self.config, reader);
+        if is_new && matches!(examination, Examination::Starting | Examination::Readable(_)) && !self.admit() {
+            let max_jvms = self.config.limits.max_jvms;
+            let detail = format!("limits.max_jvms is {max_jvms}, and as many JVMs are served");
+            return Examination::Refused(RefusalReason::TooMany, detail);
+        }
+        // Planned at once, which drops the image: those of a thousand JVMs take tens of megabytes.
+        examination.map(|readable| tracked.plan(readable, self.providers, self.config))
+    }
+
+    /// Takes one of the places that are free.
+    fn admit(&self) -> bool {
+        self.free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| free.checked_sub(1)).is_ok()
+    }
+}
+
+impl Examination<Readable> {
+    fn map(self, plan: impl FnOnce(Readable) -> Target) -> Examination<Target> {
+        match self {
+            Self::Unchanged => Examination::Unchanged,
+            Self::Starting => Examination::Starting,
+            Self::Ended => Examination::Ended,
+            Self::Refused(reason, detail) => Examination::Refused(reason, detail),
+            Self::State(state) => Examination::State(state),
+            Self::Readable(readable) => Examination::Readable(Box::new(plan(*readable))),
+        }
+    }
+}
