@@ -77,7 +77,7 @@ pub struct App {
     sampler: ArcSwapOption<Sampler>,
     poller: Arc<Poller>,
     push: OtlpPush,
-    history: History<JvmRow>,
+    history: Arc<History<JvmRow>>,
     /// Time between two points of it.
     history_step: Mutex<Duration>,
     reloads: Reloads,
@@ -106,7 +106,7 @@ impl App {
             waker: watcher.waker(),
             sampler: ArcSwapOption::empty(),
             push: OtlpPush::default(),
-            history: History::default(),
+            history: Arc::default(),
             history_step: Mutex::new(history::STEP),
             reloads: Reloads::default(),
             reload_stuck: AtomicBool::new(false),

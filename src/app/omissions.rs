@@ -17,20 +17,20 @@ const SPAN: Duration = Duration::from_secs(300);
 const STEP: Duration = Duration::from_secs(10);
 
 /// How often each thing was left out since the exporter started.
-type Totals = BTreeMap<(OmissionKind, String), u64>;
+type OmissionCounts = BTreeMap<(OmissionKind, String), u64>;
 
-/// Totals from now and then over the last minutes, the oldest first.
+/// OmissionCounts from now and then over the last minutes, the oldest first.
 #[derive(Debug)]
-pub(super) struct Omissions(Mutex<VecDeque<(Instant, Totals)>>);
+pub(super) struct Omissions(Mutex<VecDeque<(Instant, OmissionCounts)>>);
 
 impl Omissions {
     /// Those of an exporter that starts, and has left nothing out.
     pub(super) fn starting() -> Self {
-        Self(Mutex::new([(Instant::now(), Totals::new())].into()))
+        Self(Mutex::new([(Instant::now(), OmissionCounts::new())].into()))
     }
 
     /// Keeps the totals of now, unless others are as new, and no more of the past than is needed.
-    fn note(&self, now: Instant, totals: impl FnOnce() -> Totals) {
+    fn note(&self, now: Instant, totals: impl FnOnce() -> OmissionCounts) {
         let mut points = lock(&self.0);
         if points.back().is_some_and(|(last, _)| now.saturating_duration_since(*last) < STEP) {
             return;
@@ -42,9 +42,9 @@ impl Omissions {
     }
 
     /// What was left out since the oldest point, and the time since then.
-    fn since(&self, now: Instant, totals: Totals) -> (Duration, Totals) {
+    fn since(&self, now: Instant, totals: OmissionCounts) -> (Duration, OmissionCounts) {
         let points = lock(&self.0);
-        let Some((then, before)) = points.front() else { return (Duration::ZERO, Totals::new()) };
+        let Some((then, before)) = points.front() else { return (Duration::ZERO, OmissionCounts::new()) };
         let grown = totals.into_iter().map(|(key, total)| {
             let growth = total.saturating_sub(before.get(&key).copied().unwrap_or(0));
             (key, growth)
@@ -72,7 +72,7 @@ impl App {
     }
 
     /// What has been left out since the start.
-    fn omitted(&self) -> Totals {
+    fn omitted(&self) -> OmissionCounts {
         let unread = counts(OmissionKind::ReadFailure, self.metrics.read_failures.samples());
         let refused = counts(OmissionKind::RequestRefused, self.http.refused.samples());
         unread.chain(refused).filter(|((kind, reason), _)| kind.is_failure(reason)).collect()
@@ -92,7 +92,7 @@ fn counts(kind: OmissionKind, samples: Vec<(Labels, Value)>) -> impl Iterator<It
 mod tests {
     use super::*;
 
-    fn totals(count: u64) -> Totals {
+    fn totals(count: u64) -> OmissionCounts {
         [((OmissionKind::ReadFailure, "unsettled".to_owned()), count)].into()
     }
 
@@ -104,11 +104,11 @@ mod tests {
         assert_eq!(omissions.since(at(5), totals(2)), (Duration::from_secs(5), totals(2)));
         for seconds in (0..10_000).step_by(3) {
             omissions.note(at(seconds), || totals(seconds.min(100)));
-            let (time, _) = omissions.since(at(seconds), Totals::new());
+            let (time, _) = omissions.since(at(seconds), OmissionCounts::new());
             assert!(time <= SPAN + STEP * 2, "{time:?} at {seconds} s");
             assert!(lock(&omissions.0).len() <= 32);
         }
-        assert_eq!(omissions.since(at(10_000), totals(100)).1, Totals::new(), "the last one was long ago");
+        assert_eq!(omissions.since(at(10_000), totals(100)).1, OmissionCounts::new(), "the last one was long ago");
         assert_eq!(omissions.since(at(10_000), totals(104)).1, totals(4));
     }
 }

@@ -18,9 +18,6 @@ use crate::targets::{Target, TargetSet};
 /// A JVM that started so recently may have removed the file of one that ended.
 const SUCCESSION: Duration = Duration::from_secs(15);
 
-/// Longest time until the thread notices that it should end, or that there is a history again.
-const LOOK: Duration = Duration::from_millis(500);
-
 impl App {
     /// Keeps a history with a point every `step`, by default [`STEP`]. Its points are those of [`App::overview`], and those
     /// of [`App::start_history`].
@@ -34,15 +31,14 @@ impl App {
     /// # Errors
     /// No thread can be started.
     pub fn start_history(self: &Arc<Self>) -> std::io::Result<()> {
-        let app = Arc::downgrade(self);
+        let (app, history) = (Arc::downgrade(self), Arc::clone(&self.history));
         let run = move || {
             while let Some(app) = app.upgrade().filter(|app| !app.stopping.load(Ordering::Acquire)) {
-                let wait = app.history.due().map(|due| due.saturating_duration_since(Instant::now()));
-                if wait == Some(Duration::ZERO) {
+                if app.history.due().is_some_and(|due| due <= Instant::now()) {
                     app.add_points();
                 }
                 drop(app);
-                std::thread::sleep(wait.unwrap_or(LOOK).min(LOOK));
+                history.wait();
             }
         };
         std::thread::Builder::new().name("history".to_owned()).spawn(run).map(drop)

@@ -287,8 +287,8 @@ section! {
     /// `threads:`
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Threads {
-        /// Time between two readings of the JVM's own threads, at most 15s. The application's are all that is left of the
-        /// process.
+        /// Time between two readings of a process's CPU time and of the JVM's own threads, at most 15s; the application's are all
+        /// that is left. Everything else about the process is read every third time, at least every 15s.
         pub interval: Duration = Duration::from_secs(5) => between(SECOND, Duration::from_secs(15)),
         /// Also by group of application threads: the thread's name up to its first digit, at most 20 groups.
         pub groups: bool = false => Switch,

@@ -14,7 +14,7 @@ mod tests;
 mod trail;
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 pub use end::{End, EndSigns, HowEnded};
@@ -23,7 +23,7 @@ pub use trail::Recent;
 
 use crate::fact::PauseBatch;
 use crate::snapshot::Snapshot;
-use crate::sync::lock;
+use crate::sync::{lock, wait_timeout};
 use crate::targets::{Incarnation, Target};
 use jvm::{JvmHistory, Moment, POINTS_MAXIMUM};
 use trail::{Totals, Trail};
@@ -34,10 +34,14 @@ pub const STEP: Duration = Duration::from_secs(5);
 /// Most JVMs that are kept after their end; those that ended first are forgotten first.
 const ENDED_MAXIMUM: usize = 256;
 
+/// Longest time for which [`History::wait`] waits where nothing is kept.
+const IDLE: Duration = Duration::from_secs(60);
+
 /// The histories of all JVMs. `D` is what is kept of a JVM that ended.
 #[derive(Debug)]
 pub struct History<D> {
     timeline: Mutex<Option<Timeline<D>>>,
+    configured: Condvar,
 }
 
 #[derive(Debug)]
@@ -95,7 +99,7 @@ pub enum Extent<'a> {
 
 impl<D> Default for History<D> {
     fn default() -> Self {
-        Self { timeline: Mutex::new(None) }
+        Self { timeline: Mutex::new(None), configured: Condvar::new() }
     }
 }
 
@@ -117,7 +121,16 @@ impl<D: Clone> History<D> {
                 last: None,
                 jvms: HashMap::new(),
             });
+            self.configured.notify_all();
         }
+    }
+
+    /// Waits until a point is due or the configuration changes; at most a minute.
+    pub fn wait(&self) {
+        let timeline = lock(&self.timeline);
+        let due = timeline.as_ref().and_then(Timeline::due);
+        let time = due.map_or(IDLE, |due| due.saturating_duration_since(Instant::now()).min(IDLE));
+        drop(wait_timeout(&self.configured, timeline, time));
     }
 
     /// Time between two points; `None` where nothing is kept.
@@ -135,10 +148,7 @@ impl<D: Clone> History<D> {
 
     /// When the next point is due; `None` where nothing is kept.
     pub fn due(&self) -> Option<Instant> {
-        let timeline = lock(&self.timeline);
-        let timeline = timeline.as_ref()?;
-        let next = timeline.last.map_or(0, |last| last.saturating_add(1));
-        timeline.begin.checked_add(timeline.step.checked_mul(u32::try_from(next).ok()?)?)
+        lock(&self.timeline).as_ref().and_then(Timeline::due)
     }
 
     /// Adds a point of every JVM in the snapshot, and forgets what is too old. Steps that were missed have no points.
@@ -215,6 +225,11 @@ impl<D> Kept<D> {
 }
 
 impl<D> Timeline<D> {
+    fn due(&self) -> Option<Instant> {
+        let next = self.last.map_or(0, |last| last.saturating_add(1));
+        self.begin.checked_add(self.step.checked_mul(u32::try_from(next).ok()?)?)
+    }
+
     fn moment(&self, now: Instant) -> Moment {
         let since = now.saturating_duration_since(self.begin);
         let step = since.as_millis().checked_div(self.step.as_millis()).unwrap_or(0);

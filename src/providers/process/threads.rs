@@ -186,11 +186,13 @@ impl ThreadSums {
         self.previous = Some(now);
     }
 
-    /// Adds the times of a thread since it was read before; returns its CPU time.
+    /// Adds the times of a thread since it was read before; returns its CPU time. That of the application's threads is
+    /// no part of a sum: see [`Self::attribute_rest`].
     fn count(&mut self, kind: ThreadKind, before: Usage, now: Usage) -> u64 {
         let cpu = now.cpu.saturating_sub(before.cpu);
         let wait = now.wait.unwrap_or_default().saturating_sub(before.wait.unwrap_or_default());
-        for (sums, more) in [(&mut self.cpu, cpu), (&mut self.wait, wait)] {
+        let own = if kind == ThreadKind::Application { 0 } else { cpu };
+        for (sums, more) in [(&mut self.cpu, own), (&mut self.wait, wait)] {
             if let Some(sum) = sums.get_mut(kind as usize) {
                 *sum = sum.saturating_add(more);
             }
@@ -381,6 +383,22 @@ mod tests {
         sums.add(reading(&[(2, "VM Thread", 60_000_000, 0)]), false);
         sums.attribute_rest(10);
         assert_eq!(sums.cpu[ThreadKind::Application as usize], 70_000_000);
+    }
+
+    /// Between two readings of all threads, only the JVM's own are read again.
+    #[test]
+    fn kinds_add_up_to_the_process_whatever_was_read_last() {
+        let mut sums = ThreadSums::default();
+        for tick in 1..100_u64 {
+            let spent = tick * 10_000_000;
+            if tick % 3 == 1 {
+                sums.add(reading(&[(1, "java", spent / 2, 0), (2, "VM Thread", spent / 2, 0)]), false);
+            }
+            sums.attribute_rest(tick);
+            // A counter never falls: what was attributed to the application before its own threads were read stays.
+            let sum = sums.cpu.iter().sum::<u64>();
+            assert!(sum >= spent && sum <= spent + 10_000_000, "tick {tick}: {sum} of {spent}");
+        }
     }
 
     #[test]

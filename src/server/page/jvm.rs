@@ -84,89 +84,91 @@ fn head(jvm: &JvmDetail) -> Markup {
 }
 
 fn charts(jvm: &JvmDetail) -> Vec<Chart<'_>> {
-    let points = |measure| jvm.jvm.history.get(&measure).map_or(&[][..], Vec::as_slice);
-    let values = &jvm.jvm.values;
-    let count = jvm.jvm.history.values().map(Vec::len).max().unwrap_or(0);
-    let span = (jvm.step.unwrap_or(1.0) * count as f64).max(1.0);
-    let line = |name, class, measure, filled| ChartLine { name, class, points: points(measure), filled };
-    let level = |name, class, value: Option<f64>| value.map(|value| Level { name, class, value });
-    let bytes = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64);
-    let chart = |title, absent, quantity, least, lines, levels: Vec<Option<Level<'static>>>| Chart {
-        title,
-        absent,
-        quantity,
-        least,
-        lines,
-        levels: levels.into_iter().flatten().collect(),
-        dots: Vec::new(),
-        span,
-    };
-    let heap = vec![
-        line("used", "used", Measure::HeapUsed, true),
-        line("old generation", "old", Measure::OldUsed, false),
-        line("after collections", "live", Measure::LiveSet, false),
-    ];
-    let heap_levels = vec![
-        level("committed", "committed", bytes(jvm.jvm.row.heap_committed)),
-        level("limit", "limit", bytes(jvm.jvm.row.heap_limit)),
-    ];
-    let memory = vec![
-        line("resident", "rss", Measure::Rss, true),
-        line("committed by the JVM", "native", Measure::NativeCommitted, false),
-    ];
-    let mut pauses = chart(
-        "Pauses of collectors",
-        "This collector's pauses are not measured, or sampling is off.",
-        Quantity::Seconds,
-        0.001,
-        vec![line("longest in a step", "pause", Measure::LongestPause, false)],
-        vec![],
-    );
-    pauses.dots = jvm.pauses.iter().map(|(at, length)| dot(jvm.now - at, f64::from(*length), span)).collect();
+    let past = ChartSource::of(jvm);
+    let stopped = past.line("of the time", "stopped", Measure::Stopped, true);
+    let allocated = past.line("allocated", "allocation", Measure::AllocationRate, true);
+    let unknown = "Nothing is known of allocation: its collector publishes none, or has not collected yet.";
+    let used = past.line("CPUs in use", "cpu", Measure::Cpu, true);
+    let hidden = "The process is not visible to the exporter.";
+    let cpu_limit = level("CPUs that it may use", "limit", jvm.jvm.values.cpu_limit);
+    let threads = past.line("live", "live-threads", Measure::Threads, true);
     vec![
-        chart("Heap", "The JVM does not publish its heap.", Quantity::Bytes, 0.0, heap, heap_levels),
-        pauses,
-        chart(
-            "Time stopped",
-            "The JVM does not publish its safepoints.",
-            Quantity::Share,
-            0.01,
-            vec![line("of the time", "stopped", Measure::Stopped, true)],
-            vec![],
-        ),
-        chart(
-            "Allocation",
-            "Nothing is known of allocation: its collector publishes none, or has not collected yet.",
-            Quantity::BytesPerSecond,
-            1024.0,
-            vec![line("allocated", "allocation", Measure::AllocationRate, true)],
-            vec![],
-        ),
-        chart(
-            "CPU",
-            "The process is not visible to the exporter.",
-            Quantity::Count,
-            0.1,
-            vec![line("CPUs in use", "cpu", Measure::Cpu, true)],
-            vec![level("CPUs that it may use", "limit", values.cpu_limit)],
-        ),
-        chart(
-            "Process memory",
-            "Neither the process nor its native memory is visible to the exporter.",
-            Quantity::Bytes,
-            0.0,
-            memory,
-            vec![level("limit of the cgroup", "limit", values.cgroup_limit)],
-        ),
-        chart(
-            "Threads",
-            "The JVM does not publish its threads.",
-            Quantity::Count,
-            4.0,
-            vec![line("live", "live-threads", Measure::Threads, true)],
-            vec![],
-        ),
+        past.heap(),
+        past.pauses(),
+        past.chart("Time stopped", "The JVM does not publish its safepoints.", (Quantity::Share, 0.01), [stopped], []),
+        past.chart("Allocation", unknown, (Quantity::BytesPerSecond, 1024.0), [allocated], []),
+        past.chart("CPU", hidden, (Quantity::Count, 0.1), [used], [cpu_limit]),
+        past.memory(),
+        past.chart("Threads", "The JVM does not publish its threads.", (Quantity::Count, 4.0), [threads], []),
     ]
+}
+
+/// What charts of one JVM are made of.
+struct ChartSource<'a> {
+    jvm: &'a JvmDetail,
+    /// Seconds that each chart shows.
+    span: f64,
+}
+
+impl<'a> ChartSource<'a> {
+    fn of(jvm: &'a JvmDetail) -> Self {
+        let count = jvm.jvm.history.values().map(Vec::len).max().unwrap_or(0);
+        Self { jvm, span: (jvm.step.unwrap_or(1.0) * count as f64).max(1.0) }
+    }
+
+    fn line(&self, name: &'static str, class: &'static str, measure: Measure, filled: bool) -> ChartLine<'a> {
+        let points = self.jvm.jvm.history.get(&measure).map_or(&[][..], Vec::as_slice);
+        ChartLine { name, class, points, filled }
+    }
+
+    /// `absent` is said where no line has a point. The axis ends at the least value or above.
+    fn chart<const LINES: usize, const LEVELS: usize>(
+        &self,
+        title: &'static str,
+        absent: &'static str,
+        (quantity, least): (Quantity, f64),
+        lines: [ChartLine<'a>; LINES],
+        levels: [Option<Level<'static>>; LEVELS],
+    ) -> Chart<'a> {
+        let levels = levels.into_iter().flatten().collect();
+        Chart { title, absent, quantity, least, lines: lines.into(), levels, dots: Vec::new(), span: self.span }
+    }
+
+    fn heap(&self) -> Chart<'a> {
+        let row = &self.jvm.jvm.row;
+        let lines = [
+            self.line("used", "used", Measure::HeapUsed, true),
+            self.line("old generation", "old", Measure::OldUsed, false),
+            self.line("after collections", "live", Measure::LiveSet, false),
+        ];
+        let levels = [
+            level("committed", "committed", row.heap_committed.map(|bytes| bytes as f64)),
+            level("limit", "limit", row.heap_limit.map(|bytes| bytes as f64)),
+        ];
+        self.chart("Heap", "The JVM does not publish its heap.", (Quantity::Bytes, 0.0), lines, levels)
+    }
+
+    fn pauses(&self) -> Chart<'a> {
+        let absent = "This collector's pauses are not measured, or sampling is off.";
+        let longest = self.line("longest in a step", "pause", Measure::LongestPause, false);
+        let chart = self.chart("Pauses of collectors", absent, (Quantity::Seconds, 0.001), [longest], []);
+        let dot = |(at, length): &(f64, f32)| dot(self.jvm.now - at, f64::from(*length), self.span);
+        Chart { dots: self.jvm.pauses.iter().map(dot).collect(), ..chart }
+    }
+
+    fn memory(&self) -> Chart<'a> {
+        let absent = "Neither the process nor its native memory is visible to the exporter.";
+        let lines = [
+            self.line("resident", "rss", Measure::Rss, true),
+            self.line("committed by the JVM", "native", Measure::NativeCommitted, false),
+        ];
+        let limit = level("limit of the cgroup", "limit", self.jvm.jvm.values.cgroup_limit);
+        self.chart("Process memory", absent, (Quantity::Bytes, 0.0), lines, [limit])
+    }
+}
+
+fn level(name: &'static str, class: &'static str, value: Option<f64>) -> Option<Level<'static>> {
+    value.map(|value| Level { name, class, value })
 }
 
 fn dot(ago: f64, seconds: f64, span: f64) -> Dot {
