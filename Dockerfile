@@ -50,7 +50,7 @@ RUN case "$TARGETARCH" in \
     && rustup target add "$triple"
 ENV CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
     CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=x86_64-linux-gnu-gcc \
-    RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=/source=."
+    RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs --remap-path-prefix=/source=."
 COPY Cargo.toml Cargo.lock ./
 # Builds the dependencies with an empty program, as a layer that is cached while Cargo.lock does not change.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \

@@ -45,7 +45,7 @@ pub(super) fn ending(how: HowEnded) -> &'static str {
     }
 }
 
-/// The one sentence about a JVM that matters most: how it ended, its worst finding, or an unusual state.
+/// What matters most about a JVM: how it ended, its worst finding with the names of the other warnings, or an unusual state.
 pub(super) fn remark(jvm: &JvmOverview, now: f64) -> String {
     let mut text = String::new();
     if let Some(end) = jvm.end {
@@ -54,6 +54,10 @@ pub(super) fn remark(jvm: &JvmOverview, now: f64) -> String {
     if let Some(finding) = jvm.findings.first() {
         let gap = if text.is_empty() { "" } else { ": " };
         let _ = write!(text, "{gap}{}", finding.text);
+        let others = jvm.findings.iter().skip(1).filter(|other| other.severity >= Severity::Warning);
+        for (place, other) in others.enumerate() {
+            let _ = write!(text, "{}{}", if place == 0 { " Also " } else { ", " }, other.name);
+        }
     }
     if text.is_empty() && !["", "mapped"].contains(&&*jvm.row.state) {
         text.push_str(&jvm.row.state);
