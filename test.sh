@@ -82,20 +82,27 @@ compile_rest() {
     scripts/fuzz build >target/fuzz.log 2>&1
 }
 
+# What the tests with JVMs need first, as target/test-tools.done says, and then the rest.
+compile_others() {
+    nice -n 19 scripts/test-tools compiled >target/test-tools.log 2>&1 || true
+    : >target/test-tools.done
+    idle compile_rest
+}
+
 # What is compiled for later comes beside the tests, which wait more than they compute.
 whole() {
     scripts/test-tools quick
     say "Compiling the other tools meanwhile: target/test-tools.log"
-    nice -n 19 scripts/test-tools compiled >target/test-tools.log 2>&1 &
+    rm -f target/test-tools.done
+    compile_others &
     check "Format and lints" scripts/lint
     check "Dependencies" scripts/deny
     check "Workflows" scripts/check-workflows
     check "Tests without JVMs" tests --lib --bins --test core --test security
     check "Examples of the documentation" tests --doc
     say "Waiting for the other tools"
-    wait || true
+    until [ -e target/test-tools.done ]; do sleep 1; done
     grep -a 'will be skipped' target/test-tools.log || true
-    idle compile_rest &
     check "Tests with JVMs" tests --test jvm
     check "Tests of what is deployed" tests --test deploy -- --skip api_server:: --skip node::
     say "Waiting for the API server"
