@@ -19,7 +19,7 @@ const STEP: Duration = Duration::from_secs(10);
 /// How often each thing was left out since the exporter started.
 type OmissionCounts = BTreeMap<(OmissionKind, String), u64>;
 
-/// OmissionCounts from now and then over the last minutes, the oldest first.
+/// Counts from now and then over the last minutes, the oldest first.
 #[derive(Debug)]
 pub(super) struct Omissions(Mutex<VecDeque<(Instant, OmissionCounts)>>);
 

@@ -34,7 +34,7 @@ impl App {
         let (app, history) = (Arc::downgrade(self), Arc::clone(&self.history));
         let run = move || {
             while let Some(app) = app.upgrade().filter(|app| !app.stopping.load(Ordering::Acquire)) {
-                if app.history.due().is_some_and(|due| due <= Instant::now()) {
+                if app.history.is_due(Instant::now()) {
                     app.add_points();
                 }
                 drop(app);
@@ -77,7 +77,7 @@ impl App {
     pub fn overview(&self) -> Overview {
         let snapshot = self.listed();
         let now = Instant::now();
-        if self.history.due().is_some_and(|due| due <= now) {
+        if self.history.is_due(now) {
             self.history.record(&snapshot, now);
         }
         Overview::of(&snapshot, &self.history, &self.state())

@@ -146,8 +146,13 @@ impl<D: Clone> History<D> {
         Some(timeline.step.as_secs_f64() * each as f64)
     }
 
+    /// Whether a point is due.
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.due().is_some_and(|due| due <= now)
+    }
+
     /// When the next point is due; `None` where nothing is kept.
-    pub fn due(&self) -> Option<Instant> {
+    fn due(&self) -> Option<Instant> {
         lock(&self.timeline).as_ref().and_then(Timeline::due)
     }
 

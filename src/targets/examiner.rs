@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::resume_unwind;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -10,10 +11,10 @@ use super::target::Target;
 use super::tracked::{Examination, Readable, TrackedRegion};
 use crate::config::Config;
 use crate::discovery::{RefusalReason, RegionId};
-use crate::sync::ExpendableThread;
+use crate::sync::{ExpendableThread, lock};
 
-/// Regions that need plans, at a start or after a reload, for which a further thread is worth its start.
-const PART_MINIMUM: usize = 64;
+/// Regions that a thread takes at a time. So many that need plans, at a start or after a reload, are worth a further thread.
+const PART: usize = 64;
 
 /// Most threads: allocation and the caches of plans are shared.
 const THREADS_MAXIMUM: usize = 4;
@@ -42,28 +43,34 @@ impl<'a> Examiner<'a> {
     ) -> Vec<(RegionId, Examination<Target>)> {
         let unplanned = tracked.values().filter(|tracked| tracked.target.is_none() || tracked.outdated).count();
         let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAXIMUM);
-        let threads = threads.min(unplanned / PART_MINIMUM).max(1);
+        let threads = threads.min(unplanned / PART);
         let mut regions: Vec<_> = tracked.iter_mut().map(|(id, tracked)| (*id, tracked)).collect();
-        let part = regions.len().div_ceil(threads).max(1);
-        let mut parts = regions.chunks_mut(part);
-        let own = parts.next().unwrap_or_default();
-        thread::scope(|scope| {
-            let others: Vec<_> = parts
-                .map(|part| {
-                    let examine = || self.examine_part(part, &mut ExpendableThread::new("memory"));
-                    thread::Builder::new().name("examine".to_owned()).spawn_scoped(scope, examine)
-                })
-                .collect();
-            let mut examined = self.examine_part(own, reader);
-            for other in others {
-                match other {
-                    Ok(thread) => examined.extend(thread.join().unwrap_or_else(|panic| resume_unwind(panic))),
-                    // Its regions are examined in the next scan.
-                    Err(error) => tracing::warn!(%error, "cannot start a thread to examine JVMs"),
-                }
+        let parts = Mutex::new(regions.chunks_mut(PART).enumerate());
+        let next = || lock(&parts).next();
+        let examine = |reader: &mut ExpendableThread| {
+            let mut examined = Vec::new();
+            while let Some((number, part)) = next() {
+                examined.push((number, self.examine_part(part, reader)));
             }
             examined
-        })
+        };
+        let mut examined = thread::scope(|scope| {
+            let start = |_| {
+                let run = || examine(&mut ExpendableThread::new("memory"));
+                let started = thread::Builder::new().name("examine".to_owned()).spawn_scoped(scope, run);
+                started
+                    .inspect_err(|error| tracing::warn!(%error, "cannot start a thread; this one examines all JVMs"))
+                    .ok()
+            };
+            let others: Vec<_> = (1..threads).map_while(start).collect();
+            let mut examined = examine(reader);
+            for other in others {
+                examined.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            }
+            examined
+        });
+        examined.sort_by_key(|(number, _)| *number);
+        examined.into_iter().flat_map(|(_, part)| part).collect()
     }
 
     fn examine_part(
