@@ -13,7 +13,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, fstatfs, open, openat, openat2};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, fstatfs, open, openat, openat2, statat,
+};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -161,6 +163,16 @@ impl UserDirectory {
             }
             Ok((stat, handle)) => Some(Ok(Self { handle, owner: stat.st_uid, path, user })),
         }
+    }
+
+    /// The file of that number and its path, if the caller has it open and it passes the checks: one system call, since
+    /// no handle is needed of a file that is not opened.
+    pub(super) fn find_open(&self, vpid: i32, is_open: impl Fn(FileId) -> bool) -> Option<(FileKey, PathBuf)> {
+        let name = vpid.to_string();
+        let stat = statat(&self.handle, &*name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT).ok()?;
+        let key = FileKey { id: FileId::of(&stat), owner: stat.st_uid, vpid };
+        let path = self.path.join(name);
+        (is_open(key.id) && check(&path, &stat, self.owner).is_ok()).then_some((key, path))
     }
 
     /// Finds and checks the file of that number; `None` if there is none.

@@ -36,7 +36,7 @@ const YOUNG: u64 = 10;
 /// A process that was no JVM may execute another program at any time. Whether it has is asked again when its age has grown
 /// by this part, or after so many seconds: what has been something else for an hour is seldom a JVM within the next minute,
 /// and a region file with its number has it examined at once.
-const PROGRAM_SHARE: u64 = 64;
+const PROGRAM_SHARE: u64 = 16;
 const PROGRAM_DELAY: u64 = 60;
 /// Longest path of a program that is compared.
 const PROGRAM_MAXIMUM: usize = 4096;
@@ -461,7 +461,7 @@ mod tests {
             jvm_process: None,
             scan: 0,
         };
-        for (age, delay) in [(0, 0), (64, 1), (640, 10), (64 * 60, 60), (1_000_000, 60)] {
+        for (age, delay) in [(0, 0), (64, 4), (640, 40), (960, 60), (1_000_000, 60)] {
             record.looked_at(age * USER_HZ);
             assert_eq!(record.program_due, (age + delay) * USER_HZ, "{age} s old");
         }

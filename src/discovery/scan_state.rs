@@ -10,7 +10,7 @@ use rustix::fs::fstat;
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
-use super::open::{CheckedFile, Opener, RefusedItem, UserDirectory, names};
+use super::open::{CheckedFile, FileKey, Opener, RefusedItem, UserDirectory, names};
 use super::refusal::{Refusal, RefusalReason};
 use super::roots;
 use super::watch::{WatchKind, WatchedDirectory};
@@ -122,6 +122,10 @@ impl<'a> ScanState<'a> {
             self.refuse(too_many_names(&directory.path, limit));
         }
         for vpid in names.iter().filter_map(|name| vpid_of(name)) {
+            if let Some((key, path)) = directory.find_open(vpid, |id| self.is_known(RegionId::File(id))) {
+                self.push_file(directory, key, path, None, labels);
+                continue;
+            }
             match directory.find(self.opener, vpid) {
                 Some(Ok(file)) => {
                     self.add_file(directory, &file, labels);
@@ -153,8 +157,23 @@ impl<'a> ScanState<'a> {
                 }
             }
         };
-        Some(self.push(Candidate {
-            path: file.path.clone(),
+        Some(self.push_file(directory, key, file.path.clone(), source, labels))
+    }
+
+    fn push_file(
+        &mut self,
+        directory: &UserDirectory,
+        key: FileKey,
+        path: PathBuf,
+        source: Option<RegionSource>,
+        labels: &Labels,
+    ) -> usize {
+        let id = RegionId::File(key.id);
+        if let Some(at) = self.by_id.get(&id) {
+            return *at;
+        }
+        self.push(Candidate {
+            path,
             source,
             id,
             owner: key.owner,
@@ -164,7 +183,7 @@ impl<'a> ScanState<'a> {
             process: None,
             linked: true,
             orphaned: false,
-        }))
+        })
     }
 
     fn allowance(&mut self, owner: u32) -> &mut Allowance {

@@ -1,17 +1,14 @@
-//! One counter of a region, and the bounded walk over all of them.
+//! One counter of a region.
 
-use super::prologue::{PROLOGUE_LENGTH, Prologue};
+use super::DecodeErrorKind;
+use super::prologue::Prologue;
 use super::types::{DataType, Units, Variability};
-use super::{DecodeError, DecodeErrorKind};
 
 /// Length of an entry header, in bytes (`PerfDataEntry`, perfMemory.hpp, JDK 8 to 27).
 const ENTRY_HEADER_LENGTH: usize = 20;
 
 /// Smallest legal entry: header, a name of one byte with its NUL, padded to 8.
-const ENTRY_MINIMUM: usize = 24;
-
-/// Entries for which there is room before any is found; a JVM has 250 to 400.
-const RESERVED: usize = 512;
+pub(super) const ENTRY_MINIMUM: usize = 24;
 
 /// Bit 0 of the flags: the name starts with `java.` or `com.sun.` (`PerfData::F_Supported`).
 const FLAG_SUPPORTED: u8 = 1;
@@ -52,46 +49,8 @@ impl Entry {
     }
 }
 
-/// The complete entries of a region, and whether these are all that the prologue counts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Entries {
-    /// In the order of the region.
-    pub list: Vec<Entry>,
-    /// The entry that ended the walk before the prologue's last one: it is incomplete or damaged. The entries before it
-    /// are valid, and a later walk may find more.
-    pub stopped: Option<DecodeError>,
-}
-
-/// Walks the entries of `bytes`, which start with `prologue`, to the first that is incomplete or not legal. HotSpot
-/// publishes the count before the bytes (perfData.cpp, `create_entry`), so an incomplete entry is no error. At most
-/// `bytes.len() / 24` entries are read.
-pub(super) fn walk(prologue: &Prologue, bytes: &[u8]) -> Entries {
-    let mut entries = Entries::default();
-    let published = usize::try_from(prologue.num_entries).unwrap_or(0).min(bytes.len() / ENTRY_MINIMUM);
-    let used = usize::try_from(prologue.used).unwrap_or(0).min(bytes.len());
-    let found = prologue.entry_offset;
-    let first = usize::try_from(found).ok().filter(|first| *first >= PROLOGUE_LENGTH && first.is_multiple_of(4));
-    let Some(mut at) = first else {
-        return Entries { stopped: Some(DecodeErrorKind::EntryOffset { found }.at(24)), ..entries };
-    };
-    entries.list.reserve(published.min(RESERVED));
-    while entries.list.len() < published {
-        match decode(prologue, bytes.get(..used).unwrap_or_default(), at) {
-            Ok((entry, next)) => {
-                entries.list.push(entry);
-                at = next;
-            }
-            Err(kind) => {
-                entries.stopped = Some(kind.at(at));
-                break;
-            }
-        }
-    }
-    entries
-}
-
 /// Decodes the entry at `at` and gives the offset of the next one, which is always larger.
-fn decode(prologue: &Prologue, bytes: &[u8], at: usize) -> Result<(Entry, usize), DecodeErrorKind> {
+pub(super) fn decode(prologue: &Prologue, bytes: &[u8], at: usize) -> Result<(Entry, usize), DecodeErrorKind> {
     let order = prologue.byte_order;
     let rest = bytes.get(at..).unwrap_or_default();
     let header: &[u8; ENTRY_HEADER_LENGTH] = rest.first_chunk().ok_or(DecodeErrorKind::Unfinished)?;
@@ -140,7 +99,7 @@ fn decode(prologue: &Prologue, bytes: &[u8], at: usize) -> Result<(Entry, usize)
         .ok_or(DecodeErrorKind::NameOffset { name: name_offset, data: data_offset })?;
 
     let entry = Entry {
-        name: String::from_utf8_lossy(name).into(),
+        name: str::from_utf8(name).map_or_else(|_| String::from_utf8_lossy(name).into(), Box::from),
         data_type,
         flags,
         units: Units::from_code(units),

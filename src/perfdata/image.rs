@@ -1,10 +1,8 @@
 //! A private copy of a region, decoded.
 
-use std::hash::{BuildHasher, RandomState};
-use std::{borrow::Cow, sync::LazyLock};
+use std::{borrow::Cow, sync::Arc};
 
-use super::entry::{Entries, Entry, walk};
-use super::{DataType, DecodeError, Region, RegionError, prologue::Prologue};
+use super::{DataType, DecodeError, Entries, Entry, Region, RegionError, prologue::Prologue};
 
 /// A copy of one region at one moment. Its values do not change; those of different counters may be microseconds apart,
 /// since HotSpot does not order writes of different counters.
@@ -12,13 +10,11 @@ use super::{DataType, DecodeError, Region, RegionError, prologue::Prologue};
 pub struct Image {
     /// The header.
     pub prologue: Prologue,
-    /// The complete entries.
-    pub entries: Entries,
+    /// The complete entries, shared by the images of regions that differ in values only.
+    pub entries: Arc<Entries>,
     /// Size of the region in bytes, of which the image has at most the first [`super::IMAGE_MAXIMUM`].
     pub region_size: usize,
     bytes: Vec<u8>,
-    /// Hash of each name and its index in the list, in ascending order.
-    by_name: Vec<(u64, u32)>,
 }
 
 /// A counter's value.
@@ -36,11 +32,8 @@ impl Image {
     /// Decodes the bytes of a region. Damage after the prologue is no error: see [`Entries::stopped`].
     pub fn decode(bytes: Vec<u8>) -> Result<Self, DecodeError> {
         let prologue = Prologue::decode(&bytes)?;
-        let entries = walk(&prologue, &bytes);
-        let hashes = entries.list.iter().map(|entry| hash(&entry.name));
-        let mut by_name: Vec<_> = hashes.zip(0..).collect();
-        by_name.sort_unstable();
-        Ok(Self { prologue, entries, region_size: bytes.len(), bytes, by_name })
+        let entries = Entries::of(&prologue, &bytes);
+        Ok(Self { prologue, entries, region_size: bytes.len(), bytes })
     }
 
     /// Copies and decodes a live region.
@@ -52,10 +45,7 @@ impl Image {
 
     /// The entry of that exact name; the first one of several.
     pub fn entry(&self, name: &str) -> Option<&Entry> {
-        let wanted = hash(name);
-        let from = self.by_name.partition_point(|(hash, _)| *hash < wanted);
-        let candidates = self.by_name.get(from..).unwrap_or_default().iter().take_while(|(hash, _)| *hash == wanted);
-        candidates.filter_map(|(_, index)| self.entries.list.get(*index as usize)).find(|entry| *entry.name == *name)
+        self.entries.find(name)
     }
 
     /// The number of that name; `None` where it is absent or not a scalar.
@@ -94,29 +84,5 @@ impl Image {
     /// The bytes of the copy.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
-    }
-}
-
-/// The hash has a seed: otherwise a region could hold thousands of names with the hash of a name that is looked up.
-fn hash(name: &str) -> u64 {
-    static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-    SEED.hash_one(name)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::disallowed_types, reason = "they have no seed")]
-    use std::hash::{BuildHasherDefault, DefaultHasher};
-
-    use rustc_hash::FxHasher;
-
-    use super::*;
-
-    #[test]
-    fn names_are_hashed_with_a_seed() {
-        let name = "sun.gc.cause";
-        assert_eq!(hash(name), hash(name));
-        assert_ne!(hash(name), BuildHasherDefault::<DefaultHasher>::default().hash_one(name));
-        assert_ne!(hash(name), BuildHasherDefault::<FxHasher>::default().hash_one(name));
     }
 }

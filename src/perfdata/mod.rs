@@ -11,6 +11,7 @@
 #![deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation)]
 #![deny(clippy::cast_possible_wrap, clippy::cast_sign_loss)]
 
+mod entries;
 mod entry;
 mod image;
 pub(crate) mod name;
@@ -18,7 +19,8 @@ mod prologue;
 pub mod region;
 mod types;
 
-pub use entry::{Entries, Entry};
+pub use entries::Entries;
+pub use entry::Entry;
 pub use image::{CounterValue, Image};
 pub(crate) use prologue::PROLOGUE_LENGTH;
 pub use prologue::Prologue;

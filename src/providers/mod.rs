@@ -18,17 +18,17 @@ mod peak;
 pub(crate) mod process;
 pub(crate) mod sampler;
 
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex};
+use std::{io, iter};
 
 use crate::config::{Sampling, Threads};
-use crate::fact::{Provider, ProviderId};
+use crate::fact::ProviderId;
 use crate::hotspot::Model;
 use crate::perfdata::ProcessMemory;
 use crate::sync::{ExpendableThread, lock};
 use crate::targets::guarded::PATIENCE;
-use crate::targets::{AttachProviders, Target};
+use crate::targets::{AttachProviders, JvmProviders, Target};
 use attach::{Attachable, Poller, diagnostics::DiagnosticPlan};
 use introspection::{IntrospectionSubject, Introspector};
 use process::ProcessMonitor;
@@ -57,27 +57,25 @@ impl Providers {
         Self { sampler, poller, introspector, monitor: ProcessMonitor::new(threads), readers: Mutex::default() }
     }
 
-    /// What the attach protocol needs of a JVM, whose /tmp may be on a file system that does not answer.
-    fn attachable(&self, target: &Target) -> io::Result<Attachable> {
+    /// What the attach protocol needs of each JVM; their /tmp may be on a file system that does not answer. They are
+    /// looked for together, and each alone where that takes too long.
+    fn attachables(&self, jvms: &[(&Target, &Model)]) -> Vec<io::Result<Attachable>> {
         let kept = lock(&self.readers).pop();
         let mut reader = kept.unwrap_or_else(|| ExpendableThread::new("attach"));
-        let unanswered = || Err(io::ErrorKind::TimedOut.into());
-        let attachable = reader.call(attachable(target), PATIENCE, || true).unwrap_or_else(unanswered);
+        let finders: Vec<_> = jvms.iter().map(|(target, _)| attachable(target)).collect();
+        let find_all = move || finders.into_iter().map(|find| find()).collect();
+        let found = reader.call(find_all, PATIENCE, || true).unwrap_or_else(|| {
+            let unanswered = || Err(io::ErrorKind::TimedOut.into());
+            let alone = |reader: &mut ExpendableThread, target| reader.call(attachable(target), PATIENCE, || true);
+            jvms.iter().map(|(target, _)| alone(&mut reader, target).unwrap_or_else(unanswered)).collect()
+        });
         lock(&self.readers).push(reader);
-        attachable
+        found
     }
-}
 
-impl Default for Providers {
-    /// Those that know processes only.
-    fn default() -> Self {
-        Self::new(None, None, None, &Threads::default())
-    }
-}
-
-impl AttachProviders for Providers {
-    fn attach(&self, target: &Target, model: &Model) -> Vec<(ProviderId, Arc<dyn Provider>)> {
-        let mut providers: Vec<(ProviderId, Arc<dyn Provider>)> = Vec::new();
+    /// The providers of one JVM, with those that ask it over its attach socket if that can be reached.
+    fn of_jvm(&self, target: &Target, model: &Model, attachable: Option<io::Result<Attachable>>) -> JvmProviders {
+        let mut providers: JvmProviders = Vec::new();
         if let Some((sampler, plan)) = self.sampler.as_ref().zip(SamplePlan::of(model)) {
             let subject =
                 SampleSubject { region: Arc::clone(&target.region), region_identity: target.region_identity, plan };
@@ -90,20 +88,34 @@ impl AttachProviders for Providers {
                 providers.push((ProviderId::Introspection, introspector.add(subject)));
             }
         }
-        if let Some(poller) = &self.poller {
-            match self.attachable(target) {
-                Ok(attachable) => {
-                    let is_introspected = providers.iter().any(|(id, _)| *id == ProviderId::Introspection);
-                    let plan = DiagnosticPlan::of(model, is_introspected && attachable.memory_readable);
-                    providers.extend(poller.add(attachable, plan).providers());
-                }
-                Err(error) => {
-                    let path = target.path.display();
-                    tracing::debug!(%path, %error, "cannot reach the JVM's attach socket, so it is asked nothing");
-                }
+        match self.poller.as_ref().zip(attachable) {
+            Some((poller, Ok(attachable))) => {
+                let is_introspected = providers.iter().any(|(id, _)| *id == ProviderId::Introspection);
+                let plan = DiagnosticPlan::of(model, is_introspected && attachable.memory_readable);
+                providers.extend(poller.add(attachable, plan).providers());
             }
+            Some((_, Err(error))) => {
+                let path = target.path.display();
+                tracing::debug!(%path, %error, "cannot reach the JVM's attach socket, so it is asked nothing");
+            }
+            None => {}
         }
         providers
+    }
+}
+
+impl Default for Providers {
+    /// Those that know processes only.
+    fn default() -> Self {
+        Self::new(None, None, None, &Threads::default())
+    }
+}
+
+impl AttachProviders for Providers {
+    fn attach(&self, jvms: &[(&Target, &Model)]) -> Vec<JvmProviders> {
+        let found = if self.poller.is_some() { self.attachables(jvms) } else { Vec::new() };
+        let attachables = found.into_iter().map(Some).chain(iter::repeat_with(|| None));
+        jvms.iter().zip(attachables).map(|((target, model), found)| self.of_jvm(target, model, found)).collect()
     }
 }
 

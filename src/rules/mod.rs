@@ -20,6 +20,7 @@ mod profile;
 mod registry;
 pub(crate) mod rule;
 mod secret;
+mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,7 @@ use std::{collections::HashMap, sync::Arc};
 pub(crate) use explanation::{ExplainedInput, Explanation, ExportedSeries, RuleLocation, SkipReason};
 pub(crate) use matcher::truncate;
 pub use profile::{Profile, schema};
+pub(crate) use shared::SharedPlan;
 
 use crate::fact::Formula;
 use crate::metric::{Family, Labels};
@@ -73,7 +75,7 @@ impl WordIndex {
 /// The series of one JVM in one profile.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    /// In the order of the families' Prometheus names. The same `Arc` for all JVMs with equal series.
+    /// In the order of the families' Prometheus names.
     pub families: Arc<[PlannedFamily]>,
     /// Series that rules ask for and that the plan omits.
     pub(crate) dropped: Dropped,

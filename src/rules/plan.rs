@@ -8,6 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::matcher::{MatchedSeries, RuleMatch, RuleMatcher, SeriesLabels, truncate};
 use super::registry::{FamilyId, Registry};
+use super::shared::{LabelString, SharedPlan};
 use super::{Dropped, Plan, PlannedSeries, SeriesLimits, SkipReason, WordIndex, rule::Rule, secret::is_secret};
 use crate::fact::{Fact, FactLabels, Formula};
 use crate::metric::{Family, Kind, Labels, Value};
@@ -52,18 +53,18 @@ impl PlanCache {
     pub(crate) fn plan(
         &mut self,
         (rules, reserved): (&[Rule], &[String]),
-        (image, facts): (&Image, &[Fact]),
+        (image, (facts, counters)): (&Image, (&[Fact], &[Entry])),
         limits: &SeriesLimits,
         words: &mut WordIndex,
         record: &mut Record<'_>,
-    ) -> Plan {
+    ) -> SharedPlan {
         let max_label_value_length = limits.max_label_value_length;
         if self.matches.max_label_value_length != max_label_value_length || self.matches.count > MATCH_MAXIMUM {
             self.forget_unused();
             self.matches.max_label_value_length = max_label_value_length;
         }
         let mut builder = PlanBuilder::new(image, limits, words);
-        let counters = image.entries.list.iter().map(RuleInput::Counter);
+        let counters = counters.iter().map(RuleInput::Counter);
         for input in facts.iter().map(RuleInput::Fact).chain(counters) {
             let mut matcher = RuleMatcher { rules, reserved, registry: &mut self.registry, max_label_value_length };
             let RuleMatch { rule, series } = match input {
@@ -86,12 +87,12 @@ impl PlanCache {
             }
             record(input, rule, outcome.and_then(|()| builder.last(&self.registry)));
         }
-        let PlanBuilder { mut series, dropped, .. } = builder;
+        let PlanBuilder { mut series, dropped, texts, .. } = builder;
         series.sort_by_key(|(family, _)| *family);
         let mut by_family: Vec<_> = series.chunk_by(|(a, _), (b, _)| a == b).collect();
         self.registry.sort_by_name(&mut by_family);
         let families = by_family.into_iter().filter_map(|series| self.registry.series(series)).collect();
-        Plan { families: self.registry.plan(families), dropped }
+        SharedPlan { plan: Plan { families: self.registry.plan(families), dropped }, texts }
     }
 }
 
@@ -156,13 +157,15 @@ struct PlanBuilder<'a> {
     /// The family and the address of the labels of each series: equal labels have one address.
     seen: FxHashSet<(FamilyId, *const Labels)>,
     dropped: Dropped,
+    /// The strings that are in labels.
+    texts: Vec<LabelString>,
 }
 
 impl<'a> PlanBuilder<'a> {
     fn new(image: &'a Image, limits: &'a SeriesLimits, words: &'a mut WordIndex) -> Self {
         let frequency = ticks_per_second(image);
-        let (series, seen, dropped) = (Vec::new(), FxHashSet::default(), Dropped::default());
-        Self { image, limits, words, frequency, series, seen, dropped }
+        let (series, seen, dropped, texts) = (Vec::new(), FxHashSet::default(), Dropped::default(), Vec::new());
+        Self { image, limits, words, frequency, series, seen, dropped, texts }
     }
 
     fn add(&mut self, series: &MatchedSeries, input: RuleInput<'_>, registry: &mut Registry) -> Result<(), SkipReason> {
@@ -180,7 +183,8 @@ impl<'a> PlanBuilder<'a> {
         let labels = match &series.labels {
             SeriesLabels::Fixed(labels) => Arc::clone(labels),
             SeriesLabels::WithText { labels, label, counter, is_required } => {
-                let text = self.text(counter);
+                let text = constant_text(self.image, counter, self.limits);
+                self.texts.push(LabelString { counter: counter.clone(), text: text.clone() });
                 if text.is_none() && *is_required {
                     return Err(SkipReason::Absent);
                 }
@@ -214,15 +218,15 @@ impl<'a> PlanBuilder<'a> {
             _ => Formula::Word(entry.offset, scale),
         })
     }
+}
 
-    /// The string of a constant counter that contains no secret, truncated to the limit; `None` where it is empty.
-    fn text(&self, counter: &str) -> Option<String> {
-        let entry = self.image.entry(counter)?;
-        if entry.variability != Variability::Constant || is_secret(counter) {
-            return None;
-        }
-        let mut text = self.image.text(counter)?.into_owned();
-        truncate(&mut text, self.limits.max_label_value_length);
-        (!text.is_empty()).then_some(text)
+/// The string of a constant counter that contains no secret, truncated to the limit; `None` where it is empty.
+pub(super) fn constant_text(image: &Image, counter: &str, limits: &SeriesLimits) -> Option<String> {
+    let entry = image.entry(counter)?;
+    if entry.variability != Variability::Constant || is_secret(counter) {
+        return None;
     }
+    let mut text = image.text(counter)?.into_owned();
+    truncate(&mut text, limits.max_label_value_length);
+    (!text.is_empty()).then_some(text)
 }

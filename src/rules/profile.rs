@@ -8,12 +8,13 @@ use serde_json::{Value as Json, json};
 use super::explanation::{ExplainedInput, Explanation, ExportedSeries, RuleLocation};
 use super::plan::{PlanCache, RuleInput};
 use super::rule::{LabelTemplates, Rule, decode_labels, decode_rules, labels_schema, rules_schema};
-use super::{Plan, PlannedSeries, SeriesLimits, SkipReason, WordIndex, check::check, check::check_labels};
+use super::{Plan, PlannedSeries, SeriesLimits, SharedPlan, SkipReason, WordIndex, check::check, check::check_labels};
 use crate::metric::{Family, Labels};
+use crate::perfdata::{Entry, Image};
 use crate::yaml::codec::{Deferred, Invalid, Text};
 use crate::yaml::decode::{Decoder, Path};
 use crate::yaml::section::{self, Section as _, section};
-use crate::{fact::Fact, perfdata::Image, sync::lock, yaml::Problems, yaml::document::Node};
+use crate::{fact::Fact, sync::lock, yaml::Problems, yaml::document::Node};
 
 section! {
     /// The keys of a profile file.
@@ -107,7 +108,33 @@ impl Profile {
 
     /// Plans the series of one JVM. The limit drops counters before facts.
     pub fn plan(&self, image: &Image, facts: &[Fact], limits: &SeriesLimits, words: &mut WordIndex) -> Plan {
-        lock(&self.cache).plan((&self.rules, &self.reserved), (image, facts), limits, words, &mut |_, _, _| {})
+        self.plan_all(image, (facts, &image.entries.list), limits, words).plan
+    }
+
+    /// Plans the series of facts alone that one JVM has.
+    pub(crate) fn plan_facts(&self, image: &Image, facts: &[Fact], limits: &SeriesLimits) -> Plan {
+        self.plan_all(image, (facts, &[]), limits, &mut WordIndex::default()).plan
+    }
+
+    /// Plans the series of the facts and counters of one JVM that others of its kind have too.
+    pub(crate) fn plan_shared(
+        &self,
+        image: &Image,
+        facts: &[Fact],
+        limits: &SeriesLimits,
+        words: &mut WordIndex,
+    ) -> SharedPlan {
+        self.plan_all(image, (facts, &image.entries.list), limits, words)
+    }
+
+    fn plan_all(
+        &self,
+        image: &Image,
+        inputs: (&[Fact], &[Entry]),
+        limits: &SeriesLimits,
+        words: &mut WordIndex,
+    ) -> SharedPlan {
+        lock(&self.cache).plan((&self.rules, &self.reserved), (image, inputs), limits, words, &mut |_, _, _| {})
     }
 
     /// What becomes of every fact and every counter, without a limit on their number.
@@ -138,7 +165,8 @@ impl Profile {
                 let rule = rule.and_then(|rule| self.rules.get(rule as usize)).map(|rule| rule.origin.clone());
                 explanations.push(Explanation { input, rule, outcome });
             };
-        let (rules, jvm, words) = ((&*self.rules, &*self.reserved), (image, facts), &mut WordIndex::default());
+        let inputs = (image, (facts, &*image.entries.list));
+        let (rules, jvm, words) = ((&*self.rules, &*self.reserved), inputs, &mut WordIndex::default());
         lock(&self.cache).plan(rules, jvm, &limits, words, &mut record);
         explanations
     }

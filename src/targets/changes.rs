@@ -86,7 +86,8 @@ fn log_each<T>(mut items: impl Iterator<Item = T>, log: impl FnMut(T)) -> usize 
 
 /// The JVMs of one list that the other lacks.
 fn missing<'a>(of: &'a [Arc<Target>], other: &'a [Arc<Target>]) -> impl Iterator<Item = &'a Arc<Target>> {
-    of.iter().filter(|target| !other.iter().any(|known| known.incarnation == target.incarnation))
+    let known: HashSet<_> = other.iter().map(|target| target.incarnation).collect();
+    of.iter().filter(move |target| !known.contains(&target.incarnation))
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@ use std::panic::resume_unwind;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::SystemTime;
 
+use super::kind::JvmKinds;
 use super::reconciler::AttachProviders;
 use super::target::Target;
 use super::tracked::{Examination, Readable, TrackedRegion};
@@ -13,8 +15,9 @@ use crate::config::Config;
 use crate::discovery::{RefusalReason, RegionId};
 use crate::sync::{ExpendableThread, lock};
 
-/// Regions that a thread takes at a time. So many that need plans, at a start or after a reload, are worth a further thread.
-const PART: usize = 64;
+/// Regions that a thread takes at a time, whose images it holds. So many that need plans, at a start or after a reload, are
+/// worth a further thread.
+const PART: usize = 16;
 
 /// Most threads: allocation and the caches of plans are shared.
 const THREADS_MAXIMUM: usize = 4;
@@ -25,13 +28,15 @@ pub(super) struct Examiner<'a> {
     providers: &'a dyn AttachProviders,
     /// JVMs that may still be served.
     free: AtomicUsize,
+    kinds: JvmKinds,
 }
 
 impl<'a> Examiner<'a> {
     /// Only live JVMs count towards the limit, and a JVM that is served stays served: files of ended JVMs must not
     /// displace live ones.
     pub(super) fn new(config: &'a Config, providers: &'a dyn AttachProviders, served: usize) -> Self {
-        Self { config, providers, free: AtomicUsize::new(config.limits.max_jvms.saturating_sub(served)) }
+        let free = AtomicUsize::new(config.limits.max_jvms.saturating_sub(served));
+        Self { config, providers, free, kinds: JvmKinds::default() }
     }
 
     /// Examines every region, and makes the plans of those that need them. In the order of the regions; which of too many
@@ -78,10 +83,15 @@ impl<'a> Examiner<'a> {
         regions: &mut [(RegionId, &mut TrackedRegion)],
         reader: &mut ExpendableThread,
     ) -> Vec<(RegionId, Examination<Target>)> {
-        regions.iter_mut().map(|(id, tracked)| (*id, self.examine(tracked, reader))).collect()
+        let examined: Vec<_> = regions.iter_mut().map(|(_, tracked)| self.examine(tracked, reader)).collect();
+        self.attach(regions, &examined);
+        let plan = |((id, tracked), examination): (&mut (RegionId, &mut TrackedRegion), Examination<Readable>)| {
+            (*id, examination.map(|readable| tracked.plan(readable, self.config, &self.kinds)))
+        };
+        regions.iter_mut().zip(examined).map(plan).collect()
     }
 
-    fn examine(&self, tracked: &mut TrackedRegion, reader: &mut ExpendableThread) -> Examination<Target> {
+    fn examine(&self, tracked: &mut TrackedRegion, reader: &mut ExpendableThread) -> Examination<Readable> {
         let is_new = tracked.target.is_none();
         let examination = tracked.examine(self.config, reader);
         if is_new && matches!(examination, Examination::Starting | Examination::Readable(_)) && !self.admit() {
@@ -89,8 +99,27 @@ impl<'a> Examiner<'a> {
             let detail = format!("limits.max_jvms is {max_jvms}, and as many JVMs are served");
             return Examination::Refused(RefusalReason::TooMany, detail);
         }
-        // Planned at once, which drops the image: those of a thousand JVMs take tens of megabytes.
-        examination.map(|readable| tracked.plan(readable, self.providers, self.config))
+        examination
+    }
+
+    /// Gives providers to the readable JVMs that have none.
+    fn attach(&self, regions: &mut [(RegionId, &mut TrackedRegion)], examined: &[Examination<Readable>]) {
+        let (mut tracked, jvms): (Vec<_>, Vec<_>) = regions
+            .iter_mut()
+            .zip(examined)
+            .filter(|((_, tracked), _)| tracked.providers.is_empty())
+            .filter_map(|((_, tracked), examination)| match examination {
+                Examination::Readable(readable) => Some((tracked, (&readable.target, &readable.model))),
+                _ => None,
+            })
+            .unzip();
+        if jvms.is_empty() {
+            return;
+        }
+        for (tracked, providers) in tracked.iter_mut().zip(self.providers.attach(&jvms)) {
+            tracked.providers = providers;
+            tracked.attached = SystemTime::now();
+        }
     }
 
     /// Takes one of the places that are free.

@@ -7,6 +7,7 @@ pub(crate) mod changes;
 mod duplicates;
 mod examiner;
 pub(crate) mod guarded;
+mod kind;
 mod reconciler;
 mod slot_record;
 mod slots;
@@ -20,7 +21,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-pub use reconciler::{AttachProviders, Reconciler};
+pub use reconciler::{AttachProviders, JvmProviders, Reconciler};
 pub use slot_record::SlotRecord;
 pub use target::{Incarnation, Target, TargetState};
 pub(crate) use vitals::Vitals;

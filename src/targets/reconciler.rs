@@ -21,11 +21,14 @@ use crate::metric::Labels;
 use crate::rules::{self, Dropped, SeriesLimits};
 use crate::sync::ExpendableThread;
 
-/// Makes the providers of a JVM that has become readable.
+/// The providers of one JVM.
+pub type JvmProviders = Vec<(ProviderId, Arc<dyn Provider>)>;
+
+/// Makes the providers of JVMs that have become readable.
 pub trait AttachProviders: Debug + Send + Sync {
-    /// Called once per incarnation if it returns a provider, else at every new plan, on any thread. A provider is dropped
-    /// with the JVM.
-    fn attach(&self, target: &Target, model: &Model) -> Vec<(ProviderId, Arc<dyn Provider>)>;
+    /// The providers of each of these JVMs, in their order. Called on any thread, for an incarnation until it has a
+    /// provider, at every new plan. A provider is dropped with the JVM.
+    fn attach(&self, jvms: &[(&Target, &Model)]) -> Vec<JvmProviders>;
 }
 
 /// The JVMs as of the last scan.

@@ -4,16 +4,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::kind::{JvmKinds, interned_words};
 use super::{Vitals, sources};
 use crate::config::Config;
 use crate::discovery::RegionId;
-use crate::fact::{AttachedProvider, Fact, Formula, Interner};
+use crate::fact::{AttachedProvider, Fact, Formula};
 use crate::hotspot::{Jvm, Model};
 use crate::kubernetes::Place;
 use crate::metric::{Labels, Value};
 use crate::perfdata::{Image, Region, RegionIdentity};
 use crate::proc::Process;
-use crate::rules::{Plan, WordIndex};
+use crate::rules::{Plan, Profile, WordIndex};
 
 /// Identifies one run of one JVM. A restarted JVM is a new incarnation, even with the same pid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -100,23 +101,30 @@ impl Target {
     }
 
     /// Makes the plans of every profile from a copy of the region and its model.
-    pub(super) fn plan(&mut self, image: &Image, model: &Model, config: &Config) {
-        let facts = self.merged_facts(model);
-        let mut words = WordIndex::default();
-        self.plans = config
-            .profiles
-            .iter()
-            .map(|profile| Arc::new(profile.plan(image, &facts, &config.limits.series(), &mut words)))
+    pub(super) fn plan(&mut self, image: &Image, model: &Model, config: &Config, kinds: &JvmKinds) {
+        let limits = config.limits.series();
+        let kind = kinds.of(image, model, &self.providers, config);
+        let own = self.facts();
+        let profiles = config.profiles.iter().zip(&kind.plans);
+        let joined: Option<Vec<_>> = profiles
+            .map(|(profile, shared)| shared.join(&profile.plan_facts(image, &own, &limits), &limits).map(Arc::new))
             .collect();
-        self.vitals = Vitals::of(model, &facts, &mut words);
-        static WORDS: Interner<u32> = Interner::new();
-        self.words = WORDS.intern(words.offsets().to_vec());
+        (self.vitals, self.words) = (Arc::clone(&kind.vitals), Arc::clone(&kind.words));
+        self.plans = joined.unwrap_or_else(|| {
+            let facts = self.merged_facts(model);
+            let mut words = WordIndex::default();
+            let plan = |profile: &Arc<Profile>| Arc::new(profile.plan(image, &facts, &limits, &mut words));
+            let plans = config.profiles.iter().map(plan).collect();
+            self.vitals = Vitals::of(model, &facts, &mut words);
+            self.words = interned_words(&words);
+            plans
+        });
     }
 
     /// The facts of all sources, each of the freshest.
     pub(crate) fn merged_facts(&self, model: &Model) -> Vec<Fact> {
-        let mut facts = model.facts.clone();
-        facts.extend(self.facts());
+        let mut facts = self.facts();
+        facts.extend_from_slice(&model.facts);
         sources::merge(facts, &self.providers)
     }
 

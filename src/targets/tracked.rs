@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::reconciler::{AttachProviders, refuse, truncate};
+use super::kind::JvmKinds;
+use super::reconciler::{JvmProviders, refuse, truncate};
 use super::start::StartBounds;
 use super::target::{Incarnation, Target, TargetState};
 use super::{Starting, guarded};
 use crate::config::Config;
 use crate::discovery::liveness::assess;
 use crate::discovery::{Candidate, Liveness, Refusal, RefusalReason};
-use crate::fact::{AttachedProvider, Provider, ProviderId};
+use crate::fact::AttachedProvider;
 use crate::hotspot::{Jvm, Model, ProcessStart, VARIABLES};
 use crate::kubernetes::Place;
 use crate::metric::Labels;
@@ -32,7 +33,7 @@ pub(super) struct TrackedRegion {
     /// Its pod, once that is known.
     pub(super) place: Option<Arc<Place>>,
     pub(super) target: Option<Arc<Target>>,
-    pub(super) providers: Vec<(ProviderId, Arc<dyn Provider>)>,
+    pub(super) providers: JvmProviders,
     /// When the JVM got its providers.
     pub(super) attached: SystemTime,
     /// The target's plans are of an earlier configuration: it must not be served.
@@ -68,8 +69,8 @@ pub(super) enum Examination<T> {
 /// A region that can be served: a copy, its model, and its target without plans.
 pub(super) struct Readable {
     image: Image,
-    model: Model,
-    target: Target,
+    pub(super) model: Model,
+    pub(super) target: Target,
 }
 
 impl TrackedRegion {
@@ -213,13 +214,9 @@ impl TrackedRegion {
         Examination::Readable(Box::new(Readable { image, model, target }))
     }
 
-    /// Attaches providers to a readable JVM and makes its plans. The caller assigns slot and identity.
-    pub(super) fn plan(&mut self, readable: Readable, providers: &dyn AttachProviders, config: &Config) -> Target {
+    /// Makes the plans of a readable JVM from all facts of its providers. The caller assigns slot and identity.
+    pub(super) fn plan(&mut self, readable: Readable, config: &Config, kinds: &JvmKinds) -> Target {
         let Readable { image, model, mut target } = readable;
-        if self.providers.is_empty() {
-            self.providers = providers.attach(&target, &model);
-            self.attached = SystemTime::now();
-        }
         target.attached = self.attached;
         target.app = truncate(&target.app, &config.limits.series()).into();
         target.providers = self
@@ -227,13 +224,14 @@ impl TrackedRegion {
             .iter()
             .map(|(id, provider)| AttachedProvider { id: *id, provider: Arc::clone(provider), facts: provider.facts() })
             .collect();
-        target.plan(&image, &model, config);
+        target.plan(&image, &model, config, kinds);
         target
     }
 
     /// The state of a JVM that is served; `None` if it has ended.
     fn state(&mut self, target: &Target, reader: &mut ExpendableThread) -> Option<TargetState> {
-        let unlinked = target.is_unlinked();
+        // The scan has just found its name.
+        let unlinked = !self.linked && target.is_unlinked();
         let alive = if unlinked { TargetState::Unlinked } else { TargetState::Mapped };
         match self.liveness() {
             Liveness::Alive => Some(alive),

@@ -131,7 +131,7 @@ fn an_entry_being_written_ends_the_walk_and_is_seen_later() {
         bytes[blank.clone()].fill(0);
         let image = Image::decode(bytes).unwrap();
         assert_eq!(image.entries.list.len(), 1, "{blank:?}");
-        let stopped = image.entries.stopped.unwrap();
+        let stopped = image.entries.stopped.clone().unwrap();
         assert!(stopped.is_unfinished(), "{blank:?}: {stopped}");
         assert_eq!(stopped.offset, second);
     }

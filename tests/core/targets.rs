@@ -10,23 +10,23 @@ use std::time::{Duration, Instant};
 use crate::support::{ensure, skip_this, wait_for};
 use hotspot_exporter::config::{self, Config, Overrides, Toggle};
 use hotspot_exporter::discovery::{RefusalReason, Scanner};
-use hotspot_exporter::fact::Provider;
-use hotspot_exporter::fact::{ProviderId, Values};
+use hotspot_exporter::fact::Values;
 use hotspot_exporter::hotspot::Model;
 use hotspot_exporter::metric::Labels;
 use hotspot_exporter::output::prometheus::Pages;
 use hotspot_exporter::perfdata::{FileMode, Image, Region, WriterState};
 use hotspot_exporter::proc::Process;
+use hotspot_exporter::rules::Profile;
 use hotspot_exporter::snapshot::Snapshot;
-use hotspot_exporter::targets::{AttachProviders, Reconciler, Target, TargetSet, TargetState};
+use hotspot_exporter::targets::{AttachProviders, JvmProviders, Reconciler, Target, TargetSet, TargetState};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 #[derive(Debug)]
 struct NoBoards;
 
 impl AttachProviders for NoBoards {
-    fn attach(&self, _: &Target, _: &Model) -> Vec<(ProviderId, Arc<dyn Provider>)> {
-        Vec::new()
+    fn attach(&self, jvms: &[(&Target, &Model)]) -> Vec<JvmProviders> {
+        jvms.iter().map(|_| Vec::new()).collect()
     }
 }
 
@@ -180,6 +180,49 @@ fn a_jvm_is_served_from_its_first_scan_to_its_exit() {
     assert_eq!((states(&host.scan()), reasons(&host.scan())), (vec![], vec![]));
 }
 
+/// JVMs of one kind share plans, so those of many kinds are planned in one scan, and each alone, in every profile: equal
+/// counters with other strings in labels, another frequency, or another state of the region are other kinds.
+#[test]
+fn jvms_that_are_planned_together_have_the_plans_that_each_has_alone() {
+    let with = |bytes: &[u8], name: &str, value: &[u8]| {
+        let mut bytes = bytes.to_vec();
+        if let Some(entry) = Image::decode(bytes.clone()).unwrap().entry(name) {
+            let at = entry.offset as usize;
+            bytes[at..at + value.len()].copy_from_slice(value);
+        }
+        bytes
+    };
+    let mut regions = Vec::new();
+    for name in ["jdk8-G1", "jdk17-Serial", "jdk21-G1", "jdk25-Z"] {
+        let whole = fixture(&format!("{name}.hsperfdata"));
+        let frequency = with(&whole, "sun.os.hrt.frequency", &1_000_i64.to_ne_bytes());
+        let text = with(&whole, "sun.gc.generation.0.space.1.name", b"s9\0");
+        let ended = with(&whole, "sun.gc.collector.0.name", b"\0");
+        regions.extend([whole.clone(), frequency, text, whole, ended]);
+    }
+    for limit in [1000, 130, 40] {
+        let change = |config: &mut Config| {
+            config.limits.max_series_per_jvm = limit;
+            let text = fs::read_to_string("config/profiles/raw.yaml").unwrap();
+            config.profiles.push(Arc::new(Profile::parse("raw.yaml", &text, &[]).unwrap()));
+        };
+        let folder = tmp();
+        let mut host = Host::with(folder.path(), change);
+        let _jvms: Vec<_> = (1..).zip(&regions).map(|(pid, bytes)| host.start(pid, bytes)).collect();
+        let together = host.scan();
+        assert_eq!(together.targets.len(), regions.len());
+        for (pid, bytes) in (1..).zip(&regions) {
+            let folder = tmp();
+            let mut host = Host::with(folder.path(), change);
+            let _jvm = host.start(pid, bytes);
+            let (alone, target) = (host.scan(), together.targets.iter().find(|target| target.vpid == pid).unwrap());
+            let alone = &alone.targets[0];
+            assert_eq!(format!("{:?}", target.plans), format!("{:?}", alone.plans), "region {pid}, {limit} series");
+            assert_eq!(target.words, alone.words);
+        }
+    }
+}
+
 #[test]
 fn a_killed_jvm_is_gone_and_its_file_is_stale() {
     let folder = tmp();
@@ -216,7 +259,7 @@ fn a_region_is_starting_until_its_jvm_can_be_identified() {
 
     // Since JDK 17 a region is accessible before the constants that identify the JVM: seconds with a slow agent.
     let command = offset(&whole, "sun.rt.javaCommand");
-    let entries = Image::decode(whole.clone()).unwrap().entries.list;
+    let entries = Image::decode(whole.clone()).unwrap().entries.list.clone();
     let late = entries.iter().position(|entry| &*entry.name == "sun.os.hrt.frequency").unwrap();
     let mut prefix = whole.clone();
     prefix[28..32].copy_from_slice(&i32::try_from(late).unwrap().to_ne_bytes());
@@ -297,7 +340,7 @@ fn a_jvm_that_overwrites_the_file_is_a_new_incarnation() {
 #[test]
 fn new_entries_are_served_after_the_next_scan() {
     let whole = fixture("jdk17-G1.hsperfdata");
-    let entries = Image::decode(whole.clone()).unwrap().entries.list;
+    let entries = Image::decode(whole.clone()).unwrap().entries.list.clone();
     let mut early = whole.clone();
     early[28..32].copy_from_slice(&i32::try_from(entries.len() - 20).unwrap().to_ne_bytes());
     let folder = tmp();

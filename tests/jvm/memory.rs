@@ -13,13 +13,11 @@ use crate::support::mounts::over_tmp;
 use crate::support::{program, skip_this};
 use hotspot_exporter::config::{self, Config, Overrides};
 use hotspot_exporter::discovery::{RefusalReason, RegionId, Scanner};
-use hotspot_exporter::fact::Provider;
-use hotspot_exporter::fact::ProviderId;
 use hotspot_exporter::hotspot::Model;
 use hotspot_exporter::perfdata::{CounterValue, Image, MemoryError, RegionError, Transport, Variability};
 use hotspot_exporter::report::list::{JvmRow, Listing};
 use hotspot_exporter::snapshot::Snapshot;
-use hotspot_exporter::targets::{AttachProviders, Reconciler, Target, TargetSet, TargetState};
+use hotspot_exporter::targets::{AttachProviders, JvmProviders, Reconciler, Target, TargetSet, TargetState};
 
 const DEADLINE: Duration = Duration::from_secs(120);
 const FIXTURE: &str = "tests/fixtures/perfdata/jdk17-G1.hsperfdata";
@@ -130,8 +128,8 @@ fn is_root() -> bool {
 struct NoProviders;
 
 impl AttachProviders for NoProviders {
-    fn attach(&self, _: &Target, _: &Model) -> Vec<(ProviderId, Arc<dyn Provider>)> {
-        Vec::new()
+    fn attach(&self, jvms: &[(&Target, &Model)]) -> Vec<JvmProviders> {
+        jvms.iter().map(|_| Vec::new()).collect()
     }
 }
 

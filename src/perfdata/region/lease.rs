@@ -28,13 +28,13 @@ const TRUSTED: [u64; 4] = [
     0x9123_683e, // btrfs
 ];
 
-/// Probes `file`, which must be open for reading only, or it would be its own writer.
+/// Whether a probe of `file` tells anything, which is the same for as long as the file is open.
+pub(super) fn is_trusted(file: BorrowedFd<'_>) -> bool {
+    rustix::fs::fstatfs(file).is_ok_and(|fs| u64::try_from(fs.f_type).is_ok_and(|f| TRUSTED.contains(&f)))
+}
+
+/// Probes `file`, which must be trusted, and open for reading only, or it would be its own writer.
 pub(super) fn probe(file: BorrowedFd<'_>) -> WriterState {
-    let trusted =
-        rustix::fs::fstatfs(file).is_ok_and(|fs| u64::try_from(fs.f_type).is_ok_and(|f| TRUSTED.contains(&f)));
-    if !trusted {
-        return WriterState::Unknown;
-    }
     ignore_sigio();
     match set_lease(file, libc::F_RDLCK) {
         Ok(()) => {

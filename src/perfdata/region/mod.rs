@@ -21,6 +21,7 @@ mod peer;
 mod process;
 mod stable;
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::{cell::RefCell, fs::File, os::fd::AsFd, os::unix::fs::FileExt};
 
@@ -68,6 +69,8 @@ pub struct Region {
     length: usize,
     source: Backing,
     given_up: AtomicBool,
+    /// See [`lease::is_trusted`].
+    leases_trusted: OnceLock<bool>,
 }
 
 #[derive(Debug)]
@@ -146,7 +149,7 @@ impl Region {
             Some(mapping) => Backing::Mapped { file, mapping },
             None => Backing::Pread { file },
         };
-        Ok(Self { length, source, given_up: AtomicBool::new(false) })
+        Ok(Self { length, source, given_up: AtomicBool::new(false), leases_trusted: OnceLock::new() })
     }
 
     /// The region of `length` bytes at the address `start` of another process. Nothing is read yet: an address at which
@@ -156,7 +159,12 @@ impl Region {
         if !start.is_multiple_of(8) || start.checked_add(length).is_none() {
             return Err(MemoryError::Unmapped.into());
         }
-        Ok(Self { length: checked, source: Backing::Process { memory, start }, given_up: AtomicBool::new(false) })
+        Ok(Self {
+            length: checked,
+            source: Backing::Process { memory, start },
+            given_up: AtomicBool::new(false),
+            leases_trusted: OnceLock::new(),
+        })
     }
 
     /// In bytes, as of the time when the region was opened.
@@ -192,7 +200,9 @@ impl Region {
 
     /// Whether some process has the file open for writing, as a running JVM does: the read-lease probe.
     pub fn writer(&self) -> WriterState {
-        self.file().map_or(WriterState::Unknown, |file| lease::probe(file.as_fd()))
+        let file = self.file().map(File::as_fd);
+        let trusted = file.filter(|file| *self.leases_trusted.get_or_init(|| lease::is_trusted(*file)));
+        trusted.map_or(WriterState::Unknown, lease::probe)
     }
 
     /// Replaces `into` by a copy of the region, of at most [`IMAGE_MAXIMUM`] bytes from its start.
@@ -201,12 +211,11 @@ impl Region {
         into.clear();
         match &self.source {
             Backing::Mapped { mapping, .. } => {
-                into.reserve(length);
-                for offset in (0..length.saturating_sub(7)).step_by(8) {
-                    into.extend_from_slice(&mapping.load(offset).to_ne_bytes());
-                }
-                // A length that is no multiple of 8 is no JVM's; its last bytes hold no word.
+                // A length that is no multiple of 8 is no JVM's; its last bytes hold no word and stay 0.
                 into.resize(length, 0);
+                for (offset, word) in (0..).step_by(8).zip(into.chunks_exact_mut(8)) {
+                    word.copy_from_slice(&mapping.load(offset).to_ne_bytes());
+                }
                 mapping.check()
             }
             Backing::Pread { file } => {

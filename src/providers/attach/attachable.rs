@@ -6,7 +6,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
 use crate::{hotspot::NmtSetting, proc::Process};
 
-/// A JVM that may be asked.
+/// A JVM that may be asked. Its region is accessible: it has started.
 #[derive(Debug)]
 pub struct Attachable {
     /// The directory that the JVM sees as `/tmp`, opened with `O_PATH`.

@@ -1,5 +1,9 @@
 //! Starting a JVM's attach listener: a trigger file and SIGQUIT (`attach.mode: active`).
 //!
+//! A JVM can be asked from the time that its region is accessible, the last act of `Threads::create_vm`
+//! (`Management::record_vm_startup_time`, JDK 8 to 27). Before it `AttachListener::vm_start` removes a socket file of its
+//! pid as a remnant, also that of a listener which a signal started a moment earlier.
+//!
 //! In a JVM that does not expect it, SIGQUIT causes a thread dump on the application's standard output, or death
 //! (`-Xrs`, any program that is not a JVM, JDK 8 and 11 in their first milliseconds). So it is sent only where all of
 //! this holds, checked in this order, and the process again right before the signal:

@@ -121,11 +121,15 @@ impl Jvm {
         fs::read_to_string(self.tmp.path().join("output")).unwrap()
     }
 
-    /// What the attach protocol needs, from its region; `None` while there is no region or no process.
+    /// What the attach protocol needs, from its region; `None` while there is no process or no region that is accessible,
+    /// as scanning has it.
     pub(crate) fn try_attachable(&self) -> Option<Attachable> {
         let user = if self.uid == 0 { "root" } else { "nobody" };
         let region = self.tmp.path().join(format!("hsperfdata_{user}/{}", self.vpid));
         let image = Image::decode(fs::read(region).ok()?).ok()?;
+        if !image.prologue.accessible {
+            return None;
+        }
         let capabilities = image.text("sun.rt.jvmCapabilities");
         let mut attachable = plain_attachable(self.tmp.path(), self.vpid, self.uid);
         attachable.process = Some(process(self.vpid)?);

@@ -40,7 +40,7 @@ fn a_jvm_that_cannot_be_attached_to_prints_no_thread_dump() {
     }
 }
 
-/// Queried continuously from the time that its region exists.
+/// Queried continuously from the time that its region is accessible.
 #[test]
 fn a_starting_jvm_survives_active_mode() {
     for java in javas() {
