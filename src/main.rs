@@ -234,7 +234,7 @@ fn look(time: Duration, source: ConfigSource, mut config: Config) -> anyhow::Res
     let app = follow(source, config, LOOK_STEP)?;
     app.start_history().context("cannot start the thread of the history")?;
     std::thread::sleep(time);
-    let overview = app.overview();
+    let overview = app.overview(&[]);
     app.stop();
     Ok(overview)
 }

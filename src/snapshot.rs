@@ -1,7 +1,7 @@
 //! The values of every JVM at one time, from which all outputs of that time are written.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
-use std::{fmt::Debug, sync::Arc};
+use std::{fmt::Debug, ops::Range, sync::Arc};
 
 use strum::EnumCount as _;
 
@@ -64,8 +64,8 @@ impl From<&RegionError> for ReadFailure {
 /// One JVM's part of a snapshot.
 #[derive(Debug, Default)]
 struct Sample {
-    /// Index of its first word in the snapshot's words; `None` while it cannot be read.
-    first: Option<usize>,
+    /// Its words, as indexes of the snapshot's; `None` while it cannot be read.
+    words: Option<Range<usize>>,
     /// The JVM has ended: it has no series, not even `jvm_up`.
     gone: bool,
     providers: [Vec<Option<Value>>; ProviderId::COUNT],
@@ -77,8 +77,17 @@ struct Sample {
 impl Snapshot {
     /// Reads every JVM of `target_set`; one that is not reached before `deadline` counts as not readable.
     pub fn take(target_set: Arc<TargetSet>, deadline: Instant) -> Self {
+        Self::take_words(target_set, |target| &target.words, deadline)
+    }
+
+    /// The same with the words of vitals only; the words of plans are absent.
+    pub(crate) fn take_vitals(target_set: Arc<TargetSet>, deadline: Instant) -> Self {
+        Self::take_words(target_set, |target| target.words.get(..target.vital_words).unwrap_or_default(), deadline)
+    }
+
+    fn take_words(target_set: Arc<TargetSet>, words: fn(&Target) -> &[u32], deadline: Instant) -> Self {
         let exited = exited(&target_set.targets);
-        Self::read(target_set, deadline, |index| match exited.get(index) {
+        Self::read(target_set, words, deadline, |index| match exited.get(index) {
             Some(true) => Err(ReadFailure::Exited),
             _ if Instant::now() >= deadline => Err(ReadFailure::Deadline),
             _ => Ok(()),
@@ -88,18 +97,20 @@ impl Snapshot {
     /// The last values of JVMs, ended or not: a mapped region outlives its JVM.
     pub fn last(targets: Vec<Arc<Target>>) -> Self {
         let deadline = Instant::now() + 2 * guarded::PATIENCE;
-        Self::read(Arc::new(TargetSet { targets, ..TargetSet::default() }), deadline, |_| Ok(()))
+        let target_set = Arc::new(TargetSet { targets, ..TargetSet::default() });
+        Self::read(target_set, |target| &target.words, deadline, |_| Ok(()))
     }
 
-    /// Reads the JVMs of `target_set` for which `may_read`, called with the index, returns `Ok`.
+    /// Reads the words `of` the JVMs of `target_set` for which `may_read`, called with the index, returns `Ok`.
     fn read(
         target_set: Arc<TargetSet>,
+        of: fn(&Target) -> &[u32],
         deadline: Instant,
         may_read: impl Fn(usize) -> Result<(), ReadFailure>,
     ) -> Self {
         let mut snapshot = Self {
             samples: Vec::with_capacity(target_set.targets.len()),
-            words: Vec::with_capacity(target_set.words()),
+            words: Vec::with_capacity(target_set.targets.iter().map(|target| of(target).len()).sum()),
             failures: Vec::new(),
             taken: SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs_f64()),
             outdated: false,
@@ -121,14 +132,15 @@ impl Snapshot {
                         change
                     });
                 }
-                target.region.read(&target.region_identity, &target.words, &mut row).map_err(|error| (&error).into())
+                target.region.read(&target.region_identity, of(target), &mut row).map_err(|error| (&error).into())
             });
             match outcome {
                 Ok(change) => {
                     snapshot.outdated |= change == LayoutChange::Grown;
                     if target.state != TargetState::Stalled {
-                        sample.first = Some(snapshot.words.len());
+                        let first = snapshot.words.len();
                         snapshot.words.extend_from_slice(&row);
+                        sample.words = Some(first..snapshot.words.len());
                     }
                     for AttachedProvider { id, provider, facts: planned } in &target.providers {
                         let (facts, values) = provider.read();
@@ -160,7 +172,11 @@ impl Snapshot {
     /// The values of the JVM of that index.
     pub fn values(&self, target: u32) -> TargetValues<'_> {
         let sample = self.samples.get(target as usize);
-        TargetValues { taken: self.taken, sample, words: sample.and_then(|sample| self.words.get(sample.first?..)) }
+        TargetValues {
+            taken: self.taken,
+            sample,
+            words: sample.and_then(|sample| self.words.get(sample.words.clone()?)),
+        }
     }
 }
 

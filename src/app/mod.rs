@@ -31,7 +31,7 @@ use crate::output::prometheus::{self, ExpositionFormat, PageBuffer, Pages};
 use crate::providers::{Providers, attach::Poller, sampler::Sampler};
 use crate::report;
 use crate::report::list::{JvmRow, Listing};
-use crate::report::overview::{JvmDetail, JvmKey, Overview};
+use crate::report::overview::{JvmDetail, JvmKey, Measure, Overview};
 use crate::server::{Backend, Readiness};
 use crate::service::Service;
 use crate::snapshot::Snapshot;
@@ -174,13 +174,17 @@ impl App {
     /// Takes a snapshot of these targets, counts the JVMs that could not be read, and has an outdated set replaced.
     fn snapshot_of(&self, targets: Arc<TargetSet>, deadline: Instant) -> Snapshot {
         let snapshot = Snapshot::take(targets, deadline);
+        self.note_outcome(&snapshot);
+        snapshot
+    }
+
+    fn note_outcome(&self, snapshot: &Snapshot) {
         for reason in &snapshot.failures {
             self.metrics.read_failures.with(*reason, Counter::increment);
         }
         if snapshot.outdated {
             self.waker.wake();
         }
-        snapshot
     }
 }
 
@@ -206,11 +210,11 @@ impl Backend for App {
     }
 
     fn targets(&self) -> Listing {
-        Listing::of(&Snapshot::take(self.targets(), Instant::now() + LISTING_DEADLINE))
+        Listing::of(&Snapshot::take_vitals(self.targets(), Instant::now() + LISTING_DEADLINE))
     }
 
-    fn overview(&self) -> Overview {
-        App::overview(self)
+    fn overview(&self, measures: &[Measure]) -> Overview {
+        App::overview(self, measures)
     }
 
     fn jvm(&self, key: &JvmKey) -> Option<JvmDetail> {

@@ -9,7 +9,7 @@ use super::{App, LISTING_DEADLINE};
 use crate::history::{EndSigns, STEP};
 use crate::perfdata::Transport;
 use crate::report::list::JvmRow;
-use crate::report::overview::{JvmDetail, JvmKey, Overview};
+use crate::report::overview::{JvmDetail, JvmKey, Measure, Overview};
 use crate::snapshot::Snapshot;
 use crate::sync::lock;
 use crate::targets::guarded::PATIENCE;
@@ -52,7 +52,8 @@ impl App {
     /// Adds a point of every JVM.
     fn add_points(&self) {
         let deadline = Instant::now() + self.history.step().unwrap_or(STEP);
-        let snapshot = self.snapshot_of(self.targets(), deadline);
+        let snapshot = Snapshot::take_vitals(self.targets(), deadline);
+        self.note_outcome(&snapshot);
         self.history.record(&snapshot, Instant::now());
     }
 
@@ -74,13 +75,14 @@ impl App {
     }
 
     /// Every JVM with its last minutes. Where a point of the history is due, what is read now is that point.
-    pub fn overview(&self) -> Overview {
+    /// It has the points of these measures.
+    pub fn overview(&self, measures: &[Measure]) -> Overview {
         let snapshot = self.listed();
         let now = Instant::now();
         if self.history.is_due(now) {
             self.history.record(&snapshot, now);
         }
-        Overview::of(&snapshot, &self.history, &self.state())
+        Overview::of(&snapshot, &self.history, measures, &self.state())
     }
 
     /// One JVM with all that is known of it; `None` if none has that key.
@@ -89,7 +91,7 @@ impl App {
     }
 
     fn listed(&self) -> Snapshot {
-        Snapshot::take(self.targets(), Instant::now() + LISTING_DEADLINE)
+        Snapshot::take_vitals(self.targets(), Instant::now() + LISTING_DEADLINE)
     }
 }
 

@@ -110,6 +110,8 @@ impl JvmHistory {
         }
         let point = Measure::VARIANTS.iter().map(|measure| match measure {
             Measure::HeapUsed => level(&vitals.heap_used),
+            Measure::EdenUsed => level(&vitals.eden_used),
+            Measure::SurvivorUsed => level(&vitals.survivor_used),
             Measure::OldUsed => level(&vitals.old_used),
             Measure::LiveSet => level(&vitals.live_set),
             Measure::AllocationRate => allocation,

@@ -23,6 +23,10 @@ use serde::{Deserialize, Serialize};
 pub enum Measure {
     /// Bytes in use in the whole heap.
     HeapUsed,
+    /// Bytes in use in eden, or in the young generation where that has no eden.
+    EdenUsed,
+    /// Bytes in use in the survivor spaces.
+    SurvivorUsed,
     /// Bytes in use in the old generation, or what the collector has in its place.
     OldUsed,
     /// Bytes of the heap in use after the last collection.

@@ -7,26 +7,31 @@ use super::Measure;
 /// Points by which a ring grows: a JVM that lives for seconds has no room for minutes.
 const GROWTH: usize = 20;
 
+/// A unit for parts of the heap: half precision is enough from 64 KiB on, and reaches 64 TiB.
+const GIBIBYTE: f32 = (1 << 30) as f32;
+
 /// Values by step; an unknown one is NaN. A new ring has no memory.
 #[derive(Debug)]
 pub(super) enum PointRing {
     /// For bytes.
     Single(Box<[f32]>),
-    /// In half the memory, 11 bits exactly: for shares, seconds, CPUs and threads. What is above 65,504 is 65,504.
-    Half(Box<[f16]>),
+    /// In half the memory, 11 bits exactly, as multiples of the unit: what is above 65,504 units is 65,504 units.
+    Half(f32, Box<[f16]>),
 }
 
 impl PointRing {
     /// Without points.
     pub(super) fn of(measure: Measure) -> Self {
         match measure {
-            Measure::Stopped | Measure::LongestPause | Measure::Cpu | Measure::Threads => Self::Half(Box::default()),
-            Measure::HeapUsed
-            | Measure::OldUsed
-            | Measure::LiveSet
-            | Measure::AllocationRate
-            | Measure::Rss
-            | Measure::NativeCommitted => Self::Single(Box::default()),
+            Measure::Stopped | Measure::LongestPause | Measure::Cpu | Measure::Threads => {
+                Self::Half(1.0, Box::default())
+            }
+            Measure::EdenUsed | Measure::SurvivorUsed | Measure::OldUsed | Measure::LiveSet => {
+                Self::Half(GIBIBYTE, Box::default())
+            }
+            Measure::HeapUsed | Measure::AllocationRate | Measure::Rss | Measure::NativeCommitted => {
+                Self::Single(Box::default())
+            }
         }
     }
 
@@ -34,8 +39,8 @@ impl PointRing {
     pub(super) fn set(&mut self, index: usize, capacity: usize, value: Option<f32>) {
         match self {
             Self::Single(points) => set(points, index, capacity, value, f32::NAN),
-            Self::Half(points) => {
-                let value = value.map(|value| f16::from_f32(value.min(f16::MAX.to_f32())));
+            Self::Half(unit, points) => {
+                let value = value.map(|value| f16::from_f32((value / *unit).min(f16::MAX.to_f32())));
                 set(points, index, capacity, value, f16::NAN);
             }
         }
@@ -45,7 +50,7 @@ impl PointRing {
     pub(super) fn is_empty(&self) -> bool {
         match self {
             Self::Single(points) => points.is_empty(),
-            Self::Half(points) => points.is_empty(),
+            Self::Half(_, points) => points.is_empty(),
         }
     }
 
@@ -56,7 +61,7 @@ impl PointRing {
         std::iter::repeat_with(move || {
             let value = match self {
                 Self::Single(points) => points.get(at).copied(),
-                Self::Half(points) => points.get(at).map(|point| point.to_f32()),
+                Self::Half(unit, points) => points.get(at).map(|point| point.to_f32() * unit),
             };
             at = if at + 1 < capacity { at + 1 } else { 0 };
             value.filter(|value| !value.is_nan())
@@ -68,7 +73,7 @@ impl PointRing {
     pub(super) fn size(&self) -> usize {
         match self {
             Self::Single(points) => size_of_val(&**points),
-            Self::Half(points) => size_of_val(&**points),
+            Self::Half(_, points) => size_of_val(&**points),
         }
     }
 }
@@ -113,6 +118,7 @@ mod tests {
             (Measure::LongestPause, &[0.000_1, 0.012_3, 1.5, 80.0, 4_000.0]),
             (Measure::Cpu, &[0.001, 0.987, 63.9]),
             (Measure::Threads, &[1.0, 38.0, 2_048.0, 5_000.0, 60_000.0]),
+            (Measure::EdenUsed, &[0.0, 65_536.0, 1e6, 52_428_800.0, 1e12]),
         ] {
             for value in values {
                 let (kept, error) = (kept(measure, *value), value / 2_048.0);

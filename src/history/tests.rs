@@ -27,6 +27,8 @@ fn vitals() -> Vitals {
     Vitals {
         heap_used: word(0),
         old_used: word(0),
+        eden_used: word(0),
+        survivor_used: word(0),
         live_set: word(0),
         allocated: word(1),
         allocation_is_exact: true,

@@ -54,7 +54,7 @@ pub struct JvmOverview {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub recent: Vec<Recent>,
     /// The last points of each measure, oldest first, `null` where a value is unknown. An overview of all JVMs has
-    /// [`SPARK_POINTS`] points of [`SPARKS`]; that of one JVM has all points of all measures.
+    /// [`SPARK_POINTS`] points of some measures, over HTTP of [`SPARKS`]; that of one JVM has all points of all measures.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub history: BTreeMap<Measure, Vec<Option<f32>>>,
     /// What is wrong, the worst first.
@@ -62,7 +62,7 @@ pub struct JvmOverview {
     pub findings: Vec<Finding>,
 }
 
-/// Measures of which an overview of all JVMs has a history.
+/// Measures of which the page and `/overview` show points.
 pub const SPARKS: [Measure; 4] = [Measure::HeapUsed, Measure::AllocationRate, Measure::Stopped, Measure::Cpu];
 
 /// Points of a history in an overview of all JVMs.
@@ -194,10 +194,16 @@ impl JvmKey {
 }
 
 impl Overview {
-    /// Every JVM of a snapshot, and those that have ended, as an exporter in that state knows them.
-    pub(crate) fn of(snapshot: &Snapshot, history: &History<JvmRow>, exporter: &ExporterState) -> Self {
+    /// Every JVM of a snapshot, and those that have ended, with the points of these measures, as an exporter in that state
+    /// knows them.
+    pub(crate) fn of(
+        snapshot: &Snapshot,
+        history: &History<JvmRow>,
+        measures: &[Measure],
+        exporter: &ExporterState,
+    ) -> Self {
         let listing = Listing::of(snapshot);
-        let extent = Extent::Condensed(SPARK_POINTS, &SPARKS);
+        let extent = Extent::Condensed(SPARK_POINTS, measures);
         let mut rows = listing.jvms.into_iter();
         let mut jvms = Vec::with_capacity(rows.len());
         for (index, target) in (0..).zip(&snapshot.target_set.targets) {
@@ -269,6 +275,8 @@ impl Measurements {
         // Levels are of this moment.
         for (measure, formula) in [
             (Measure::HeapUsed, &vitals.heap_used),
+            (Measure::EdenUsed, &vitals.eden_used),
+            (Measure::SurvivorUsed, &vitals.survivor_used),
             (Measure::OldUsed, &vitals.old_used),
             (Measure::LiveSet, &vitals.live_set),
             (Measure::Threads, &vitals.threads),

@@ -32,7 +32,7 @@ pub use web::Web;
 
 pub use crate::output::prometheus::{ExpositionFormat, PageBuffer};
 use crate::report::list::Listing;
-use crate::report::overview::{JvmDetail, JvmKey, Overview};
+use crate::report::overview::{JvmDetail, JvmKey, Measure, Overview};
 
 /// What the server serves: the rest of the program.
 pub trait Backend: Send + Sync + 'static {
@@ -49,8 +49,8 @@ pub trait Backend: Send + Sync + 'static {
     /// What `list --format=json` prints. Runs on a blocking thread.
     fn targets(&self) -> Listing;
 
-    /// What `GET /overview` responds with. Runs on a blocking thread.
-    fn overview(&self) -> Overview;
+    /// What `GET /overview` responds with, with the points of these measures. Runs on a blocking thread.
+    fn overview(&self, measures: &[Measure]) -> Overview;
 
     /// What `GET /overview/{app}/{slot}` responds with; `None` for a JVM that is not known. Runs on a blocking thread.
     fn jvm(&self, key: &JvmKey) -> Option<JvmDetail>;

@@ -17,6 +17,7 @@ use super::scrape::{Encoded, ScrapeDeadline, ScrapeFailure, ScrapeKey, Scrapes, 
 use super::web::WebSettings;
 use super::{Backend, Options, Readiness};
 use crate::output::prometheus::negotiate::{self, Encoding};
+use crate::report::overview::SPARKS;
 use crate::telemetry::{HttpMetrics, HttpRefusal, process_start_time};
 
 /// How long Prometheus waits, in seconds.
@@ -111,7 +112,7 @@ impl Routes {
             }
             "/" => self.overview_page(headers).await,
             "/targets" => self.targets(headers).await,
-            "/overview" => self.json(headers, |backend| Some(backend.overview())).await,
+            "/overview" => self.json(headers, |backend| Some(backend.overview(&SPARKS))).await,
             "/-/healthy" => text(StatusCode::OK, "Healthy.\n"),
             "/-/ready" => ready(self.backend.readiness()),
             _ => match below {
@@ -174,7 +175,7 @@ impl Routes {
     async fn overview_page(&self, headers: &HeaderMap) -> BytesResponse {
         let page = |site: &Site<'_>, backend: &dyn Backend| {
             let ready = backend.readiness() == Readiness::Ready;
-            Some(page::overview_page(site, ready, &backend.overview()))
+            Some(page::overview_page(site, ready, &backend.overview(&SPARKS)))
         };
         self.page(headers, page).await
     }

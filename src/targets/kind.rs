@@ -22,8 +22,10 @@ pub(super) struct JvmKind {
     /// One plan per profile, in the order of the configuration.
     pub(super) plans: Vec<SharedPlan>,
     pub(super) vitals: Arc<Vitals>,
-    /// The words of the plans and vitals.
+    /// The words of the vitals, then those of the plans.
     pub(super) words: Arc<[u32]>,
+    /// How many of them vitals have.
+    pub(super) vital_words: usize,
 }
 
 /// The kinds of the JVMs that are planned in one scan, with one configuration.
@@ -56,11 +58,14 @@ impl JvmKind {
     fn of(image: &Image, model: &Model, providers: &[AttachedProvider], config: &Config) -> Self {
         let facts = sources::merge(model.facts.clone(), providers);
         let mut words = WordIndex::default();
+        let vitals = Vitals::of(model, &facts, &mut words);
+        let vital_words = words.offsets().len();
         let (profiles, limits) = (config.profiles.iter(), config.limits.series());
         Self {
             plans: profiles.map(|profile| profile.plan_shared(image, &facts, &limits, &mut words)).collect(),
-            vitals: Vitals::of(model, &facts, &mut words),
+            vitals,
             words: interned_words(&words),
+            vital_words,
             entries: Arc::clone(&image.entries),
             model: model.clone(),
             providers: providers.iter().map(|attached| (attached.id, Arc::clone(&attached.facts))).collect(),

@@ -86,11 +86,6 @@ impl Default for TargetSet {
 }
 
 impl TargetSet {
-    /// Number of words in a snapshot of all JVMs.
-    pub fn words(&self) -> usize {
-        self.targets.iter().map(|target| target.words.len()).sum()
-    }
-
     /// Number of JVMs in that state.
     pub fn count(&self, state: TargetState) -> usize {
         match state {

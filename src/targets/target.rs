@@ -76,8 +76,10 @@ pub struct Target {
     pub region: Arc<Region>,
     /// What identifies it inside the region.
     pub region_identity: RegionIdentity,
-    /// Offsets of the words of its plans and vitals; their formulas name a word by its index here.
+    /// Offsets of the words of its vitals and plans; their formulas name a word by its index here.
     pub words: Arc<[u32]>,
+    /// How many of them vitals have, which come first.
+    pub(crate) vital_words: usize,
     /// What lists of JVMs show, independent of the rules.
     pub(crate) vitals: Arc<Vitals>,
     /// One plan per profile, in the order of the configuration.
@@ -110,12 +112,14 @@ impl Target {
             .map(|(profile, shared)| shared.join(&profile.plan_facts(image, &own, &limits), &limits).map(Arc::new))
             .collect();
         (self.vitals, self.words) = (Arc::clone(&kind.vitals), Arc::clone(&kind.words));
+        self.vital_words = kind.vital_words;
         self.plans = joined.unwrap_or_else(|| {
             let facts = self.merged_facts(model);
             let mut words = WordIndex::default();
+            self.vitals = Vitals::of(model, &facts, &mut words);
+            self.vital_words = words.offsets().len();
             let plan = |profile: &Arc<Profile>| Arc::new(profile.plan(image, &facts, &limits, &mut words));
             let plans = config.profiles.iter().map(plan).collect();
-            self.vitals = Vitals::of(model, &facts, &mut words);
             self.words = interned_words(&words);
             plans
         });

@@ -203,6 +203,7 @@ impl TrackedRegion {
             region: Arc::clone(&self.region),
             region_identity: RegionIdentity::of(&image),
             words: Arc::from([]),
+            vital_words: 0,
             vitals: Arc::default(),
             plans: Vec::new(),
             providers: Vec::new(),

@@ -22,6 +22,10 @@ pub(crate) struct Vitals {
     pub(crate) heap_limit: Option<Formula>,
     /// Bytes in use in the old generation, or the heap's only pool.
     pub(crate) old_used: Option<Formula>,
+    /// Bytes in use in eden, or in the young generation where that has no eden.
+    pub(crate) eden_used: Option<Formula>,
+    /// Bytes in use in the survivor spaces.
+    pub(crate) survivor_used: Option<Formula>,
     /// Bytes of the heap in use after the last collection.
     pub(crate) live_set: Option<Formula>,
     /// Share of the old generation in use after the last collection.
@@ -115,6 +119,8 @@ impl Vitals {
             heap_committed: vitals.heap_committed.or_else(|| index(model.heap.committed())),
             heap_limit: vitals.heap_limit.or_else(|| index(model.heap.limit.clone())),
             old_used: index(old_used(facts)),
+            eden_used: index(heap_pool(facts, &["Eden"]).or_else(|| heap_pool(facts, &["Young"]))),
+            survivor_used: index(heap_pool(facts, &["Survivor"])),
             allocation_is_exact: find("alloc.bytes").is_some_and(is_exact),
             gc_time: index(total(facts, "gc.time", &|_| true)),
             full_collections: index(total(facts, "gc.count", &|fact| label(fact, "action") == "end of major GC")),
@@ -155,10 +161,19 @@ fn total(facts: &[Fact], name: &str, is_wanted: &dyn Fn(&Fact) -> bool) -> Optio
 
 /// The use of the pool of long-lived objects: the old generation, or the heap's only pool.
 fn old_used(facts: &[Fact]) -> Option<Formula> {
-    let heap = || facts.iter().filter(|fact| fact.name == "pool.used" && label(fact, "type") == "heap");
-    let is_old = |fact: &&Fact| ["Old", "Tenured"].iter().any(|word| label(fact, "pool").contains(word));
-    let old = heap().find(is_old).or_else(|| heap().next().filter(|_| heap().count() == 1));
-    old.map(|fact| fact.formula.clone())
+    let mut heap = heap_pools(facts);
+    let only = heap.next().filter(|_| heap.next().is_none());
+    heap_pool(facts, &["Old", "Tenured"]).or_else(|| only.map(|fact| fact.formula.clone()))
+}
+
+/// The use of the pool of the heap that has one of these words in its name.
+fn heap_pool(facts: &[Fact], words: &[&str]) -> Option<Formula> {
+    let is_it = |fact: &&Fact| words.iter().any(|word| label(fact, "pool").contains(word));
+    heap_pools(facts).find(is_it).map(|fact| fact.formula.clone())
+}
+
+fn heap_pools(facts: &[Fact]) -> impl Iterator<Item = &Fact> {
+    facts.iter().filter(|fact| fact.name == "pool.used" && label(fact, "type") == "heap")
 }
 
 /// What share of one fact another is, of two that have this label.

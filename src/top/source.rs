@@ -55,7 +55,7 @@ impl TopSource {
         match self {
             Self::Local(backend) => {
                 wait(FIRST_SCAN, || backend.readiness() != Readiness::Starting);
-                Ok(backend.overview())
+                Ok(backend.overview(&[Measure::HeapUsed]))
             }
             Self::Remote(exporter, runtime) => runtime.block_on(exporter.get("/overview")),
         }

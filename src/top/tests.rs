@@ -342,7 +342,7 @@ fn a_source_is_asked_each_interval_and_at_once_for_what_is_watched() {
         fn targets(&self) -> crate::report::list::Listing {
             crate::report::list::Listing::default()
         }
-        fn overview(&self) -> Overview {
+        fn overview(&self, _: &[Measure]) -> Overview {
             overview()
         }
         fn jvm(&self, key: &JvmKey) -> Option<JvmDetail> {

@@ -54,6 +54,28 @@ fn jvms_have_values_points_and_a_path_of_their_own() {
 }
 
 #[test]
+fn the_pools_of_every_collector_make_its_heap() {
+    let root = Root::new();
+    let generations = ["jdk8-Serial", "jdk8-Parallel", "jdk11-ConcMarkSweep", "jdk21-G1"];
+    let _writers: Vec<_> =
+        (1..).zip(generations.into_iter().chain(["jdk17-Z"])).map(|(pid, name)| root.put(name, pid)).collect();
+    let exporter = Exporter::start(root.flags());
+    let known = wait_for("all JVMs", || {
+        let overview = overview(&exporter);
+        ensure((1..=5).all(|pid| jvm(&overview, pid).is_some()), &overview).map(|()| overview)
+    });
+    for (pid, name) in (1..).zip(generations) {
+        let jvm = jvm(&known, pid).unwrap();
+        let value =
+            |measure: &str| jvm["values"][measure].as_f64().unwrap_or_else(|| panic!("{name}: {measure}: {jvm}"));
+        let pools = value("eden_used") + value("survivor_used") + value("old_used");
+        assert_eq!(pools, jvm["heap_used"].as_f64().unwrap(), "{name}: {jvm}");
+    }
+    let z = jvm(&known, 5).unwrap();
+    assert!(z["values"].get("eden_used").is_none(), "its heap is one pool: {z}");
+}
+
+#[test]
 fn jvms_that_end_stay_and_say_how() {
     let root = Root::new();
     let writers = [root.put("jdk25-G1", 201), root.put("jdk17-Z", 202)];

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use hotspot_exporter::report::list::{JvmRow, Listing, RefusedRow};
-use hotspot_exporter::report::overview::{JvmDetail, JvmKey, JvmOverview, Overview};
+use hotspot_exporter::report::overview::{JvmDetail, JvmKey, JvmOverview, Measure, Overview};
 use hotspot_exporter::server::{Backend, Bound, ExpositionFormat, Options, PageBuffer, Readiness, bind, serve};
 use hotspot_exporter::telemetry::{HttpMetrics, MetricGroup};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -67,13 +67,13 @@ impl Backend for FakeBackend {
         Listing { jvms: vec![jvm], refused: vec![refused] }
     }
 
-    fn overview(&self) -> Overview {
+    fn overview(&self, _: &[Measure]) -> Overview {
         let jvms = self.targets().jvms.into_iter().map(|row| JvmOverview { row, ..JvmOverview::default() });
         Overview { jvms: jvms.collect(), refused: self.targets().refused, ..Overview::default() }
     }
 
     fn jvm(&self, key: &JvmKey) -> Option<JvmDetail> {
-        let mut jvms = self.overview().jvms.into_iter();
+        let mut jvms = self.overview(&[]).jvms.into_iter();
         let jvm = jvms.find(|jvm| jvm.row.app.as_ref() == Some(&key.app))?;
         Some(JvmDetail { jvm, ..JvmDetail::default() })
     }

@@ -92,15 +92,17 @@ fn charts(jvm: &JvmDetail) -> Vec<Chart<'_>> {
     let hidden = "The process is not visible to the exporter.";
     let cpu_limit = level("CPUs that it may use", "limit", jvm.jvm.values.cpu_limit);
     let threads = past.line("live", "live-threads", Measure::Threads, true);
-    vec![
-        past.heap(),
+    let mut charts = vec![past.heap()];
+    charts.extend(past.pools());
+    charts.extend([
         past.pauses(),
         past.chart("Time stopped", "The JVM does not publish its safepoints.", (Quantity::Share, 0.01), [stopped], []),
         past.chart("Allocation", unknown, (Quantity::BytesPerSecond, 1024.0), [allocated], []),
         past.chart("CPU", hidden, (Quantity::Count, 0.1), [used], [cpu_limit]),
         past.memory(),
         past.chart("Threads", "The JVM does not publish its threads.", (Quantity::Count, 4.0), [threads], []),
-    ]
+    ]);
+    charts
 }
 
 /// What charts of one JVM are made of.
@@ -138,7 +140,6 @@ impl<'a> ChartSource<'a> {
         let row = &self.jvm.jvm.row;
         let lines = [
             self.line("used", "used", Measure::HeapUsed, true),
-            self.line("old generation", "old", Measure::OldUsed, false),
             self.line("after collections", "live", Measure::LiveSet, false),
         ];
         let levels = [
@@ -146,6 +147,19 @@ impl<'a> ChartSource<'a> {
             level("limit", "limit", row.heap_limit.map(|bytes| bytes as f64)),
         ];
         self.chart("Heap", "The JVM does not publish its heap.", (Quantity::Bytes, 0.0), lines, levels)
+    }
+
+    /// `None` for a heap of one pool.
+    fn pools(&self) -> Option<Chart<'a>> {
+        let history = &self.jvm.jvm.history;
+        let eden = if history.contains_key(&Measure::SurvivorUsed) { "eden" } else { "young generation" };
+        let lines = [
+            self.line("old generation", "old", Measure::OldUsed, false),
+            self.line(eden, "eden", Measure::EdenUsed, false),
+            self.line("survivors", "survivor", Measure::SurvivorUsed, false),
+        ];
+        let has_pools = history.contains_key(&Measure::EdenUsed);
+        has_pools.then(|| self.chart("Heap by pool", "", (Quantity::Bytes, 0.0), lines, []))
     }
 
     fn pauses(&self) -> Chart<'a> {

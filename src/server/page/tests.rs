@@ -226,6 +226,18 @@ fn the_page_of_a_jvm_shows_its_charts_or_why_there_are_none() {
     ] {
         assert!(page.contains(text), "{text}: {page}");
     }
+    assert!(!page.contains("Heap by pool"), "its heap has no pools");
+    let pools = [(Measure::EdenUsed, 3.0), (Measure::OldUsed, 5.0), (Measure::SurvivorUsed, 1.0)];
+    for (known, shown) in [(2, "young generation</span> <b>3 MiB"), (3, "eden</span> <b>3 MiB")] {
+        let mut detail = detail.clone();
+        let points = |mebibytes: f32| vec![None, Some(mebibytes * 1_048_576.0)];
+        detail.jvm.history.extend(pools.iter().take(known).map(|(measure, used)| (*measure, points(*used))));
+        let page = site(|site| jvm_page(site, &detail));
+        for text in ["Heap by pool", "old generation</span> <b>5 MiB", shown] {
+            assert!(page.contains(text), "{text}: {page}");
+        }
+        assert_eq!(page.contains("survivors</span> <b>1 MiB"), known == 3);
+    }
     let off = site(|site| jvm_page(site, &JvmDetail { step: None, ..detail }));
     assert!(off.contains("history is off") && !off.contains("class=\"chart\""));
 }

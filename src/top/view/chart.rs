@@ -19,6 +19,8 @@ const MEBIBYTE: f64 = 1_048_576.0;
 fn name(measure: Measure) -> &'static str {
     match measure {
         Measure::HeapUsed => "heap used",
+        Measure::EdenUsed => "eden or young used",
+        Measure::SurvivorUsed => "survivors used",
         Measure::OldUsed => "old generation used",
         Measure::LiveSet => "heap after collections",
         Measure::AllocationRate => "allocated a second",
