@@ -131,13 +131,16 @@ pub(crate) const NOTHING_FOUND: [(&str, &str); 4] = [
 impl Listing {
     /// The JVMs and refusals of a snapshot.
     pub fn of(snapshot: &Snapshot) -> Self {
+        let values = (0..).map(|index| snapshot.values(index));
+        let served = snapshot.target_set.targets.iter().zip(values).filter(|(_, values)| !values.is_gone());
+        let others = Self::not_served(snapshot);
+        let jvms = served.map(|(target, values)| JvmRow::of(target, &values)).chain(others.jvms).collect();
+        Self { jvms, ..others }
+    }
+
+    /// The JVMs that start, and the refusals.
+    pub(super) fn not_served(snapshot: &Snapshot) -> Self {
         let mut listing = Self::default();
-        for (index, target) in (0..).zip(&snapshot.target_set.targets) {
-            let values = snapshot.values(index);
-            if !values.is_gone() {
-                listing.jvms.push(JvmRow::of(target, &values));
-            }
-        }
         for starting in &snapshot.target_set.starting {
             listing.jvms.push(JvmRow {
                 pid: u32::try_from(starting.pid.unwrap_or(starting.vpid)).ok().filter(|pid| *pid > 0),

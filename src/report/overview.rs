@@ -202,22 +202,22 @@ impl Overview {
         measures: &[Measure],
         exporter: &ExporterState,
     ) -> Self {
-        let listing = Listing::of(snapshot);
+        let others = Listing::not_served(snapshot);
         let extent = Extent::Condensed(SPARK_POINTS, measures);
-        let mut rows = listing.jvms.into_iter();
-        let mut jvms = Vec::with_capacity(rows.len());
+        let mut jvms = Vec::with_capacity(snapshot.target_set.targets.len());
         for (index, target) in (0..).zip(&snapshot.target_set.targets) {
             let values = snapshot.values(index);
-            // The listing has a row for each of them, in the same order.
-            let Some(row) = (!values.is_gone()).then(|| rows.next()).flatten() else { continue };
-            jvms.push(JvmOverview::of(row, target, &values, history.past(target.incarnation, extent)));
+            if !values.is_gone() {
+                let past = history.past(target.incarnation, extent);
+                jvms.push(JvmOverview::of(JvmRow::of(target, &values), target, &values, past));
+            }
         }
-        jvms.extend(rows.map(|row| JvmOverview { row, ..JvmOverview::default() }));
+        jvms.extend(others.jvms.into_iter().map(|row| JvmOverview { row, ..JvmOverview::default() }));
         for (incarnation, end, row) in history.ended() {
             jvms.push(JvmOverview::ended(row, end, history.past(incarnation, extent)));
         }
         let step = history.condensed_step(SPARK_POINTS);
-        Self { now: now(), step, jvms, refused: listing.refused, exporter: findings::exporter(exporter) }
+        Self { now: now(), step, jvms, refused: others.refused, exporter: findings::exporter(exporter) }
     }
 }
 
