@@ -5,7 +5,7 @@ use std::{fmt::Debug, ops::Range, sync::Arc};
 
 use strum::EnumCount as _;
 
-use crate::fact::{AttachedProvider, ProviderId, PublishedId, Since, Values};
+use crate::fact::{AttachedProvider, Provider, ProviderId, PublishedId, Reading, Since, Values};
 use crate::perfdata::{LayoutChange, MemoryError, RegionError, Transport, WriterState};
 use crate::targets::{Target, TargetSet, TargetState, guarded};
 use crate::{metric::Value, proc};
@@ -61,6 +61,35 @@ impl From<&RegionError> for ReadFailure {
     }
 }
 
+/// What is read of each JVM.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    /// What its plans and its vitals need.
+    All,
+    /// What its vitals need.
+    Vitals,
+}
+
+impl Part {
+    fn words(self, target: &Target) -> &[u32] {
+        match self {
+            Self::All => &target.words,
+            Self::Vitals => target.words.get(..target.vital_words).unwrap_or_default(),
+        }
+    }
+
+    /// `None` where no value of that provider is needed.
+    fn values(self, target: &Target, id: ProviderId, provider: &dyn Provider) -> Option<Reading> {
+        match self {
+            Self::All => Some(provider.read()),
+            Self::Vitals => {
+                let wanted = target.vitals.published.get(id as usize).filter(|wanted| !wanted.is_empty())?;
+                Some(provider.read_some(wanted))
+            }
+        }
+    }
+}
+
 /// One JVM's part of a snapshot.
 #[derive(Debug, Default)]
 struct Sample {
@@ -77,17 +106,17 @@ struct Sample {
 impl Snapshot {
     /// Reads every JVM of `target_set`; one that is not reached before `deadline` counts as not readable.
     pub fn take(target_set: Arc<TargetSet>, deadline: Instant) -> Self {
-        Self::take_words(target_set, |target| &target.words, deadline)
+        Self::take_part(target_set, Part::All, deadline)
     }
 
-    /// The same with the words of vitals only; the words of plans are absent.
+    /// The same with what vitals need only; other words and values are absent.
     pub(crate) fn take_vitals(target_set: Arc<TargetSet>, deadline: Instant) -> Self {
-        Self::take_words(target_set, |target| target.words.get(..target.vital_words).unwrap_or_default(), deadline)
+        Self::take_part(target_set, Part::Vitals, deadline)
     }
 
-    fn take_words(target_set: Arc<TargetSet>, words: fn(&Target) -> &[u32], deadline: Instant) -> Self {
+    fn take_part(target_set: Arc<TargetSet>, part: Part, deadline: Instant) -> Self {
         let exited = exited(&target_set.targets);
-        Self::read(target_set, words, deadline, |index| match exited.get(index) {
+        Self::read(target_set, part, deadline, |index| match exited.get(index) {
             Some(true) => Err(ReadFailure::Exited),
             _ if Instant::now() >= deadline => Err(ReadFailure::Deadline),
             _ => Ok(()),
@@ -98,19 +127,19 @@ impl Snapshot {
     pub fn last(targets: Vec<Arc<Target>>) -> Self {
         let deadline = Instant::now() + 2 * guarded::PATIENCE;
         let target_set = Arc::new(TargetSet { targets, ..TargetSet::default() });
-        Self::read(target_set, |target| &target.words, deadline, |_| Ok(()))
+        Self::read(target_set, Part::All, deadline, |_| Ok(()))
     }
 
-    /// Reads the words `of` the JVMs of `target_set` for which `may_read`, called with the index, returns `Ok`.
+    /// Reads the JVMs of `target_set` for which `may_read`, called with the index, returns `Ok`.
     fn read(
         target_set: Arc<TargetSet>,
-        of: fn(&Target) -> &[u32],
+        part: Part,
         deadline: Instant,
         may_read: impl Fn(usize) -> Result<(), ReadFailure>,
     ) -> Self {
         let mut snapshot = Self {
             samples: Vec::with_capacity(target_set.targets.len()),
-            words: Vec::with_capacity(target_set.targets.iter().map(|target| of(target).len()).sum()),
+            words: Vec::with_capacity(target_set.targets.iter().map(|target| part.words(target).len()).sum()),
             failures: Vec::new(),
             taken: SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs_f64()),
             outdated: false,
@@ -132,7 +161,10 @@ impl Snapshot {
                         change
                     });
                 }
-                target.region.read(&target.region_identity, of(target), &mut row).map_err(|error| (&error).into())
+                target
+                    .region
+                    .read(&target.region_identity, part.words(target), &mut row)
+                    .map_err(|error| (&error).into())
             });
             match outcome {
                 Ok(change) => {
@@ -143,7 +175,7 @@ impl Snapshot {
                         sample.words = Some(first..snapshot.words.len());
                     }
                     for AttachedProvider { id, provider, facts: planned } in &target.providers {
-                        let (facts, values) = provider.read();
+                        let Some((facts, values)) = part.values(target, *id, &**provider) else { continue };
                         let same = Arc::ptr_eq(&facts, planned);
                         snapshot.outdated |= !same;
                         // Where the provider only added facts, the plan's indexes are still valid.

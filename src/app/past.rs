@@ -77,7 +77,7 @@ impl App {
     /// Every JVM with its last minutes. Where a point of the history is due, what is read now is that point.
     /// It has the points of these measures.
     pub fn overview(&self, measures: &[Measure]) -> Overview {
-        let snapshot = self.listed();
+        let snapshot = Snapshot::take_vitals(self.targets(), Instant::now() + LISTING_DEADLINE);
         let now = Instant::now();
         if self.history.is_due(now) {
             self.history.record(&snapshot, now);
@@ -87,11 +87,11 @@ impl App {
 
     /// One JVM with all that is known of it; `None` if none has that key.
     pub fn jvm(&self, key: &JvmKey) -> Option<JvmDetail> {
-        JvmDetail::of(&self.listed(), &self.history, key, &self.config.load())
-    }
-
-    fn listed(&self) -> Snapshot {
-        Snapshot::take_vitals(self.targets(), Instant::now() + LISTING_DEADLINE)
+        let targets = self.targets();
+        let wanted = targets.targets.iter().filter(|target| key.is_target(target)).cloned().collect();
+        let wanted = Arc::new(TargetSet { targets: wanted, ..TargetSet::default() });
+        let snapshot = Snapshot::take(wanted, Instant::now() + LISTING_DEADLINE);
+        JvmDetail::of(&snapshot, &self.history, key, &self.config.load())
     }
 }
 

@@ -282,16 +282,24 @@ impl Formula {
 
     /// The providers of the values that it refers to, each once.
     pub(crate) fn providers(&self) -> Vec<ProviderId> {
+        let mut providers: Vec<_> = self.published().into_iter().map(|id| id.provider).collect();
+        providers.dedup();
+        providers
+    }
+
+    /// The values of providers that it refers to.
+    pub(crate) fn published(&self) -> Vec<PublishedId> {
         match self {
-            Self::Published(id, _) => vec![id.provider],
-            Self::IfNonZero(_, formula) => formula.providers(),
-            Self::Total(parts) => {
-                let mut providers: Vec<_> = parts.iter().flat_map(Self::providers).collect();
-                providers.dedup();
-                providers
-            }
-            Self::Summary(parts) => parts.0.providers(),
-            _ => Vec::new(),
+            Self::Published(id, _) => vec![*id],
+            Self::IfNonZero(_, formula) | Self::Scaled(formula, _) | Self::Age(formula) => formula.published(),
+            Self::Total(parts) => parts.iter().flat_map(Self::published).collect(),
+            Self::Ratio(parts) | Self::Summary(parts) => [parts.0.published(), parts.1.published()].concat(),
+            Self::Constant(_)
+            | Self::Up
+            | Self::Word(..)
+            | Self::Sum(..)
+            | Self::FirstNonZero(..)
+            | Self::SelectNonZero(..) => Vec::new(),
         }
     }
 

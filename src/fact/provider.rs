@@ -16,6 +16,12 @@ pub trait Provider: Debug + Send + Sync {
     /// as the same `Arc`: a new one causes a new plan for the JVM.
     fn read(&self) -> Reading;
 
+    /// The same; the values of other facts than those of the `wanted` indexes, which ascend, may be absent.
+    fn read_some(&self, wanted: &[u32]) -> Reading {
+        let _ = wanted;
+        self.read()
+    }
+
     /// The facts alone, for whoever looks for new ones in every JVM.
     fn facts(&self) -> Arc<[Fact]> {
         self.read().0

@@ -1,8 +1,11 @@
 //! What lists, the page and `top` show of a JVM, whatever the rules say.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, Weak};
 
-use crate::fact::{Fact, Formula, ProviderId};
+use strum::EnumCount as _;
+
+use crate::fact::{Fact, Formula, ProviderId, PublishedId};
 use crate::hotspot::Model;
 use crate::rules::WordIndex;
 use crate::sync::lock;
@@ -78,13 +81,20 @@ pub(crate) struct Vitals {
     pub(crate) jit_enabled: Option<Formula>,
     /// Whether the JVM tracks its native memory.
     pub(crate) nmt_enabled: Option<Formula>,
+    /// The values of each provider that these formulas refer to, as ascending indexes.
+    pub(crate) published: [Box<[u32]>; ProviderId::COUNT],
 }
 
 impl Vitals {
     /// From the facts of all sources, each of the freshest; shared by all JVMs of one kind.
     pub(super) fn of(model: &Model, facts: &[Fact], words: &mut WordIndex) -> Arc<Self> {
         let find = |name: &str| facts.iter().find(|fact| fact.name == name);
-        let mut index = |formula: Option<Formula>| Some(formula?.map_words(&mut |offset| words.index(offset)));
+        let mut published = Vec::new();
+        let mut index = |formula: Option<Formula>| {
+            let formula = formula?;
+            published.extend(formula.published());
+            Some(formula.map_words(&mut |offset| words.index(offset)))
+        };
         let mut fact = |name: &str| index(find(name).map(|fact| fact.formula.clone()));
         let vitals = Self {
             heap_used: fact("heap.used"),
@@ -131,7 +141,7 @@ impl Vitals {
             code_usage: code_usage(facts).into_iter().filter_map(|usage| index(Some(usage))).collect(),
             ..vitals
         };
-        vitals.interned()
+        Self { published: by_provider(&published), ..vitals }.interned()
     }
 
     /// The one copy of these formulas.
@@ -146,6 +156,15 @@ impl Vitals {
         interned.push(Arc::downgrade(&vitals));
         vitals
     }
+}
+
+/// The indexes of each provider, ascending.
+fn by_provider(published: &[PublishedId]) -> [Box<[u32]>; ProviderId::COUNT] {
+    std::array::from_fn(|provider| {
+        let of_it = published.iter().filter(|id| id.provider as usize == provider);
+        let indexes: BTreeSet<u32> = of_it.map(|id| id.index).collect();
+        indexes.into_iter().collect()
+    })
 }
 
 fn label<'a>(fact: &'a Fact, name: &str) -> &'a str {

@@ -23,6 +23,9 @@ const UNRESPONSIVE_WORKERS_MAXIMUM: usize = 2;
 /// Longest time between two questions to a JVM that does not reply, unless the interval itself is longer.
 const BACKOFF_MAXIMUM: Duration = Duration::from_secs(600);
 
+/// How often the time between two looks for the socket of a JVM that does not listen is doubled.
+const SILENT_DOUBLINGS: u32 = 2;
+
 /// A question may be late by this part of the shorter interval: JVMs that are due at nearly one time cost one wake-up.
 const SLACK: u32 = 32;
 
@@ -77,6 +80,8 @@ struct PollSchedule {
     due: Instant,
     /// Replies in a row that were of no use.
     useless: u32,
+    /// Looks in a row that found no socket.
+    silent: u32,
 }
 
 /// What a worker does next.
@@ -111,8 +116,11 @@ impl Poller {
         queue.next_id = id.wrapping_add(1);
         // A tenth of the interval spreads JVMs that are discovered together.
         let (now, spread) = (Instant::now(), 0.1 * random());
-        let schedules = [AttachTopic::NativeMemory, AttachTopic::Diagnostics]
-            .map(|topic| PollSchedule { due: after(now, topic.interval(&queue.settings).mul_f64(spread)), useless: 0 });
+        let schedules = [AttachTopic::NativeMemory, AttachTopic::Diagnostics].map(|topic| PollSchedule {
+            due: after(now, topic.interval(&queue.settings).mul_f64(spread)),
+            useless: 0,
+            silent: 0,
+        });
         let capabilities = Capabilities::default();
         let entry = PollEntry { jvm: Arc::downgrade(&jvm), capabilities, schedules, unanswered: 0 };
         queue.jvms.insert(id, entry);
@@ -283,10 +291,15 @@ impl PollEntry {
         for (of, schedule) in AttachTopic::VARIANTS.iter().zip(&mut self.schedules) {
             let is_asked = *of == topic;
             if is_asked {
+                let is_silent = failure == Some(AttachFailureReason::NoSocket);
                 schedule.useless = if is_useless { schedule.useless.saturating_add(1) } else { 0 };
+                schedule.silent = if is_silent { schedule.silent.saturating_add(1) } else { 0 };
+            } else if failure.is_none() && schedule.silent > 0 {
+                (schedule.silent, schedule.due) = (0, now);
             }
             let interval = of.interval(settings);
-            let doublings = self.unanswered.max(schedule.useless).min(16);
+            let silent = schedule.silent.saturating_sub(1).min(SILENT_DOUBLINGS);
+            let doublings = self.unanswered.max(schedule.useless).min(16).max(silent);
             let wait = interval.saturating_mul(1 << doublings).min(BACKOFF_MAXIMUM.max(interval));
             let due = after(now, wait.mul_f64(0.9 + 0.2 * random()));
             if is_asked || self.unanswered > 0 {
@@ -300,4 +313,33 @@ impl PollEntry {
 fn random() -> f64 {
     let bits = RandomState::new().hash_one(()) >> 32;
     f64::from(u32::try_from(bits).unwrap_or_default()) / 4_294_967_296.0
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::indexing_slicing)]
+
+    use super::*;
+
+    #[test]
+    fn a_jvm_that_does_not_listen_is_looked_at_less_often_until_it_answers() {
+        let settings = AttachSettings::default();
+        let schedule = PollSchedule { due: Instant::now(), useless: 0, silent: 0 };
+        let capabilities = Capabilities::default();
+        let mut entry = PollEntry { jvm: Weak::new(), capabilities, schedules: [schedule; 2], unanswered: 0 };
+        let topics = [AttachTopic::NativeMemory, AttachTopic::Diagnostics];
+        for intervals in [1.0, 2.0, 4.0, 4.0] {
+            for (number, topic) in topics.into_iter().enumerate() {
+                entry.finish(topic, Some(AttachFailureReason::NoSocket), &settings);
+                let wait = entry.schedules[number].due.saturating_duration_since(Instant::now());
+                let expected = topic.interval(&settings).mul_f64(intervals);
+                assert!(wait > expected.mul_f64(0.8) && wait < expected.mul_f64(1.2), "{topic:?}: {wait:?}");
+            }
+        }
+        entry.finish(AttachTopic::NativeMemory, None, &settings);
+        let [native, diagnostics] = entry.schedules;
+        assert!(diagnostics.due <= Instant::now(), "it listens, so the other question follows at once");
+        let wait = native.due.saturating_duration_since(Instant::now());
+        assert!(wait < settings.native_memory.mul_f64(1.2), "{wait:?}");
+    }
 }

@@ -250,6 +250,16 @@ impl JvmSampler {
         (Arc::clone(&self.facts), values.collect())
     }
 
+    /// The same up to the last of the `wanted` values, without the others.
+    pub(super) fn read_some(&self, wanted: &[u32], now: f64) -> Reading {
+        let mut values = Vec::with_capacity(wanted.last().map_or(0, |last| (*last as usize).saturating_add(1)));
+        for index in wanted.iter().map(|index| *index as usize) {
+            values.resize(index, None);
+            values.push(self.values.get(index).filter(|_| !self.lost).and_then(|value| self.value(*value, now)));
+        }
+        (Arc::clone(&self.facts), values)
+    }
+
     /// The pauses since the last call, at `now` in nanoseconds of the monotonic clock; `None` where they are not known.
     pub(super) fn take_pauses(&mut self, now: u64) -> Option<PauseBatch> {
         let is_known = !self.lost && !self.subject.plan.pauses.is_empty();

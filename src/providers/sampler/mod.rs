@@ -172,6 +172,11 @@ impl Provider for SampledJvm {
         self.look(|jvm| jvm.read(now)).unwrap_or_else(|| (Arc::from([]), Vec::new()))
     }
 
+    fn read_some(&self, wanted: &[u32]) -> Reading {
+        let now = seconds(schedule::wall());
+        self.look(|jvm| jvm.read_some(wanted, now)).unwrap_or_else(|| (Arc::from([]), Vec::new()))
+    }
+
     fn facts(&self) -> Arc<[Fact]> {
         self.look(JvmSampler::facts).unwrap_or_else(|| Arc::from([]))
     }
