@@ -63,14 +63,14 @@ impl From<&RegionError> for ReadFailure {
 
 /// What is read of each JVM.
 #[derive(Clone, Copy, Debug)]
-enum Part {
+enum SnapshotPart {
     /// What its plans and its vitals need.
     All,
     /// What its vitals need.
     Vitals,
 }
 
-impl Part {
+impl SnapshotPart {
     fn words(self, target: &Target) -> &[u32] {
         match self {
             Self::All => &target.words,
@@ -106,15 +106,15 @@ struct Sample {
 impl Snapshot {
     /// Reads every JVM of `target_set`; one that is not reached before `deadline` counts as not readable.
     pub fn take(target_set: Arc<TargetSet>, deadline: Instant) -> Self {
-        Self::take_part(target_set, Part::All, deadline)
+        Self::take_part(target_set, SnapshotPart::All, deadline)
     }
 
     /// The same with what vitals need only; other words and values are absent.
     pub(crate) fn take_vitals(target_set: Arc<TargetSet>, deadline: Instant) -> Self {
-        Self::take_part(target_set, Part::Vitals, deadline)
+        Self::take_part(target_set, SnapshotPart::Vitals, deadline)
     }
 
-    fn take_part(target_set: Arc<TargetSet>, part: Part, deadline: Instant) -> Self {
+    fn take_part(target_set: Arc<TargetSet>, part: SnapshotPart, deadline: Instant) -> Self {
         let exited = exited(&target_set.targets);
         Self::read(target_set, part, deadline, |index| match exited.get(index) {
             Some(true) => Err(ReadFailure::Exited),
@@ -127,13 +127,13 @@ impl Snapshot {
     pub fn last(targets: Vec<Arc<Target>>) -> Self {
         let deadline = Instant::now() + 2 * guarded::PATIENCE;
         let target_set = Arc::new(TargetSet { targets, ..TargetSet::default() });
-        Self::read(target_set, Part::All, deadline, |_| Ok(()))
+        Self::read(target_set, SnapshotPart::All, deadline, |_| Ok(()))
     }
 
     /// Reads the JVMs of `target_set` for which `may_read`, called with the index, returns `Ok`.
     fn read(
         target_set: Arc<TargetSet>,
-        part: Part,
+        part: SnapshotPart,
         deadline: Instant,
         may_read: impl Fn(usize) -> Result<(), ReadFailure>,
     ) -> Self {
