@@ -74,8 +74,8 @@ impl App {
         }
     }
 
-    /// Every JVM with its last minutes. Where a point of the history is due, what is read now is that point.
-    /// It has the points of these measures.
+    /// Every JVM with its last minutes, of which it has the points of these measures. Where a point of the history is due,
+    /// what is read now is that point.
     pub fn overview(&self, measures: &[Measure]) -> Overview {
         let snapshot = Snapshot::take_vitals(self.targets(), Instant::now() + LISTING_DEADLINE);
         let now = Instant::now();
