@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use hotspot_exporter::report::list::{JvmRow, Listing};
-use hotspot_exporter::report::overview::{JvmDetail, JvmKey, JvmOverview, Overview};
+use hotspot_exporter::report::overview::{JvmDetail, JvmKey, JvmOverview, Measure, Overview};
 use hotspot_exporter::server::{Backend, Bound, ExpositionFormat, Options, PageBuffer, Readiness, bind, serve};
 use hotspot_exporter::telemetry::HttpMetrics;
 use libfuzzer_sys::fuzz_target;
@@ -38,13 +38,13 @@ impl Backend for Small {
         Listing { jvms: vec![JvmRow { app: Some("<b>orders".to_owned()), ..JvmRow::default() }], refused: Vec::new() }
     }
 
-    fn overview(&self) -> Overview {
+    fn overview(&self, _: &[Measure]) -> Overview {
         let jvms = self.targets().jvms.into_iter().map(|row| JvmOverview { row, ..JvmOverview::default() });
         Overview { jvms: jvms.collect(), refused: self.targets().refused, ..Overview::default() }
     }
 
     fn jvm(&self, key: &JvmKey) -> Option<JvmDetail> {
-        let mut jvms = self.overview().jvms.into_iter();
+        let mut jvms = self.overview(&[]).jvms.into_iter();
         let jvm = jvms.find(|jvm| jvm.row.app.as_ref() == Some(&key.app))?;
         Some(JvmDetail { jvm, ..JvmDetail::default() })
     }
