@@ -75,7 +75,7 @@ impl WordIndex {
 /// The series of one JVM in one profile.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    /// In the order of the families' Prometheus names.
+    /// In the order of the families' Prometheus names. The same `Arc` for JVMs of one kind whose own facts are no series.
     pub families: Arc<[PlannedFamily]>,
     /// Series that rules ask for and that the plan omits.
     pub(crate) dropped: Dropped,

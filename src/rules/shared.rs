@@ -40,6 +40,9 @@ impl SharedPlan {
         if !is_whole || number(own).saturating_add(number(&self.plan)) > limits.max_series_per_jvm {
             return None;
         }
+        if own.families.is_empty() {
+            return Some(Plan { families: Arc::clone(&self.plan.families), dropped });
+        }
         let mut families: Vec<PlannedFamily> = Vec::with_capacity(self.plan.families.len() + own.families.len());
         let mut shared = &*self.plan.families;
         for planned in &*own.families {

@@ -203,14 +203,19 @@ fn jvms_that_are_planned_together_have_the_plans_that_each_has_alone() {
     for limit in [1000, 130, 40] {
         let change = |config: &mut Config| {
             config.limits.max_series_per_jvm = limit;
-            let text = fs::read_to_string("config/profiles/raw.yaml").unwrap();
-            config.profiles.push(Arc::new(Profile::parse("raw.yaml", &text, &[]).unwrap()));
+            let raw = fs::read_to_string("config/profiles/raw.yaml").unwrap();
+            let bare = "{profile: bare, rules: [{counter: java.threads.live, metric: threads}]}";
+            for text in [&*raw, bare] {
+                config.profiles.push(Arc::new(Profile::parse("p.yaml", text, &[]).unwrap()));
+            }
         };
         let folder = tmp();
         let mut host = Host::with(folder.path(), change);
         let _jvms: Vec<_> = (1..).zip(&regions).map(|(pid, bytes)| host.start(pid, bytes)).collect();
         let together = host.scan();
         assert_eq!(together.targets.len(), regions.len());
+        let bare = |vpid| &together.targets.iter().find(|target| target.vpid == vpid).unwrap().plans[2].families;
+        assert!(Arc::ptr_eq(bare(1), bare(4)), "two JVMs of one kind hold one plan where nothing tells them apart");
         for (pid, bytes) in (1..).zip(&regions) {
             let folder = tmp();
             let mut host = Host::with(folder.path(), change);
