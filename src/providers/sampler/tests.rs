@@ -12,6 +12,7 @@ use crate::config::Sampling;
 use crate::fact::Provider;
 use crate::metric::{Histogram, Value};
 use crate::perfdata::{FileMode, Image, Region, RegionIdentity};
+use crate::sync::lock;
 
 /// A region file that a test writes as a JVM would.
 struct Jvm {
@@ -50,6 +51,12 @@ impl Jvm {
 
     fn word(&self, name: &str) -> i64 {
         self.image.word(name).unwrap()
+    }
+
+    /// Makes changes that no sample parts: a JVM makes them in nanoseconds, a test is interrupted between two of them.
+    fn at_once(&self, sampled: &SampledJvm, change: impl FnOnce(&Self)) {
+        let _between_samples = lock(&sampled.jvm);
+        change(self);
     }
 
     /// A pause of the first collector, the `number`th since the test began, and the time of all of them.
@@ -92,12 +99,8 @@ fn histogram(sampled: &SampledJvm, labels: &[&str], count: u64) -> Option<Arc<Hi
 }
 
 /// Waits until the JVM was sampled once: later changes are observed.
-fn wait_for_first_sample(sampler: &Sampler) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while sampler.statistics().samples < 2 {
-        assert!(Instant::now() < deadline);
-        std::thread::sleep(Duration::from_millis(1));
-    }
+fn wait_for_first_sample(sampled: &SampledJvm) {
+    wait(sampled, "the first sample", |sampled| (!values(sampled, "alloc.bytes", &[]).is_empty()).then_some(()));
 }
 
 #[test]
@@ -106,15 +109,17 @@ fn a_pause_becomes_a_histogram_a_live_set_and_an_allocation() {
     jvm.set("sun.gc.generation.0.space.0.capacity", 10_000);
     let sampler = Sampler::start(&Sampling::default()).unwrap().unwrap();
     let sampled = sampler.add(jvm.subject());
-    wait_for_first_sample(&sampler);
+    wait_for_first_sample(&sampled);
     assert_eq!(values(&sampled, "heap.live_set", &[]), [], "no collection was observed yet");
     assert_eq!(values(&sampled, "alloc.bytes", &[]), [Value::Int(0)]);
 
-    jvm.set("sun.gc.tlab.alloc", 1000);
-    jvm.set("sun.gc.generation.0.space.0.used", 0);
-    jvm.set("sun.gc.generation.0.space.2.used", 70);
-    jvm.set("sun.gc.generation.1.space.0.used", 7_000);
-    jvm.pause(1, 19_999_000, 20_000_000);
+    jvm.at_once(&sampled, |jvm| {
+        jvm.set("sun.gc.tlab.alloc", 1000);
+        jvm.set("sun.gc.generation.0.space.0.used", 0);
+        jvm.set("sun.gc.generation.0.space.2.used", 70);
+        jvm.set("sun.gc.generation.1.space.0.used", 7_000);
+        jvm.pause(1, 19_999_000, 20_000_000);
+    });
     let pauses =
         wait(&sampled, "the pause", |sampled| histogram(sampled, &["G1 Young Generation", "end of minor GC"], 1));
     let bucket = pauses.counts.iter().position(|count| *count > 0).map(|bucket| pauses.bounds[bucket]);
@@ -139,10 +144,12 @@ fn a_collection_that_the_next_one_follows_at_once_filled_eden_if_that_one_did() 
     jvm.set("sun.gc.generation.0.space.0.capacity", 9_000);
     let sampler = Sampler::start(&Sampling::default()).unwrap().unwrap();
     let sampled = sampler.add(jvm.subject());
-    wait_for_first_sample(&sampler);
-    jvm.set_text("sun.gc.lastCause", "No GC");
-    jvm.set_text("sun.gc.cause", "Allocation Failure");
-    jvm.pause(3, 2_000, 6_000);
+    wait_for_first_sample(&sampled);
+    jvm.at_once(&sampled, |jvm| {
+        jvm.set_text("sun.gc.lastCause", "No GC");
+        jvm.set_text("sun.gc.cause", "Allocation Failure");
+        jvm.pause(3, 2_000, 6_000);
+    });
     wait(&sampled, "its eden", |sampled| (values(sampled, "alloc.bytes", &[]) == [Value::Int(27_000)]).then_some(()));
 }
 
@@ -151,10 +158,10 @@ fn another_jvm_in_the_region_ends_its_sampling_only() {
     let (one, other) = (Jvm::new("jdk25-Serial"), Jvm::new("jdk25-Serial"));
     let sampler = Sampler::start(&Sampling::default()).unwrap().unwrap();
     let (sampled, untouched) = (sampler.add(one.subject()), sampler.add(other.subject()));
-    wait(&sampled, "the first sample", |sampled| (!values(sampled, "alloc.bytes", &[]).is_empty()).then_some(()));
+    [&sampled, &untouched].map(wait_for_first_sample);
     one.set("sun.rt.createVmBeginTime", 1);
     wait(&sampled, "the end", |sampled| sampled.read().1.iter().all(Option::is_none).then_some(()));
-    other.pause(1, 1_000, 1_000);
+    other.at_once(&untouched, |other| other.pause(1, 1_000, 1_000));
     wait(&untouched, "its pause", |sampled| histogram(sampled, &["Copy"], 1));
 }
 
@@ -163,10 +170,12 @@ fn causes_are_separated_where_configured() {
     let jvm = Jvm::new("jdk17-Serial");
     let sampler = Sampler::start(&Sampling { causes: true, ..Sampling::default() }).unwrap().unwrap();
     let sampled = sampler.add(jvm.subject());
-    wait_for_first_sample(&sampler);
+    wait_for_first_sample(&sampled);
     let before = sampled.read().0;
-    jvm.set_text("sun.gc.lastCause", "Allocation Failure");
-    jvm.pause(2, 2_000, 5_000);
+    jvm.at_once(&sampled, |jvm| {
+        jvm.set_text("sun.gc.lastCause", "Allocation Failure");
+        jvm.pause(2, 2_000, 5_000);
+    });
     let last = wait(&sampled, "the cause", |sampled| histogram(sampled, &["Copy", "Allocation Failure"], 1));
     let earlier = histogram(&sampled, &["Copy", "unknown"], 1).unwrap();
     assert_eq!((last.sum, earlier.sum), (2e-6, 3e-6));
