@@ -158,7 +158,8 @@ fn another_jvm_in_the_region_ends_its_sampling_only() {
     let (one, other) = (Jvm::new("jdk25-Serial"), Jvm::new("jdk25-Serial"));
     let sampler = Sampler::start(&Sampling::default()).unwrap().unwrap();
     let (sampled, untouched) = (sampler.add(one.subject()), sampler.add(other.subject()));
-    [&sampled, &untouched].map(wait_for_first_sample);
+    wait_for_first_sample(&sampled);
+    wait_for_first_sample(&untouched);
     one.set("sun.rt.createVmBeginTime", 1);
     wait(&sampled, "the end", |sampled| sampled.read().1.iter().all(Option::is_none).then_some(()));
     other.at_once(&untouched, |other| other.pause(1, 1_000, 1_000));
