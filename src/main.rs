@@ -32,6 +32,10 @@ const END: Duration = Duration::from_secs(2);
 /// Points of the history that `top` keeps in its own process, one each interval: as many as a history can have.
 const TOP_POINTS: u32 = 180;
 
+/// Time between two samples of an idle JVM for `top`, unless it is longer: of one that begins to collect, a table of
+/// seconds needs no more to know each pause.
+const TOP_IDLE_INTERVAL: Duration = Duration::from_millis(200);
+
 /// What a look of `doctor` keeps at least, and the time between two points of it, unless it keeps more.
 const LOOK_HISTORY: Duration = Duration::from_secs(180);
 const LOOK_STEP: Duration = Duration::from_secs(1);
@@ -188,6 +192,7 @@ fn top_source(
         return Ok((TopSource::Remote(exporter, runtime.handle().clone()), runtime));
     }
     config.history = Some(interval * TOP_POINTS);
+    config.sampling.idle_interval = config.sampling.idle_interval.max(TOP_IDLE_INTERVAL);
     let app = follow(source, config, interval)?;
     Ok((TopSource::Local(app), runtime()?))
 }

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use hotspot_exporter::report::list::{JvmRow, Listing};
+use hotspot_exporter::report::list::{JvmDescription, Listing};
 use hotspot_exporter::report::overview::{JvmDetail, JvmKey, JvmOverview, Measure, Overview};
 use hotspot_exporter::server::{Backend, Bound, ExpositionFormat, Options, PageBuffer, Readiness, bind, serve};
 use hotspot_exporter::telemetry::HttpMetrics;
@@ -35,7 +35,8 @@ impl Backend for Small {
     }
 
     fn targets(&self) -> Listing {
-        Listing { jvms: vec![JvmRow { app: Some("<b>orders".to_owned()), ..JvmRow::default() }], refused: Vec::new() }
+        let jvm = JvmDescription { app: Some("<b>orders".to_owned()), ..JvmDescription::default() };
+        Listing { jvms: vec![jvm.into()], refused: Vec::new() }
     }
 
     fn overview(&self, _: &[Measure]) -> Overview {
@@ -45,7 +46,7 @@ impl Backend for Small {
 
     fn jvm(&self, key: &JvmKey) -> Option<JvmDetail> {
         let mut jvms = self.overview(&[]).jvms.into_iter();
-        let jvm = jvms.find(|jvm| jvm.row.app.as_ref() == Some(&key.app))?;
+        let jvm = jvms.find(|jvm| jvm.row.description.app.as_ref() == Some(&key.app))?;
         Some(JvmDetail { jvm, ..JvmDetail::default() })
     }
 

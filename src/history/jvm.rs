@@ -181,11 +181,9 @@ impl JvmHistory {
 
     /// The last known value.
     pub(super) fn last(&self, measure: Measure, capacity: usize) -> Option<f32> {
-        if !self.knows(measure) {
-            return None;
-        }
-        let first = self.first(capacity);
-        (first..self.next).rev().find_map(|step| self.values(measure, step, capacity).next().flatten())
+        let ring = self.rings.get(measure as usize).filter(|ring| !ring.is_empty())?;
+        let index = |step: u64| usize::try_from(step.saturating_sub(self.born)).unwrap_or(usize::MAX);
+        (self.first(capacity)..self.next).rev().find_map(|step| ring.get(index(step), capacity))
     }
 
     /// When pauses ended, in seconds before `millis`, and how long they were; oldest first.

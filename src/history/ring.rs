@@ -54,18 +54,27 @@ impl PointRing {
         }
     }
 
-    /// The values of the step `index` and of those after it, without end; that of a step is also that of those which are a
-    /// multiple of the capacity away.
+    /// The value of the step `index`, which is also that of the steps that are a multiple of the capacity away.
+    pub(super) fn get(&self, index: usize, capacity: usize) -> Option<f32> {
+        self.at(index.checked_rem(capacity)?)
+    }
+
+    /// The values of the step `index` and of those after it, without end.
     pub(super) fn values(&self, index: usize, capacity: usize) -> impl Iterator<Item = Option<f32>> {
         let mut at = index.checked_rem(capacity).unwrap_or(0);
         std::iter::repeat_with(move || {
-            let value = match self {
-                Self::Single(points) => points.get(at).copied(),
-                Self::Half(unit, points) => points.get(at).map(|point| point.to_f32() * unit),
-            };
+            let value = self.at(at);
             at = if at + 1 < capacity { at + 1 } else { 0 };
-            value.filter(|value| !value.is_nan())
+            value
         })
+    }
+
+    fn at(&self, place: usize) -> Option<f32> {
+        let value = match self {
+            Self::Single(points) => points.get(place).copied(),
+            Self::Half(unit, points) => points.get(place).map(|point| point.to_f32() * unit),
+        };
+        value.filter(|value| !value.is_nan())
     }
 
     /// Bytes on the heap.
@@ -102,7 +111,9 @@ mod tests {
     use super::*;
 
     fn get(ring: &PointRing, index: usize) -> Option<f32> {
-        ring.values(index, 180).next().unwrap()
+        let value = ring.get(index, 180);
+        assert_eq!(ring.values(index, 180).next(), Some(value));
+        value
     }
 
     fn kept(measure: Measure, value: f32) -> f32 {

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::findings::{Checkup, NotChecked, refusal};
-use super::list::{JvmRow, NOTHING_FOUND, RefusedRow, duration};
+use super::list::{JvmDescription, JvmRow, NOTHING_FOUND, RefusedRow, duration};
 use super::overview::{End, Finding, HowEnded, JvmOverview, Overview, Severity};
 use super::subject::{ReportError, not_found};
 use crate::text::printable;
@@ -65,7 +65,7 @@ impl Diagnosis {
     pub fn of(overview: &Overview, pid: Option<u32>) -> Result<Self, ReportError> {
         let serves_any = overview.jvms.iter().any(|jvm| jvm.end.is_none());
         let is_asked = |of: Option<u32>| pid.is_none() || of == pid;
-        let jvms = overview.jvms.iter().filter(|jvm| is_asked(jvm.row.pid));
+        let jvms = overview.jvms.iter().filter(|jvm| is_asked(jvm.row.description.pid));
         let mut jvms: Vec<_> = jvms.map(CheckedJvm::of).collect();
         let refused = overview.refused.iter().filter(|row| is_asked(row.pid.or_else(|| file_pid(row))));
         let mut refused: Vec<_> =
@@ -212,17 +212,19 @@ impl CheckedJvm {
 
     /// `orders/0`, with the pod or root where that is a label; a JVM that starts has only a process id.
     fn name(&self) -> String {
-        let Some((app, slot)) = self.row.app.as_ref().zip(self.row.slot) else {
-            return self.row.pid.map_or_else(|| "a JVM that starts".to_owned(), |pid| format!("pid {pid}"));
+        let Some((app, slot)) = self.row.description.app.as_ref().zip(self.row.description.slot) else {
+            return self.row.description.pid.map_or_else(|| "a JVM that starts".to_owned(), |pid| format!("pid {pid}"));
         };
-        let labels: Vec<_> = self.row.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let labels: Vec<_> =
+            self.row.description.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
         printable(&format!("{app}/{slot}{labels}")).into_owned()
     }
 
     /// Its name, and what a person knows it by.
     fn title(&self) -> String {
-        let JvmRow { pid, main_class, java_version, gc, uptime_seconds, .. } = &self.row;
+        let JvmRow { description, uptime_seconds, .. } = &self.row;
+        let JvmDescription { pid, main_class, java_version, gc, .. } = &**description;
         let known = [
             pid.map(|pid| format!("pid {pid}")),
             main_class.clone(),
@@ -304,17 +306,16 @@ mod tests {
     use crate::report::overview::{Measurements, Recent};
 
     fn jvm(app: &str, pid: u32, change: impl FnOnce(&mut JvmOverview)) -> JvmOverview {
-        let row = JvmRow {
+        let description = JvmDescription {
             app: Some(app.to_owned()),
             slot: Some(0),
             pid: Some(pid),
-            state: "mapped".to_owned(),
             main_class: Some(format!("com.example.{app}")),
             java_version: Some("25.0.3".to_owned()),
             gc: Some("G1".to_owned()),
-            uptime_seconds: Some(187_200.0),
-            ..JvmRow::default()
+            ..JvmDescription::default()
         };
+        let row = JvmRow { state: "mapped".into(), uptime_seconds: Some(187_200.0), ..description.into() };
         let recent = Recent {
             seconds: 40.0,
             stopped: Some(0.01),
@@ -354,7 +355,7 @@ mod tests {
                     jvm.values.old_usage_after_gc = Some(0.957);
                     jvm.recent.iter_mut().for_each(|recent| recent.gc_share = Some(0.41));
                 }),
-                jvm("still", 16, |jvm| jvm.row.state = "stalled".to_owned()),
+                jvm("still", 16, |jvm| jvm.row.state = "stalled".into()),
                 jvm("gone", 17, |jvm| jvm.end = Some(End { at: 1.0, how: HowEnded::Exited })),
             ],
             refused: vec![

@@ -1,14 +1,15 @@
 //! `list` and `/targets`: every JVM that is served, and every file and process that is not, with the reason.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
 use crate::fact::Formula;
 use crate::snapshot::{Snapshot, TargetValues};
+pub use crate::targets::JvmDescription;
 use crate::targets::{Target, TargetState};
 use crate::text::{Align, printable, table};
 
@@ -27,34 +28,11 @@ pub struct Listing {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct JvmRow {
-    /// The application's name, a label of all its series; absent while the JVM starts.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub app: Option<String>,
-    /// Distinguishes JVMs of the same app, a label of all its series; absent while the JVM starts.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub slot: Option<u32>,
-    /// Process id in the exporter's pid namespace if the process is visible, else in the JVM's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pid: Option<u32>,
+    /// What it is; one copy for all lists.
+    #[serde(flatten)]
+    pub description: Arc<JvmDescription>,
     /// One of a closed set of states.
-    pub state: String,
-    /// Main class or jar, without arguments.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub main_class: Option<String>,
-    /// `java.version`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub java_version: Option<String>,
-    /// The collector's short name, such as `G1`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub gc: Option<String>,
-    /// The region's file, or `/proc/PID/mem`; absent while the JVM has none yet.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
-    /// How the region is read: `file` or `memory`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub via: Option<String>,
-    /// Labels of the root's path and of the JVM's pod.
-    pub labels: BTreeMap<String, String>,
+    pub state: Cow<'static, str>,
     /// Seconds since the JVM started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uptime_seconds: Option<f64>,
@@ -67,12 +45,6 @@ pub struct JvmRow {
     /// Maximum heap in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub heap_limit: Option<u64>,
-    /// `java.vm.vendor`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub vm_vendor: Option<String>,
-    /// Owner of the process.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub user: Option<String>,
     /// Bytes of counters for which the region has no room: names and metrics are missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overflow: Option<u64>,
@@ -142,13 +114,14 @@ impl Listing {
     pub(super) fn not_served(snapshot: &Snapshot) -> Self {
         let mut listing = Self::default();
         for starting in &snapshot.target_set.starting {
-            listing.jvms.push(JvmRow {
+            let description = JvmDescription {
                 pid: u32::try_from(starting.pid.unwrap_or(starting.vpid)).ok().filter(|pid| *pid > 0),
-                state: <&str>::from(TargetState::Starting).to_owned(),
                 path: Some(starting.path.display().to_string()).filter(|path| !path.is_empty()),
                 via: starting.transport.map(|transport| transport.as_str().to_owned()),
-                ..JvmRow::default()
-            });
+                ..JvmDescription::default()
+            };
+            let state = <&str>::from(TargetState::Starting).into();
+            listing.jvms.push(JvmRow { state, ..description.into() });
         }
         for refusal in &snapshot.target_set.refusals {
             listing.refused.push(RefusedRow {
@@ -170,7 +143,7 @@ impl Listing {
             let rows: Vec<_> = std::iter::once(HEADER.map(Cow::Borrowed)).chain(rows).collect();
             out.push_str(&table(&rows, [Align::Left; HEADER.len()]));
             for row in &self.jvms {
-                if let (Some(overflow), Some(pid)) = (row.overflow, row.pid) {
+                if let (Some(overflow), Some(pid)) = (row.overflow, row.description.pid) {
                     let _ = writeln!(out, "\npid {pid}: {}", overflow_text(overflow));
                 }
             }
@@ -196,30 +169,26 @@ impl Listing {
     }
 }
 
+impl From<JvmDescription> for JvmRow {
+    /// The row of a JVM of which nothing else is known.
+    fn from(description: JvmDescription) -> Self {
+        Self { description: Arc::new(description), ..Self::default() }
+    }
+}
+
 impl JvmRow {
     /// What is known of a JVM.
     pub(crate) fn of(target: &Target, values: &TargetValues<'_>) -> Self {
         let number = |formula: &Option<Formula>| Some(formula.as_ref()?.evaluate(values)?.as_f64());
         let bytes = |formula| number(formula).filter(|bytes| *bytes >= 0.0).map(|bytes| bytes as u64);
-        let labels = target.identity.iter().filter(|(name, _)| !["app", "slot"].contains(name));
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         Self {
-            app: Some(target.app.to_string()),
-            slot: Some(target.slot),
-            pid: u32::try_from(target.process.as_ref().map_or(target.vpid, |process| process.pid)).ok(),
-            state: <&str>::from(target.state).to_owned(),
-            main_class: target.jvm.main.clone(),
-            java_version: target.jvm.java_version.clone(),
-            gc: target.jvm.collector.map(|collector| collector.name().to_owned()),
-            path: Some(target.path.display().to_string()),
-            via: Some(target.region.transport().as_str().to_owned()),
-            labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            description: target.description(),
+            state: <&str>::from(target.state).into(),
             uptime_seconds: number(&target.vitals.start_time).map(|start| (now - start).max(0.0)),
             heap_used: bytes(&target.vitals.heap_used),
             heap_committed: bytes(&target.vitals.heap_committed),
             heap_limit: bytes(&target.vitals.heap_limit),
-            vm_vendor: target.jvm.vm_vendor.clone(),
-            user: Some(target.user.to_string()),
             overflow: bytes(&target.vitals.overflow),
         }
     }
@@ -234,18 +203,19 @@ impl JvmRow {
     }
 
     fn columns(&self) -> [Cow<'_, str>; HEADER.len()] {
+        let jvm = &*self.description;
         [
-            or_dash(&self.app),
-            self.slot.map_or(DASH, |slot| slot.to_string().into()),
-            self.pid.map_or(DASH, |pid| pid.to_string().into()),
+            or_dash(&jvm.app),
+            jvm.slot.map_or(DASH, |slot| slot.to_string().into()),
+            jvm.pid.map_or(DASH, |pid| pid.to_string().into()),
             printable(&self.state),
-            or_dash(&self.main_class),
-            or_dash(&self.java_version),
-            or_dash(&self.gc),
+            or_dash(&jvm.main_class),
+            or_dash(&jvm.java_version),
+            or_dash(&jvm.gc),
             self.heap().map_or(DASH, Cow::Owned),
             self.uptime_seconds.map_or(DASH, |seconds| duration(seconds).into()),
-            or_dash(&self.via),
-            or_dash(&self.path),
+            or_dash(&jvm.via),
+            or_dash(&jvm.path),
         ]
     }
 }
@@ -294,27 +264,31 @@ mod tests {
     use super::*;
 
     fn orders() -> JvmRow {
-        JvmRow {
+        let description = JvmDescription {
             app: Some("orders".to_owned()),
             slot: Some(0),
             pid: Some(4711),
-            state: "mapped".to_owned(),
             main_class: Some("com.example.Orders".to_owned()),
             java_version: Some("25.0.3".to_owned()),
             gc: Some("G1".to_owned()),
             path: Some("/tmp/hsperfdata_app/4711".to_owned()),
             via: Some("file".to_owned()),
+            ..JvmDescription::default()
+        };
+        JvmRow {
+            state: "mapped".into(),
             uptime_seconds: Some(187_200.0),
             heap_used: Some(14_064_760),
             heap_limit: Some(100_663_296),
-            ..JvmRow::default()
+            ..description.into()
         }
     }
 
     #[test]
     fn a_table_has_aligned_columns_and_explains_refusals() {
+        let hostile = JvmDescription { app: Some("a\u{1b}[31m".to_owned()), ..JvmDescription::default() };
         let listing = Listing {
-            jvms: vec![orders(), JvmRow { app: Some("a\u{1b}[31m".to_owned()), ..JvmRow::default() }],
+            jvms: vec![orders(), hostile.into()],
             refused: vec![RefusedRow {
                 pid: Some(12),
                 reason: "other_owner".to_owned(),

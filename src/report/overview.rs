@@ -179,9 +179,9 @@ pub struct Finding {
 
 impl JvmKey {
     fn is_of(&self, row: &JvmRow) -> bool {
-        row.app.as_ref() == Some(&self.app)
-            && row.slot == Some(self.slot)
-            && self.labels.iter().all(|(name, value)| row.labels.get(name) == Some(value))
+        row.description.app.as_ref() == Some(&self.app)
+            && row.description.slot == Some(self.slot)
+            && self.labels.iter().all(|(name, value)| row.description.labels.get(name) == Some(value))
     }
 
     /// Whether it names this JVM.

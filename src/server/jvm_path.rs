@@ -25,13 +25,13 @@ pub(super) fn parse(below: &str, query: Option<&str>) -> Option<JvmKey> {
 /// `{app}/{slot}` of a JVM with its other labels as the query; `None` while it has none.
 pub(super) fn of(row: &JvmRow) -> Option<String> {
     let encode = |text: &str| utf8_percent_encode(text, &KEPT).to_string();
-    let app = match encode(row.app.as_deref()?) {
+    let app = match encode(row.description.app.as_deref()?) {
         // Browsers take these for directories, whatever encodes the dots.
         dots if matches!(&*dots, "." | "..") => return None,
         app => app,
     };
-    let mut path = format!("{app}/{}", row.slot?);
-    for (at, (name, value)) in row.labels.iter().enumerate() {
+    let mut path = format!("{app}/{}", row.description.slot?);
+    for (at, (name, value)) in row.description.labels.iter().enumerate() {
         let separator = if at == 0 { '?' } else { '&' };
         let _ = write!(path, "{separator}{}={}", encode(name), encode(value));
     }
@@ -44,6 +44,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::report::list::JvmDescription;
 
     #[test]
     fn a_path_names_the_jvm_that_it_was_made_of() {
@@ -54,8 +55,13 @@ mod tests {
         ] {
             let labels: BTreeMap<_, _> =
                 labels.into_iter().map(|(name, value): (&str, &str)| (name.to_owned(), value.to_owned())).collect();
-            let row = JvmRow { app: Some(app.to_owned()), slot: Some(3), labels: labels.clone(), ..JvmRow::default() };
-            let path = of(&row).unwrap();
+            let jvm = JvmDescription {
+                app: Some(app.to_owned()),
+                slot: Some(3),
+                labels: labels.clone(),
+                ..JvmDescription::default()
+            };
+            let path = of(&jvm.into()).unwrap();
             let (below, query) = path.split_once('?').map_or((&*path, None), |(path, query)| (path, Some(query)));
             assert_eq!(parse(below, query), Some(JvmKey { app: app.to_owned(), slot: 3, labels }), "{path}");
         }
@@ -66,6 +72,7 @@ mod tests {
         for below in ["", "orders", "orders/", "orders/x", "orders/-1", "orders/0/1", "%ff/0"] {
             assert_eq!(parse(below, None), None, "{below}");
         }
-        assert_eq!(of(&JvmRow { app: Some("..".to_owned()), slot: Some(0), ..JvmRow::default() }), None);
+        let dots = JvmDescription { app: Some("..".to_owned()), slot: Some(0), ..JvmDescription::default() };
+        assert_eq!(of(&dots.into()), None);
     }
 }

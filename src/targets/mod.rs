@@ -4,6 +4,7 @@
 //! Scrapes read the last target set and never wait for a scan.
 
 pub(crate) mod changes;
+mod description;
 mod duplicates;
 mod examiner;
 pub(crate) mod guarded;
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+pub use description::JvmDescription;
 pub use reconciler::{AttachProviders, JvmProviders, Reconciler};
 pub use slot_record::SlotRecord;
 pub use target::{Incarnation, Target, TargetState};

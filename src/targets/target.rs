@@ -1,11 +1,11 @@
 //! A JVM that is served.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use super::kind::{JvmKinds, interned_words};
-use super::{Vitals, sources};
+use super::{JvmDescription, Vitals, sources};
 use crate::config::Config;
 use crate::discovery::RegionId;
 use crate::fact::{AttachedProvider, Fact, Formula};
@@ -88,9 +88,32 @@ pub struct Target {
     pub(crate) providers: Vec<AttachedProvider>,
     /// When it got its providers: what they count themselves is zero then.
     pub attached: SystemTime,
+    /// Made for the first list.
+    pub(super) description: OnceLock<Arc<JvmDescription>>,
 }
 
 impl Target {
+    /// What lists show of it, whatever its state.
+    pub(crate) fn description(&self) -> Arc<JvmDescription> {
+        let make = || {
+            let labels = self.identity.iter().filter(|(name, _)| !["app", "slot"].contains(name));
+            Arc::new(JvmDescription {
+                app: Some(self.app.to_string()),
+                slot: Some(self.slot),
+                pid: u32::try_from(self.process.as_ref().map_or(self.vpid, |process| process.pid)).ok(),
+                main_class: self.jvm.main.clone(),
+                java_version: self.jvm.java_version.clone(),
+                gc: self.jvm.collector.map(|collector| collector.name().to_owned()),
+                path: Some(self.path.display().to_string()),
+                via: Some(self.region.transport().as_str().to_owned()),
+                labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+                vm_vendor: self.jvm.vm_vendor.clone(),
+                user: Some(self.user.to_string()),
+            })
+        };
+        Arc::clone(self.description.get_or_init(make))
+    }
+
     /// Whether the region is a file that was unlinked.
     pub(crate) fn is_unlinked(&self) -> bool {
         use std::os::unix::fs::MetadataExt;

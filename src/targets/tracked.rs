@@ -1,6 +1,6 @@
 //! One region, from the scan that found it until its JVM's end.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::kind::JvmKinds;
@@ -208,6 +208,7 @@ impl TrackedRegion {
             plans: Vec::new(),
             providers: Vec::new(),
             attached: self.attached,
+            description: OnceLock::new(),
         };
         if let Some(state) = self.state(&target, reader) {
             target.state = state;

@@ -123,8 +123,8 @@ impl Column {
     pub(super) fn value(self, jvm: &JvmOverview) -> Option<f64> {
         let row = &jvm.row;
         match self {
-            Self::Slot => row.slot.map(f64::from),
-            Self::Pid => row.pid.map(f64::from),
+            Self::Slot => row.description.slot.map(f64::from),
+            Self::Pid => row.description.pid.map(f64::from),
             Self::Heap => share(row.heap_used.or(row.heap_committed)? as f64, row.heap_limit? as f64),
             Self::HeapSize | Self::Trend => row.heap_used.or(row.heap_committed).map(|bytes| bytes as f64),
             Self::GcShare => jvm.values.gc_share,
@@ -139,10 +139,10 @@ impl Column {
         let foreign = |text: &'_ Option<String>| text.as_deref().map(|text| Cow::Owned(printable(text).into_owned()));
         match self {
             Self::Trouble => return Some(trouble::mark(jvm).into()),
-            Self::App => return foreign(&row.app).or_else(|| foreign(&row.main_class)),
+            Self::App => return foreign(&row.description.app).or_else(|| foreign(&row.description.main_class)),
             Self::Labels => return labels(jvm).map(|labels| printable(&labels).into_owned().into()),
-            Self::Collector => return foreign(&row.gc),
-            Self::Java => return foreign(&row.java_version),
+            Self::Collector => return foreign(&row.description.gc),
+            Self::Java => return foreign(&row.description.java_version),
             Self::Remark => return Some(printable(&trouble::remark(jvm, now)).into_owned().into()),
             _ => {}
         }
@@ -170,10 +170,12 @@ impl Column {
         }
         let ended = a.end.is_some().cmp(&b.end.is_some());
         ended.then_with(|| match self {
-            Self::App => known_first(&a.row.app, &b.row.app, |a, b| directed(a.cmp(b))),
+            Self::App => known_first(&a.row.description.app, &b.row.description.app, |a, b| directed(a.cmp(b))),
             Self::Labels => known_first(&labels(a), &labels(b), |a, b| directed(a.cmp(b))),
-            Self::Collector => known_first(&a.row.gc, &b.row.gc, |a, b| directed(a.cmp(b))),
-            Self::Java => known_first(&a.row.java_version, &b.row.java_version, |a, b| directed(a.cmp(b))),
+            Self::Collector => known_first(&a.row.description.gc, &b.row.description.gc, |a, b| directed(a.cmp(b))),
+            Self::Java => {
+                known_first(&a.row.description.java_version, &b.row.description.java_version, |a, b| directed(a.cmp(b)))
+            }
             Self::Remark => directed(trouble::remark(a, 0.0).cmp(&trouble::remark(b, 0.0))),
             _ => known_first(&self.value(a), &self.value(b), |a, b| directed(a.total_cmp(b))),
         })
@@ -182,7 +184,7 @@ impl Column {
 
 /// The values of its labels: `shop/orders-5d8f/main`.
 fn labels(jvm: &JvmOverview) -> Option<String> {
-    let labels = &jvm.row.labels;
+    let labels = &jvm.row.description.labels;
     let first = FIRST_LABELS.iter().filter_map(|name| labels.get(*name));
     let others = labels.iter().filter(|(name, _)| !FIRST_LABELS.contains(&name.as_str())).map(|(_, value)| value);
     let values: Vec<&str> = first.chain(others).map(String::as_str).collect();

@@ -24,13 +24,21 @@ pub(super) struct Selection {
 impl Selection {
     fn of(jvm: &JvmOverview) -> Self {
         let row = &jvm.row;
-        Self { app: row.app.clone(), slot: row.slot, pid: row.pid, labels: row.labels.clone() }
+        Self {
+            app: row.description.app.clone(),
+            slot: row.description.slot,
+            pid: row.description.pid,
+            labels: row.description.labels.clone(),
+        }
     }
 
     /// Whether it is that of this JVM.
     pub(super) fn is_of(&self, jvm: &JvmOverview) -> bool {
         let row = &jvm.row;
-        self.pid == row.pid && self.slot == row.slot && self.app == row.app && self.labels == row.labels
+        self.pid == row.description.pid
+            && self.slot == row.description.slot
+            && self.app == row.description.app
+            && self.labels == row.description.labels
     }
 
     /// Its name in questions; `None` while the JVM starts.
@@ -184,7 +192,7 @@ impl TopModel {
 
     /// Whether a column is shown where it fits.
     pub(super) fn shows(&self, column: Column) -> bool {
-        let has_labels = || self.overview.jvms.iter().any(|jvm| !jvm.row.labels.is_empty());
+        let has_labels = || self.overview.jvms.iter().any(|jvm| !jvm.row.description.labels.is_empty());
         !self.hidden.contains(&column) && (column != Column::Labels || has_labels())
     }
 
@@ -347,7 +355,11 @@ impl TopModel {
 }
 
 fn by_name(a: &JvmOverview, b: &JvmOverview) -> std::cmp::Ordering {
-    (&a.row.app, a.row.slot, a.row.pid).cmp(&(&b.row.app, b.row.slot, b.row.pid))
+    (&a.row.description.app, a.row.description.slot, a.row.description.pid).cmp(&(
+        &b.row.description.app,
+        b.row.description.slot,
+        b.row.description.pid,
+    ))
 }
 
 /// Whether every term, in lower case, is in one of the texts of a JVM.
@@ -356,11 +368,18 @@ fn passes(jvm: &JvmOverview, terms: &[String]) -> bool {
         return true;
     }
     let row = &jvm.row;
-    let known = [&row.app, &row.main_class, &row.java_version, &row.gc, &row.user, &row.path];
+    let known = [
+        &row.description.app,
+        &row.description.main_class,
+        &row.description.java_version,
+        &row.description.gc,
+        &row.description.user,
+        &row.description.path,
+    ];
     let mut texts: Vec<String> = known.into_iter().flatten().map(|text| text.to_lowercase()).collect();
     texts.push(row.state.to_lowercase());
-    texts.extend(row.pid.map(|pid| pid.to_string()));
-    texts.extend(row.labels.values().map(|value| value.to_lowercase()));
+    texts.extend(row.description.pid.map(|pid| pid.to_string()));
+    texts.extend(row.description.labels.values().map(|value| value.to_lowercase()));
     texts.extend(jvm.findings.iter().map(|finding| finding.name.to_lowercase()));
     texts.extend(jvm.end.map(|end| super::trouble::ending(end.how).to_owned()));
     terms.iter().all(|term| texts.iter().any(|text| text.contains(term.as_str())))

@@ -98,7 +98,7 @@ fn path(key: &JvmKey) -> String {
 /// Whether a rate of each JVM is known.
 fn has_rates(overview: &Overview) -> bool {
     let rates = [Measure::AllocationRate, Measure::Stopped, Measure::Cpu];
-    let mut running = overview.jvms.iter().filter(|jvm| jvm.end.is_none() && jvm.row.app.is_some());
+    let mut running = overview.jvms.iter().filter(|jvm| jvm.end.is_none() && jvm.row.description.app.is_some());
     running.all(|jvm| jvm.values.gc_share.is_some() || rates.iter().any(|rate| jvm.values.last.contains_key(rate)))
 }
 

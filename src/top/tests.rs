@@ -1,4 +1,5 @@
 #![allow(clippy::unwrap_used)]
+use std::sync::Arc;
 use std::sync::mpsc::channel;
 
 use ratatui::Terminal;
@@ -9,7 +10,7 @@ use strum::VariantArray;
 
 use super::column::{Column, fit};
 use super::*;
-use crate::report::list::{JvmRow, RefusedRow};
+use crate::report::list::{JvmDescription, JvmRow, RefusedRow};
 use crate::report::overview::{End, Finding, HowEnded, JvmOverview, Measure, Severity};
 
 const MIB: f64 = 1_048_576.0;
@@ -29,20 +30,23 @@ fn jvm(app: &str, slot: u32, pid: u32, heap: (f64, f64), stopped: f64) -> JvmOve
     ];
     let wave = |scale: f64| (0..36_i32).map(|at| Some((scale * (0.5 + 0.5 * f64::from(at).sin())) as f32)).collect();
     let history = [(Measure::HeapUsed, wave(used * MIB)), (Measure::Stopped, wave(stopped)), (Measure::Cpu, wave(2.0))];
+    let description = JvmDescription {
+        app: Some(app.to_owned()),
+        slot: Some(slot),
+        pid: Some(pid),
+        main_class: Some(format!("com.example.{app}")),
+        java_version: Some("25.0.3".to_owned()),
+        gc: Some("G1".to_owned()),
+        user: Some("app".to_owned()),
+        ..JvmDescription::default()
+    };
     let mut jvm = JvmOverview {
         row: JvmRow {
-            app: Some(app.to_owned()),
-            slot: Some(slot),
-            pid: Some(pid),
-            state: "mapped".to_owned(),
-            main_class: Some(format!("com.example.{app}")),
-            java_version: Some("25.0.3".to_owned()),
-            gc: Some("G1".to_owned()),
-            user: Some("app".to_owned()),
+            state: "mapped".into(),
             uptime_seconds: Some(187_200.0),
             heap_used: Some((used * MIB) as u64),
             heap_limit: Some((limit * MIB) as u64),
-            ..JvmRow::default()
+            ..description.into()
         },
         history: history.into_iter().collect(),
         ..JvmOverview::default()
@@ -72,13 +76,13 @@ fn overview() -> Overview {
         "91 % of the old generation is in use after a collection.",
     )];
     let mut throttled = jvm("search", 1, 77, (100.0, 2048.0), 0.01);
-    throttled.row.gc = Some("ZGC".to_owned());
+    Arc::make_mut(&mut throttled.row.description).gc = Some("ZGC".to_owned());
     throttled.findings = vec![finding("CpuThrottled", Severity::Warning, "40 % of the periods are throttled.")];
     let mut ended = jvm("billing", 0, 12, (64.0, 128.0), 0.0);
     ended.end = Some(End { at: NOW - 65.0, how: HowEnded::Exited });
     let hostile = jvm("a\u{1b}[31m\u{202e}漢字カナ-very-long-name-of-an-application", 3, 999_999, (1.0, 64.0), 0.002);
     let starting = JvmOverview {
-        row: JvmRow { pid: Some(5), state: "starting".to_owned(), ..JvmRow::default() },
+        row: JvmRow { state: "starting".into(), ..JvmDescription { pid: Some(5), ..Default::default() }.into() },
         ..JvmOverview::default()
     };
     Overview {
@@ -131,7 +135,7 @@ fn press(model: &mut TopModel, keys: &str) {
 }
 
 fn apps(model: &TopModel) -> Vec<String> {
-    model.rows().map(|jvm| jvm.row.app.clone().unwrap_or_default().chars().take(7).collect()).collect()
+    model.rows().map(|jvm| jvm.row.description.app.clone().unwrap_or_default().chars().take(7).collect()).collect()
 }
 
 #[test]
@@ -192,11 +196,13 @@ fn nothing_that_a_jvm_says_reaches_the_terminal_as_a_command() {
     let mut hostile = overview();
     for jvm in &mut hostile.jvms {
         let evil = "\u{1b}]0;x\u{7}\u{9b}31m\r\n\u{202e}".to_owned();
-        for text in [&mut jvm.row.app, &mut jvm.row.gc, &mut jvm.row.main_class, &mut jvm.row.java_version] {
+        let description = Arc::make_mut(&mut jvm.row.description);
+        let JvmDescription { app, gc, main_class, java_version, .. } = description;
+        for text in [app, gc, main_class, java_version] {
             *text = Some(evil.clone());
         }
-        jvm.row.state.clone_from(&evil);
-        jvm.row.labels.insert(evil.clone(), evil.clone());
+        description.labels.insert(evil.clone(), evil.clone());
+        jvm.row.state = evil.clone().into();
         jvm.findings = vec![finding(&evil, Severity::Info, &evil)];
     }
     hostile.refused[0].detail = "\u{1b}[2J".to_owned();
@@ -238,7 +244,11 @@ fn keys_sort_filter_and_select() {
     press(&mut model, "r");
     assert_eq!(apps(&model)[..2], ["search", "orders"]);
     press(&mut model, "h");
-    assert_eq!(model.selected().unwrap().row.app.as_deref(), Some("orders"), "the selection stays with its JVM");
+    assert_eq!(
+        model.selected().unwrap().row.description.app.as_deref(),
+        Some("orders"),
+        "the selection stays with its JVM"
+    );
     press(&mut model, "/ORD g1");
     assert_eq!(apps(&model), ["orders"], "every term has to be found, in any case of letters");
     press(&mut model, "\u{1b}/cputhrottled\n");
@@ -255,7 +265,7 @@ fn keys_sort_filter_and_select() {
 fn the_selection_stays_with_its_jvm_while_others_come_and_go() {
     let mut model = filled();
     press(&mut model, "↓");
-    assert_eq!(model.selected().unwrap().row.pid, Some(77));
+    assert_eq!(model.selected().unwrap().row.description.pid, Some(77));
     let mut next = overview();
     next.jvms.insert(0, jvm("worse", 0, 1, (10.0, 10.0), 0.9));
     next.jvms[0].findings = vec![
@@ -263,9 +273,9 @@ fn the_selection_stays_with_its_jvm_while_others_come_and_go() {
         finding("Stopped", Severity::Critical, "stands still"),
     ];
     model.take(Ok(next.clone()));
-    assert_eq!((model.selected().unwrap().row.pid, model.cursor), (Some(77), 2));
+    assert_eq!((model.selected().unwrap().row.description.pid, model.cursor), (Some(77), 2));
     press(&mut model, "\n");
-    next.jvms.retain(|jvm| jvm.row.pid != Some(77));
+    next.jvms.retain(|jvm| jvm.row.description.pid != Some(77));
     model.take(Ok(next));
     assert!(model.detail().is_none());
     assert!(screen(&mut model, 80, 24).contains("This JVM is gone."));
@@ -346,7 +356,7 @@ fn a_source_is_asked_each_interval_and_at_once_for_what_is_watched() {
             overview()
         }
         fn jvm(&self, key: &JvmKey) -> Option<JvmDetail> {
-            let jvm = overview().jvms.into_iter().find(|jvm| jvm.row.app.as_ref() == Some(&key.app))?;
+            let jvm = overview().jvms.into_iter().find(|jvm| jvm.row.description.app.as_ref() == Some(&key.app))?;
             Some(JvmDetail { now: NOW, step: Some(5.0), jvm, ..JvmDetail::default() })
         }
         fn explain(&self, _: &JvmKey) -> Option<String> {
@@ -366,7 +376,7 @@ fn a_source_is_asked_each_interval_and_at_once_for_what_is_watched() {
     assert!(matches!(received.recv().unwrap(), Message::Overview(Ok(overview)) if overview.jvms.len() == 5));
     watch.send(Some(JvmKey { app: "search".to_owned(), slot: 1, ..JvmKey::default() })).unwrap();
     let Message::Detail(detail) = received.recv().unwrap() else { panic!("no detail") };
-    assert_eq!(detail.jvm.row.pid, Some(77));
+    assert_eq!(detail.jvm.row.description.pid, Some(77));
     drop(watch);
     following.join().unwrap();
 }

@@ -197,7 +197,7 @@ impl Exporter {
 
     fn row(&self, pid: i32) -> Option<JvmRow> {
         let snapshot = Snapshot::take(Arc::clone(&self.target_set), Instant::now() + DEADLINE);
-        Listing::of(&snapshot).jvms.into_iter().find(|row| row.pid == u32::try_from(pid).ok())
+        Listing::of(&snapshot).jvms.into_iter().find(|row| row.description.pid == u32::try_from(pid).ok())
     }
 }
 
@@ -267,7 +267,7 @@ fn jvms_without_a_file_show_the_same_families() {
         assert!(words.iter().filter(|word| **word != 0).count() > words.len() / 3);
 
         let [row, other] = [private.pid, published.pid].map(|pid| exporter.row(pid).unwrap());
-        assert_eq!((row.via.as_deref(), other.via.as_deref()), (Some("memory"), Some("file")));
+        assert_eq!((row.description.via.as_deref(), other.description.via.as_deref()), (Some("memory"), Some("file")));
         assert!(row.heap_limit.is_some() && row.uptime_seconds.is_some(), "{row:?}");
         exporter.scan();
         let same = exporter.target(private.pid);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use hotspot_exporter::report::list::{JvmRow, Listing, RefusedRow};
+use hotspot_exporter::report::list::{JvmDescription, Listing, RefusedRow};
 use hotspot_exporter::report::overview::{JvmDetail, JvmKey, JvmOverview, Measure, Overview};
 use hotspot_exporter::server::{Backend, Bound, ExpositionFormat, Options, PageBuffer, Readiness, bind, serve};
 use hotspot_exporter::telemetry::{HttpMetrics, MetricGroup};
@@ -62,9 +62,9 @@ impl Backend for FakeBackend {
     }
 
     fn targets(&self) -> Listing {
-        let jvm = JvmRow { app: Some("<b>orders".to_owned()), ..JvmRow::default() };
+        let jvm = JvmDescription { app: Some("<b>orders".to_owned()), ..JvmDescription::default() };
         let refused = RefusedRow { pid: Some(7), reason: "other_owner".to_owned(), ..RefusedRow::default() };
-        Listing { jvms: vec![jvm], refused: vec![refused] }
+        Listing { jvms: vec![jvm.into()], refused: vec![refused] }
     }
 
     fn overview(&self, _: &[Measure]) -> Overview {
@@ -74,7 +74,7 @@ impl Backend for FakeBackend {
 
     fn jvm(&self, key: &JvmKey) -> Option<JvmDetail> {
         let mut jvms = self.overview(&[]).jvms.into_iter();
-        let jvm = jvms.find(|jvm| jvm.row.app.as_ref() == Some(&key.app))?;
+        let jvm = jvms.find(|jvm| jvm.row.description.app.as_ref() == Some(&key.app))?;
         Some(JvmDetail { jvm, ..JvmDetail::default() })
     }
 

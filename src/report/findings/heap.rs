@@ -11,7 +11,7 @@ const FILLS_WITH_GARBAGE: [&str; 2] = ["Serial", "Parallel"];
 const PUBLISHES_NOTHING: [&str; 4] = ["ZGC", "Shenandoah", "CMS", "Epsilon"];
 
 fn collector(jvm: &JvmOverview) -> &str {
-    jvm.row.gc.as_deref().unwrap_or_default()
+    jvm.row.description.gc.as_deref().unwrap_or_default()
 }
 
 /// Why it is unknown what a collection left.

@@ -103,7 +103,7 @@ fn longest(jvm: &JvmOverview) -> Option<&Recent> {
 
 /// How a command of the JDK names the JVM.
 fn pid(jvm: &JvmOverview) -> String {
-    jvm.row.pid.map_or_else(|| "PID".to_owned(), |pid| pid.to_string())
+    jvm.row.description.pid.map_or_else(|| "PID".to_owned(), |pid| pid.to_string())
 }
 
 /// Why a value is absent, where the JVM's own page has more to say.

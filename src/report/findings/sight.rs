@@ -42,7 +42,7 @@ pub(super) fn ended(jvm: &JvmOverview, checkup: &mut Checkup) -> bool {
 
 /// What is found of a JVM whose counters say nothing, about which nothing else can be checked.
 pub(super) fn silent(jvm: &JvmOverview, checkup: &mut Checkup) -> bool {
-    let reason = match jvm.row.state.as_str() {
+    let reason = match &*jvm.row.state {
         "starting" => "it is starting",
         "stalled" => "its counters stand still",
         _ => return false,

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::sync::Arc;
+
 use super::*;
-use crate::report::list::{JvmRow, RefusedRow};
+use crate::report::list::{JvmDescription, JvmRow, RefusedRow};
 use crate::report::overview::{End, HowEnded, Measure, Severity};
 
 /// A JVM of which everything is known over the last one, five and fifteen minutes, and nothing is wrong.
@@ -19,16 +21,15 @@ fn healthy() -> JvmOverview {
         native_growth: Some(0.0),
         oom_kills: Some(0.0),
     };
+    let description = JvmDescription {
+        app: Some("orders".to_owned()),
+        slot: Some(0),
+        pid: Some(4711),
+        gc: Some("G1".to_owned()),
+        ..JvmDescription::default()
+    };
     let mut jvm = JvmOverview {
-        row: JvmRow {
-            app: Some("orders".to_owned()),
-            slot: Some(0),
-            pid: Some(4711),
-            state: "mapped".to_owned(),
-            gc: Some("G1".to_owned()),
-            uptime_seconds: Some(86_400.0),
-            ..JvmRow::default()
-        },
+        row: JvmRow { state: "mapped".into(), uptime_seconds: Some(86_400.0), ..description.into() },
         recent: [60.0, 300.0, 900.0].map(span).to_vec(),
         ..JvmOverview::default()
     };
@@ -82,7 +83,7 @@ fn a_healthy_jvm_has_no_finding_and_lacks_no_check() {
 
 #[test]
 fn a_jvm_of_which_nothing_is_known_passes_no_check() {
-    let nothing = JvmOverview { row: JvmRow { state: "mapped".to_owned(), ..JvmRow::default() }, ..Default::default() };
+    let nothing = JvmOverview { row: JvmRow { state: "mapped".into(), ..JvmRow::default() }, ..Default::default() };
     let Checkup { findings, not_checked, .. } = Checkup::of(&nothing);
     assert_eq!(findings, []);
     let lacking: Vec<_> = not_checked.iter().map(|lack| &*lack.name).collect();
@@ -158,7 +159,7 @@ fn time_is_told_of_the_longest_span_that_an_alert_would_see() {
 fn under_serial_and_parallel_only_a_full_collection_proves_a_full_heap() {
     let of = |gc: &str, usage, past: &[(f64, f64, f64)]| {
         with(|jvm| {
-            jvm.row.gc = Some(gc.to_owned());
+            Arc::make_mut(&mut jvm.row.description).gc = Some(gc.to_owned());
             jvm.values.old_usage_after_gc = Some(usage);
             jvm.recent = past
                 .iter()
@@ -190,7 +191,7 @@ fn under_serial_and_parallel_only_a_full_collection_proves_a_full_heap() {
 fn collectors_that_do_not_tell_are_not_checked() {
     for gc in ["ZGC", "Shenandoah"] {
         let jvm = with(|jvm| {
-            jvm.row.gc = Some(gc.to_owned());
+            Arc::make_mut(&mut jvm.row.description).gc = Some(gc.to_owned());
             jvm.values.old_usage_after_gc = None;
             jvm.recent.iter_mut().for_each(|recent| recent.gc_share = None);
         });
@@ -278,13 +279,13 @@ fn states_are_found_and_what_depends_on_them_is_not_checked() {
 #[test]
 fn a_jvm_that_stands_still_or_starts_is_not_checked_otherwise() {
     let stalled = with(|jvm| {
-        jvm.row.state = "stalled".to_owned();
+        jvm.row.state = "stalled".into();
         jvm.values.old_usage_after_gc = Some(0.99);
     });
     assert_eq!(found(&stalled), [("JvmTargetStalled".to_owned(), Severity::Critical)]);
     assert!(only(&stalled).next_step.contains("kill -CONT 4711"));
     assert_eq!(lack(&stalled, "HeapAfterGcHigh").unwrap(), "its counters stand still");
-    let starting = with(|jvm| jvm.row.state = "starting".to_owned());
+    let starting = with(|jvm| jvm.row.state = "starting".into());
     assert_eq!((found(&starting), lack(&starting, "CpuThrottled").unwrap()), (vec![], "it is starting".to_owned()));
 }
 

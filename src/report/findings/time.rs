@@ -48,7 +48,7 @@ pub(super) fn collections(jvm: &JvmOverview, checkup: &mut Checkup) {
             ));
         }
         Share::Within => {}
-        Share::Unknown if jvm.row.gc.as_deref() == Some("Shenandoah") => {
+        Share::Unknown if jvm.row.description.gc.as_deref() == Some("Shenandoah") => {
             checkup.cannot(CHECK, || "Shenandoah does not publish the time of its collections");
         }
         Share::Unknown => checkup.cannot(CHECK, || unknown(jvm, "the time in collections is not known")),

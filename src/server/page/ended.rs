@@ -46,8 +46,8 @@ pub(super) fn list(jvms: &[&JvmOverview], now: f64) -> Markup {
 pub(super) fn name(jvm: &JvmOverview) -> Markup {
     let row = &jvm.row;
     let text = html! {
-        (Foreign(row.app.as_deref().unwrap_or("JVM")))
-        @if let Some(slot) = row.slot.filter(|slot| *slot > 0) { span.count { "#" (slot) } }
+        (Foreign(row.description.app.as_deref().unwrap_or("JVM")))
+        @if let Some(slot) = row.description.slot.filter(|slot| *slot > 0) { span.count { "#" (slot) } }
     };
     match jvm_path::of(row) {
         Some(path) => html! { a href={ "/jvm/" (path) } { (text) } },

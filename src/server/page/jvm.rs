@@ -17,11 +17,11 @@ const PARTS_MAXIMUM: usize = 12;
 /// The document.
 pub(crate) fn jvm_page(site: &Site<'_>, jvm: &JvmDetail) -> String {
     let row = &jvm.jvm.row;
-    let app = row.app.as_deref().unwrap_or("JVM");
+    let app = row.description.app.as_deref().unwrap_or("JVM");
     let controls = html! {
         p.back { a href="/" { "← All JVMs" } }
         div.controls {
-            h1 { (Foreign(app)) @if let Some(slot) = row.slot { " " span.count title="slot" { "#" (slot) } } }
+            h1 { (Foreign(app)) @if let Some(slot) = row.description.slot { " " span.count title="slot" { "#" (slot) } } }
         }
     };
     let content = html! {
@@ -50,24 +50,24 @@ pub(crate) fn jvm_page(site: &Site<'_>, jvm: &JvmDetail) -> String {
 /// What it is.
 fn head(jvm: &JvmDetail) -> Markup {
     let row = &jvm.jvm.row;
-    let java = match (&row.java_version, &row.vm_vendor) {
+    let java = match (&row.description.java_version, &row.description.vm_vendor) {
         (Some(version), Some(vendor)) => Some(format!("{version}, {vendor}")),
         (version, vendor) => version.clone().or(vendor.clone()),
     };
-    let process = match (row.pid, &row.user) {
+    let process = match (row.description.pid, &row.description.user) {
         (Some(pid), Some(user)) => Some(format!("{pid}, user {user}")),
         (Some(pid), None) => Some(pid.to_string()),
         (None, user) => user.clone(),
     };
     let facts = [
-        ("Main class", row.main_class.clone()),
+        ("Main class", row.description.main_class.clone()),
         ("JDK", java),
-        ("Collector", row.gc.clone()),
+        ("Collector", row.description.gc.clone()),
         ("Process", process),
         ("Uptime", row.uptime_seconds.map(duration)),
-        ("Region", row.path.clone()),
+        ("Region", row.description.path.clone()),
     ];
-    let labels = row.labels.iter().map(|(name, value)| (name.as_str(), Some(value.clone())));
+    let labels = row.description.labels.iter().map(|(name, value)| (name.as_str(), Some(value.clone())));
     html! {
         @if let Some(end) = jvm.jvm.end {
             @let (word, why) = ended::how(end.how);
@@ -331,7 +331,7 @@ fn explain(jvm: &JvmDetail) -> Markup {
                     a href={ "/explain/" (path) } { "Which rule makes which metric, and what is not exported" }
                     ". "
                 }
-                @if let Some(pid) = jvm.jvm.row.pid {
+                @if let Some(pid) = jvm.jvm.row.description.pid {
                     code { "hotspot-exporter explain " (pid) } " asks the JVM anew. "
                 }
                 code { "hotspot-exporter doctor" } " says what is wrong in words."

@@ -58,7 +58,7 @@ fn hurt(jvm: &JvmOverview) -> (Reverse<[u32; 4]>, String, u32) {
     let worst = jvm.findings.iter().map(|finding| finding.severity as u32 + 1).max().unwrap_or(0);
     let stopped = values.last.get(&Measure::Stopped).copied();
     let order = [worst, part(stopped, 20.0), part(values.old_usage_after_gc, 10.0), part(values.throttled, 10.0)];
-    (Reverse(order), jvm.row.app.clone().unwrap_or_default(), jvm.row.slot.unwrap_or(0))
+    (Reverse(order), jvm.row.description.app.clone().unwrap_or_default(), jvm.row.description.slot.unwrap_or(0))
 }
 
 fn table(jvms: &[&JvmOverview], overview: &Overview) -> Markup {
@@ -120,7 +120,7 @@ fn row(jvm: &JvmOverview, with_lines: bool) -> Markup {
     html! {
         tr class=[(!worst.is_empty()).then_some(worst)] data-row {
             th scope="row" { (title(jvm)) }
-            (cell("Collector", html! { (Foreign(row.gc.as_deref().unwrap_or("–"))) }))
+            (cell("Collector", html! { (Foreign(row.description.gc.as_deref().unwrap_or("–"))) }))
             (cell("Heap", html! {
                 (heap::amount(row).as_deref().unwrap_or("–"))
                 (heap::bar(row))
@@ -150,15 +150,15 @@ fn row(jvm: &JvmOverview, with_lines: bool) -> Markup {
 /// The name, what is wrong, and what tells JVMs of one name apart.
 fn title(jvm: &JvmOverview) -> Markup {
     let row = &jvm.row;
-    let main = row.main_class.as_deref().filter(|main| Some(*main) != row.app.as_deref());
+    let main = row.description.main_class.as_deref().filter(|main| Some(*main) != row.description.app.as_deref());
     html! {
         (ended::name(jvm))
         @if row.state != "mapped" { " " span.badge.odd { (Foreign(&row.state)) } }
-        @if row.app.is_none() { @if let Some(pid) = row.pid { " " span.quiet { "pid " (pid) } } }
+        @if row.description.app.is_none() { @if let Some(pid) = row.description.pid { " " span.quiet { "pid " (pid) } } }
         @for finding in &jvm.findings {
             span class={ "finding " (severity(finding.severity).0) } { (Foreign(&finding.text)) }
         }
         @if jvm.findings.is_empty() { @if let Some(main) = main { span.main { (breakable(main)) } } }
-        @for (name, value) in &row.labels { span.main { (Foreign(name)) " " (Foreign(value)) } }
+        @for (name, value) in &row.description.labels { span.main { (Foreign(name)) " " (Foreign(value)) } }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::history::{End, HowEnded, Measure};
 use crate::report::details::{FactValue, JvmFacts};
-use crate::report::list::{JvmRow, RefusedRow};
+use crate::report::list::{JvmDescription, JvmRow, RefusedRow};
 use crate::report::overview::{JvmDetail, JvmOverview, Measurements, Overview, SPARK_POINTS, SPARKS};
 
 const MIB: f64 = 1_048_576.0;
@@ -29,19 +29,22 @@ fn busy(number: usize) -> JvmOverview {
     let wave = |at: usize| Some(((at * 7 + number * 13) % 100) as f32 / 100.0);
     let history = SPARKS.map(|measure| (measure, (0..SPARK_POINTS).map(wave).collect()));
     let last = [Measure::HeapUsed, Measure::AllocationRate, Measure::Stopped, Measure::Cpu, Measure::Rss];
+    let description = JvmDescription {
+        app: Some(format!("some-service-{number}")),
+        slot: Some(0),
+        main_class: Some("com.example.service.Application".to_owned()),
+        gc: Some("G1".to_owned()),
+        labels: BTreeMap::from([("container".to_owned(), format!("c{number}"))]),
+        ..JvmDescription::default()
+    };
     JvmOverview {
         row: JvmRow {
-            app: Some(format!("some-service-{number}")),
-            slot: Some(0),
-            state: "mapped".to_owned(),
-            main_class: Some("com.example.service.Application".to_owned()),
-            gc: Some("G1".to_owned()),
+            state: "mapped".into(),
             heap_used: Some(300 << 20),
             heap_committed: Some(400 << 20),
             heap_limit: Some(512 << 20),
             uptime_seconds: Some(4_000.0),
-            labels: BTreeMap::from([("container".to_owned(), format!("c{number}"))]),
-            ..JvmRow::default()
+            ..description.into()
         },
         values: Measurements {
             last: last.map(|measure| (measure, 0.25 * MIB)).into(),
@@ -82,10 +85,9 @@ fn the_policy_allows_style_and_script_as_they_are_in_the_page() {
 #[test]
 fn hostile_names_stay_text() {
     let evil = "</style><script>alert('x')</script>\"onload=\u{202e}\0".to_owned();
-    let row = JvmRow {
+    let description = JvmDescription {
         app: Some(evil.clone()),
         slot: Some(0),
-        state: evil.clone(),
         main_class: Some(format!("{evil}.Main")),
         java_version: Some(evil.clone()),
         gc: Some(evil.clone()),
@@ -93,8 +95,9 @@ fn hostile_names_stay_text() {
         labels: BTreeMap::from([(evil.clone(), evil.clone())]),
         vm_vendor: Some(evil.clone()),
         user: Some(evil.clone()),
-        ..JvmRow::default()
+        ..JvmDescription::default()
     };
+    let row = JvmRow { state: evil.clone().into(), ..description.into() };
     let refused = RefusedRow {
         path: Some(evil.clone()),
         pid: None,
@@ -169,8 +172,8 @@ fn a_refusal_is_shown_with_its_remedy_and_many_are_cut() {
 #[test]
 fn what_hurts_most_comes_first() {
     let named = |app: &str, change: fn(&mut JvmOverview)| {
-        let mut jvm =
-            JvmOverview { row: JvmRow { app: Some(app.to_owned()), ..JvmRow::default() }, ..JvmOverview::default() };
+        let description = JvmDescription { app: Some(app.to_owned()), ..JvmDescription::default() };
+        let mut jvm = JvmOverview { row: description.into(), ..JvmOverview::default() };
         change(&mut jvm);
         jvm
     };

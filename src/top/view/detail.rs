@@ -84,24 +84,24 @@ fn charts(buffer: &mut Buffer, area: Rect, jvm: &JvmOverview, step: Option<f64>,
 /// What it is and how it does, in as many lines as the width needs.
 fn facts<'a>(jvm: &JvmOverview, theme: Theme, width: u16, now: f64) -> Vec<Line<'a>> {
     let row = &jvm.row;
-    let name = match (&row.app, row.slot) {
+    let name = match (&row.description.app, row.description.slot) {
         (Some(app), Some(slot)) => format!("{app}/{slot}"),
         (Some(app), None) => app.clone(),
-        _ => row.main_class.clone().unwrap_or_else(|| "a JVM that starts".to_owned()),
+        _ => row.description.main_class.clone().unwrap_or_else(|| "a JVM that starts".to_owned()),
     };
     let mut lines = vec![Line::from(Span::styled(printable(&name).into_owned(), theme.title()))];
     let mut what: Vec<String> = Vec::new();
-    what.extend(row.pid.map(|pid| format!("pid {pid}")));
-    what.extend(row.gc.clone());
-    what.extend(row.java_version.as_ref().map(|version| format!("Java {version}")));
-    what.extend(row.main_class.clone());
-    what.extend(row.user.as_ref().map(|user| format!("user {user}")));
-    what.extend(row.labels.iter().map(|(name, value)| format!("{name}={value}")));
+    what.extend(row.description.pid.map(|pid| format!("pid {pid}")));
+    what.extend(row.description.gc.clone());
+    what.extend(row.description.java_version.as_ref().map(|version| format!("Java {version}")));
+    what.extend(row.description.main_class.clone());
+    what.extend(row.description.user.as_ref().map(|user| format!("user {user}")));
+    what.extend(row.description.labels.iter().map(|(name, value)| format!("{name}={value}")));
     match jvm.end {
         Some(end) => what.push(format!("{} {} ago", trouble::ending(end.how), duration(now - end.at))),
         None => {
             what.extend(row.uptime_seconds.map(|seconds| format!("up {}", duration(seconds))));
-            what.extend(Some(row.state.clone()).filter(|state| state != "mapped" && !state.is_empty()));
+            what.extend(Some(row.state.to_string()).filter(|state| state != "mapped" && !state.is_empty()));
         }
     }
     for list in [what, values(jvm)] {
