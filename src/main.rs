@@ -32,9 +32,9 @@ const END: Duration = Duration::from_secs(2);
 /// Points of the history that `top` keeps in its own process, one each interval: as many as a history can have.
 const TOP_POINTS: u32 = 180;
 
-/// Time between two samples of an idle JVM for `top`, unless it is longer: of one that begins to collect, a table of
-/// seconds needs no more to know each pause.
-const TOP_IDLE_INTERVAL: Duration = Duration::from_millis(200);
+/// Time between two samples of an idle JVM for `top`, unless it is longer. Of several pauses in the first half second of one
+/// that begins to collect, only the sum is known: less than a table of seconds shows.
+const TOP_IDLE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What a look of `doctor` keeps at least, and the time between two points of it, unless it keeps more.
 const LOOK_HISTORY: Duration = Duration::from_secs(180);

@@ -231,7 +231,8 @@ fn objects_outside_of_thread_buffers_are_counted_by_the_eden_that_they_fill() {
                 wait_for(&what, || {
                     let growth = Growth { before: before.clone(), after: page_of(&exporter, "/metrics", jvm.pid())? };
                     let estimate = growth.of("jvm_hotspot_allocated_bytes_total", &[]) / allocated as f64;
-                    ensure((0.75..1.2).contains(&estimate), format!("{estimate} of what was allocated"))
+                    let collections = || format!("{estimate} of {allocated} bytes; its log:\n{}", jvm.log());
+                    ensure((0.75..1.2).contains(&estimate), collections())
                 });
             }
         }

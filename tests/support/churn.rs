@@ -86,9 +86,14 @@ impl Churn {
         answer.strip_prefix("allocated ").and_then(|bytes| bytes.parse().ok()).unwrap_or_else(|| panic!("{answer}"))
     }
 
+    /// What it wrote about its collections.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(log(&self.directory)).unwrap()
+    }
+
     /// Lengths of the pauses in its log, in seconds.
     pub fn pauses(&self) -> Vec<f64> {
-        let text = std::fs::read_to_string(log(&self.directory)).unwrap();
+        let text = self.log();
         text.lines().flat_map(|line| pause(line).map_or_else(|| pauses_of_jdk_8(line), |length| vec![length])).collect()
     }
 

@@ -50,6 +50,8 @@ pub(super) struct Interval {
 pub(super) struct Allocation {
     source: AllocationSource,
     pub(super) last: Interval,
+    /// Bytes that a collection finds in eden that completes next, as last seen.
+    in_eden: i64,
     /// Collections whose word was added when it changed, before they completed.
     ahead: u64,
     /// Bytes of their words, of which a full collection that follows at once leaves no trace.
@@ -80,6 +82,7 @@ impl Allocation {
         Self {
             source,
             last: first,
+            in_eden: first.eden.map_or(0, |[used, _]| used),
             ahead: 0,
             unfinished: 0,
             emptied: false,
@@ -92,13 +95,19 @@ impl Allocation {
     /// Adds an interval. Returns what generational ZGC published, if it did.
     ///
     /// Every young collection that completed counts, since equal edens give equal words, and so does every change of the
-    /// word: of a full collection, since Parallel's follow a young one that counts already, and of a major one of ZGC.
+    /// word: of a full collection, since Parallel's follow a young one that counts already, and of a major one of ZGC. The
+    /// words of edens that were not full differ: a collection that found such a one and left the word found no TLAB, of
+    /// which HotSpot publishes nothing (threadLocalAllocBuffer.cpp, `publish`, JDK 8 to 27).
     pub(super) fn record(&mut self, now: Interval) -> Option<Publication> {
         let changed = now.tlab != self.last.tlab;
         let ahead = self.ahead.saturating_add(changed.into());
-        let times = now.young.saturating_sub(ahead).saturating_add(changed.into());
-        self.ahead = if now.active { ahead.saturating_sub(now.young).min(AHEAD_MAXIMUM) } else { 0 };
-        let [used, capacity] = self.last.eden.unwrap_or_default();
+        let unpublished = now.eden.is_some() && !now.filled;
+        let equal = now.young.saturating_sub(ahead).saturating_sub(unpublished.into());
+        let times = equal.saturating_add(changed.into());
+        // A word is published just before its pause begins.
+        let has_begun = now.active || changed;
+        self.ahead = if has_begun { ahead.saturating_sub(now.young).min(AHEAD_MAXIMUM) } else { 0 };
+        let capacity = self.last.eden.map_or(0, |[_, capacity]| capacity);
         let most = if self.source.capped { capacity } else { i64::MAX };
         let in_tlabs = now.tlab.max(0).saturating_mul(HEAP_WORD).min(most);
         let collections = match now.young {
@@ -112,7 +121,7 @@ impl Allocation {
         let beside = match (now.filled, collections) {
             (true, collections) => scaled(beside(capacity), collections),
             (false, 0) => 0,
-            (false, _) => beside(used),
+            (false, _) => beside(self.in_eden),
         };
         let overwritten = self.unfinished.saturating_sub(in_tlabs).max(0);
         let beside = beside.saturating_sub(overwritten).max(0);
@@ -123,6 +132,7 @@ impl Allocation {
             _ => 0,
         };
         self.bytes = self.bytes.saturating_add(in_tlabs).saturating_add(beside).saturating_add(humongous);
+        self.see_eden(&now);
         self.last = now;
         let published = self.source.overwritten && changed;
         let read_before = std::mem::replace(&mut self.read_before, published);
@@ -130,6 +140,17 @@ impl Allocation {
         let lost = published && !read_before && now.major >= PAUSES_BETWEEN;
         self.overwritten = self.overwritten.saturating_add(lost.into());
         published.then_some(Publication { lost })
+    }
+
+    /// Words are read one after the other, and a JVM writes use and pauses one after the other: eden may be read as empty
+    /// before its collection is seen to complete, and as full when it is, although that collection has emptied it.
+    fn see_eden(&mut self, now: &Interval) {
+        let used = now.eden.map_or(0, |[used, _]| used);
+        self.in_eden = match (now.young > 0 || now.full > 0, now.active) {
+            (true, _) => 0,
+            (false, true) => self.in_eden.max(used),
+            (false, false) => used,
+        };
     }
 }
 
@@ -184,6 +205,58 @@ mod tests {
     }
 
     #[test]
+    fn a_collection_that_follows_at_once_publishes_nothing() {
+        // Words published, young collections completed, whether eden was full, whether one runs or ended.
+        for (samples, why) in [
+            (&[(12, 0, false, true), (12, 1, true, true), (12, 1, false, true)][..], "seen by itself"),
+            (&[(12, 0, false, true), (12, 2, false, true)], "seen together"),
+            (&[(12, 2, false, true)], "in one sample"),
+        ] {
+            let mut allocation = Allocation::new(SOURCE, Interval { eden: Some([96, 100]), ..Interval::default() });
+            for (tlab, young, filled, active) in samples {
+                let (tlab, young, filled, active) = (*tlab, *young, *filled, *active);
+                allocation.record(Interval {
+                    tlab,
+                    eden: Some([0, 100]),
+                    young,
+                    filled,
+                    active,
+                    ..Interval::default()
+                });
+            }
+            assert!((96..=100).contains(&allocation.bytes), "{why}: {}", allocation.bytes);
+        }
+    }
+
+    #[test]
+    fn what_was_seen_in_eden_counts_once() {
+        // Bytes seen in eden, young collections completed, whether eden was full, whether one runs or ended; then bytes.
+        for (samples, why) in [
+            (
+                &[(90, 0, false, true, 0), (90, 1, true, true, 100), (0, 1, false, true, 100)][..],
+                "read as full too late",
+            ),
+            (&[(90, 0, false, true, 0), (0, 0, false, true, 0), (0, 1, false, true, 90)], "read as empty too early"),
+            (
+                &[
+                    (90, 1, true, true, 100),
+                    (90, 0, false, false, 100),
+                    (5, 0, false, false, 100),
+                    (0, 1, false, true, 105),
+                ],
+                "at rest the last counts",
+            ),
+        ] {
+            let mut allocation = Allocation::new(SOURCE, Interval { eden: Some([0, 100]), ..Interval::default() });
+            for (used, young, filled, active, bytes) in samples {
+                let (eden, young, filled, active) = (Some([*used, 100]), *young, *filled, *active);
+                allocation.record(Interval { eden, young, filled, active, ..Interval::default() });
+                assert_eq!(allocation.bytes, *bytes, "{why}");
+            }
+        }
+    }
+
+    #[test]
     fn a_word_counts_once_though_a_full_collection_overwrites_it_before_the_young_one_completes() {
         let eden = Some([90, 100]);
         let mut allocation = Allocation::new(SOURCE, Interval { eden, ..Interval::default() });
@@ -199,6 +272,7 @@ mod tests {
         for (samples, words, why) in [
             (vec![(10, 1, true), (10, 1, true), (10, 0, false), (12, 2, true)], 44, "equal words count"),
             (vec![(10, 0, true), (10, 1, true), (10, 1, true)], 20, "sampled within the pause, counted once"),
+            (vec![(10, 0, false), (10, 0, true), (10, 1, true)], 10, "sampled before the pause, counted once"),
             (vec![(10, 0, true), (11, 0, true), (12, 1, true), (12, 2, false)], 33, "cycles that count one late"),
             (
                 vec![(10, 0, true), (9, 0, true), (8, 0, true), (7, 0, true), (7, 4, true)],

@@ -64,6 +64,8 @@ pub(super) struct JvmSampler {
     after_gc: Option<Box<[i64]>>,
     old: OldGeneration,
     allocation: Option<Allocation>,
+    /// Whether the collection that ran at the last sample has found eden full; `None` where none ran, or nothing tells.
+    running_filled: Option<bool>,
     rate: RateController,
     /// One copy for all JVMs of a kind.
     values: Arc<[SampledValue]>,
@@ -88,6 +90,7 @@ impl JvmSampler {
             after_gc: None,
             old: OldGeneration::default(),
             allocation: None,
+            running_filled: None,
             // A cycle that begins and ends between two samples leaves no trace.
             rate: RateController::new(settings.period(Rate::Normal), plan.cycles.is_none(), monotonic),
             values: VALUES.intern(values),
@@ -155,10 +158,8 @@ impl JvmSampler {
         } else {
             None
         };
-        // While the next collection runs already, its cause stands for that of the last one.
-        let running =
-            if last_cause.as_deref() == Some(NO_GC) { self.read_cause(self.subject.plan.cause, reread) } else { None };
-        self.sample_allocation(&mut words, tick, &activity, cycles, running.as_deref().or(last_cause.as_deref()));
+        let filled = self.has_filled_eden(&activity, last_cause.as_deref(), reread);
+        self.sample_allocation(&mut words, tick, &activity, cycles, filled);
         if !activity.completed.is_empty() {
             self.attribute(&activity, last_cause.as_deref());
         }
@@ -197,13 +198,33 @@ impl JvmSampler {
         Some(text.decode(self.subject.read(&offsets, buffer)?))
     }
 
+    /// Whether the last completed collection found eden full, by its cause.
+    fn has_filled_eden(&mut self, activity: &PauseActivity, last_cause: Option<&str>, buffer: &mut Vec<i64>) -> bool {
+        if self.subject.plan.allocation.is_none_or(|source| source.eden.is_none()) {
+            return false;
+        }
+        let runs = self.pauses.running_since().is_some();
+        let next_runs = last_cause == Some(NO_GC);
+        let running = if runs || next_runs { self.read_cause(self.subject.plan.cause, buffer) } else { None };
+        let running = running.as_deref().filter(|cause| *cause != NO_GC).map(eden_was_full);
+        let before = std::mem::replace(&mut self.running_filled, running.filter(|_| runs));
+        let is_alone = activity.young.saturating_add(activity.full) == 1;
+        match last_cause {
+            // While the next collection runs already, the cause of the last one is that which was read while it ran, or
+            // else taken to be that of the next one.
+            Some(NO_GC) => before.filter(|_| is_alone).or(running).unwrap_or(false),
+            Some(cause) => eden_was_full(cause),
+            None => false,
+        }
+    }
+
     fn sample_allocation(
         &mut self,
         words: &mut WordCursor<'_>,
         tick: Tick,
         activity: &PauseActivity,
         cycles: u64,
-        cause: Option<&str>,
+        filled: bool,
     ) {
         let Some(source) = self.subject.plan.allocation else { return };
         let interval = Interval {
@@ -212,7 +233,7 @@ impl JvmSampler {
             eden: source.eden.map(|_| [sum(words.take(1)), sum(words.take(1))]),
             young: activity.young.saturating_add(cycles),
             full: activity.full,
-            filled: cause.is_some_and(eden_was_full),
+            filled,
             major: activity.major,
             active: activity.active,
         };

@@ -154,6 +154,32 @@ fn a_collection_that_the_next_one_follows_at_once_filled_eden_if_that_one_did() 
 }
 
 #[test]
+fn a_collection_that_filled_eden_is_known_although_the_next_one_runs() {
+    let jvm = Jvm::new("jdk25-Parallel");
+    jvm.set("sun.gc.tlab.alloc", 0);
+    jvm.set("sun.gc.generation.0.space.0.capacity", 9_000);
+    jvm.set("sun.gc.generation.0.space.0.used", 0);
+    let sampler = Sampler::start(&Sampling::default()).unwrap().unwrap();
+    let sampled = sampler.add(jvm.subject());
+    wait_for_first_sample(&sampled);
+    let begin = |jvm: &Jvm, collector: &str, cause: &str, at: i64| {
+        let name = |name: &str| format!("sun.gc.collector.{collector}.{name}");
+        jvm.set_text("sun.gc.lastCause", "No GC");
+        jvm.set_text("sun.gc.cause", cause);
+        jvm.set("sun.rt.safepoints", jvm.word("sun.rt.safepoints") + at);
+        jvm.set(&name("invocations"), jvm.word(&name("invocations")) + 1);
+        jvm.set(&name("lastEntryTime"), jvm.word("sun.gc.collector.0.lastExitTime") + at);
+    };
+    jvm.at_once(&sampled, |jvm| begin(jvm, "0", "Allocation Failure", 1_000));
+    wait(&sampled, "the pause", |sampled| (values(sampled, "gc.in_progress", &[]) == [Value::Int(1)]).then_some(()));
+    jvm.at_once(&sampled, |jvm| {
+        jvm.pause(1, 1_000, 1_000);
+        begin(jvm, "1", "System.gc()", 3_000_000_000);
+    });
+    wait(&sampled, "its eden", |sampled| (values(sampled, "alloc.bytes", &[]) == [Value::Int(9_000)]).then_some(()));
+}
+
+#[test]
 fn another_jvm_in_the_region_ends_its_sampling_only() {
     let (one, other) = (Jvm::new("jdk25-Serial"), Jvm::new("jdk25-Serial"));
     let sampler = Sampler::start(&Sampling::default()).unwrap().unwrap();
