@@ -6,7 +6,8 @@
 //! nanoseconds. `floor pieces ROUNDS FILE SERIES` copies a file in that many pieces with eight bytes between, as protobuf
 //! has them, and `floor gzip ROUNDS FILE LEVEL` compresses it at once; both print the median CPU time in nanoseconds, and
 //! the length of the result. `floor read ROUNDS PID` copies one word of the memory of a process again and again, and `floor open ROUNDS
-//! FILE` opens, reads and closes a file; both print the CPU time of each in nanoseconds.
+//! FILE` opens, reads and closes a file; both print the CPU time of each in nanoseconds. `floor words ROUNDS DIRECTORY WORDS`
+//! reads that many words of every region in a directory once a second, and prints the CPU time of a round in nanoseconds.
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -15,6 +16,7 @@ use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use flate2::{Compress, Compression, FlushCompress, Status};
+use hotspot_exporter::perfdata::{FileMode, Image, Region, RegionIdentity};
 use rustix::time::{ClockId, clock_gettime};
 
 /// A series: all bytes up to its value, including preceding comments, and the value.
@@ -32,7 +34,7 @@ enum Number {
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [file, rounds, processes @ ..] = arguments.as_slice() else {
-        return Err("usage: floor FILE ROUNDS, or floor wake|pieces|gzip|read|open ROUNDS …".into());
+        return Err("usage: floor FILE ROUNDS, or floor wake|pieces|gzip|read|open|words ROUNDS …".into());
     };
     if file == "wake" {
         println!("{}", wake(rounds.parse()?, processes)?);
@@ -46,6 +48,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     if let ("read" | "open", [subject, ..]) = (file.as_str(), processes) {
         println!("{}", calls(file, rounds.parse()?, subject)?);
+        return Ok(());
+    }
+    if let ("words", [directory, count]) = (file.as_str(), processes) {
+        println!("{}", words(rounds.parse()?, directory, count.parse()?)?);
         return Ok(());
     }
     let text = fs::read_to_string(file)?;
@@ -135,6 +141,30 @@ fn wake(rounds: u32, processes: &[String]) -> Result<u128, Box<dyn Error>> {
             let mut word = [0; 8];
             file.read_exact_at(&mut word, *address)?;
             black_box(word);
+        }
+    }
+    Ok((used() - begin).as_nanos() / u128::from(rounds.max(1)))
+}
+
+/// CPU time in nanoseconds of reading so many words of every region of a directory, spread over it, a second after the last time.
+fn words(rounds: u32, directory: &str, count: usize) -> Result<u128, Box<dyn Error>> {
+    let mut regions = Vec::new();
+    for file in fs::read_dir(directory)? {
+        let region = Region::open(File::open(file?.path())?, FileMode::Mapped)?;
+        let image = Image::read(&region)?;
+        let offsets: Vec<u32> =
+            image.entries.list.iter().filter(|entry| entry.is_word()).map(|entry| entry.offset).collect();
+        let each = (offsets.len() / count.max(1)).max(1);
+        let offsets: Vec<u32> = offsets.into_iter().step_by(each).take(count).collect();
+        regions.push((region, RegionIdentity::of(&image), offsets));
+    }
+    let used = || Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default();
+    let (mut row, begin) = (Vec::new(), used());
+    for _ in 0..rounds {
+        std::thread::sleep(Duration::from_secs(1));
+        for (region, identity, offsets) in &regions {
+            region.read(identity, offsets, &mut row)?;
+            black_box(&row);
         }
     }
     Ok((used() - begin).as_nanos() / u128::from(rounds.max(1)))
