@@ -115,7 +115,7 @@ impl Snapshot {
     }
 
     fn take_part(target_set: Arc<TargetSet>, part: SnapshotPart, deadline: Instant) -> Self {
-        let exited = exited(&target_set.targets, part);
+        let exited = exited(&target_set.targets);
         Self::read(target_set, part, deadline, |index| match exited.get(index) {
             Some(true) => Err(ReadFailure::Exited),
             _ if Instant::now() >= deadline => Err(ReadFailure::Deadline),
@@ -264,19 +264,15 @@ impl Values for TargetValues<'_> {
 
 /// Which JVMs have ended. Visible processes are checked in one system call. Where no process is visible, the JVM has
 /// ended if its file is unlinked and has no writer left; an unlinked file alone proves nothing, since tmp cleaners
-/// unlink files of live JVMs. Lists leave it to the scan that a removed file begins, and make no system call for
-/// each JVM.
-fn exited(targets: &[Arc<Target>], part: SnapshotPart) -> Vec<bool> {
+/// unlink files of live JVMs.
+fn exited(targets: &[Arc<Target>]) -> Vec<bool> {
     let processes: Vec<_> = targets.iter().filter_map(|target| target.process.as_deref()).collect();
     let mut ended = proc::exited(&processes).into_iter();
     targets
         .iter()
         .map(|target| match &target.process {
             Some(_) => ended.next().unwrap_or(false),
-            None => match part {
-                SnapshotPart::All => target.is_unlinked() && target.region.writer() == WriterState::Absent,
-                SnapshotPart::Vitals => false,
-            },
+            None => target.is_unlinked() && target.region.writer() == WriterState::Absent,
         })
         .collect()
 }
